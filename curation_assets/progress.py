@@ -1,0 +1,56 @@
+"""Progress of long work, told to whoever listens: a terminal, a run's log, or nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What long work calls as it advances: `progress(done, total, unit, note)`. It must be cheap to call often."""
+
+    def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
+        """Tell that `done` of `total` `unit`s are finished; `note` is a short extra such as a loss."""
+
+
+def silent(done: float, total: float, unit: str, note: str = "") -> None:
+    """Ignore progress."""
+
+
+class Throttled:
+    """A `Progress` that passes a line on at most every `seconds`, with the rate and the time left.
+
+    The first call and the last (`done >= total`) always pass.
+    """
+
+    def __init__(self, emit: Callable[[str], object], label: str, seconds: float = 3.0) -> None:
+        self._emit, self._label, self._seconds = emit, label, seconds
+        self._started: tuple[float, float] | None = None  # (time, done) of the first call
+        self._told = float("-inf")
+
+    def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
+        """Emit one line unless one was emitted less than `seconds` ago."""
+        now = time.monotonic()
+        if self._started is None:
+            self._started = (now, done)
+        if done < total and now - self._told < self._seconds:
+            return
+        self._told = now
+        since, first = self._started
+        rate = (done - first) / (now - since) if now > since else 0.0
+        left = f", {duration((total - done) / rate)} left" if rate > 0 and done < total else ""
+        speed = f", {rate:,.0f} {unit}/s" if rate > 0 else ""
+        self._emit(
+            f"{self._label}: {done:,.0f} of {total:,.0f} {unit}{speed}{left}{'; ' + note if note else ''}"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Render a duration for people: `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

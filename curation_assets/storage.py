@@ -1,0 +1,281 @@
+"""Artifacts: whole or absent, self-describing, on any fsspec URL.
+
+An artifact is a folder of files that is written once under a name of its own and never changed, and a receipt
+(`current.json`) that points to it. The receipt is written last and in one step, so a reader sees the old artifact
+or the new one, and a run that is killed leaves no half artifact behind, only a folder that nothing points to.
+
+    <store>/<asset key>/<partition>/current.json        the receipt
+    <store>/<asset key>/<partition>/<version>-<nonce>/   the files it names, each with its size and SHA-256
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+RECEIPT = "current.json"
+PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
+_STAGING = ".staging-"
+_ABANDONED = 24 * 3600.0  # seconds after which a staged folder belongs to no living run
+
+
+class DamagedArtifact(RuntimeError):
+    """Bytes on disk no longer match the receipt. The receipt has been withdrawn, so the next run makes it anew."""
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return 20 hex digits (80 bits of SHA-256) over the canonical JSON of `parts`."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is known of one artifact.
+
+    Attributes
+    ----------
+    version : the artifact's identity, which is also its Dagster data version.
+    recipe : fingerprint of code, settings and input versions that made it. Equal to `version`, except for pinned
+        artifacts (models learned from the corpus), whose version is the digest of their content.
+    code : fingerprint of code and settings alone.
+    inputs : version of each input by asset key; of several partitions, the fingerprint of {partition: version}.
+    folder : name of the folder beside the receipt; "" where the artifact has no files.
+    files : {name: [bytes, sha256]}.
+    """
+
+    key: str
+    partition: str
+    version: str
+    recipe: str
+    code: str
+    inputs: dict[str, str]
+    folder: str
+    files: dict[str, tuple[int, str]]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    created: float = 0.0
+    seconds: float = 0.0
+    run_id: str = ""
+
+
+class Store:
+    """Artifacts below one fsspec URL; `cache` is a local folder for copies of remote files and for staging."""
+
+    def __init__(self, url: str, cache: Path, **options: Any) -> None:
+        self.fs, self.root = fsspec.core.url_to_fs(url, **options)
+        self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
+        self.cache = cache
+        self._verified: set[str] = set()
+
+    def place(self, key: str, partition: str) -> str:
+        """Return the path, inside the store, of an artifact's receipt and folders."""
+        return "/".join([self.root.rstrip("/"), *key.split("/"), safe_name(partition) if partition else "_"])
+
+    def receipt(self, key: str, partition: str = "") -> Receipt | None:
+        """Return the receipt, or None where there is no such artifact, or a file of it is missing or resized."""
+        place = self.place(key, partition)
+        try:
+            with self.fs.open(f"{place}/{RECEIPT}", "rb") as source:
+                raw = json.loads(source.read())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return None  # a damaged receipt counts as none: the artifact is made anew
+        files = {name: (size, digest) for name, (size, digest) in raw.pop("files").items()}
+        receipt = Receipt(files=files, **raw)
+        return receipt if self._sizes_hold(place, receipt) else None
+
+    def _sizes_hold(self, place: str, receipt: Receipt) -> bool:
+        if not self.local:
+            return True  # object stores write whole objects; `open` checks the digests
+        try:
+            return all(
+                Path(place, receipt.folder, name).stat().st_size == size
+                for name, (size, _) in receipt.files.items()
+            )
+        except OSError:
+            return False
+
+    def open(self, key: str, partition: str = "") -> Path:
+        """Return a local folder with the artifact's files; each is checked against its digest once a process.
+
+        Raises
+        ------
+        FileNotFoundError
+            No such artifact: names the key and partition to materialize first.
+        DamagedArtifact
+            Content differs from the receipt.
+        """
+        receipt = self.receipt(key, partition)
+        if receipt is None:
+            raise FileNotFoundError(
+                f"{_title(key, partition)} has not been materialized (or is damaged); do that first"
+            )
+        place = self.place(key, partition)
+        folder = Path(place, receipt.folder) if self.local else self._fetch(place, receipt)
+        if str(folder) not in self._verified:
+            for name, (_, digest) in receipt.files.items():
+                if _sha256(folder / name) != digest:
+                    self.forget(key, partition)
+                    if not self.local:
+                        shutil.rmtree(folder, ignore_errors=True)
+                    raise DamagedArtifact(
+                        f"{_title(key, partition)}: {name} changed on disk since it was written; it will be made anew"
+                    )
+            self._verified.add(str(folder))
+        return folder
+
+    def _fetch(self, place: str, receipt: Receipt) -> Path:
+        folder = self.cache / "fetched" / fingerprint(place, receipt.folder)
+        if not folder.exists():
+            partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}")
+            for name in receipt.files:
+                target = partial / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.fs.get_file(f"{place}/{receipt.folder}/{name}", str(target))
+            partial.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # another process fetched it first
+                partial.rename(folder)
+        return folder
+
+    @contextlib.contextmanager
+    def staged(self, key: str, partition: str) -> Iterator[Path]:
+        """Give a fresh local folder to write an artifact's files into; it is removed unless `commit` adopts it."""
+        base = Path(self.place(key, partition)) if self.local else self.cache / "staged"
+        folder = base / f"{_STAGING}{uuid.uuid4().hex[:12]}"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, folder: Path, receipt: Receipt) -> Receipt:
+        """Make the staged folder the current artifact: hash its files, store them, then replace the receipt.
+
+        A receipt that comes with an empty `version` gets the digest of the content (pinned artifacts).
+        """
+        files = {
+            path.relative_to(folder).as_posix(): (path.stat().st_size, _sha256(path))
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        digests = sorted((name, digest) for name, (_, digest) in files.items() if name != PREVIEW)
+        content = fingerprint(receipt.key, digests)
+        version = receipt.version or content
+        name = f"{version}-{folder.name.removeprefix(_STAGING)}"
+        done = replace(receipt, version=version, files=files, folder=name)
+        place = self.place(receipt.key, receipt.partition)
+        previous = self.receipt(receipt.key, receipt.partition)
+        if self.local:
+            for relative in files:
+                _fsync(folder / relative)
+            folder.rename(f"{place}/{name}")
+            self._verified.add(f"{place}/{name}")
+        else:
+            for relative in files:
+                self.fs.put_file(str(folder / relative), f"{place}/{name}/{relative}")
+        self._write_receipt(f"{place}/{RECEIPT}", json.dumps(asdict(done), indent=1).encode())
+        self._clean(place, keep={name, previous.folder if previous else ""})
+        return done
+
+    def _write_receipt(self, path: str, content: bytes) -> None:
+        if self.local:
+            write_bytes(Path(path), content)
+        else:
+            self.fs.pipe_file(path, content)  # one PUT: object stores replace whole objects
+
+    def _clean(self, place: str, keep: set[str]) -> None:
+        """Remove superseded folders and what dead runs staged; the folder replaced just now stays for its readers."""
+        for entry in self.fs.ls(place, detail=True):
+            name = entry["name"].rstrip("/").rsplit("/", 1)[-1]
+            if entry["type"] != "directory" or name in keep:
+                continue
+            if name.startswith(_STAGING) and time.time() - Path(entry["name"]).stat().st_mtime < _ABANDONED:
+                continue
+            self.fs.rm(entry["name"], recursive=True)
+
+    def forget(self, key: str, partition: str = "") -> None:
+        """Withdraw an artifact: its receipt goes, so that it counts as missing."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(f"{self.place(key, partition)}/{RECEIPT}")
+
+
+def safe_name(partition: str) -> str:
+    """Return a partition key as one path piece: percent-encoded, and hashed where it would be too long for a name."""
+    name = quote(partition, safe="")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    return name if len(name) <= 160 else f"{name[:120]}-{fingerprint(partition)}"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a local file in one step: a reader sees the old content or the new, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, sorted and indented, in one step."""
+    write_bytes(path, (json.dumps(value, sort_keys=True, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_bytes())
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file (zstd)."""
+    pq.write_table(table, path, compression="zstd")
+
+
+def write_batches(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
+    """Stream record batches into a Parquet file; return the number of rows."""
+    rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def read_batches(path: Path, columns: list[str] | None = None, size: int = 4096) -> Iterator[pa.RecordBatch]:
+    """Stream a Parquet file in record batches of at most `size` rows."""
+    with pq.ParquetFile(path) as source:
+        yield from source.iter_batches(batch_size=size, columns=columns)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    with path.open("rb") as source:
+        os.fsync(source.fileno())
+
+
+def _title(key: str, partition: str) -> str:
+    return f"{key}[{partition}]" if partition else key

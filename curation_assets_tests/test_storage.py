@@ -1,0 +1,142 @@
+"""Artifacts are whole or absent, damage is noticed, and remote stores behave like local ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation_assets.storage import (
+    DamagedArtifact,
+    Receipt,
+    Store,
+    fingerprint,
+    safe_name,
+    write_bytes,
+    write_json,
+)
+
+
+def _receipt(version: str = "v1", partition: str = "a.jsonl") -> Receipt:
+    return Receipt("corpus/documents", partition, version, "r", "c", {"corpus/shards": "s"}, "", {}, {"rows": 3})
+
+
+def _put(store: Store, content: str, version: str = "v1") -> Receipt:
+    with store.staged("corpus/documents", "a.jsonl") as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "part.txt").write_text(content)
+        return store.commit(folder, _receipt(version))
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    url = str(tmp_path / "store") if request.param == "local" else f"memory://{tmp_path.name}"
+    return Store(url, tmp_path / "cache")
+
+
+def test_what_is_committed_can_be_opened(store: Store) -> None:
+    done = _put(store, "hello")
+    assert store.receipt("corpus/documents", "a.jsonl") == done
+    assert (store.open("corpus/documents", "a.jsonl") / "sub" / "part.txt").read_text() == "hello"
+    assert done.files["sub/part.txt"][0] == 5 and done.metadata == {"rows": 3}
+
+
+def test_a_new_version_replaces_the_old_and_only_one_old_one_stays(store: Store) -> None:
+    for number in range(4):
+        _put(store, f"text {number}", f"v{number}")
+    assert (store.open("corpus/documents", "a.jsonl") / "sub" / "part.txt").read_text() == "text 3"
+    folders = [e for e in store.fs.ls(store.place("corpus/documents", "a.jsonl"), detail=True) if e["type"] == "directory"]
+    assert len(folders) == 2
+
+
+def test_a_failed_write_leaves_the_old_artifact_and_no_rubbish(store: Store) -> None:
+    _put(store, "old")
+    with pytest.raises(OSError, match="disk full"), store.staged("corpus/documents", "a.jsonl") as folder:
+        (folder / "half").write_text("x")
+        raise OSError("disk full")
+    assert (store.open("corpus/documents", "a.jsonl") / "sub" / "part.txt").read_text() == "old"
+    assert not list(Path(store.root).rglob(".staging-*")) and not list(store.cache.rglob(".staging-*"))
+
+
+def test_what_a_killed_run_staged_is_not_seen_and_goes_when_it_is_old(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), tmp_path / "cache")
+    place = Path(store.place("corpus/documents", "a.jsonl"))
+    for name, age in (("old", 2 * 24 * 3600), ("young", 10)):
+        left = place / f".staging-{name}"
+        left.mkdir(parents=True)
+        then = time.time() - age
+        os.utime(left, (then, then))
+    assert store.receipt("corpus/documents", "a.jsonl") is None
+    _put(store, "new")
+    assert [p.name for p in place.glob(".staging-*")] == [".staging-young"], "the young one may still be written"
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])
+def test_damage_on_disk_is_noticed_and_the_artifact_counts_as_missing(tmp_path: Path, damage: str) -> None:
+    _put(Store(str(tmp_path), tmp_path / "cache"), "hello")
+    store = Store(str(tmp_path), tmp_path / "cache")  # another process would have no memory of having checked
+    receipt = store.receipt("corpus/documents", "a.jsonl")
+    assert receipt is not None
+    path = Path(store.place("corpus/documents", "a.jsonl"), receipt.folder, "sub", "part.txt")
+    if damage == "delete":
+        path.unlink()
+    else:
+        path.write_text("hell" if damage == "truncate" else "jello")
+    with pytest.raises((DamagedArtifact, FileNotFoundError), match="corpus/documents"):
+        store.open("corpus/documents", "a.jsonl")
+    assert store.receipt("corpus/documents", "a.jsonl") is None
+    _put(store, "hello")
+    assert (store.open("corpus/documents", "a.jsonl") / "sub" / "part.txt").read_text() == "hello"
+
+
+def test_a_torn_receipt_counts_as_none(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), tmp_path / "cache")
+    _put(store, "hello")
+    path = Path(store.place("corpus/documents", "a.jsonl"), "current.json")
+    path.write_text(path.read_text()[:40])
+    assert store.receipt("corpus/documents", "a.jsonl") is None
+
+
+def test_a_pinned_artifact_is_known_by_its_content_not_its_preview(store: Store) -> None:
+    versions = []
+    for preview in ("one", "two"):
+        with store.staged("k", "") as folder:
+            write_json(folder / "preview.json", {"shown": preview})
+            write_bytes(folder / "weights", b"same")
+            versions.append(store.commit(folder, Receipt("k", "", "", "r", "c", {}, "", {})).version)
+    assert versions[0] == versions[1] != ""
+
+
+def test_opening_what_is_not_there_says_what_to_materialize(store: Store) -> None:
+    with pytest.raises(FileNotFoundError, match=r"clusters/centroids has not been materialized"):
+        store.open("clusters/centroids")
+
+
+@given(st.text(min_size=1, max_size=400), st.text(min_size=1, max_size=400))
+def test_partition_keys_become_distinct_safe_names(one: str, other: str) -> None:
+    try:
+        one.encode(), other.encode()
+    except UnicodeEncodeError:
+        return
+    name = safe_name(one)
+    assert "/" not in name and name not in (".", "..") and not name.startswith(".") and len(name) <= 160
+    assert (name == safe_name(other)) == (one == other)
+
+
+def test_fingerprints_are_fixed_for_good() -> None:
+    assert fingerprint("a", {"y": 1, "x": [None, 2.5]}) == fingerprint("a", {"x": [None, 2.5], "y": 1})
+    assert fingerprint("corpus/documents", 1, None) == "528046bf546ddad16cc1"
+    with pytest.raises(ValueError):
+        fingerprint(float("nan"))
+
+
+def test_json_is_replaced_in_one_step(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1})
+    write_json(tmp_path / "a.json", {"b": 2})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"b": 2}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
