@@ -255,7 +255,9 @@ def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
 
 def _merged(wanted: str, seen: tuple[str, ...]) -> dict[str, Any]:
     if wanted in seen:
-        raise ProfileError(f"{wanted}: profiles extend each other in a circle: {' -> '.join([*seen, wanted])}")
+        raise ProfileError(
+            f"{wanted}: profiles extend each other in a circle: {' -> '.join([*seen, wanted])}"
+        )
     settings = _read(wanted)
     if wanted in PACKAGED:
         return settings
@@ -327,7 +329,7 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
 
 
 def _ladder_or_none(kind: Any) -> Any:
-    return {size: LadderShape for size in SIZES} if LadderShape in get_args(kind) else None
+    return dict.fromkeys(SIZES, LadderShape) if LadderShape in get_args(kind) else None
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -77,7 +77,9 @@ class Store:
 
     def __init__(self, url: str, cache: Path, **options: Any) -> None:
         self.fs, self.root = fsspec.core.url_to_fs(url, **options)
-        self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
+        self.local = "file" in (
+            self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
+        )
         self.cache = cache
         self._verified: set[str] = set()
 

@@ -105,7 +105,9 @@ rates = ["10"]
 
 def test_where_and_how_something_runs_never_changes_a_version(tmp_path: Path) -> None:
     base, moved = load_profile("local"), load_profile(_write(tmp_path, EXECUTION_ONLY))
-    assert {k: s.code_version(base) for k, s in STEPS.items()} == {k: s.code_version(moved) for k, s in STEPS.items()}
+    assert {k: s.code_version(base) for k, s in STEPS.items()} == {
+        k: s.code_version(moved) for k, s in STEPS.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ from curation_assets.storage import (
 
 
 def _receipt(version: str = "v1", partition: str = "a.jsonl") -> Receipt:
-    return Receipt("corpus/documents", partition, version, "r", "c", {"corpus/shards": "s"}, "", {}, {"rows": 3})
+    return Receipt(
+        "corpus/documents", partition, version, "r", "c", {"corpus/shards": "s"}, "", {}, {"rows": 3}
+    )
 
 
 def _put(store: Store, content: str, version: str = "v1") -> Receipt:
@@ -50,7 +52,11 @@ def test_a_new_version_replaces_the_old_and_only_one_old_one_stays(store: Store)
     for number in range(4):
         _put(store, f"text {number}", f"v{number}")
     assert (store.open("corpus/documents", "a.jsonl") / "sub" / "part.txt").read_text() == "text 3"
-    folders = [e for e in store.fs.ls(store.place("corpus/documents", "a.jsonl"), detail=True) if e["type"] == "directory"]
+    folders = [
+        e
+        for e in store.fs.ls(store.place("corpus/documents", "a.jsonl"), detail=True)
+        if e["type"] == "directory"
+    ]
     assert len(folders) == 2
 
 
@@ -73,7 +79,9 @@ def test_what_a_killed_run_staged_is_not_seen_and_goes_when_it_is_old(tmp_path: 
         os.utime(left, (then, then))
     assert store.receipt("corpus/documents", "a.jsonl") is None
     _put(store, "new")
-    assert [p.name for p in place.glob(".staging-*")] == [".staging-young"], "the young one may still be written"
+    assert [p.name for p in place.glob(".staging-*")] == [".staging-young"], (
+        "the young one may still be written"
+    )
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])

@@ -1,0 +1,56 @@
+"""What every benchmark shares: rows with an aim, best-of timing, and the peak memory of a child process."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured line: a ratio or a figure, and what it should reach where something is aimed for."""
+
+    name: str
+    value: float
+    unit: str
+    aim: float | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        """Render the row as one aligned line of the benchmark's table."""
+        verdict = (
+            "" if self.aim is None else f"aim >= {self.aim:g}  {'ok' if self.value >= self.aim else 'MISSED'}"
+        )
+        return f"{self.name:<52} {self.value:>12,.3f} {self.unit:<10} {verdict:<22} {self.note}"
+
+
+def best_seconds(work: Callable[[], object], repeats: int = 5) -> float:
+    """Return the shortest of `repeats` wall-clock times in seconds, after one unmeasured call."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def peak_mib(module: str, *arguments: str) -> float:
+    """Run `python -m module arguments...`, whose last stdout line is JSON with `peak_mib`, and return that figure.
+
+    A process of its own, because a peak cannot be reset inside one.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True
+    )
+    return float(json.loads(done.stdout.strip().splitlines()[-1])["peak_mib"])
+
+
+def report_peak() -> None:
+    """Print this process's peak resident memory, in MiB, as the JSON line that `peak_mib` reads."""
+    print(json.dumps({"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))

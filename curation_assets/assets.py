@@ -1,0 +1,154 @@
+"""How a step of the graph becomes a Dagster asset. The stages' `assets.py` say which ones, this says how.
+
+A run of one partition ends with Dagster's ordinary result. A run of many partitions commits them one by one: each gets
+its own materialization event, with its own data version, the moment its artifact is complete, so that a run that dies
+leaves what it finished.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from curation_assets import partitions
+from curation_assets.graph import STEPS, Step
+from curation_assets.invariants import INVARIANTS
+from curation_assets.profile import Profile
+from curation_assets.progress import Throttled
+from curation_assets.resources import Curation
+from curation_assets.storage import Receipt
+from curation_assets.workspace import Builder, BuildOne, Markdown, Workspace, materialize, shown
+
+OWNERS = ["team:data-curation"]
+_MANY = 1_000  # partitions of one run; a different number for each depth of the graph, see `_backfill_policy`
+
+
+def step_asset(key: str, build: Builder, profile: Profile, description: str) -> dg.AssetsDefinition:
+    """Define the asset of step `key`, made by `build`."""
+    step = STEPS[key]
+
+    @dg.asset(
+        key=key.split("/"),
+        deps=[
+            dg.AssetDep(need.split("/"), partition_mapping=partitions.mapping(step.by, STEPS[need].by))
+            for need in step.needs
+        ],
+        partitions_def=partitions.definition(step.by, profile),
+        backfill_policy=_backfill_policy(step),
+        code_version=step.code_version(profile),
+        description=description,
+        group_name=step.group,
+        kinds=set(step.kinds),
+        owners=OWNERS,
+        pool="accelerator" if step.accelerated else None,
+        output_required=False,
+    )
+    def asset(context: dg.AssetExecutionContext, curation: Curation) -> Iterator[Any]:
+        yield from _commit_each(context, curation, step, build)
+
+    return asset
+
+
+def _backfill_policy(step: Step) -> dg.BackfillPolicy | None:
+    """Let a backfill take many partitions in one run, but never two dependent steps in the same run.
+
+    Dagster joins dependent assets of equal policy in one run, and then skips the dependent one when the first reports
+    its partitions by events of its own. Policies that differ with the depth keep them in separate, ordered runs.
+    """
+    if step.by == "":
+        return None
+    return dg.BackfillPolicy.multi_run(1 if step.trains else _MANY + _depth(step.key))
+
+
+def _depth(key: str) -> int:
+    return 1 + max((_depth(need) for need in STEPS[key].needs), default=0)
+
+
+def _commit_each(
+    context: dg.AssetExecutionContext, curation: Curation, step: Step, build: Builder
+) -> Iterator[Any]:
+    workspace = curation.workspace
+    keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
+    load = _once(build, workspace)
+    tell = curation.teller(context.log.info)
+    failed: dict[str, Exception] = {}
+    for number, partition in enumerate(keys, 1):
+        label = f"{step.key}[{partition}]" if partition else step.key
+        try:
+            receipt, made = materialize(
+                workspace, step, partition, load, Throttled(tell, label), run_id=context.run_id
+            )
+        except Exception as error:
+            if len(keys) == 1:
+                raise
+            failed[partition] = error  # one bad shard does not keep the others waiting
+            context.log.exception(f"{label}: failed")
+            continue
+        tell(
+            f"{label}: {'made' if made else 'already current'} ({number} of {len(keys)}), {receipt.seconds:.1f} s"
+        )
+        if step.key == "corpus/source":
+            partitions.sync_shards(context.instance, workspace.shards())
+        metadata = {name: _value(value) for name, value in shown(workspace, receipt).items()}
+        metadata |= {
+            "made": made,
+            "seconds": receipt.seconds,
+            "artifact": workspace.store.place(step.key, partition),
+        }
+        if len(keys) == 1:
+            yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.version))
+        else:
+            yield _event(step, receipt, metadata)
+    if len(keys) > 1:
+        _report_checks(context, workspace, step)
+    if failed:
+        reasons = "; ".join(f"{partition}: {error}" for partition, error in failed.items())
+        raise dg.Failure(f"{len(failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")
+
+
+def _once(build: Builder, workspace: Workspace) -> Callable[[], BuildOne]:
+    """Return a function that loads on its first call only."""
+    loaded: list[BuildOne] = []
+
+    def load() -> BuildOne:
+        if not loaded:
+            loaded.append(build(workspace))
+        return loaded[0]
+
+    return load
+
+
+def _only(context: dg.AssetExecutionContext) -> str:
+    return str(context.partition_key) if context.has_partition_key else ""
+
+
+def _event(step: Step, receipt: Receipt, metadata: dict[str, Any]) -> dg.AssetMaterialization:
+    tags = {
+        "dagster/data_version": receipt.version,
+        "dagster/code_version": receipt.code,
+        "dagster/data_version_is_user_provided": "true",
+    }
+    tags |= {f"dagster/input_data_version/{need}": version for need, version in receipt.inputs.items()}
+    return dg.AssetMaterialization(
+        step.key.split("/"), metadata=metadata, partition=receipt.partition, tags=tags
+    )
+
+
+def _report_checks(context: dg.AssetExecutionContext, workspace: Workspace, step: Step) -> None:
+    """Evaluate the step's checks here: Dagster skips check steps after a run that reports partition by partition."""
+    for name, check in INVARIANTS.get(step.key, {}).items():
+        outcome = check(workspace)
+        context.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(step.key.split("/")),
+                check_name=name,
+                passed=outcome.passed,
+                metadata=outcome.metadata,
+                description=outcome.description,
+                severity=dg.AssetCheckSeverity.ERROR,
+            )
+        )
+
+
+def _value(value: Any) -> Any:
+    return dg.MetadataValue.md(str(value)) if isinstance(value, Markdown) else value

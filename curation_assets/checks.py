@@ -1,0 +1,24 @@
+"""The invariants as Dagster asset checks, so that each can also be run alone from the UI."""
+
+import dagster as dg
+
+from curation_assets.invariants import INVARIANTS, Invariant
+from curation_assets.resources import Curation
+
+
+def all_checks() -> list[dg.AssetChecksDefinition]:
+    """Return one asset check for each invariant."""
+    return [_check(key, name, check) for key, checks in INVARIANTS.items() for name, check in checks.items()]
+
+
+def _check(key: str, name: str, check: Invariant) -> dg.AssetChecksDefinition:
+    documented = getattr(check, "func", check)
+
+    @dg.asset_check(asset=key.split("/"), name=name, description=documented.__doc__)
+    def run(curation: Curation) -> dg.AssetCheckResult:
+        outcome = check(curation.workspace)
+        return dg.AssetCheckResult(
+            passed=outcome.passed, metadata=outcome.metadata, description=outcome.description
+        )
+
+    return run

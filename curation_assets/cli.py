@@ -1,0 +1,134 @@
+"""`curation`: what Dagster's own command line does not do."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from curation_assets.profile import Profile, ProfileError, load_profile
+from curation_assets.progress import duration
+from curation_assets.storage import write_bytes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand; return its exit status: 0 done, 1 something failed, 2 a mistake in profile or usage."""
+    parser = argparse.ArgumentParser(prog="curation", description=__doc__)
+    parser.add_argument(
+        "--profile", help='"local", "hub" or a TOML file (default: CURATION_PROFILE, or "local")'
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser(
+        "run", help="make everything current that the profile asks for, and print the comparison"
+    )
+    commands.add_parser("plan", help="say what `run` would make, without making it")
+    ui = commands.add_parser("ui", help="start Dagster's UI and daemon on loopback, on the same state")
+    ui.add_argument("--port", type=int, default=3000)
+    commands.add_parser("init", help="prepare the data folder, and .env so that `dagster dev` finds it")
+    options = parser.parse_args(arguments)
+    try:
+        if options.profile:
+            os.environ["CURATION_PROFILE"] = options.profile
+        profile = load_profile()
+        if options.command == "ui":
+            return _ui(profile, options.port)
+        return {"run": _run, "plan": _plan, "init": _init}[options.command](profile)
+    except ProfileError as error:
+        print(f"curation: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(profile: Profile) -> int:
+    started = time.monotonic()
+    with _only_one(profile):
+        _tell(started, f"profile {profile.name}, data in {profile.data}")
+        from curation_assets.jobs import run_graph  # seconds of imports: after the first line, not before it
+        from curation_assets.report.comparison import terminal_table
+        from curation_assets.workspace import Workspace
+
+        outcome = run_graph(profile, lambda line: _tell(started, line))
+        workspace = Workspace(profile)
+        if workspace.store.receipt("report/comparison") is not None:
+            folder = workspace.open("report/comparison")
+            print(f"\n{terminal_table(folder)}\n\nreport:  {folder / 'comparison.md'}")
+    print("UI:      make ui   (http://127.0.0.1:3000)")
+    made = sum(outcome.made.values())
+    print(
+        f"{made:,} artifacts made in {duration(time.monotonic() - started)}"
+        + ("" if made else ": nothing to do")
+    )
+    for key, reason in outcome.failed.items():
+        print(f"FAILED   {key}: {reason}", file=sys.stderr)
+    for key in outcome.blocked:
+        print(f"BLOCKED  {key}: something that it needs failed", file=sys.stderr)
+    return 1 if outcome.failed or outcome.blocked else 0
+
+
+def _plan(profile: Profile) -> int:
+    from curation_assets.jobs import targets, wanted_steps
+    from curation_assets.workspace import Versions, Workspace
+
+    workspace = Workspace(profile)
+    versions = Versions(workspace)
+    remade: set[str] = set()
+    for step in wanted_steps(profile):
+        asked = targets(workspace, step)
+        stale = versions.stale(step, asked) if step.key != "corpus/source" else []
+        behind = not step.pinned and any(need in remade for need in step.needs)
+        if stale or behind or not asked:
+            remade.add(step.key)
+            what = f"{len(stale)} of {len(asked)}" if stale else "follows from what is above"
+            print(f"{step.key:<28} {what}")
+    if not remade:
+        print("everything is current, as far as the last listing of the corpus goes")
+    return 0
+
+
+def _ui(profile: Profile, port: int) -> int:
+    from curation_assets.jobs import dagster_home, register_shards
+
+    _init(profile)
+    with _only_one(profile):
+        register_shards(profile, lambda line: print(line, flush=True))
+    os.environ["DAGSTER_HOME"] = str(dagster_home(profile))
+    os.environ["CURATION_PROFILE"] = (
+        str(Path(profile.source).resolve()) if "/" in profile.source else profile.source
+    )
+    print(f"UI: http://127.0.0.1:{port}", flush=True)
+    module = "curation_assets.definitions"
+    command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(sys.executable, command)
+
+
+def _init(profile: Profile) -> int:
+    from curation_assets.jobs import dagster_home
+
+    home = dagster_home(profile)
+    if Path("workspace.yaml").exists() and not Path(".env").exists():
+        write_bytes(Path(".env"), f"DAGSTER_HOME={home}\n".encode())
+    return 0
+
+
+@contextmanager
+def _only_one(profile: Profile) -> Iterator[None]:
+    """Keep two runs of one data folder apart: correct together, but they would do the same work twice."""
+    profile.data.mkdir(parents=True, exist_ok=True)
+    with (profile.data / ".run.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ProfileError(f"another `curation run` is at work in {profile.data}") from None
+        yield
+
+
+def _tell(started: float, line: str) -> None:
+    print(f"{duration(time.monotonic() - started):>12}  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""How a shard's embeddings are made: documents stream through the encoder into one array on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from curation_assets.embeddings.encoder import Encoder
+from curation_assets.models.sources import parse, resolve
+from curation_assets.progress import Progress
+from curation_assets.storage import read_batches
+from curation_assets.workspace import BuildOne, Metadata, Workspace
+
+_BATCH = 2048
+
+
+def embeddings(workspace: Workspace) -> BuildOne:
+    """Load the encoder once, then embed shard by shard: `embeddings.npy`, unit float32 [n, dim], row by row."""
+    settings, execution = workspace.profile.embeddings, workspace.profile.execution
+    model = resolve(parse(settings.model), cache=workspace.scratch / "models")
+    encoder = Encoder(
+        model.folder,
+        device=workspace.device,
+        max_tokens=settings.max_tokens,
+        batch_tokens=settings.batch_tokens,
+        dtype="float32" if execution.dtype == "auto" else execution.dtype,
+    )
+
+    def build(shard: str, folder: Path, progress: Progress) -> Metadata:
+        path = workspace.open("corpus/documents", shard) / "documents.parquet"
+        n = pq.ParquetFile(path).metadata.num_rows
+        out = np.lib.format.open_memmap(
+            folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=(n, encoder.dim)
+        )
+        done = 0
+        for batch in read_batches(path, ["text"], _BATCH):
+            before = done
+
+            def told(part: float, _: float, unit: str, note: str = "", before: int = before) -> None:
+                progress(before + part, n, unit, note)
+
+            done += batch.num_rows
+            out[before:done] = encoder.encode(batch["text"].to_pylist(), progress=told)
+        out.flush()
+        return {
+            "documents": n,
+            "dimensions": encoder.dim,
+            "model": settings.model,
+            "weights_digest": model.digest,
+            "parameters": model.parameters,
+            "device": workspace.device,
+        }
+
+    return build

@@ -1,0 +1,171 @@
+"""What must hold of the artifacts, checked on the files themselves: the graph's asset checks, as plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.storage import read_json
+from curation_assets.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A check's verdict, what it says of it in one sentence, and figures behind it."""
+
+    passed: bool
+    description: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+Invariant = Callable[[Workspace], Outcome]
+_NORM_TOLERANCE = 1e-3  # embeddings may be kept as float16
+_NORM_ROWS = 500
+
+
+def _made(workspace: Workspace, key: str, keys: list[str]) -> list[str]:
+    return [k for k in keys if workspace.store.receipt(key, k) is not None]
+
+
+def rows_add_up(workspace: Workspace) -> Outcome:
+    """Every row of every shard is a document, a held-out document or a quarantined row."""
+    wrong, total, shards = {}, 0, _made(workspace, "corpus/documents", workspace.shards())
+    for shard in shards:
+        folder = workspace.open("corpus/documents", shard)
+        tables = {
+            name: pq.ParquetFile(folder / f"{name}.parquet").metadata.num_rows
+            for name in ("documents", "validation", "quarantine")
+        }
+        rows = workspace.metadata("corpus/documents", shard)["rows"]
+        total += rows
+        if rows != sum(tables.values()):
+            wrong[shard] = {"rows": rows, **tables}
+    return Outcome(
+        not wrong,
+        f"{total:,} rows of {len(shards)} shards are accounted for"
+        if not wrong
+        else f"rows are missing in {sorted(wrong)}",
+        {"rows": total, "shards": len(shards), "wrong": wrong},
+    )
+
+
+def unit_norm(workspace: Workspace) -> Outcome:
+    """Embedding rows have length one (the first and last rows of every shard are measured)."""
+    worst = 0.0
+    shards = _made(workspace, "corpus/embeddings", workspace.shards())
+    for shard in shards:
+        vectors = np.load(workspace.open("corpus/embeddings", shard) / "embeddings.npy", mmap_mode="r")
+        for part in (vectors[:_NORM_ROWS], vectors[-_NORM_ROWS:]):
+            norms = np.linalg.norm(np.asarray(part, dtype=np.float64), axis=1)
+            deviation = float(np.abs(norms - 1).max()) if len(norms) else 0.0
+            worst = max(worst, deviation if np.isfinite(deviation) else np.inf)
+    return Outcome(
+        worst <= _NORM_TOLERANCE,
+        f"the largest deviation of a vector's length from 1 is {worst:.1e}",
+        {"worst": float(worst), "shards": len(shards)},
+    )
+
+
+def complete_and_finite(sampler: str, workspace: Workspace) -> Outcome:
+    """Every document of a scored shard has exactly one score, and no score is NaN or infinite."""
+    key = f"{sampler}/scores"
+    scored, wrong = 0, []
+    for shard in _made(workspace, key, workspace.shards()):
+        table = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["doc_id", "score"])
+        ids = pq.read_table(
+            workspace.open("corpus/documents", shard) / "documents.parquet", columns=["doc_id"]
+        )
+        finite = pc.all(pc.is_finite(table["score"])).as_py() in (True, None)
+        if not table["doc_id"].equals(ids["doc_id"]) or not finite:
+            wrong.append(shard)
+        scored += table.num_rows
+    return Outcome(
+        not wrong,
+        f"{scored:,} documents have a finite score"
+        if not wrong
+        else f"scores are missing or not finite in {wrong}",
+        {"scored": scored, "wrong": wrong},
+    )
+
+
+def not_constant(sampler: str, workspace: Workspace) -> Outcome:
+    """Scores differ between documents (a constant score means a broken scorer)."""
+    key, low, high, count = f"{sampler}/scores", np.inf, -np.inf, 0
+    for shard in _made(workspace, key, workspace.shards()):
+        score = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["score"])["score"]
+        if len(score):
+            extremes = pc.min_max(score).as_py()
+            low, high, count = min(low, extremes["min"]), max(high, extremes["max"]), count + len(score)
+    return Outcome(
+        count < 2 or high > low, f"scores range from {low:.6g} to {high:.6g}", {"min": low, "max": high}
+    )
+
+
+def realised_rate(sampler: str, workspace: Workspace) -> Outcome:
+    """Every subset has exactly the stated share of the corpus's distinct documents, each once, none held out."""
+    key, sizes, wrong = f"{sampler}/subset", {}, []
+    for rate in _made(workspace, key, list(RATES)):
+        folder = workspace.open(key, rate)
+        manifest = read_json(folder / "manifest.json")
+        ids = pq.read_table(folder / "subset.parquet", columns=["doc_id"])["doc_id"]
+        expected = round(int(rate) / 100 * manifest["candidates"])
+        sizes[rate] = len(ids)
+        if len(ids) != expected or pc.count_distinct(ids).as_py() != len(ids):
+            wrong.append(rate)
+    return Outcome(
+        not wrong,
+        "every subset has its exact size" if not wrong else f"wrong size at rates {wrong}",
+        {"documents": sizes, "wrong": wrong},
+    )
+
+
+def nested(sampler: str, workspace: Workspace) -> Outcome:
+    """A smaller subset is contained in every larger one drawn from the same scores."""
+    key, wrong = f"{sampler}/subset", []
+    smaller: dict[str, Any] = {}  # {version of the scores: ids of the last subset}
+    for rate in _made(workspace, key, list(RATES)):
+        receipt = workspace.store.receipt(key, rate)
+        assert receipt is not None
+        ids = pq.read_table(workspace.open(key, rate) / "subset.parquet", columns=["doc_id"])["doc_id"]
+        drawn_from = receipt.inputs[f"{sampler}/scores"]
+        before = smaller.get(drawn_from)
+        if before is not None and not pc.all(pc.is_in(before, ids.combine_chunks())).as_py():
+            wrong.append(rate)
+        smaller[drawn_from] = ids
+    return Outcome(not wrong, "subsets are nested" if not wrong else f"not nested at rates {wrong}")
+
+
+def metrics_finite(workspace: Workspace) -> Outcome:
+    """Every measured value that the comparison shows is a finite number."""
+    if workspace.store.receipt("report/comparison") is None:
+        return Outcome(True, "not made yet")
+    table = pq.read_table(workspace.open("report/comparison") / "comparison.parquet")
+    values = [c for c in table.column_names if c.startswith("perplexity")]
+    bad = [c for c in values if pc.all(pc.is_finite(table[c].drop_null())).as_py() not in (True, None)]
+    return Outcome(not bad, f"{table.num_rows} rows" if not bad else f"not finite: {bad}")
+
+
+INVARIANTS: dict[str, dict[str, Invariant]] = {
+    "corpus/documents": {"rows_add_up": rows_add_up},
+    "corpus/embeddings": {"unit_norm": unit_norm},
+    **{
+        f"{name}/scores": {
+            "complete_and_finite": partial(complete_and_finite, name),
+            "not_constant": partial(not_constant, name),
+        }
+        for name in SAMPLERS
+    },
+    **{
+        f"{name}/subset": {"realised_rate": partial(realised_rate, name), "nested": partial(nested, name)}
+        for name in SAMPLERS
+    },
+    "report/comparison": {"metrics_finite": metrics_finite},
+}
+"""{asset key: {check name: check}}."""

@@ -1,0 +1,198 @@
+"""How a checkpoint is made: the chosen documents' cached tokens, one training run for each seed, its snapshots."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation_assets.corpus.tokenizer import load_tokenizer
+from curation_assets.corpus.tokens import read_tokens
+from curation_assets.pretraining.model import Shape
+from curation_assets.pretraining.packing import Shard, TokenStream
+from curation_assets.pretraining.trainer import Execution, TrainConfig, TrainResult, read_losses, train
+from curation_assets.profile import Profile
+from curation_assets.progress import Progress
+from curation_assets.report.pictures import lines, png_markdown
+from curation_assets.sampling.keys import hash_ids
+from curation_assets.storage import fingerprint, safe_name, write_json
+from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+
+_PRECISION = {"auto": "auto", "float32": "fp32", "bfloat16": "bf16"}
+
+
+def subset_checkpoint(sampler: str) -> Builder:
+    """Return the builder of `<sampler>/checkpoint`; partition "rate|size"."""
+
+    def load(workspace: Workspace) -> BuildOne:
+        def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+            rate, size = partition.split("|")
+            shards = list(_subset_shards(workspace, f"{sampler}/subset", rate))
+            return _train(workspace, f"{sampler}/checkpoint", partition, size, shards, folder, progress)
+
+        return build
+
+    return load
+
+
+def full_data_checkpoint(workspace: Workspace) -> BuildOne:
+    """Train on every distinct document of the corpus; partition is the size."""
+
+    def build(size: str, folder: Path, progress: Progress) -> Metadata:
+        shards = list(_all_shards(workspace))
+        return _train(workspace, "full_data/checkpoint", size, size, shards, folder, progress)
+
+    return build
+
+
+def train_config(profile: Profile, size: str, **tokens: Any) -> TrainConfig:
+    """Return the profile's recipe for a model size; `tokens` gives the tokenizer's vocabulary and special ids."""
+    recipe, shape = profile.pretraining, profile.ladder[size]  # type: ignore[index]
+    return TrainConfig(
+        shape=Shape(**shape.model_dump()),
+        tokens=recipe.tokens,
+        batch_size=recipe.batch_size,
+        input_length=recipe.input_length,
+        learning_rate=recipe.learning_rate,
+        final_learning_rate=recipe.final_learning_rate,
+        warmup_share=recipe.warmup_share,
+        weight_decay=recipe.weight_decay,
+        clip_norm=recipe.clip_norm,
+        noise_density=recipe.noise_density,
+        mean_noise_span=recipe.mean_noise_span,
+        snapshots=tuple(recipe.snapshots),
+        precision=_PRECISION[profile.execution.dtype],
+        **tokens,
+    )
+
+
+def recipe(profile: Profile) -> dict[str, int]:
+    """Return what is equal for all runs: budget in raw tokens, steps, batch size and raw sequence length."""
+    config = train_config(
+        profile, profile.sizes[0], vocab_size=profile.tokenizer.vocab_size, first_sentinel=0
+    )
+    return {
+        "tokens": config.steps * config.tokens_per_step,
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "raw_length": config.raw_length,
+    }
+
+
+def _subset_shards(workspace: Workspace, key: str, rate: str) -> Iterator[Shard]:
+    table = pq.read_table(workspace.open(key, rate) / "subset.parquet", columns=["shard", "row", "doc_id"])
+    for shard in workspace.shards():
+        chosen = table.filter(pc.equal(table["shard"], shard))
+        if chosen.num_rows:
+            ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
+            hashes = hash_ids(chosen["doc_id"].combine_chunks())
+            yield Shard(ids, offsets, chosen["row"].to_numpy(), hashes)
+
+
+def _all_shards(workspace: Workspace) -> Iterator[Shard]:
+    repeats = pq.read_table(workspace.open("corpus/index") / "repeats.parquet")
+    for shard in workspace.shards():
+        ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
+        path = workspace.open("corpus/documents", shard) / "documents.parquet"
+        hashes = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
+        again = repeats.filter(pc.equal(repeats["shard"], shard))["row"].to_numpy()
+        rows = np.setdiff1d(np.arange(len(hashes)), again)
+        yield Shard(ids, offsets, rows, hashes[rows])
+
+
+def _train(
+    workspace: Workspace,
+    key: str,
+    partition: str,
+    size: str,
+    shards: Iterable[Shard],
+    folder: Path,
+    progress: Progress,
+) -> Metadata:
+    profile = workspace.profile
+    tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
+    config = train_config(
+        profile,
+        size,
+        vocab_size=tokenizer.vocab_size,
+        eos=tokenizer.eos_id,
+        pad=tokenizer.pad_id,
+        first_sentinel=tokenizer.first_sentinel_id,
+    )
+    execution = Execution(
+        device=workspace.device,
+        micro_batch_size=profile.pretraining.micro_batch_size,
+        resume_seconds=profile.pretraining.resume_seconds,
+    )
+    shards = list(shards)
+    results, curves, seeds = [], {}, profile.pretraining.seeds
+    for number, seed in enumerate(seeds):
+        stream = TokenStream(shards, eos=tokenizer.eos_id, seed=seed)
+        one = replace(config, seed=seed)
+        run = _run_folder(workspace, key, partition, one, stream)
+
+        def told(done: float, total: float, unit: str, note: str = "", number: int = number) -> None:
+            progress(number * total + done, len(seeds) * total, unit, note)
+
+        results.append(train(one, stream, run, progress=told, execution=execution))
+        losses = read_losses(run, one)
+        curves[f"seed {seed}"] = (losses["tokens"], losses["loss"])
+        _keep(run, folder / f"seed-{seed}")
+    return _about(config, results, curves, stream, folder)
+
+
+def _about(
+    config: TrainConfig,
+    results: list[TrainResult],
+    curves: dict[str, tuple[np.ndarray, np.ndarray]],
+    stream: TokenStream,
+    folder: Path,
+) -> Metadata:
+    first = results[0]
+    about: Metadata = {
+        "documents": len(stream),
+        "parameters": first.parameters,
+        "steps": first.steps,
+        "tokens_seen": first.tokens,
+        "epochs": round(first.epochs, 4),
+        "seeds": len(results),
+        "loss": float(np.mean([result.loss for result in results])),
+        "resumed_from_step": max(
+            (r.resumed_from for r in results if r.resumed_from < r.steps), default=first.steps
+        ),
+    }
+    write_json(folder / "training.json", {**about, "config": asdict(config)})
+    picture = lines(curves, "training loss", "raw tokens seen", "nats per target token")
+    return {**about, "loss_curve": Markdown(png_markdown(picture, "training loss by tokens seen"))}
+
+
+def _run_folder(
+    workspace: Workspace, key: str, partition: str, config: TrainConfig, stream: TokenStream
+) -> Path:
+    """Return where a run lives while it trains; runs of the same partition on other data or settings are removed."""
+    home = workspace.scratch / "runs" / key / safe_name(partition)
+    name = f"{config.seed}-{fingerprint(asdict(config), stream.digest())}"
+    for other in home.glob(f"{config.seed}-*"):
+        if other.name != name:
+            shutil.rmtree(other, ignore_errors=True)
+    return home / name
+
+
+def _keep(run: Path, folder: Path) -> None:
+    """Put a finished run's files into the artifact, by hard links where the file system has them."""
+
+    def link(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
+
+    hidden = shutil.ignore_patterns(".*", "resume.safetensors")
+    shutil.copytree(run, folder, copy_function=link, ignore=hidden)

@@ -1,0 +1,203 @@
+"""A training run's folder: what is in it, and how it is written so that a kill at any instant loses no more than a minute.
+
+    run.json              the configuration that the folder belongs to
+    losses.npy            float32[steps], one loss per step, NaN for steps to come
+    step-000123/          a snapshot: model.safetensors, config.json, snapshot.json (step and tokens)
+    resume.safetensors    the latest resume point: weights, both moments, and the step in its metadata
+    result.json           what came out; it exists exactly when the run is finished
+
+Whole files and whole folders appear by rename, after fsync. A resume point is always written before the snapshot of the
+same step, so no snapshot is ever ahead of where the run would go on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import T5ForConditionalGeneration
+
+    from curation_assets.pretraining.optimizer import ScaledAdamW
+
+_TEMPORARY = ".tmp-"
+
+
+class Snapshot(NamedTuple):
+    """Weights part of the way through a run."""
+
+    step: int
+    tokens: int
+    """Raw tokens seen."""
+    folder: Path
+
+
+class RunFolder:
+    """The folder of one run. Opening it makes it, checks whose it is, and removes what a kill left half written."""
+
+    def __init__(self, folder: Path | str, identity: dict[str, Any]) -> None:
+        self.path = Path(folder)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._identity = json.loads(json.dumps(identity))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against a second process; the kernel lets go of it when this one dies."""
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(f"{self.path}: another process is training in this folder") from None
+            yield
+
+    def claim(self) -> None:
+        """Write the identity into a new folder, or check it in an old one; clean up after a kill.
+
+        Raises
+        ------
+        ValueError
+            Where the folder belongs to another configuration; the message names the fields that differ.
+        """
+        for left in self.path.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        owner = self.path / "run.json"
+        if not owner.exists():
+            if self.snapshots() or (self.path / "resume.safetensors").exists():
+                raise ValueError(f"{self.path}: holds snapshots but no run.json that says of which run")
+            write_json(owner, self._identity)
+            return
+        found = json.loads(owner.read_text())
+        if found != self._identity:
+            names = sorted(found.keys() | self._identity.keys())
+            differ = [k for k in names if found.get(k) != self._identity.get(k)]
+            detail = "; ".join(f"{k} was {found.get(k)!r}, now {self._identity.get(k)!r}" for k in differ)
+            raise ValueError(f"{self.path} belongs to another run: {detail}")
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return the snapshots that are there, in the order of training."""
+        return read_snapshots(self.path)
+
+    def write_snapshot(self, model: T5ForConditionalGeneration, step: int, tokens: int) -> None:
+        """Write the weights of a step, unless they are there."""
+        from curation_assets.pretraining.model import save
+
+        def fill(folder: Path) -> None:
+            save(model, folder)
+            (folder / "snapshot.json").write_text(json.dumps({"step": step, "tokens": tokens}) + "\n")
+
+        final = self.path / f"step-{step:06d}"
+        if not final.exists():
+            _write_folder(final, fill)
+
+    def write_resume(self, model: T5ForConditionalGeneration, optimizer: ScaledAdamW, step: int) -> None:
+        """Replace the resume point: all that the next step depends on besides (seed, step)."""
+        from safetensors.torch import save_file
+
+        tensors: dict[str, torch.Tensor] = {}
+        for name, parameter in model.named_parameters():
+            mean, square = optimizer.moments(parameter)
+            tensors |= {
+                f"weight/{name}": parameter.detach().contiguous(),
+                f"mean/{name}": mean,
+                f"square/{name}": square,
+            }
+        with _replacing(self.path / "resume.safetensors") as temporary:
+            save_file(tensors, temporary, metadata={"format": "pt", "step": str(step)})
+
+    def read_resume(self, model: T5ForConditionalGeneration, optimizer: ScaledAdamW) -> int:
+        """Put the latest resume point into model and optimizer; return its step, 0 where there is none."""
+        import torch
+        from safetensors import safe_open
+
+        path = self.path / "resume.safetensors"
+        if not path.exists():
+            return 0
+        with safe_open(path, framework="pt") as file, torch.no_grad():
+            step = int(file.metadata()["step"])
+            for name, parameter in model.named_parameters():
+                mean, square = optimizer.moments(parameter)
+                for kind, tensor in (("weight", parameter), ("mean", mean), ("square", square)):
+                    tensor.copy_(file.get_tensor(f"{kind}/{name}"))
+        for group in optimizer.param_groups:
+            group["step"] = step
+        return step
+
+    def open_losses(self, steps: int, resumed: int) -> NDArray[np.float32]:
+        """Return losses.npy as a writable memory map, with NaN from step `resumed` on, to be written again."""
+        path = self.path / "losses.npy"
+        if not path.exists():
+            if resumed:
+                raise FileNotFoundError(f"{path}: lost, though the run has come to step {resumed}")
+            with _replacing(path) as temporary, temporary.open("wb") as file:
+                np.save(file, np.full(steps, np.nan, np.float32))
+        losses = np.lib.format.open_memmap(path, mode="r+")
+        losses[resumed:] = np.nan
+        return losses
+
+    def result(self) -> dict[str, Any] | None:
+        """Return what a finished run left, None of an unfinished one."""
+        path = self.path / "result.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Mark the run as finished and drop its resume point."""
+        write_json(self.path / "result.json", result)
+        (self.path / "resume.safetensors").unlink(missing_ok=True)
+
+
+def read_snapshots(folder: Path | str) -> list[Snapshot]:
+    """Return the snapshots of a run's folder in the order of training; an unfinished run has fewer."""
+    return sorted(read_snapshot(path.parent) for path in Path(folder).glob("step-*/snapshot.json"))
+
+
+def read_snapshot(folder: Path | str) -> Snapshot:
+    """Return what one snapshot's folder says of itself."""
+    about = json.loads((Path(folder) / "snapshot.json").read_text())
+    return Snapshot(about["step"], about["tokens"], Path(folder))
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Replace a JSON file as a whole."""
+    with _replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+@contextmanager
+def _replacing(final: Path) -> Iterator[Path]:
+    """Yield a name to write to; afterwards the file stands under its final name, old or new but never torn."""
+    temporary = final.with_name(f"{_TEMPORARY}{final.name}")
+    yield temporary
+    _sync(temporary)
+    temporary.replace(final)
+    _sync(final.parent)
+
+
+def _write_folder(final: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder that appears whole."""
+    temporary = final.with_name(f"{_TEMPORARY}{final.name}")
+    temporary.mkdir()
+    fill(temporary)
+    for path in temporary.iterdir():
+        _sync(path)
+    _sync(temporary)
+    temporary.rename(final)
+    _sync(final.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or a folder's entries are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

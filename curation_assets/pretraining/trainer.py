@@ -1,0 +1,279 @@
+"""Pre-train a T5 by span corruption on a token stream, for a fixed budget of tokens (the paper's section 5.1).
+
+Iso-compute: the budget counts raw tokens read from the stream, so every subset, however small, gets the same number of steps and
+a small one is read more often. A batch is a function of (seed, step); a run that was killed goes on with the batch that it
+would have had, and on the CPU of one machine with one thread count it ends with the same bits. On a GPU, and with another
+micro-batch or number of processes, sums are taken in another order and agree only to rounding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from curation_assets.pretraining import span_corruption
+from curation_assets.pretraining.config import Execution, TrainConfig, TrainResult
+from curation_assets.pretraining.model import build, parameter_count
+from curation_assets.pretraining.optimizer import ScaledAdamW, clip_gradients
+from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.progress import Progress, silent
+
+
+class Stream(Protocol):
+    """Where batches come from; `packing.TokenStream` is one."""
+
+    def batch(self, step: int, batch_size: int, raw_length: int) -> NDArray[np.integer]:
+        """Return the sequences of a step, int[batch_size, raw_length]."""
+
+    def epochs(self, tokens: int) -> float:
+        """Return how often the documents are read in so many tokens."""
+
+    def digest(self) -> str:
+        """Return a name for the stream's contents."""
+
+
+def train(
+    config: TrainConfig,
+    stream: Stream,
+    folder: Path | str,
+    *,
+    progress: Progress = silent,
+    execution: Execution | None = None,
+) -> TrainResult:
+    """Train to the end of the budget, from wherever the folder's run has come to; a finished run returns at once.
+
+    Parameters
+    ----------
+    stream
+        Gives the raw sequences. Its `digest` is stored with the configuration.
+    folder
+        A local folder for this run alone; `snapshots` says what is in it.
+    progress
+        Called with raw tokens done and to do, every `flush_steps` steps.
+
+    Raises
+    ------
+    ValueError
+        Where the folder belongs to another configuration or other documents.
+    FloatingPointError
+        Where the loss or the weights are no longer finite; snapshots and resume point are from before.
+    RuntimeError
+        Where another process is training in the folder.
+    """
+    execution = execution or Execution()
+    accelerator = _accelerator(config, execution)
+    run = RunFolder(folder, {**asdict(config), "stream": stream.digest()})
+    with run.locked() if accelerator.is_main_process else nullcontext():
+        if accelerator.is_main_process:
+            run.claim()
+        accelerator.wait_for_everyone()
+        resumed = config.steps
+        if run.result() is None:
+            resumed = _Training(config, stream, run, accelerator, execution, progress).run()
+        accelerator.wait_for_everyone()
+        done = run.result()
+        assert done is not None
+        return TrainResult(folder=run.path, **done, snapshots=tuple(run.snapshots()), resumed_from=resumed)
+
+
+def read_losses(folder: Path | str, config: TrainConfig) -> dict[str, NDArray[Any]]:
+    """Return the loss curve of a run, finished or not: equally long `step`, `tokens`, `loss` and `rate` columns."""
+    losses = np.load(Path(folder) / "losses.npy")
+    step = np.flatnonzero(~np.isnan(losses))
+    rates = np.array([config.rate(int(s)) for s in step])
+    return {
+        "step": step + 1,
+        "tokens": (step + 1) * config.tokens_per_step,
+        "loss": losses[step],
+        "rate": rates,
+    }
+
+
+def _accelerator(config: TrainConfig, execution: Execution) -> Any:
+    """Choose device and precision."""
+    from accelerate import Accelerator
+
+    device = torch.device("cuda" if execution.device == "auto" else execution.device)
+    on_gpu = device.type == "cuda" and (torch.cuda.is_available() or execution.device != "auto")
+    if on_gpu and device.index is not None:
+        torch.cuda.set_device(device)
+    bf16 = config.precision == "bf16" or (
+        config.precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()
+    )
+    return Accelerator(cpu=not on_gpu, mixed_precision="bf16" if bf16 else "no")
+
+
+class _Training:
+    """One call's part of a run."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        stream: Stream,
+        run: RunFolder,
+        accelerator: Any,
+        execution: Execution,
+        progress: Progress,
+    ) -> None:
+        if config.batch_size % accelerator.num_processes:
+            raise ValueError(f"batch_size {config.batch_size} on {accelerator.num_processes} processes")
+        self.config, self.stream, self.run_folder = config, stream, run
+        self.accelerator, self.execution, self.progress = accelerator, execution, progress
+        self.plain = build(config.shape, config.vocab_size, config.seed, eos=config.eos, pad=config.pad)
+        self.plain.to(accelerator.device).train()
+        self.parameters = list(self.plain.parameters())
+        self.optimizer = ScaledAdamW(
+            self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.start = run.read_resume(self.plain, self.optimizer)
+        accelerator.wait_for_everyone()  # nobody may write before all have read
+        model = torch.compile(self.plain) if execution.compile else self.plain
+        self.model = accelerator.prepare_model(model)
+        if accelerator.is_main_process:
+            self.losses = run.open_losses(config.steps, self.start)
+        self.recent = torch.zeros(execution.flush_steps, device=accelerator.device)
+        self.flushed = self.start
+
+    def run(self) -> int:
+        """Train to the end; return the step that training began at."""
+        config, snapshot_steps = self.config, set(self.config.snapshot_steps)
+        saved = time.monotonic()
+        step = self.start
+        self._snapshot(step)  # a kill may have come between a resume point and its snapshot
+        for inputs, targets in self._batches(step):
+            self._train_step(step, inputs, targets)
+            step += 1
+            full = step - self.flushed == len(self.recent)
+            due = time.monotonic() - saved >= self.execution.resume_seconds
+            if step in snapshot_steps or self._agree(due, full):
+                self._flush(step)
+                self._save(step)
+                saved = time.monotonic()
+            elif full:
+                self._flush(step)
+        if self.accelerator.is_main_process:
+            tail = self.losses[-max(1, config.steps // 10) :]
+            tokens = config.steps * config.tokens_per_step
+            self.run_folder.finish(
+                {
+                    "steps": config.steps,
+                    "tokens": tokens,
+                    "loss": float(np.mean(tail, dtype=np.float64)),
+                    "epochs": self.stream.epochs(tokens),
+                    "parameters": parameter_count(config.shape, config.vocab_size),
+                }
+            )
+        return self.start
+
+    def _batches(self, start: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield this process's inputs and targets of each step; a thread makes the next while one is trained on."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            following = pool.submit(self._make_batch, start)
+            for step in range(start, self.config.steps):
+                inputs, targets = following.result()
+                if step + 1 < self.config.steps:
+                    following = pool.submit(self._make_batch, step + 1)
+                yield (
+                    inputs.to(self.accelerator.device, non_blocking=True),
+                    targets.to(self.accelerator.device, non_blocking=True),
+                )
+
+    def _make_batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        config, each = self.config, self.config.batch_size // self.accelerator.num_processes
+        rows = np.arange(each) + each * self.accelerator.process_index
+        tokens = self.stream.batch(step, config.batch_size, config.raw_length)[rows]
+        keys = span_corruption.batch_keys(config.seed, step, rows)
+        mask = span_corruption.noise_mask(
+            keys, config.raw_length, config.noise_density, config.mean_noise_span
+        )
+        arrays = span_corruption.corrupt(tokens, mask, eos=config.eos, first_sentinel=config.first_sentinel)
+        tensors = [torch.from_numpy(array) for array in arrays]
+        if self.accelerator.device.type == "cuda":
+            tensors = [tensor.pin_memory() for tensor in tensors]
+        return tensors[0], tensors[1]
+
+    def _train_step(self, step: int, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Accumulate the gradient over the micro-batches and update; nothing here waits for the device."""
+        size = self.execution.micro_batch_size or len(inputs)
+        self.optimizer.zero_grad(set_to_none=True)
+        for low in range(0, len(inputs), size):
+            part = slice(low, low + size)
+            last = low + size >= len(inputs)
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss = mean_loss(self.model, inputs[part], targets[part], self.config.pad)
+                loss = loss * (len(inputs[part]) / len(inputs))  # all targets are equally long
+                self.accelerator.backward(loss)
+            self.recent[step - self.flushed] += loss.detach()
+        clip_gradients(self.parameters, self.config.clip_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.rate(step)
+        self.optimizer.step()
+
+    def _flush(self, step: int) -> None:
+        """Fetch, check and log the losses since the last flush."""
+        recent = self.accelerator.reduce(self.recent, reduction="mean").cpu().numpy()[: step - self.flushed]
+        self.recent.zero_()
+        bad = np.flatnonzero(~np.isfinite(recent))
+        if len(bad):
+            self._diverged(self.flushed + int(bad[0]) + 1)
+        if self.accelerator.is_main_process:
+            self.losses[self.flushed : step] = recent
+            done, total = (n * self.config.tokens_per_step for n in (step, self.config.steps))
+            self.progress(done, total, "tokens", f"loss {recent.mean():.2f}")
+        self.flushed = step
+
+    def _save(self, step: int) -> None:
+        """Write the resume point, then the snapshot if one is due. The losses up to here are flushed."""
+        finite = torch.stack(torch._foreach_norm([*self.parameters])).isfinite().all()
+        if not finite:
+            self._diverged(step)
+        if self.accelerator.is_main_process:
+            self.losses.flush()  # type: ignore[attr-defined]  # a memory map
+            self.run_folder.write_resume(self.plain, self.optimizer, step)
+        self._snapshot(step)
+
+    def _snapshot(self, step: int) -> None:
+        if self.accelerator.is_main_process and step in self.config.snapshot_steps:
+            self.run_folder.write_snapshot(self.plain, step, step * self.config.tokens_per_step)
+
+    def _agree(self, due: bool, full: bool) -> bool:
+        """Let the main process's clock decide for all; asking it waits for the device, so only at a flush."""
+        if self.accelerator.num_processes == 1:
+            return due
+        if not full:
+            return False
+        flag = torch.tensor(int(due and self.accelerator.is_main_process), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, reduction="sum").item())
+
+    def _diverged(self, step: int) -> None:
+        kept = self.run_folder.snapshots()
+        last = f"the last good snapshot is {kept[-1].folder}" if kept else "there is no snapshot yet"
+        raise FloatingPointError(
+            f"{self.run_folder.path}: training diverged at step {step} of {self.config.steps}, the loss or the weights are not "
+            f"finite; {last}. Lower learning_rate ({self.config.learning_rate}) or raise warmup_share, in another folder"
+        )
+
+
+def mean_loss(model: Any, inputs: torch.Tensor, targets: torch.Tensor, start: int) -> torch.Tensor:
+    """Return the mean cross entropy of unpadded targets, nats per token, in float32 whatever the model computes in.
+
+    Parameters
+    ----------
+    inputs, targets : int64[B, Li], int64[B, Lt]
+    start
+        The decoder's first token.
+    """
+    shifted = torch.roll(targets, 1, dims=1)
+    shifted[:, 0] = start
+    logits = model(input_ids=inputs, decoder_input_ids=shifted, use_cache=False).logits
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())

@@ -1,0 +1,21 @@
+"""The report assets."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from curation_assets.assets import step_asset
+from curation_assets.profile import Profile
+from curation_assets.report import build
+
+
+def report_assets(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Return the assets of the report stage."""
+    return [
+        step_asset(
+            "report/comparison",
+            build.comparison,
+            profile,
+            "Every evaluated sampler, rate and size side by side: documents, tokens, epochs and both perplexities.",
+        )
+    ]

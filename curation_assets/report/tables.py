@@ -1,0 +1,162 @@
+"""Tables for people: Markdown for the web UI and reports, aligned text for terminals.
+
+Cells may hold text from the corpus, which nobody has vetted: Markdown and HTML in it are escaped, control
+characters (line breaks, terminal colours, reversed writing) are replaced, and long texts are shortened.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table | pa.RecordBatch
+
+_CELL = 80  # characters shown of a cell
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+# An underscore inside a word is no markup, and sampler names are full of them.
+_MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
+
+
+def markdown_table(rows: Rows, columns: Sequence[str] | None = None, limit: int | None = None) -> str:
+    """Return `rows` as a GitHub-flavoured Markdown table.
+
+    Parameters
+    ----------
+    rows
+        Dictionaries, or an Arrow table or batch. A key that a row lacks is an empty cell, as None is.
+    columns
+        Which columns, in which order; all, in the order of first appearance, if None.
+    limit
+        Rows shown at most; a line below says how many there are.
+
+    Columns of numbers are aligned right; integers have thousands separators, other numbers four significant
+    digits.
+
+    Raises
+    ------
+    ValueError
+        A name in `columns` is in no row.
+    """
+    names, shown, total = _select(rows, columns, limit)
+    if not names:
+        return "*no rows*"
+    cells = [[_escape(_text(row.get(name))) for name in names] for row in shown]
+    rule = ["---:" if _is_numeric(shown, name) else "---" for name in names]
+    lines = [[_escape(_clean(name)) or " " for name in names], rule, *cells]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table + (f"\n\n{_left_out(len(shown), total)}" if len(shown) < total else "")
+
+
+def preview(rows: Rows, n: int = 10) -> str:
+    """Return the first `n` rows as a Markdown table."""
+    return markdown_table(rows, limit=n)
+
+
+def text_table(rows: Rows, columns: Sequence[str] | None = None, limit: int | None = None) -> str:
+    """Return `rows` as aligned columns for a terminal; the arguments are those of `markdown_table`."""
+    names, shown, total = _select(rows, columns, limit)
+    if not names:
+        return "no rows"
+    heads = [_clean(name) for name in names]
+    cells = [[_text(row.get(name)) for name in names] for row in shown]
+    widths = [max(_width(line[i]) for line in [heads, *cells]) for i in range(len(names))]
+    right = [_is_numeric(shown, name) for name in names]
+    lines = [heads, ["─" * width for width in widths], *cells]
+    text = "\n".join(
+        "  ".join(_pad(*cell) for cell in zip(line, widths, right, strict=True)).rstrip() for line in lines
+    )
+    return text + (f"\n{_left_out(len(shown), total)}" if len(shown) < total else "")
+
+
+def number(value: Real | float) -> str:
+    """Render a number: `1,234,567` if it is an integer, otherwise four significant digits (`0.01235`, `12,346`)."""
+    if isinstance(value, Integral):
+        return f"{int(value):,}"
+    x = float(value)
+    if not math.isfinite(x):
+        return {"inf": "∞", "-inf": "-∞"}.get(str(x), "nan")
+    if x and not 1e-4 <= abs(x) < 1e15:
+        return f"{x:.3e}"
+    decimals = 3 - math.floor(math.log10(abs(x))) if x else 0
+    return f"{x:,.{max(decimals, 0)}f}"
+
+
+def _select(
+    rows: Rows, columns: Sequence[str] | None, limit: int | None
+) -> tuple[list[str], list[Mapping[str, Any]], int]:
+    """Return the column names, the rows to show and how many rows there are."""
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit is {limit}, less than 0")
+    total = len(rows)
+    shown: list[Mapping[str, Any]]
+    if isinstance(rows, pa.Table | pa.RecordBatch):
+        known = list(rows.schema.names)
+        shown = rows.slice(0, limit).to_pylist()
+    else:
+        known = list(dict.fromkeys(str(name) for row in rows for name in row))
+        shown = list(rows[:limit])
+    unknown = [name for name in columns or () if name not in known] if total or known else []
+    if unknown:
+        raise ValueError(f"no column {unknown[0]!r}; there are {', '.join(known) or 'none'}")
+    return list(columns) if columns is not None else known, shown, total
+
+
+def _left_out(shown: int, total: int) -> str:
+    return f"first {shown:,} of {total:,} rows"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Say whether a column holds numbers and nothing else but None."""
+    values = [row.get(name) for row in rows]
+    return any(v is not None for v in values) and all(v is None or _is_number(v) for v in values)
+
+
+def _text(value: Any) -> str:
+    """Render one value on one line of printable characters."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if _is_number(value):
+        return number(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{len(value):,} bytes"
+    return _clean(str(value))
+
+
+def _clean(text: str) -> str:
+    """Put a text on one line, replace what is not printable and shorten it."""
+    head = " ".join(text[: 8 * _CELL].split())
+    if len(head) > _CELL or len(text) > 8 * _CELL:
+        head = head[: _CELL - 1].rstrip() + "…"
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", head)
+
+
+def _escape(text: str) -> str:
+    """Make a text mean itself inside a cell of a Markdown table."""
+    return _MARKUP.sub(r"\\\g<0>", text.translate(_HTML))
+
+
+def _width(text: str) -> int:
+    """Return how many terminal columns a text takes: two for wide East Asian characters, none for accents."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space

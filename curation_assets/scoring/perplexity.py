@@ -1,0 +1,241 @@
+"""Perplexity under a T5 (v1, section 3.4 and appendix B): that of the span-corruption targets given the corrupted inputs.
+
+A document's noise mask is a pure function of its id, the window and the seed, so a score depends on no other document.
+Batches change a score only by float32 rounding (below 1e-5 relative), since padding is masked and sums are in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch.nn import functional as F
+
+from curation_assets.pretraining import span_corruption
+
+if TYPE_CHECKING:
+    from transformers import T5ForConditionalGeneration
+
+_IGNORED = -100
+
+
+def cut_windows(
+    lengths: ArrayLike, window: int, max_windows: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Cut documents into as few windows of at most `window` tokens as they need, all of a document equally long but for one token.
+
+    (Full windows and a remainder would leave remainders of one token, whose loss says little of a document.)
+    With `max_windows`, that many are kept of a longer document, evenly spaced from its first to its last.
+
+    Returns
+    -------
+    document, begin, end, number : int64[w] each
+        Window `number` of a document covers its tokens `begin` to `end`. An empty document has one empty window.
+    """
+    if window < 1 or (max_windows is not None and max_windows < 1):
+        raise ValueError(f"window and max_windows must be at least 1, not {window} and {max_windows}")
+    n = np.asarray(lengths, np.int64)
+    count = np.maximum(-(-n // window), 1)
+    kept = count if max_windows is None else np.minimum(count, max_windows)
+    document = np.repeat(np.arange(len(n)), kept)
+    nth = np.arange(len(document)) - np.repeat(kept.cumsum() - kept, kept)
+    of, whole = kept[document], count[document]
+    number = np.where(of > 1, nth * (whole - 1) // np.maximum(of - 1, 1), 0)
+    return document, n[document] * number // whole, n[document] * (number + 1) // whole, number
+
+
+class SpanPerplexity:
+    """Score documents by minus their perplexity under a T5: higher is better, as in the paper's figure 9.
+
+    Parameters
+    ----------
+    model
+        A T5ForConditionalGeneration of any size; it is moved to `device` and `dtype` and put into evaluation mode.
+    tokenizer
+        Only for `score`: a transformers tokenizer or a `tokenizers.Tokenizer`.
+    eos, first_sentinel
+        Ids of `</s>` and `<extra_id_0>`. By default those of the tokenizer.
+    seed
+        Of the noise masks.
+    window
+        Raw tokens per window; documents longer than that are cut, and no token is lost unless `max_windows` says so.
+    max_windows
+        Most windows per document; None for all.
+    batch_tokens
+        Most tokens per forward pass, inputs and targets with their padding. About a fifth of them are targets, each of which takes
+        8 bytes per vocabulary entry for a moment: 8,192 tokens and T5's vocabulary, 0.4 GB.
+    device
+        "cpu", "cuda", ...; "auto" for CUDA where there is one.
+    dtype
+        Of the model's weights: "float32", "bfloat16", or "auto" for bfloat16 on CUDA. T5 overflows in float16. Log-probabilities
+        are taken in float32.
+    """
+
+    def __init__(
+        self,
+        model: T5ForConditionalGeneration,
+        tokenizer: Any = None,
+        *,
+        eos: int | None = None,
+        first_sentinel: int | None = None,
+        seed: int = 0,
+        window: int = 512,
+        max_windows: int | None = None,
+        batch_tokens: int = 8_192,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        self.tokenizer, self.seed, self.window, self.max_windows = tokenizer, seed, window, max_windows
+        self.eos = _token_id(tokenizer, "</s>", eos, "eos")
+        self.first_sentinel = _token_id(tokenizer, "<extra_id_0>", first_sentinel, "first_sentinel")
+        if int(span_corruption.noise_counts(window)[1]) > span_corruption.SENTINELS:
+            raise ValueError(
+                f"a window of {window} tokens needs more sentinels than the {span_corruption.SENTINELS}"
+            )
+        vocab_size = model.config.vocab_size
+        if not max(self.first_sentinel, self.eos) < vocab_size:
+            raise ValueError(
+                f"ids {self.eos}, {self.first_sentinel} lie outside the vocabulary of {vocab_size}"
+            )
+        self.batch_tokens = max(batch_tokens, int(np.add(*span_corruption.corrupted_lengths(window))))
+        self.device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        )
+        if dtype == "auto":
+            dtype = "bfloat16" if self.device.type == "cuda" else "float32"
+        if dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype must be float32, bfloat16 or auto, not {dtype!r}")
+        moved: torch.nn.Module = model  # transformers decorates `to` in a way that hides its type
+        self.model = moved.to(device=self.device, dtype=getattr(torch, dtype)).eval()
+        self._vocab_size, self._pad = vocab_size, int(model.config.pad_token_id or 0)
+        self._start = model.config.decoder_start_token_id
+
+    def score(self, texts: Sequence[str], doc_ids: Sequence[str]) -> NDArray[np.float64]:
+        """Return minus the perplexity of each text, float64[n]; the document's id chooses its mask."""
+        from curation_assets.sampling.keys import hash_ids
+
+        if self.tokenizer is None:
+            raise ValueError("score needs a tokenizer; without one use score_tokens")
+        if len(texts) != len(doc_ids):
+            raise ValueError(f"{len(texts)} texts and {len(doc_ids)} document ids")
+        return self.score_tokens(_encode(self.tokenizer, texts), hash_ids(doc_ids))
+
+    def score_tokens(
+        self, token_ids: Sequence[ArrayLike], doc_hash: NDArray[np.uint64]
+    ) -> NDArray[np.float64]:
+        """Return minus exp(mean negative log-likelihood per target token), float64[n]."""
+        total, count = self.nll(token_ids, doc_hash)
+        return -np.exp(total / count)
+
+    def nll(
+        self, token_ids: Sequence[ArrayLike], doc_hash: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return each document's summed negative log-likelihood in nats and its number of target tokens.
+
+        Sentinels and EOS count as targets, as in training. See `nll_flat`; this copies the ids.
+        """
+        parts = [np.asarray(ids) for ids in token_ids]
+        offsets = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum([len(part) for part in parts], out=offsets[1:])
+        ids = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        return self.nll_flat(ids, offsets, doc_hash)
+
+    def nll_flat(
+        self, ids: NDArray[np.integer], offsets: NDArray[np.int64], doc_hash: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return `(nll_sum float64[n], n_target_tokens int64[n])` of documents `ids[offsets[i] : offsets[i + 1]]`.
+
+        Holds about 60 bytes a window and one batch; ids may be a memory map.
+
+        Raises
+        ------
+        ValueError
+            Where the arrays do not fit together, or a document holds an id outside the vocabulary.
+        FloatingPointError
+            Where the model gives a document no finite likelihood.
+        """
+        doc_hash = np.asarray(doc_hash)
+        n = len(offsets) - 1
+        if doc_hash.dtype != np.uint64 or doc_hash.shape != (n,):
+            raise ValueError(f"doc_hash must be uint64[{n}], not {doc_hash.dtype}{list(doc_hash.shape)}")
+        document, begin, end, number = cut_windows(np.diff(offsets), self.window, self.max_windows)
+        keys = span_corruption.document_keys(doc_hash[document], number, self.seed)
+        place, size = offsets[:-1][document] + begin, end - begin
+        total, count = np.zeros(len(size)), np.zeros(len(size), np.int64)
+        order = np.argsort(-size, kind="stable")  # the longest first: what needs most memory fails at once
+        costs = np.add(*span_corruption.corrupted_lengths(size))
+        low = 0
+        while low < len(order):
+            part = order[low : low + self.batch_tokens // int(costs[order[low]])]
+            longest = int(size[part[0]])
+            inside = np.arange(longest) < size[part, None]
+            tokens = np.zeros(inside.shape, np.int64)
+            tokens[inside] = ids[(place[part, None] + np.arange(longest))[inside]]
+            wrong = ((tokens < 0) | (tokens >= self._vocab_size)).any(axis=1)
+            if wrong.any():
+                row = document[part[wrong.argmax()]]
+                raise ValueError(
+                    f"document {row} has a token id outside the vocabulary of {self._vocab_size}"
+                )
+            total[part], count[part] = self._batch_nll(tokens, keys[part], size[part])
+            low += len(part)
+        if not np.isfinite(total).all():
+            row = document[~np.isfinite(total)][0]
+            raise FloatingPointError(
+                f"document {row} has no finite likelihood; are the model's weights finite?"
+            )
+        counts = np.bincount(document, weights=count, minlength=n).astype(np.int64)
+        return np.bincount(document, weights=total, minlength=n).astype(np.float64), counts
+
+    @torch.inference_mode()
+    def _batch_nll(
+        self, tokens: NDArray[np.int64], keys: NDArray[np.uint64], lengths: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Corrupt and score one batch of right-padded windows."""
+        mask = span_corruption.noise_mask(keys, lengths)
+        inputs, n_inputs, targets, n_targets = span_corruption.corrupt_padded(
+            tokens, mask, lengths, eos=self.eos, first_sentinel=self.first_sentinel, pad=self._pad
+        )
+        decoder = np.full_like(targets, self._start)
+        decoder[:, 1:] = targets[:, :-1]
+        labels = np.where(np.arange(targets.shape[1]) < n_targets[:, None], targets, _IGNORED)
+        seen = np.arange(inputs.shape[1]) < n_inputs[:, None]
+        logits = self.model(
+            input_ids=self._tensor(inputs),
+            attention_mask=self._tensor(seen.astype(np.int64)),
+            decoder_input_ids=self._tensor(decoder),
+            use_cache=False,
+        ).logits
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            self._tensor(labels).flatten(),
+            ignore_index=_IGNORED,
+            reduction="none",
+        )
+        return losses.view(labels.shape).double().sum(dim=1).cpu().numpy(), n_targets
+
+    def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+def _token_id(tokenizer: Any, piece: str, given: int | None, name: str) -> int:
+    """Return the given id, or else the tokenizer's for the piece."""
+    if given is not None:
+        return given
+    if tokenizer is None:
+        raise ValueError(f"{name} must be given where there is no tokenizer")
+    fast = hasattr(tokenizer, "token_to_id")
+    found = tokenizer.token_to_id(piece) if fast else tokenizer.convert_tokens_to_ids(piece)
+    if found is None or (not fast and found == tokenizer.unk_token_id):
+        raise ValueError(f"the tokenizer has no {piece}; give {name}")
+    return int(found)
+
+
+def _encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Return the texts' token ids without special tokens and without truncation."""
+    if hasattr(tokenizer, "encode_batch"):
+        return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    return tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]

@@ -1,0 +1,49 @@
+"""Prototypes: far from the own centroid is better (Sorscher et al. 2022; paper, appendix B)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from curation_assets.scoring.exact import Array, check_matrix, dot64, float_block, unit
+
+_BLOCK_CELLS = 1 << 19  # float64 products per block: 4 MiB
+
+
+def prototype_scores(x: Array, centroids: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """Minus the cosine similarity of each document to the centroid of its cluster.
+
+    Parameters
+    ----------
+    x
+        Floating [n, dim], non-zero rows; an array, memmap or tensor, read in blocks.
+    centroids
+        Floating [k, dim], non-zero rows, of any length.
+    cluster
+        Integers [n] from 0 to k - 1.
+
+    Returns
+    -------
+    float64 [n] from -1 (most prototypical, dropped first) to 1; independent of batch and device.
+    """
+    check_matrix(x)
+    check_matrix(centroids, x.shape[1], "centroids")
+    cluster = np.asarray(cluster)
+    if cluster.shape != (x.shape[0],) or not np.issubdtype(cluster.dtype, np.integer):
+        raise ValueError(f"cluster must be {x.shape[0]} integers, not {cluster.dtype} {list(cluster.shape)}")
+    if len(cluster) and not 0 <= cluster.min() <= cluster.max() < len(centroids):
+        row = int(np.flatnonzero((cluster < 0) | (cluster >= len(centroids)))[0])
+        raise ValueError(
+            f"row {row} is in cluster {cluster[row]}, but the clusters are 0 to {len(centroids) - 1}"
+        )
+    table = unit(float_block(centroids, slice(None), "cpu"), range(len(centroids)), "centroids")
+    score = np.empty(x.shape[0], dtype=np.float64)
+    step = max(1, _BLOCK_CELLS // x.shape[1])
+    for start in range(0, x.shape[0], step):
+        rows = range(start, min(start + step, x.shape[0]))
+        here = slice(rows.start, rows.stop)
+        block = unit(float_block(x, here, "cpu"), rows)
+        own = table[torch.from_numpy(cluster[here].astype(np.int64))]
+        cosine = dot64(block, own) / (dot64(block, block) * dot64(own, own)).sqrt()
+        score[here] = -cosine.clamp_(-1, 1).numpy()
+    return score

@@ -1,0 +1,220 @@
+"""SemDeDup (Abbas et al. 2023): of near-duplicates inside a k-means cluster, one representative keeps a high score.
+
+The documents of a cluster are ordered by how much one would rather keep them. A document's score is minus its
+largest cosine similarity to a document before it in that order, so the first of a group of near-duplicates
+scores high and the others score near -1. Only rows before a row matter: half of the similarity matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from curation_assets.scoring.exact import Array, check_matrix, dot64, float_block, full_precision, unit
+
+_TIE = 1e-6  # similarities and priorities closer than this count as equal: ten times fp32's error
+_BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 26}  # similarities per block: 4 MiB on the CPU
+_EXACT_CELLS = 1 << 19  # float64 products per block: 4 MiB
+_FIRST = 1.0  # score of a cluster's first document: minus the smallest possible cosine
+
+Take = Callable[[np.ndarray], torch.Tensor]  # rows int64 [m] -> float32 [m, dim] on the device
+
+
+def semdedup_scores(
+    x: Array,
+    cluster: np.ndarray,
+    *,
+    priority: np.ndarray | None = None,
+    block: int = 256,
+    device: str = "cpu",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Score documents by their similarity to the documents of their cluster that are kept before them.
+
+    Parameters
+    ----------
+    x
+        Floating [n, dim], non-zero rows: array, memmap (rows are gathered block by block) or tensor. Sort the
+        rows by document id, so that ties do not depend on the order of the corpus.
+    cluster
+        Integers [n]; equal numbers are one cluster.
+    priority
+        Finite [n]; the largest is first in its cluster, ties by row. Default: minus the cosine similarity to the
+        cluster's mean direction, to 6 decimals ("hard" examples first, as the authors do).
+    block
+        Rows compared at a time inside a cluster larger than that. Memory does not grow with clusters.
+    device
+        "cpu" or "cuda": where the similarities are computed.
+
+    Returns
+    -------
+    score : float64 [n]
+        Minus the largest cosine similarity to an earlier document, in [-1, 1]; 1.0 for a cluster's first
+        document, so singletons always stay.
+    duplicate_of : int64 [n]
+        The row of that document, the earliest where several are equally similar; -1 for a cluster's first.
+
+    Notes
+    -----
+    The search is a float32 matrix product; the score is recomputed in float64 from the pair that it found. Where
+    the best candidates lie within about 1e-6 of one another without being copies, which one is named can depend
+    on `block` and device, and the score then by as much. Memory: 50 bytes a document, float64 [clusters, dim]
+    for the default priority, and a few blocks.
+    """
+    check_matrix(x)
+    if x.shape[0] != len(cluster):
+        raise ValueError(f"there are {x.shape[0]} vectors but {len(cluster)} cluster numbers")
+    return score_rows(
+        lambda rows: float_block(x, rows, device), x.shape[1], cluster, priority, block=block, device=device
+    )
+
+
+def score_rows(
+    take: Take,
+    dim: int,
+    cluster: np.ndarray,
+    priority: np.ndarray | None = None,
+    *,
+    block: int = 256,
+    device: str = "cpu",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do what `semdedup_scores` does on rows that `take` gathers, wherever they are."""
+    cluster = np.asarray(cluster)
+    n = len(cluster)
+    if cluster.ndim != 1 or not np.issubdtype(cluster.dtype, np.integer):
+        raise ValueError(f"cluster must be integers [n], not {cluster.dtype} {list(cluster.shape)}")
+    if block < 1:
+        raise ValueError(f"block must be positive, not {block}")
+    order = np.argsort(cluster, kind="stable")
+    starts = np.flatnonzero(np.diff(cluster[order], prepend=cluster[order[:1]] - 1))
+    sizes = np.diff(starts, append=n)
+    best = np.full(n, -1, dtype=np.int64)
+    with full_precision(device):
+        if priority is None:
+            closeness = _closeness(take, dim, order, sizes, device)
+            order = order[np.lexsort((closeness[order], cluster[order]))]
+        else:
+            order = order[np.lexsort((-_checked(priority, n)[order], cluster[order]))]
+        for rows in _small_clusters(order, starts, sizes, block, dim, device):
+            _compare_small(take, rows, best)
+        for which in np.flatnonzero(sizes > block):
+            _compare_large(take, order[starts[which] : starts[which] + sizes[which]], best, block)
+        return _scores(take, dim, best), best
+
+
+def _checked(priority: np.ndarray, n: int) -> np.ndarray:
+    priority = np.asarray(priority, dtype=np.float64)
+    if priority.shape != (n,):
+        raise ValueError(f"there are {list(priority.shape)} priorities for {n} documents")
+    if not np.isfinite(priority).all():
+        row = int(np.flatnonzero(~np.isfinite(priority))[0])
+        raise ValueError(f"priorities must be finite: row {row} has {priority[row]}")
+    return priority
+
+
+def _closeness(take: Take, dim: int, order: np.ndarray, sizes: np.ndarray, device: str) -> np.ndarray:
+    """Cosine similarity of each row to its cluster's mean direction, in float64, rounded so that copies tie."""
+    number = np.repeat(np.arange(len(sizes)), sizes)
+    mean = torch.zeros(len(sizes), dim, dtype=torch.float64, device=device)
+    closeness = np.empty(len(order))
+    step = max(1, _EXACT_CELLS // dim)
+    blocks = [slice(at, at + step) for at in range(0, len(order), step)]
+    for here in blocks:
+        own = torch.from_numpy(number[here]).to(device)
+        mean.index_add_(0, own, _unit64(take(order[here]), order[here]))
+    mean /= torch.linalg.vector_norm(mean, dim=1, keepdim=True).clamp_min_(1e-12)
+    for here in blocks:
+        own = torch.from_numpy(number[here]).to(device)
+        cosine = (_unit64(take(order[here]), order[here]) * mean[own]).sum(1)
+        closeness[order[here]] = np.round(cosine.cpu().numpy() / _TIE)
+    return closeness
+
+
+def _unit64(x: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+    """Unit vectors in float64: both documents of a pair are equally close to their mean, and must tie."""
+    wide = unit(x, rows).double()
+    return wide / torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+
+
+def _small_clusters(
+    order: np.ndarray, starts: np.ndarray, sizes: np.ndarray, block: int, dim: int, device: str
+) -> Iterator[np.ndarray]:
+    """Batch the clusters of 2 to `block` rows, like sizes together: rows [clusters, largest], padded with -1."""
+    cells = _BLOCK_CELLS.get(torch.device(device).type, 1 << 20)
+    by_size = np.flatnonzero((sizes > 1) & (sizes <= block))
+    by_size = by_size[np.argsort(-sizes[by_size], kind="stable")]
+    ordered = -sizes[by_size]
+    at = 0
+    while at < len(by_size):
+        width = int(sizes[by_size[at]])
+        room = max(1, cells // (width * max(width, dim)))
+        not_much_smaller = int(np.searchsorted(ordered, -(width * 3 // 4), side="right"))
+        stop = max(at + 1, min(at + room, not_much_smaller))
+        batch, place = by_size[at:stop, None], np.arange(width)
+        inside = place < sizes[batch]
+        yield np.where(inside, order[np.where(inside, starts[batch] + place, 0)], -1)
+        at = stop
+
+
+def _compare_small(take: Take, rows: np.ndarray, best: np.ndarray) -> None:
+    """Find the most similar earlier row in each of several whole clusters, rows [clusters, width]."""
+    filled = np.where(rows < 0, rows[:, :1], rows)
+    x = unit(take(filled.ravel()), filled.ravel()).view(*rows.shape, -1)
+    similarity = x @ x.mT
+    _hide_later(similarity)
+    _, first = _earliest_best(similarity[:, 1:])
+    found = np.take_along_axis(filled, first.cpu().numpy(), axis=1)
+    real = rows[:, 1:] >= 0
+    best[rows[:, 1:][real]] = found[real]
+
+
+def _compare_large(take: Take, rows: np.ndarray, best: np.ndarray, block: int) -> None:
+    """Find the most similar earlier row in one cluster: panels of `block` rows against wider runs of columns."""
+    wide = 16 * block
+    top = torch.full((len(rows),), float("-inf"))
+    found = np.full(len(rows), -1, dtype=np.int64)
+    for left in range(0, len(rows), wide):
+        columns = unit(take(rows[left : left + wide]), rows[left : left + wide])
+        for at in range(left, len(rows), block):
+            panel = slice(at, min(at + block, len(rows)))
+            x = columns[at - left : panel.stop - left]
+            if at >= left + wide:
+                x = unit(take(rows[panel]), rows[panel])
+            similarity = x @ columns[: panel.stop - left].T
+            if at < left + wide:
+                _hide_later(similarity[:, at - left :])
+            here, first = (t.cpu() for t in _earliest_best(similarity))
+            better = here > top[panel] + _TIE  # else an earlier run of columns holds as good a one
+            top[panel] = torch.where(better, here, top[panel])
+            found[panel] = np.where(better.numpy(), left + first.numpy(), found[panel])
+    best[rows] = np.where(found < 0, -1, rows[found])
+
+
+def _hide_later(square: torch.Tensor) -> None:
+    """Set the diagonal and what is above it to -inf, in place: a row sees only the rows before it."""
+    size = square.shape[-1]
+    later = torch.ones(size, size, dtype=torch.bool, device=square.device).triu_()
+    square.masked_fill_(later, float("-inf"))
+
+
+def _earliest_best(similarity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each row's maximum and the first column that reaches it within rounding."""
+    top = similarity.amax(-1, keepdim=True)
+    columns = torch.arange(similarity.shape[-1], dtype=torch.int32, device=similarity.device)
+    beyond = columns.new_tensor(similarity.shape[-1] - 1)
+    first = torch.where(similarity >= top - _TIE, columns, beyond).amin(-1)
+    return top[..., 0], first.long()
+
+
+def _scores(take: Take, dim: int, best: np.ndarray) -> np.ndarray:
+    """Minus the exact cosine similarity of each row to the row `best`; 1.0 where there is none."""
+    score = np.full(len(best), _FIRST)
+    later = np.flatnonzero(best >= 0)
+    step = max(1, _EXACT_CELLS // dim)
+    for at in range(0, len(later), step):
+        rows = later[at : at + step]
+        a, b = take(rows), take(best[rows])
+        cosine = dot64(a, b) / (dot64(a, a) * dot64(b, b)).sqrt()
+        score[rows] = -cosine.clamp_(-1, 1).cpu().numpy()
+    return score

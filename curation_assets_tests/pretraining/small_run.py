@@ -1,0 +1,33 @@
+"""A run of seconds that the trainer's tests share: a T5 of 8,000 parameters on documents with something to learn."""
+
+import numpy as np
+
+from curation_assets.pretraining.config import TrainConfig
+from curation_assets.pretraining.model import Shape
+from curation_assets.pretraining.packing import Shard, TokenStream
+from curation_assets.pretraining.span_corruption import mix
+
+VOCABULARY, SENTINEL = 160, 159  # sentinels 159 down to 60, tokens 2 to 59
+CONFIG = TrainConfig(
+    shape=Shape(d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2),
+    vocab_size=VOCABULARY,
+    tokens=40 * 4 * 34,
+    first_sentinel=SENTINEL,
+    batch_size=4,
+    input_length=32,
+    snapshots=(0.1, 0.5, 1.0),
+)
+
+
+def documents(count=120, seed=0):
+    """Return flat ids, offsets and hashes of documents that count upwards from a random token."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(3, 60, count)
+    ids = np.concatenate([(rng.integers(58) + np.arange(n)) % 58 + 2 for n in lengths]).astype(np.uint16)
+    return ids, np.concatenate([[0], np.cumsum(lengths)]), mix(seed, np.arange(count))
+
+
+def stream(seed=0):
+    """Return the token stream of the documents."""
+    ids, offsets, hashes = documents()
+    return TokenStream([Shard(ids, offsets, None, hashes)], seed=seed)

@@ -1,0 +1,212 @@
+"""The trainer: what it learns, and that a killed run ends with the same bits as one that was left alone."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from curation_assets.pretraining import span_corruption
+from curation_assets.pretraining.config import Execution, TrainConfig
+from curation_assets.pretraining.model import V1_1, build, load
+from curation_assets.pretraining.snapshots import read_snapshots
+from curation_assets.pretraining.trainer import mean_loss, read_losses, train
+from curation_assets_tests.pretraining.small_run import CONFIG, SENTINEL, VOCABULARY, stream
+
+CPU = Execution(device="cpu", flush_steps=7)
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process half-way."""
+
+
+class InterruptedStream:
+    """A stream that fails at one step."""
+
+    def __init__(self, inner, at):
+        self.inner, self.at = inner, at
+        self.epochs, self.digest = inner.epochs, inner.digest
+
+    def batch(self, step, batch_size, raw_length):
+        if step == self.at:
+            raise Interrupted
+        return self.inner.batch(step, batch_size, raw_length)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One run that nothing disturbed, with what its progress was told."""
+    told = []
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    result = train(CONFIG, stream(), folder, execution=CPU, progress=lambda *line: told.append(line))
+    return result, told
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_run(one: Path, two: Path):
+    """Every snapshot's weights and every loss are equal bit by bit."""
+    assert [s[:2] for s in read_snapshots(one)] == [s[:2] for s in read_snapshots(two)]
+    for a, b in zip(read_snapshots(one), read_snapshots(two), strict=True):
+        first, second = weights(a.folder), weights(b.folder)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+    assert np.array_equal(np.load(one / "losses.npy"), np.load(two / "losses.npy"))
+
+
+def test_a_run_learns_and_keeps_its_budget(finished):
+    result, told = finished
+    assert (result.steps, result.tokens, result.resumed_from) == (40, CONFIG.tokens, 0)
+    assert result.epochs == pytest.approx(CONFIG.tokens / stream().tokens_per_epoch)
+    assert [s[:2] for s in result.snapshots] == [(4, 4 * 136), (20, 20 * 136), (40, 40 * 136)]
+    curve = read_losses(result.folder, CONFIG)
+    assert curve["step"].tolist() == list(range(1, 41))
+    assert curve["tokens"][-1] == CONFIG.tokens
+    assert curve["rate"][3] == pytest.approx(CONFIG.learning_rate)
+    assert curve["loss"][0] == pytest.approx(np.log(VOCABULARY), abs=1.0), "a new model is nearly uniform"
+    assert result.loss == pytest.approx(curve["loss"][-4:].mean())
+    assert result.loss < curve["loss"][0] - 0.7
+    assert [line[0] for line in told] == sorted(line[0] for line in told)
+    assert told[-1][:3] == (CONFIG.tokens, CONFIG.tokens, "tokens")
+    assert told[-1][3].startswith("loss ")
+    left = {path.name for path in result.folder.iterdir()}
+    assert left == {".lock", "run.json", "losses.npy", "result.json", "step-000004", "step-000020", "step-000040"}
+
+
+def test_the_first_loss_is_that_of_transformers_on_the_first_batch(finished):
+    tokens = stream().batch(0, CONFIG.batch_size, CONFIG.raw_length)
+    mask = span_corruption.noise_mask(span_corruption.batch_keys(0, 0, np.arange(4)), CONFIG.raw_length)
+    inputs, targets = (
+        torch.from_numpy(a) for a in span_corruption.corrupt(tokens, mask, eos=1, first_sentinel=SENTINEL)
+    )
+    model = build(CONFIG.shape, VOCABULARY, CONFIG.seed)
+    wanted = model(input_ids=inputs, labels=targets).loss.item()
+    assert mean_loss(model, inputs, targets, 0).item() == pytest.approx(wanted, rel=1e-6)
+    assert read_losses(finished[0].folder, CONFIG)["loss"][0] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_finished_run_returns_at_once(finished):
+    result, _ = finished
+    again = train(CONFIG, InterruptedStream(stream(), 0), result.folder, execution=CPU)
+    assert again == result
+    assert again.resumed_from == 40
+
+
+@pytest.mark.parametrize("at", [3, 4, 21, 39])
+def test_an_interrupted_run_ends_with_the_same_bits(finished, tmp_path, at):
+    execution = dataclasses.replace(CPU, resume_seconds=0.0)
+    with pytest.raises(Interrupted):
+        train(CONFIG, InterruptedStream(stream(), at), tmp_path, execution=execution)
+    assert not (tmp_path / "result.json").exists()
+    result = train(CONFIG, stream(), tmp_path, execution=CPU)
+    assert at - 1 <= result.resumed_from <= at
+    assert_same_run(tmp_path, finished[0].folder)
+
+
+def test_a_run_goes_back_to_its_last_resume_point(finished, tmp_path):
+    with pytest.raises(Interrupted):  # resume points at the snapshots of steps 4 and 20 alone
+        train(CONFIG, InterruptedStream(stream(), 30), tmp_path, execution=CPU)
+    assert np.isfinite(np.load(tmp_path / "losses.npy")).sum() > 20, "losses are ahead of the resume point"
+    assert train(CONFIG, stream(), tmp_path, execution=CPU).resumed_from == 20
+    assert_same_run(tmp_path, finished[0].folder)
+
+
+def test_a_killed_process_is_continued(finished, tmp_path):
+    command = [sys.executable, "-m", "curation_assets_tests.pretraining", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "step-000004").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors.decode()
+    result = train(CONFIG, stream(), tmp_path, execution=CPU)
+    assert 4 <= result.resumed_from < 40
+    assert_same_run(tmp_path, finished[0].folder)
+
+
+def test_what_a_kill_leaves_half_written_is_cleaned_up(finished, tmp_path):
+    with pytest.raises(Interrupted):
+        train(CONFIG, InterruptedStream(stream(), 25), tmp_path, execution=CPU)
+    (tmp_path / ".tmp-resume.safetensors").write_bytes(b"torn")
+    (tmp_path / ".tmp-step-000040").mkdir()
+    (tmp_path / ".tmp-step-000040" / "model.safetensors").write_bytes(b"torn")
+    (tmp_path / "step-000020").rename(tmp_path / ".tmp-step-000020")  # killed after the resume point of step 20
+    train(CONFIG, stream(), tmp_path, execution=CPU)
+    assert not list(tmp_path.glob(".tmp-*"))
+    assert_same_run(tmp_path, finished[0].folder)
+
+
+def test_micro_batches_give_the_same_gradient(finished, tmp_path):
+    train(CONFIG, stream(), tmp_path, execution=dataclasses.replace(CPU, micro_batch_size=3))
+    ours, theirs = (np.load(path / "losses.npy") for path in (tmp_path, finished[0].folder))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_steps_follow_from_the_budget_and_not_from_the_subset():
+    paper = TrainConfig(V1_1["small"], 32_128, tokens=524_000_000_000, batch_size=1024)
+    assert (paper.raw_length, paper.tokens_per_step) == (568, 581_632)
+    assert paper.steps == -(-524_000_000_000 // 581_632)
+    assert dataclasses.replace(CONFIG, tokens=1).steps == 1
+    assert dataclasses.replace(CONFIG, tokens=1).snapshot_steps == (1,)
+    assert dataclasses.replace(CONFIG, snapshots=(0.5,)).snapshot_steps == (20, 40)
+
+
+def test_another_configuration_or_other_documents_are_refused(finished, tmp_path):
+    folder = finished[0].folder
+    with pytest.raises(ValueError, match=r"seed was 0, now 1"):
+        train(dataclasses.replace(CONFIG, seed=1), stream(), folder, execution=CPU)
+    other = stream()
+    other._hashes = other._hashes + np.uint64(1)
+    with pytest.raises(ValueError, match="stream was"):
+        train(CONFIG, other, folder, execution=CPU)
+    (tmp_path / "resume.safetensors").touch()
+    with pytest.raises(ValueError, match=r"no run\.json"):
+        train(CONFIG, stream(), tmp_path, execution=CPU)
+
+
+def test_two_processes_cannot_train_in_one_folder(tmp_path):
+    class Reentrant(InterruptedStream):
+        def batch(self, step, batch_size, raw_length):
+            return train(CONFIG, self.inner, tmp_path, execution=CPU)
+
+    with pytest.raises(RuntimeError, match="another process"):
+        train(CONFIG, Reentrant(stream(), 0), tmp_path, execution=CPU)
+
+
+def test_divergence_names_the_step_and_keeps_the_last_good_snapshot(tmp_path, monkeypatch):
+    from curation_assets.pretraining import trainer
+
+    calls = iter(range(100))
+
+    def overflowing(*arguments):
+        return mean_loss(*arguments) * (float("inf") if next(calls) == 24 else 1.0)
+
+    monkeypatch.setattr(trainer, "mean_loss", overflowing)
+    with pytest.raises(FloatingPointError, match=r"step 25 of 40.*step-000020"):
+        train(CONFIG, stream(), tmp_path, execution=CPU)
+    assert [s.step for s in read_snapshots(tmp_path)] == [4, 20]
+    assert all(torch.isfinite(p).all() for p in load(tmp_path / "step-000020").parameters())
+    monkeypatch.undo()
+    assert train(CONFIG, stream(), tmp_path, execution=CPU).resumed_from == 20
+
+
+def test_bad_settings_are_refused():
+    for change, message in [
+        ({"tokens": 0}, "tokens must be positive"),
+        ({"warmup_share": 1.0}, "warmup_share"),
+        ({"snapshots": (0.0,)}, "snapshots"),
+        ({"precision": "fp16"}, "precision"),
+        ({"first_sentinel": 160}, "vocabulary"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(CONFIG, **change)

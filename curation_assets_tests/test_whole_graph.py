@@ -1,0 +1,198 @@
+"""The whole graph on a real Dagster instance: from files to the comparison, again, after changes, and with bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from curation_assets.definitions import definitions
+from curation_assets.graph import STEPS
+from curation_assets.invariants import INVARIANTS
+from curation_assets.jobs import Outcome, instance_for, run_graph, targets
+from curation_assets.profile import Profile
+from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.workspace import Workspace
+from curation_assets_tests.conftest import stdlib_texts, write_shard
+
+TRAINED = {f"{name}/{end}" for name in SAMPLERS for end in ("checkpoint", "metrics")}
+
+
+def _run(profile: Profile) -> tuple[Outcome, list[str]]:
+    lines: list[str] = []
+    return run_graph(profile, lines.append), lines
+
+
+def _versions(instance: dg.DagsterInstance, key: str) -> dict[str, str]:
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        dg.AssetKey(key.split("/")), dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
+    )
+    return {partition: found["dagster/data_version"] for partition, found in tags.items()}
+
+
+@pytest.fixture
+def done(tiny: Profile) -> Profile:
+    outcome, lines = _run(tiny)
+    assert not outcome.failed and not outcome.blocked, outcome
+    assert any("tokens" in line and "random/checkpoint" in line for line in lines), (
+        "training tells its progress"
+    )
+    return tiny
+
+
+def test_the_whole_graph_and_what_follows_from_a_change(done: Profile, tmp_path: Path) -> None:
+    """One long story, since its first chapter (a full run) is what costs time."""
+    workspace = Workspace(done)
+    _everything_is_there(workspace)
+    _dagster_knows_the_versions(done, workspace)
+    _the_comparison_is_complete(workspace)
+    again, _ = _run(done)
+    assert not again.made and not again.failed, "a second run makes nothing"
+    _touching_a_shard_causes_nothing(done, tmp_path)
+    _changing_a_shard_causes_what_follows(done, tmp_path)
+    _a_bad_shard_does_not_keep_the_others_waiting(done, tmp_path)
+    _damage_is_repaired(done)
+
+
+def _everything_is_there(workspace: Workspace) -> None:
+    for step in STEPS.values():
+        for partition in targets(workspace, step):
+            assert workspace.store.receipt(step.key, partition), f"{step.key}[{partition}] is missing"
+    for key, checks in INVARIANTS.items():
+        for name, check in checks.items():
+            outcome = check(workspace)
+            assert outcome.passed, f"{key} {name}: {outcome.description}"
+
+
+def _dagster_knows_the_versions(profile: Profile, workspace: Workspace) -> None:
+    with instance_for(profile) as instance:
+        assert instance.get_dynamic_partitions("shard") == ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
+        for step in STEPS.values():
+            if step.by:
+                known = _versions(instance, step.key)
+                for partition in targets(workspace, step):
+                    receipt = workspace.store.receipt(step.key, partition)
+                    assert receipt and known[partition] == receipt.version, f"{step.key}[{partition}]"
+        key = dg.AssetCheckKey(dg.AssetKey(["density", "scores"]), "not_constant")
+        found = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
+        assert found[key].status.value == "SUCCEEDED"
+
+
+def _the_comparison_is_complete(workspace: Workspace) -> None:
+    table = pl.read_parquet(workspace.open("report/comparison") / "comparison.parquet")
+    assert table["sampler"].to_list() == ["full_data", *SAMPLERS]
+    assert table["perplexity"].is_finite().all() and table["perplexity_hq"].is_finite().all()
+    full, *subsets = table.iter_rows(named=True)
+    for row in subsets:
+        assert row["documents"] == round(0.2 * full["documents"])
+        assert row["epochs"] > full["epochs"], "iso-compute: a smaller subset is repeated more often"
+
+
+def _touching_a_shard_causes_nothing(profile: Profile, tmp_path: Path) -> None:
+    path = tmp_path / "shards" / "s1.jsonl"
+    path.write_bytes(path.read_bytes())
+    outcome, _ = _run(profile)
+    assert set(outcome.made) <= {"corpus/shards"}, "the file is looked at again, and found to be the same"
+
+
+def _changing_a_shard_causes_what_follows(profile: Profile, tmp_path: Path) -> None:
+    write_shard(tmp_path / "shards" / "s1.jsonl", stdlib_texts()[1::4][:-1])
+    outcome, _ = _run(profile)
+    one_shard = {
+        "corpus/shards",
+        "corpus/documents",
+        "corpus/tokens",
+        "corpus/embeddings",
+        "density/shard_sketch",
+    }
+    one_shard |= {"clusters/assignments", "random/scores", "prototypes/scores"}
+    assert {key: outcome.made.get(key) for key in one_shard} == dict.fromkeys(one_shard, 1)
+    assert outcome.made["density/scores"] == outcome.made["semdedup/scores"] == 3, (
+        "they depend on the whole corpus"
+    )
+    assert all(outcome.made[f"{name}/subset"] == len(RATES) for name in SAMPLERS)
+    assert set(outcome.made) >= TRAINED and "corpus/tokenizer" not in outcome.made, "the tokenizer is pinned"
+    assert "clusters/centroids" not in outcome.made and "full_data/checkpoint" not in outcome.made
+
+
+def _a_bad_shard_does_not_keep_the_others_waiting(profile: Profile, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    (folder / "a_bad.jsonl.gz").write_bytes(b"this is no gzip file")
+    write_shard(folder / "z_new.jsonl", stdlib_texts()[3::8])
+    outcome, _ = _run(profile)
+    assert "a_bad.jsonl" in outcome.failed["corpus/documents"]
+    assert outcome.made["corpus/documents"] == 1 and outcome.made["random/scores"] == 1
+    (folder / "a_bad.jsonl.gz").unlink()
+    outcome, _ = _run(profile)
+    assert not outcome.failed and not outcome.blocked
+    assert Workspace(profile).shards() == ["s0.jsonl", "s1.jsonl", "s2.jsonl", "z_new.jsonl"]
+
+
+def _damage_is_repaired(profile: Profile) -> None:
+    workspace = Workspace(profile)
+    path = workspace.open("density/scores", "s0.jsonl") / "scores.parquet"
+    before = path.read_bytes()
+    path.write_bytes(before[:-1])
+    outcome, _ = _run(profile)
+    assert outcome.made["density/scores"] == 1 and not outcome.failed
+    assert (workspace.open("density/scores", "s0.jsonl") / "scores.parquet").read_bytes() == before
+
+
+def test_single_assets_materialize_as_from_the_ui(tiny: Profile) -> None:
+    job = definitions(tiny).resolve_implicit_global_asset_job_def()
+    with instance_for(tiny) as instance:
+
+        def materialize(key: str, partition: str | None = None) -> dg.ExecuteInProcessResult:
+            return job.execute_in_process(
+                instance=instance,
+                asset_selection=[dg.AssetKey(key.split("/"))],
+                partition_key=partition,
+                raise_on_error=False,
+            )
+
+        early = materialize("corpus/source")
+        assert early.success and instance.get_dynamic_partitions("shard") == [
+            "s0.jsonl",
+            "s1.jsonl",
+            "s2.jsonl",
+        ]
+        refused = materialize("corpus/documents", "s0.jsonl")
+        [failure] = refused.filter_events(lambda e: e.is_step_failure)
+        assert "corpus/shards[s0.jsonl], which has not been materialized" in str(
+            failure.step_failure_data.error
+        )
+        for key in ("corpus/shards", "corpus/documents"):
+            assert materialize(key, "s0.jsonl").success
+        last = materialize("random/scores", "s0.jsonl")
+        [event] = last.asset_materializations_for_node("random__scores")
+        assert {"documents", "min", "max", "first_scores"} <= set(event.metadata)
+        evaluations = {e.check_name: e.passed for e in last.get_asset_check_evaluations()}
+        assert evaluations == {"complete_and_finite": True, "not_constant": True}
+
+
+def test_quarantined_and_held_out_documents_reach_no_scorer(tiny: Profile, tmp_path: Path) -> None:
+    path = tmp_path / "shards" / "s0.jsonl"
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([*rows, "{not json", '{"id": "x"}', rows[0]]) + "\n")
+    job = definitions(tiny).resolve_implicit_global_asset_job_def()
+    with instance_for(tiny) as instance:
+        for key in ("corpus/source", "corpus/shards", "corpus/documents", "random/scores"):
+            job.execute_in_process(
+                instance=instance,
+                asset_selection=[dg.AssetKey(key.split("/"))],
+                partition_key=None if key == "corpus/source" else "s0.jsonl",
+            )
+    workspace = Workspace(tiny)
+    about = workspace.metadata("corpus/documents", "s0.jsonl")
+    assert about["rows"] == len(rows) + 3 == about["documents"] + about["validation"] + about["quarantined"]
+    assert about["reasons"] == {"invalid_json": 1, "missing_text": 1, "repeated_id": 1}
+    folder = workspace.open("corpus/documents", "s0.jsonl")
+    held_out = set(pq.read_table(folder / "validation.parquet")["doc_id"].to_pylist())
+    scored = set(
+        pq.read_table(workspace.open("random/scores", "s0.jsonl") / "scores.parquet")["doc_id"].to_pylist()
+    )
+    assert held_out and scored and not held_out & scored
+    assert len(scored) == about["documents"]
