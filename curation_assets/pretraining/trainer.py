@@ -133,7 +133,7 @@ class _Training:
         self.plain.to(accelerator.device).train()
         self.parameters = list(self.plain.parameters())
         self.optimizer = ScaledAdamW(
-            self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+            self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
         )
         self.start = run.read_resume(self.plain, self.optimizer)
         accelerator.wait_for_everyone()  # nobody may write before all have read

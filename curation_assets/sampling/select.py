@@ -59,7 +59,7 @@ def select(
     tied = tied[np.argsort(hashes[tied], kind="stable")]
     wanted = count - int(mask.sum())
     if wanted < len(tied) and hashes[tied[wanted - 1]] == hashes[tied[wanted]]:
-        tied = np.array(sorted(tied, key=lambda i: (hashes[i], _text(doc_ids, i))), dtype=np.intp)
+        tied = np.array(sorted(tied, key=lambda i: (hashes[i], _text(doc_ids, int(i)))), dtype=np.intp)
     mask[tied[:wanted]] = True
     return mask
 

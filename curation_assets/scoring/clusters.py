@@ -8,11 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from curation_assets.scoring.exact import Array, check_matrix, dot64, float_block, full_precision, norms, unit
+from curation_assets.scoring.exact import (
+    Array,
+    blocks_of,
+    check_matrix,
+    dot64,
+    float_block,
+    full_precision,
+    map_blocks,
+    norms,
+    unit,
+)
 
 _BLOCK_CELLS = {"cpu": 1 << 21, "cuda": 1 << 26}  # similarities per block: 8 MiB on the CPU
 _ROUNDING = 2e-6  # many times the error of an fp32 dot product of unit vectors
-_CHECK_ROWS = 8192
+_CHECK_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -78,9 +88,8 @@ def fit_centroids(
     if max_points_per_centroid is not None and len(x) > k * max_points_per_centroid:
         draw = np.random.Generator(np.random.PCG64(seed))
         x = x[np.sort(draw.choice(len(x), k * max_points_per_centroid, replace=False))]
-    for start in range(0, len(x), _CHECK_ROWS):
-        stop = min(start + _CHECK_ROWS, len(x))
-        norms(float_block(x, slice(start, stop), "cpu"), range(start, stop))
+    for rows in blocks_of(len(x), _CHECK_ROWS):
+        norms(float_block(x, slice(rows.start, rows.stop), "cpu"), rows)
     points = np.ascontiguousarray(x, dtype=np.float32)
     kmeans = faiss.Kmeans(
         points.shape[1],
@@ -93,8 +102,8 @@ def fit_centroids(
         max_points_per_centroid=-(-len(points) // k),  # faiss would silently drop points above its default
     )
     kmeans.train(points)
-    objective = tuple(float(total) / len(points) for total in kmeans.obj)
-    return Fit(_unit_centroids(kmeans.centroids), objective, len(points))
+    objective = tuple(float(total) / len(points) for total in np.asarray(kmeans.obj))
+    return Fit(_unit_centroids(np.asarray(kmeans.centroids)), objective, len(points))
 
 
 def assign(x: Array, centroids: np.ndarray, *, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
@@ -120,17 +129,18 @@ def assign(x: Array, centroids: np.ndarray, *, device: str = "cpu") -> tuple[np.
     """
     table = torch.from_numpy(_unit_centroids(centroids)).to(device)
     check_matrix(x, table.shape[1])
-    n = x.shape[0]
-    cluster, similarity = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.float32)
     step = max(1, min(_CHECK_ROWS, _BLOCK_CELLS.get(torch.device(device).type, 1 << 21) // len(table)))
+
+    def nearest(rows: range) -> tuple[np.ndarray, np.ndarray]:
+        block = unit(float_block(x, slice(rows.start, rows.stop), device), rows)
+        chosen = _nearest(block, table)
+        cosine = dot64(block, table[chosen]) / dot64(block, block).sqrt()
+        return chosen.int().cpu().numpy(), cosine.clamp_(-1, 1).float().cpu().numpy()
+
+    parts = [(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32))]
     with full_precision(device):
-        for start in range(0, n, step):
-            rows = range(start, min(start + step, n))
-            block = unit(float_block(x, slice(rows.start, rows.stop), device), rows)
-            chosen = _nearest(block, table)
-            cluster[rows.start : rows.stop] = chosen.cpu().numpy()
-            cosine = dot64(block, table[chosen]) / dot64(block, block).sqrt()
-            similarity[rows.start : rows.stop] = cosine.clamp_(-1, 1).cpu().numpy()
+        parts += map_blocks(nearest, blocks_of(x.shape[0], step), device)
+    cluster, similarity = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return cluster, similarity
 
 

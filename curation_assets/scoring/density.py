@@ -23,7 +23,16 @@ import math
 import numpy as np
 import torch
 
-from curation_assets.scoring.exact import Array, check_matrix, dot64, float_block, full_precision, norms
+from curation_assets.scoring.exact import (
+    Array,
+    blocks_of,
+    check_matrix,
+    dot64,
+    float_block,
+    full_precision,
+    map_blocks,
+    norms,
+)
 
 DEFAULT_BANDWIDTH = 0.5  # unit vectors lie 0 to 2 apart; p(0.1) = 0.84, p(0.5) = 0.37, p(1.4) = 0.14
 _BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 24}  # projections per block: on the CPU 4 MiB, to stay in cache
@@ -122,31 +131,27 @@ class RaceSketch:
         """Count the vectors `x`, floating [n, dim]. If one of them is bad, none is counted."""
         check_matrix(x, self.dim)
         self._room_for(x.shape[0])
-        blocks = self._blocks(x.shape[0])
+        blocks, done = self._blocks(x.shape[0]), 0
         with full_precision(self.device):
-            for done, (start, stop) in enumerate(blocks):
-                try:
-                    self._count(x, start, stop, 1)
-                except ValueError:
-                    for before in blocks[:done]:  # hashing again gives the very same buckets
-                        self._count(x, *before, -1)
-                    raise
+            try:
+                for columns, found in map_blocks(lambda rows: self._histogram(x, rows), blocks, self.device):
+                    self.counts.index_add_(1, columns, found)
+                    done += 1
+            except ValueError:
+                for rows in blocks[:done]:  # hashing again gives the very same buckets
+                    columns, found = self._histogram(x, rows)
+                    self.counts.index_add_(1, columns, found, alpha=-1)
+                raise
         self.documents += x.shape[0]
         return self
 
     def density(self, x: Array) -> np.ndarray:
         """Estimate the kernel sum at each vector: float64 [n], in documents (mean count over the rows)."""
         check_matrix(x, self.dim)
-        total = np.empty(x.shape[0], dtype=np.int64)
-        # Integer sums are exact in any order; int32 sums are several times faster where they cannot overflow.
-        wide = torch.int64 if self.documents * self.rows >= 2**31 else torch.int32
+        total = [np.empty(0, dtype=np.int64)]
         with full_precision(self.device):
-            for start, stop in self._blocks(x.shape[0]):
-                cell, columns = self._cells(x, start, stop)
-                window = self.counts.index_select(1, columns).flatten()
-                found = window.index_select(0, cell.flatten()).view(cell.shape)
-                total[start:stop] = found.sum(0, dtype=wide).cpu().numpy()
-        return total / self.rows
+            total += map_blocks(lambda rows: self._look_up(x, rows), self._blocks(x.shape[0]), self.device)
+        return np.concatenate(total) / self.rows
 
     def merge(self, other: RaceSketch) -> RaceSketch:
         """Add the counts of a sketch with the same settings."""
@@ -205,22 +210,31 @@ class RaceSketch:
         self.documents -= documents
         return self
 
-    def _count(self, x: Array, start: int, stop: int, sign: int) -> None:
-        cell, columns = self._cells(x, start, stop)
-        found = torch.bincount(cell.flatten(), minlength=self.rows * len(columns)).view(self.rows, -1)
-        self.counts.index_add_(1, columns, found.int(), alpha=sign)
+    def _blocks(self, n: int) -> list[range]:
+        return blocks_of(n, max(1, _BLOCK_CELLS.get(self.device.type, 1 << 20) // self.rows))
 
-    def _blocks(self, n: int) -> list[tuple[int, int]]:
-        step = max(1, _BLOCK_CELLS.get(self.device.type, 1 << 20) // self.rows)
-        return [(start, min(start + step, n)) for start in range(0, n, step)]
+    def _histogram(self, x: Array, rows: range) -> tuple[torch.Tensor, torch.Tensor]:
+        """Count a block: columns int64 [width] of the counters and what to add to them, int32 [rows, width]."""
+        cell, columns = self._cells(x, rows)
+        found = torch.bincount(cell.flatten(), minlength=self.rows * len(columns))
+        return columns, found.view(self.rows, -1).int()
 
-    def _cells(self, x: Array, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _look_up(self, x: Array, rows: range) -> np.ndarray:
+        """Sum the counts that each document of a block falls on, int64 [block]."""
+        cell, columns = self._cells(x, rows)
+        window = self.counts.index_select(1, columns).flatten()
+        found = window.index_select(0, cell.flatten()).view(cell.shape)
+        # Integer sums are exact in any order; int32 sums are several times faster where they cannot overflow.
+        wide = torch.int64 if self.documents * self.rows >= 2**31 else torch.int32
+        return found.sum(0, dtype=wide).cpu().numpy().astype(np.int64)
+
+    def _cells(self, x: Array, rows: range) -> tuple[torch.Tensor, torch.Tensor]:
         """Hash one block into a window of the counters: few columns, which stay in cache.
 
         Returns the flat position in the window, int32 [rows, block], and the window's columns, int64 [width].
         """
-        block = float_block(x, slice(start, stop), self.device)
-        bucket = self._buckets(block, float(norms(block, range(start, stop)).max()))
+        block = float_block(x, slice(rows.start, rows.stop), self.device)
+        bucket = self._buckets(block, float(norms(block, rows).max()))
         low, high = (int(v) for v in torch.aminmax(bucket))
         if high - low >= self.buckets:
             bucket, low, high = torch.remainder(bucket, self.buckets), 0, self.buckets - 1

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ R = TypeVar("R")
 @contextmanager
 def full_precision(device: torch.device | str) -> Iterator[None]:
     """Run without gradients, autocast and reduced fp32 matmuls (TF32, bf16), whatever the caller has set."""
-    backends: list[Any] = [torch.backends.cuda.matmul, vars(torch.backends.mkldnn)["matmul"]]
+    backends = (torch.backends.cuda.matmul, cast(Any, torch.backends.mkldnn).matmul)
     before = [backend.fp32_precision for backend in backends]
     for backend in backends:
         backend.fp32_precision = "ieee"

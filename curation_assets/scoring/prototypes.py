@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from curation_assets.scoring.exact import Array, check_matrix, dot64, float_block, unit
+from curation_assets.scoring.exact import (
+    Array,
+    blocks_of,
+    check_matrix,
+    dot64,
+    float_block,
+    full_precision,
+    map_blocks,
+    unit,
+)
 
 _BLOCK_CELLS = 1 << 19  # float64 products per block: 4 MiB
 
@@ -37,13 +46,14 @@ def prototype_scores(x: Array, centroids: np.ndarray, cluster: np.ndarray) -> np
             f"row {row} is in cluster {cluster[row]}, but the clusters are 0 to {len(centroids) - 1}"
         )
     table = unit(float_block(centroids, slice(None), "cpu"), range(len(centroids)), "centroids")
-    score = np.empty(x.shape[0], dtype=np.float64)
-    step = max(1, _BLOCK_CELLS // x.shape[1])
-    for start in range(0, x.shape[0], step):
-        rows = range(start, min(start + step, x.shape[0]))
+
+    def score(rows: range) -> np.ndarray:
         here = slice(rows.start, rows.stop)
         block = unit(float_block(x, here, "cpu"), rows)
         own = table[torch.from_numpy(cluster[here].astype(np.int64))]
         cosine = dot64(block, own) / (dot64(block, block) * dot64(own, own)).sqrt()
-        score[here] = -cosine.clamp_(-1, 1).numpy()
-    return score
+        return -cosine.clamp_(-1, 1).numpy()
+
+    blocks = blocks_of(x.shape[0], max(1, _BLOCK_CELLS // x.shape[1]))
+    with full_precision("cpu"):
+        return np.concatenate([np.empty(0), *map_blocks(score, blocks, "cpu")])

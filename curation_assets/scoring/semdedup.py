@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from curation_assets.scoring.exact import Array, check_matrix, dot64, float_block, full_precision, unit
+from curation_assets.scoring.exact import (
+    Array,
+    blocks_of,
+    check_matrix,
+    dot64,
+    float_block,
+    full_precision,
+    map_blocks,
+    unit,
+)
 
 _TIE = 1e-6  # similarities and priorities closer than this count as equal: ten times fp32's error
 _BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 26}  # similarities per block: 4 MiB on the CPU
@@ -59,7 +68,7 @@ def semdedup_scores(
     -----
     The search is a float32 matrix product; the score is recomputed in float64 from the pair that it found. Where
     the best candidates lie within about 1e-6 of one another without being copies, which one is named can depend
-    on `block` and device, and the score then by as much. Memory: 50 bytes a document, float64 [clusters, dim]
+    on `block` and device, and the score then by as much. Memory: about 100 bytes a document, float64 [clusters, dim]
     for the default priority, and a few blocks.
     """
     check_matrix(x)
@@ -96,11 +105,13 @@ def score_rows(
             order = order[np.lexsort((closeness[order], cluster[order]))]
         else:
             order = order[np.lexsort((-_checked(priority, n)[order], cluster[order]))]
-        for rows in _small_clusters(order, starts, sizes, block, dim, device):
-            _compare_small(take, rows, best)
+        small = list(_small_clusters(order, starts, sizes, block, dim, device))
+        for rows, found in map_blocks(lambda rows: _compare_small(take, rows), small, device):
+            best[rows] = found
         for which in np.flatnonzero(sizes > block):
-            _compare_large(take, order[starts[which] : starts[which] + sizes[which]], best, block)
-        return _scores(take, dim, best), best
+            rows = order[starts[which] : starts[which] + sizes[which]]
+            best[rows] = _compare_large(take, rows, block, device)
+        return _scores(take, dim, best, device), best
 
 
 def _checked(priority: np.ndarray, n: int) -> np.ndarray:
@@ -118,16 +129,21 @@ def _closeness(take: Take, dim: int, order: np.ndarray, sizes: np.ndarray, devic
     number = np.repeat(np.arange(len(sizes)), sizes)
     mean = torch.zeros(len(sizes), dim, dtype=torch.float64, device=device)
     closeness = np.empty(len(order))
-    step = max(1, _EXACT_CELLS // dim)
-    blocks = [slice(at, at + step) for at in range(0, len(order), step)]
-    for here in blocks:
-        own = torch.from_numpy(number[here]).to(device)
-        mean.index_add_(0, own, _unit64(take(order[here]), order[here]))
+    blocks = blocks_of(len(order), max(1, _EXACT_CELLS // dim))
+
+    def vectors(rows: range) -> tuple[torch.Tensor, torch.Tensor]:
+        here = slice(rows.start, rows.stop)
+        return torch.from_numpy(number[here]).to(device), _unit64(take(order[here]), order[here])
+
+    def cosine(rows: range) -> np.ndarray:
+        own, x = vectors(rows)
+        return (x * mean[own]).sum(1).cpu().numpy()
+
+    for own, x in map_blocks(vectors, blocks, device):
+        mean.index_add_(0, own, x)
     mean /= torch.linalg.vector_norm(mean, dim=1, keepdim=True).clamp_min_(1e-12)
-    for here in blocks:
-        own = torch.from_numpy(number[here]).to(device)
-        cosine = (_unit64(take(order[here]), order[here]) * mean[own]).sum(1)
-        closeness[order[here]] = np.round(cosine.cpu().numpy() / _TIE)
+    for rows, found in zip(blocks, map_blocks(cosine, blocks, device), strict=True):
+        closeness[order[rows.start : rows.stop]] = np.round(found / _TIE)
     return closeness
 
 
@@ -157,8 +173,8 @@ def _small_clusters(
         at = stop
 
 
-def _compare_small(take: Take, rows: np.ndarray, best: np.ndarray) -> None:
-    """Find the most similar earlier row in each of several whole clusters, rows [clusters, width]."""
+def _compare_small(take: Take, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the most similar earlier row in several whole clusters, rows [clusters, width]: (rows, best) [m]."""
     filled = np.where(rows < 0, rows[:, :1], rows)
     x = unit(take(filled.ravel()), filled.ravel()).view(*rows.shape, -1)
     similarity = x @ x.mT
@@ -166,29 +182,32 @@ def _compare_small(take: Take, rows: np.ndarray, best: np.ndarray) -> None:
     _, first = _earliest_best(similarity[:, 1:])
     found = np.take_along_axis(filled, first.cpu().numpy(), axis=1)
     real = rows[:, 1:] >= 0
-    best[rows[:, 1:][real]] = found[real]
+    return rows[:, 1:][real], found[real]
 
 
-def _compare_large(take: Take, rows: np.ndarray, best: np.ndarray, block: int) -> None:
+def _compare_large(take: Take, rows: np.ndarray, block: int, device: str) -> np.ndarray:
     """Find the most similar earlier row in one cluster: panels of `block` rows against wider runs of columns."""
     wide = 16 * block
-    top = torch.full((len(rows),), float("-inf"))
-    found = np.full(len(rows), -1, dtype=np.int64)
+    top, found = np.full(len(rows), -np.inf, dtype=np.float32), np.full(len(rows), -1, dtype=np.int64)
     for left in range(0, len(rows), wide):
-        columns = unit(take(rows[left : left + wide]), rows[left : left + wide])
-        for at in range(left, len(rows), block):
-            panel = slice(at, min(at + block, len(rows)))
-            x = columns[at - left : panel.stop - left]
-            if at >= left + wide:
+        run = rows[left : left + wide]
+        columns = unit(take(run), run)
+
+        def compare(panel: slice, left: int = left, columns: torch.Tensor = columns) -> list[np.ndarray]:
+            x = columns[panel.start - left : panel.stop - left]
+            if panel.start >= left + wide:
                 x = unit(take(rows[panel]), rows[panel])
             similarity = x @ columns[: panel.stop - left].T
-            if at < left + wide:
-                _hide_later(similarity[:, at - left :])
-            here, first = (t.cpu() for t in _earliest_best(similarity))
+            if panel.start < left + wide:
+                _hide_later(similarity[:, panel.start - left :])
+            return [t.cpu().numpy() for t in _earliest_best(similarity)]
+
+        panels = [slice(at, min(at + block, len(rows))) for at in range(left, len(rows), block)]
+        for panel, (here, first) in zip(panels, map_blocks(compare, panels, device), strict=True):
             better = here > top[panel] + _TIE  # else an earlier run of columns holds as good a one
-            top[panel] = torch.where(better, here, top[panel])
-            found[panel] = np.where(better.numpy(), left + first.numpy(), found[panel])
-    best[rows] = np.where(found < 0, -1, rows[found])
+            top[panel] = np.where(better, here, top[panel])
+            found[panel] = np.where(better, left + first, found[panel])
+    return np.where(found < 0, -1, rows[found])
 
 
 def _hide_later(square: torch.Tensor) -> None:
@@ -207,14 +226,18 @@ def _earliest_best(similarity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     return top[..., 0], first.long()
 
 
-def _scores(take: Take, dim: int, best: np.ndarray) -> np.ndarray:
+def _scores(take: Take, dim: int, best: np.ndarray, device: str) -> np.ndarray:
     """Minus the exact cosine similarity of each row to the row `best`; 1.0 where there is none."""
     score = np.full(len(best), _FIRST)
     later = np.flatnonzero(best >= 0)
-    step = max(1, _EXACT_CELLS // dim)
-    for at in range(0, len(later), step):
-        rows = later[at : at + step]
+
+    def cosine(place: range) -> np.ndarray:
+        rows = later[place.start : place.stop]
         a, b = take(rows), take(best[rows])
-        cosine = dot64(a, b) / (dot64(a, a) * dot64(b, b)).sqrt()
-        score[rows] = -cosine.clamp_(-1, 1).cpu().numpy()
+        exact = dot64(a, b) / (dot64(a, a) * dot64(b, b)).sqrt()
+        return exact.clamp_(-1, 1).cpu().numpy()
+
+    blocks = blocks_of(len(later), max(1, _EXACT_CELLS // dim))
+    for place, found in zip(blocks, map_blocks(cosine, blocks, device), strict=True):
+        score[later[place.start : place.stop]] = -found
     return score

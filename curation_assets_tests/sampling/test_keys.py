@@ -136,9 +136,9 @@ def test_bad_input_is_refused():
         with pytest.raises(ValueError, match="finite: document 1 has nan"):
             selection_keys(hashes, np.array([1, np.nan]), technique, 0)
     for bad in (0.0, -1.0):
-        with pytest.raises(ValueError, match="positive for ips.*document 1 has"):
+        with pytest.raises(ValueError, match=r"positive for ips.*document 1 has"):
             selection_keys(hashes, np.array([1, bad]), "ips", 0)
-    with pytest.raises(ValueError, match="3.* scores for .*2.* documents"):
+    with pytest.raises(ValueError, match=r"3.* scores for .*2.* documents"):
         selection_keys(hashes, np.ones(3), "top_k", 0)
     with pytest.raises(TypeError, match="uint64"):
         noise(np.array([1, 2]), 0)

@@ -1,7 +1,7 @@
 """The selection rule: size, ties, invariances, and the probabilities of inverse propensity sampling."""
 
 import sys
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +45,7 @@ def test_choices_nest_across_rates(technique):
     scores = np.random.default_rng(0).gamma(1, 1, 2000).round(1) + 0.1  # with many ties
     kept = [select(ids, scores, rate, technique, 5) for rate in (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)]
     assert [int(m.sum()) for m in kept] == [200, 400, 800, 1200, 1600, 2000]
-    assert all((small <= large).all() for small, large in zip(kept, kept[1:], strict=False))
+    assert all((small <= large).all() for small, large in pairwise(kept))
 
 
 def test_every_form_of_ids_gives_the_same_choice():

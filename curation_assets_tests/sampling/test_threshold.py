@@ -88,7 +88,7 @@ def test_everything_and_nothing():
 
 def test_a_repeated_document_at_the_cut_is_refused_and_elsewhere_is_not():
     keys, hashes = np.array([3.0, 2.0, 2.0, 1.0]), np.array([5, 8, 8, 9], dtype=np.uint64)
-    with pytest.raises(ValueError, match="doc_hash 8 and equal keys.*occur twice"):
+    with pytest.raises(ValueError, match=r"doc_hash 8 and equal keys.*occur twice"):
         global_threshold(Blocks(keys, hashes), 4, 2)
     for count in (1, 3):
         assert global_threshold(Blocks(keys, hashes), 4, count).keep(keys, hashes).sum() == count

@@ -1,5 +1,7 @@
 """The random sampler's scores."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from curation_assets.sampling import hash_ids, select
@@ -23,5 +25,5 @@ def test_subsets_nest_across_rates():
     score = random_scores(IDS, 0)
     kept = [select(IDS, score, rate, "uniform", 0) for rate in (0.1, 0.2, 0.4, 0.6, 0.8)]
     assert [int(mask.sum()) for mask in kept] == [500, 1000, 2000, 3000, 4000]
-    assert all((small <= large).all() for small, large in zip(kept, kept[1:], strict=False))
+    assert all((small <= large).all() for small, large in pairwise(kept))
     assert np.array_equal(kept[1], select(IDS, score, 0.2, "top_k", 7))  # the key is the score itself

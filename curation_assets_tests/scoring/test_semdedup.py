@@ -1,5 +1,7 @@
 """SemDeDup against brute force, in memory and out of core."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -103,9 +105,7 @@ def test_bad_input_is_refused():
 
 def out_of_core(x, cluster, hashes, bounds, scratch, **options):
     """Run the shards [bounds[i], bounds[i+1]); return what `semdedup_scores` does, with rows of the whole."""
-    shards = [
-        lambda a=a, b=b: (x[a:b], cluster[a:b], hashes[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)
-    ]
+    shards = [lambda a=a, b=b: (x[a:b], cluster[a:b], hashes[a:b]) for a, b in pairwise(bounds)]
     counts = np.bincount(cluster, minlength=cluster.max() + 2)
     parts = list(semdedup_shards(shards, counts, x.shape[1], scratch, **options))
     duplicate = np.concatenate(
