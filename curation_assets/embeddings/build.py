@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.embeddings.encoder import Encoder
 from curation_assets.models.sources import parse, resolve
-from curation_assets.progress import Progress
+from curation_assets.progress import Progress, after
 from curation_assets.storage import read_batches
 from curation_assets.workspace import BuildOne, Metadata, Workspace
 
@@ -36,13 +36,9 @@ def embeddings(workspace: Workspace) -> BuildOne:
         )
         done = 0
         for batch in read_batches(path, ["text"], _BATCH):
-            before = done
-
-            def told(part: float, _: float, unit: str, note: str = "", before: int = before) -> None:
-                progress(before + part, n, unit, note)
-
-            done += batch.num_rows
-            out[before:done] = encoder.encode(batch["text"].to_pylist(), progress=told)
+            texts = batch["text"].to_pylist()
+            out[done : done + len(texts)] = encoder.encode(texts, progress=after(progress, done, n))
+            done += len(texts)
         out.flush()
         return {
             "documents": n,

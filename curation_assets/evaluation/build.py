@@ -14,7 +14,7 @@ from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.evaluation.perplexity import PerplexitySettings, TokenSet, evaluate
 from curation_assets.pretraining.snapshots import read_snapshots
-from curation_assets.progress import Progress
+from curation_assets.progress import Progress, one_of
 from curation_assets.report.pictures import lines, png_markdown
 from curation_assets.report.tables import markdown_table
 from curation_assets.storage import write_table
@@ -54,11 +54,8 @@ def metrics(sampler: str) -> Builder:
             documents = []
             for number, run in enumerate(runs):
                 seed = int(run.name.removeprefix("seed-"))
-
-                def told(done: float, total: float, unit: str, note: str = "", number: int = number) -> None:
-                    progress(number * total + done, len(runs) * total, unit, note)
-
-                result = evaluate([s.folder for s in read_snapshots(run)], sets, settings, told)
+                part = one_of(progress, number, len(runs))
+                result = evaluate([s.folder for s in read_snapshots(run)], sets, settings, part)
                 fixed = {"sampler": sampler, "rate": rate, "size": size, "seed": seed, "suite": "perplexity"}
                 rows += [fixed | row for row in result.rows]
                 documents += [

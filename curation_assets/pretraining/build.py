@@ -19,7 +19,7 @@ from curation_assets.pretraining.model import Shape
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import Execution, TrainConfig, TrainResult, read_losses, train
 from curation_assets.profile import Profile
-from curation_assets.progress import Progress
+from curation_assets.progress import Progress, one_of
 from curation_assets.report.pictures import lines, png_markdown
 from curation_assets.sampling.keys import hash_ids
 from curation_assets.storage import fingerprint, safe_name, write_json
@@ -137,11 +137,8 @@ def _train(
         stream = TokenStream(shards, eos=tokenizer.eos_id, seed=seed)
         one = replace(config, seed=seed)
         run = _run_folder(workspace, key, partition, one, stream)
-
-        def told(done: float, total: float, unit: str, note: str = "", number: int = number) -> None:
-            progress(number * total + done, len(seeds) * total, unit, note)
-
-        results.append(train(one, stream, run, progress=told, execution=execution))
+        part = one_of(progress, number, len(seeds))
+        results.append(train(one, stream, run, progress=part, execution=execution))
         losses = read_losses(run, one)
         curves[f"seed {seed}"] = (losses["tokens"], losses["loss"])
         _keep(run, folder / f"seed-{seed}")

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from curation_assets.report.tables import markdown_table, text_table
-from curation_assets.storage import read_json
+from curation_assets.storage import read_json, write_json
 
 SETS = {"in_distribution": "perplexity", "hq": "perplexity_hq"}
 """Evaluation set -> column."""
@@ -78,7 +78,7 @@ def _spread(mean: float | None, deviation: float | None) -> str:
 
 def how_to_read(table: pl.DataFrame, recipe: dict[str, Any]) -> str:
     """Return the sentences under the table: what was held equal, and what the figures can and cannot tell."""
-    seeds = int(table["seeds"].min() or 0) if len(table) else 0
+    seeds = min(table["seeds"].to_list(), default=0)
     noise = (
         "One seed: differences between samplers cannot be told from the noise of training; set `pretraining.seeds` to "
         "several for a spread."
@@ -98,7 +98,7 @@ def write(folder: Path, table: pl.DataFrame, recipe: dict[str, Any]) -> str:
     table.write_csv(folder / "comparison.csv")
     text = f"{markdown_table(rows_for_people(table))}\n\n{how_to_read(table, recipe)}\n"
     (folder / "comparison.md").write_text(f"# Comparison of samplers\n\n{text}", "utf-8")
-    (folder / "recipe.json").write_text(_json(recipe), "utf-8")
+    write_json(folder / "recipe.json", recipe)
     return text
 
 
@@ -107,9 +107,3 @@ def terminal_table(folder: Path) -> str:
     table = pl.read_parquet(folder / "comparison.parquet")
     recipe = read_json(folder / "recipe.json")
     return f"{text_table(rows_for_people(table))}\n\n{how_to_read(table, recipe)}"
-
-
-def _json(value: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(value, indent=1, sort_keys=True)

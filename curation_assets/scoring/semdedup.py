@@ -8,6 +8,8 @@ scores high and the others score near -1. Only rows before a row matter: half of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from curation_assets.scoring.exact import (
 _TIE = 1e-6  # similarities and priorities closer than this count as equal: ten times fp32's error
 _BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 26}  # similarities per block: 4 MiB on the CPU
 _EXACT_CELLS = 1 << 19  # float64 products per block: 4 MiB
+_RUN = 16  # columns compared at a time, in blocks of rows
 _FIRST = 1.0  # score of a cluster's first document: minus the smallest possible cosine
 
 Take = Callable[[np.ndarray], torch.Tensor]  # rows int64 [m] -> float32 [m, dim] on the device
@@ -108,9 +111,14 @@ def score_rows(
         small = list(_small_clusters(order, starts, sizes, block, dim, device))
         for rows, found in map_blocks(lambda rows: _compare_small(take, rows), small, device):
             best[rows] = found
-        for which in np.flatnonzero(sizes > block):
-            rows = order[starts[which] : starts[which] + sizes[which]]
-            best[rows] = _compare_large(take, rows, block, device)
+        large = [order[starts[c] : starts[c] + sizes[c]] for c in np.flatnonzero(sizes > block)]
+        # One core per cluster, but all cores on one cluster where it is so large that memory asks for it.
+        several, giant = ([r for r in large if (len(r) > _RUN * block) == is_giant] for is_giant in (False, True))
+        compare = partial(_compare_large, take, block=block, device=device)
+        for rows, found in chain(
+            zip(several, map_blocks(compare, several, device), strict=True), zip(giant, map(compare, giant), strict=True)
+        ):
+            best[rows] = found
         return _scores(take, dim, best, device), best
 
 
@@ -187,7 +195,7 @@ def _compare_small(take: Take, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _compare_large(take: Take, rows: np.ndarray, block: int, device: str) -> np.ndarray:
     """Find the most similar earlier row in one cluster: panels of `block` rows against wider runs of columns."""
-    wide = 16 * block
+    wide = _RUN * block
     top, found = np.full(len(rows), -np.inf, dtype=np.float32), np.full(len(rows), -1, dtype=np.int64)
     for left in range(0, len(rows), wide):
         run = rows[left : left + wide]

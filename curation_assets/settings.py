@@ -1,0 +1,188 @@
+"""The sections of a profile, one typed and frozen class each.
+
+IDENTITY settings change results and enter fingerprints; EXECUTION settings (where and how something runs) never do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from curation_assets.registry import SAMPLERS
+
+_EXECUTION: dict[str, Any] = {"execution": True}
+
+Rate = Literal["10", "20", "40", "60", "80"]
+Size = Literal["small", "base", "large", "xl", "xxl"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" with the known name most like `name`, or "" where none is alike."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class Section(BaseModel):
+    """A part of the profile: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=False)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that change results, as plain data for a fingerprint."""
+        kept: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("execution"):
+                continue
+            value = getattr(self, name)
+            kept[name] = value.identity() if isinstance(value, Section) else value
+        return kept
+
+
+class Builtin(Section):
+    """The corpus built from installed texts when `corpus.url` is "builtin": at most so many documents of each source."""
+
+    documents: dict[str, Positive]
+    shards: Positive
+    max_chars: Positive
+    per_package: Positive
+
+
+class Corpus(Section):
+    """Where documents come from and which rows count as documents."""
+
+    url: str = Field(json_schema_extra=_EXECUTION)
+    hq_url: str = Field(json_schema_extra=_EXECUTION)
+    storage_options: dict[str, Any] = Field(json_schema_extra=_EXECUTION)
+    text_field: str
+    id_field: str
+    keep_fields: list[str]
+    sample_by: Literal["line", "paragraph", "document"]
+    max_chars: Positive
+    validation_share: Share
+    builtin: Builtin
+
+
+class Tokenizer(Section):
+    """`model = "train"` learns one from (at most `training_documents` of) the corpus; else a model source."""
+
+    model: str
+    vocab_size: Annotated[int, Field(ge=512)]
+    training_documents: Positive
+
+
+class Embeddings(Section):
+    """Sentence embeddings of the documents (paper, section 3.3: Sentence-T5-Base)."""
+
+    model: str
+    max_tokens: Positive
+    batch_tokens: Positive = Field(json_schema_extra=_EXECUTION)
+
+
+class Clusters(Section):
+    """k-means for SemDeDup and Prototypes; `count = 0` scales the paper's 10,000 clusters by the corpus's size.
+
+    Centroids are kept until the number of documents has moved by more than `drift` (a share) since they were fitted.
+    """
+
+    count: Annotated[int, Field(ge=0)]
+    iterations: Positive
+    max_training_points: Positive
+    seed: int
+    drift: Annotated[float, Field(ge=0)]
+
+
+class Density(Section):
+    """The RACE sketch (paper, algorithms 1 and 2): rows x buckets, bandwidth of the p-stable hash."""
+
+    rows: Positive
+    buckets: Positive
+    bandwidth: Annotated[float, Field(gt=0)]
+    seed: int
+
+
+class Selection(Section):
+    """Seed of the noise that breaks ties, draws `random` and drives inverse propensity sampling."""
+
+    seed: int
+
+
+class LadderShape(Section):
+    """One T5 size: the numbers of `transformers.T5Config`."""
+
+    d_model: Positive
+    d_kv: Positive
+    d_ff: Positive
+    num_layers: Positive
+    num_heads: Positive
+
+
+class Pretraining(Section):
+    """The recipe, the same for every sampler; `tokens` is the budget of raw tokens of every run (iso-compute)."""
+
+    tokens: Positive
+    batch_size: Positive
+    input_length: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    final_learning_rate: Annotated[float, Field(gt=0)]
+    warmup_share: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(gt=0)]
+    noise_density: Annotated[float, Field(gt=0, lt=1)]
+    mean_noise_span: Annotated[float, Field(ge=1)]
+    snapshots: list[float]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    micro_batch_size: Positive = Field(json_schema_extra=_EXECUTION)
+    resume_seconds: Annotated[float, Field(gt=0)] = Field(json_schema_extra=_EXECUTION)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds repeat")
+        if sorted(set(self.snapshots)) != self.snapshots or not self.snapshots or self.snapshots[-1] != 1.0:
+            raise ValueError("snapshots must rise and end with 1.0")
+        if self.snapshots[0] <= 0:
+            raise ValueError("snapshots must lie above 0")
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batch_size")
+        return self
+
+
+class Evaluation(Section):
+    """Held-out perplexity: at most `max_documents` of each set, chosen by hash, in windows of `window` tokens."""
+
+    max_documents: Positive
+    window: Positive
+    seed: int
+    batch_tokens: Positive = Field(json_schema_extra=_EXECUTION)
+
+
+class Run(Section):
+    """What `curation run` materializes: all five rates of the subsets, and training at these rates and sizes."""
+
+    samplers: list[str] = Field(json_schema_extra=_EXECUTION)
+    rates: list[Rate] = Field(json_schema_extra=_EXECUTION)
+    sizes: list[Size] = Field(json_schema_extra=_EXECUTION)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for name in self.samplers:
+            if name not in SAMPLERS:
+                raise ValueError(f"unknown sampler {name!r}{nearest(name, SAMPLERS)}")
+        return self
+
+
+class Execution(Section):
+    """Where and how things run; nothing here changes a result beyond floating-point rounding."""
+
+    data: str = Field(json_schema_extra=_EXECUTION)
+    store: str = Field(json_schema_extra=_EXECUTION)
+    store_options: dict[str, Any] = Field(json_schema_extra=_EXECUTION)
+    device: str = Field(json_schema_extra=_EXECUTION)
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(json_schema_extra=_EXECUTION)
+    engine: Literal["local"] = Field(json_schema_extra=_EXECUTION)

@@ -1,0 +1,39 @@
+"""Progress: what passes, how often, and how parts add up to the whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from curation_assets import progress
+from curation_assets.progress import Throttled, after, duration, one_of
+
+
+def test_first_and_last_always_pass_and_the_rest_is_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, lines = [0.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    told = Throttled(lines.append, "work", seconds=3)
+    for second in range(11):
+        clock[0] = float(second)
+        told(second * 10, 100, "documents", "loss 2.0")
+    assert len(lines) == 5  # seconds 0, 3, 6, 9 and the last
+    assert lines[0] == "work: 0 of 100 documents; loss 2.0"
+    assert lines[1] == "work: 30 of 100 documents, 10 documents/s, 7 s left; loss 2.0"
+    assert lines[-1] == "work: 100 of 100 documents, 10 documents/s; loss 2.0"
+
+
+def test_parts_become_progress_of_the_whole() -> None:
+    seen: list[tuple[float, float]] = []
+
+    def record(done: float, total: float, unit: str, note: str = "") -> None:
+        seen.append((done, total))
+
+    one_of(record, 2, 3)(5, 10, "tokens")
+    after(record, 40, 100)(5, 10, "documents")
+    assert seen == [(25, 30), (45, 100)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")]
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
