@@ -99,7 +99,7 @@ def _texts(longest: int, seed: int = 0) -> Iterator[str]:
 
 
 def _small_model(folder: Path) -> Path:
-    """Save a random one-layer BERT of width 256 with mean pooling, words for tokens."""
+    """Save a random one-layer BERT of width 128 with mean pooling, words for tokens."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer import modules
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -108,19 +108,22 @@ def _small_model(folder: Path) -> Path:
     vocabulary = dict.fromkeys(["[PAD]", "[UNK]", *" ".join(topics.values()).split()])
     words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    shape: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 1}
+    shape: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 1}
     BertModel(BertConfig(vocab_size=len(vocabulary), num_attention_heads=4, **shape)).save_pretrained(
         folder / "base"
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
     tokenizer.save_pretrained(folder / "base")
-    parts = [modules.Transformer(str(folder / "base"), max_seq_length=64), modules.Pooling(256, "mean")]
+    parts = [modules.Transformer(str(folder / "base"), max_seq_length=64), modules.Pooling(128, "mean")]
     SentenceTransformer(modules=parts, device="cpu").save(str(folder / "model"))
     return folder / "model"
 
 
 def _encode_many(n: int) -> None:
     """Encode `n` short documents as a shard is encoded: batch by batch into an array on disk."""
+    import torch
+
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         encoder = Encoder(_small_model(Path(name)))
         texts = _texts(longest=8)

@@ -15,6 +15,8 @@ from curation_assets.profile import Profile, ProfileError, load_profile
 from curation_assets.progress import duration
 from curation_assets.storage import write_bytes
 
+_QUIET_SECONDS = 3.0
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; return its exit status: 0 done, 1 something failed, 2 a mistake in profile or usage."""
@@ -46,12 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(profile: Profile) -> int:
     started = time.monotonic()
     with _only_one(profile):
-        _tell(started, f"profile {profile.name}, data in {profile.data}")
+        print(f"profile {profile.name}, data in {profile.data}", flush=True)
         from curation_assets.jobs import run_graph  # seconds of imports: after the first line, not before it
         from curation_assets.report.comparison import terminal_table
         from curation_assets.workspace import Workspace
 
-        outcome = run_graph(profile, lambda line: _tell(started, line))
+        outcome = run_graph(profile, _Terminal(started))
         workspace = Workspace(profile)
         if workspace.store.receipt("report/comparison") is not None:
             folder = workspace.open("report/comparison")
@@ -126,8 +128,17 @@ def _only_one(profile: Profile) -> Iterator[None]:
         yield
 
 
-def _tell(started: float, line: str) -> None:
-    print(f"{duration(time.monotonic() - started):>12}  {line}", flush=True)
+class _Terminal:
+    """Prints every stage, and of what happens inside it at most a line every few seconds."""
+
+    def __init__(self, started: float) -> None:
+        self._started, self._told = started, started
+
+    def __call__(self, line: str) -> None:
+        now = time.monotonic()
+        if line.startswith("---") or now - self._told >= _QUIET_SECONDS:
+            self._told = now
+            print(f"{duration(now - self._started):>12}  {line}", flush=True)
 
 
 if __name__ == "__main__":

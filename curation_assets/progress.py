@@ -39,23 +39,24 @@ def after(progress: Progress, before: float, whole: float) -> Progress:
 class Throttled:
     """A `Progress` that passes a line on at most every `seconds`, with the rate and the time left.
 
-    The first call and the last (`done >= total`) always pass.
+    Nothing is told of work that takes less than `seconds`; of longer work, the end is.
     """
 
     def __init__(self, emit: Callable[[str], object], label: str, seconds: float = 3.0) -> None:
         self._emit, self._label, self._seconds = emit, label, seconds
-        self._started: tuple[float, float] | None = None  # (time, done) of the first call
-        self._told = float("-inf")
+        self._since: tuple[float, float] | None = None  # (time, done) of the first call
+        self._told = time.monotonic()
+        self._begun = False
 
     def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
         """Emit one line unless one was emitted less than `seconds` ago."""
         now = time.monotonic()
-        if self._started is None:
-            self._started = (now, done)
-        if done < total and now - self._told < self._seconds:
+        if self._since is None:
+            self._since = (now, done)
+        if now - self._told < self._seconds and not (self._begun and done >= total):
             return
-        self._told = now
-        since, first = self._started
+        self._told, self._begun = now, True
+        since, first = self._since
         rate = (done - first) / (now - since) if now > since else 0.0
         left = f", {duration((total - done) / rate)} left" if rate > 0 and done < total else ""
         speed = f", {rate:,.0f} {unit}/s" if rate > 0 else ""

@@ -62,7 +62,8 @@ def test_scorers_and_trainer_import_on_a_bare_gpu_machine() -> None:
     compute = [
         _dotted(p)
         for p in MODULES
-        if p.parent.name in ("scoring", "pretraining", "sampling") and p.name not in GLUE | {"build.py", "coverage.py"}
+        if p.parent.name in ("scoring", "pretraining", "sampling")
+        and p.name not in GLUE | {"build.py", "coverage.py"}
     ]
     assert len(compute) > 8
     loaded = _loaded_by(compute)

@@ -8,17 +8,24 @@ from curation_assets import progress
 from curation_assets.progress import Throttled, after, duration, one_of
 
 
-def test_first_and_last_always_pass_and_the_rest_is_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_is_told_every_few_seconds_and_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, lines = [0.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     told = Throttled(lines.append, "work", seconds=3)
     for second in range(11):
         clock[0] = float(second)
         told(second * 10, 100, "documents", "loss 2.0")
-    assert len(lines) == 5  # seconds 0, 3, 6, 9 and the last
-    assert lines[0] == "work: 0 of 100 documents; loss 2.0"
-    assert lines[1] == "work: 30 of 100 documents, 10 documents/s, 7 s left; loss 2.0"
+    assert len(lines) == 4  # seconds 3, 6, 9 and the last
+    assert lines[0] == "work: 30 of 100 documents, 10 documents/s, 7 s left; loss 2.0"
     assert lines[-1] == "work: 100 of 100 documents, 10 documents/s; loss 2.0"
+
+
+def test_short_work_is_not_worth_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    told = Throttled(lines.append, "work", seconds=3)
+    for done in range(3):
+        told(done, 2, "documents")
+    assert lines == []
 
 
 def test_parts_become_progress_of_the_whole() -> None:

@@ -63,10 +63,6 @@ class Encoder:
         _check_folder(self.folder, dtype)
         self.dtype = dtype
         self._model = _load(self.folder, device, dtype)
-        if dtype == "float16" and self._model[0].config.model_type in _FP16_OVERFLOWS:
-            raise ValueError(
-                f"{folder} is of the T5 family, which overflows in float16: use bfloat16 or float32"
-            )
         self.device: str = str(self._model.device)
         self.max_tokens = _token_limit(self._model, max_tokens, self.folder)
         if batch_tokens is None:

@@ -9,6 +9,7 @@ Nothing is fetched, unpickled or run: weights are safetensors or GGUF, and code 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -17,7 +18,6 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,9 @@ def find_packaged(package: str, pattern: str = "*.gguf", *, install: str | None 
     roots = [Path(root) for root in found.submodule_search_locations or ()]
     files = sorted(file for root in roots for file in root.glob(pattern) if file.is_file())
     if len(files) != 1:
-        raise FileNotFoundError(f"package {package} has {len(files)} files that match {pattern}, expected one")
+        raise FileNotFoundError(
+            f"package {package} has {len(files)} files that match {pattern}, expected one"
+        )
     return files[0]
 
 
@@ -168,7 +170,9 @@ def _gguf_file(place: Path) -> Path:
     if place.is_dir():
         files = sorted(place.glob("*.gguf"))
         if len(files) != 1:
-            raise FileNotFoundError(f"{place} has no config.json, and {len(files)} .gguf files instead of one")
+            raise FileNotFoundError(
+                f"{place} has no config.json, and {len(files)} .gguf files instead of one"
+            )
         place = files[0]
     _check_gguf(place)
     return place
@@ -187,12 +191,11 @@ def _load_gguf(file: Path, kind: torch.dtype, *, with_tokenizer: bool) -> tuple[
     options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
     # Not AutoTokenizer, which reads the whole file's header once more (4 s for 49,000 pieces) to find this class.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(file.parent, **options) if with_tokenizer else None
-    model, told = AutoModelForCausalLM.from_pretrained(
-        file.parent,
-        **options,
-        dtype=kind,
-        quantization_config=GgufConfig(dequantize=True),  # else it may fetch kernels that work on packed weights
-        output_loading_info=True,
+    causal: Any = AutoModelForCausalLM  # typed as if it returned the model alone
+    # dequantize: else transformers may fetch kernels that compute on packed weights.
+    packed = GgufConfig(dequantize=True)
+    model, told = causal.from_pretrained(
+        file.parent, **options, dtype=kind, quantization_config=packed, output_loading_info=True
     )
     _check_complete(file, told)
     return model, tokenizer
@@ -213,8 +216,9 @@ def _load_folder(folder: Path, kind: torch.dtype) -> Any:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     config = AutoConfig.from_pretrained(folder, **options)
     if _is_own_t5(folder, config):
-        return t5.load(folder).to(dtype=kind)
-    of_kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        own: torch.nn.Module = t5.load(folder)
+        return own.to(dtype=kind)
+    of_kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model, told = of_kind.from_pretrained(
         folder, **options, dtype=kind, use_safetensors=True, output_loading_info=True
     )
@@ -251,7 +255,7 @@ def _load_tokenizer(place: Path, config: Any) -> Any:
     return AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the loaders' progress bars out of the log."""
     from transformers.utils import logging

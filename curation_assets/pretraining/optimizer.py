@@ -79,10 +79,9 @@ class ScaledAdamW(torch.optim.Optimizer):
             torch._foreach_div_(sizes, [math.sqrt(p.numel()) for p in parameters])
             torch._foreach_clamp_min_(sizes, 1e-3)
             torch._foreach_mul_(sizes, -group["lr"] * correction)
-            update = torch._foreach_sqrt(squares)
-            torch._foreach_add_(update, group["eps"])
-            torch._foreach_reciprocal_(update)
-            torch._foreach_mul_(update, means)
+            roots = torch._foreach_sqrt(squares)
+            torch._foreach_add_(roots, group["eps"])
+            update = torch._foreach_div(means, roots)
             torch._foreach_mul_(update, sizes)
             torch._foreach_add_(parameters, update)
             if group["weight_decay"]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from curation_assets.progress import Progress, silent
 from curation_assets.scoring.exact import check_matrix, float_block
@@ -170,19 +171,17 @@ class ClusterStore:
 
     def _score_group(self, begin: int, end: int, room: int, block: int, device: str) -> None:
         rows = slice(int(self._starts[begin]), int(self._starts[end]))
-        x = self._open("vectors")[rows]
-        if len(x) <= room:
-            x = np.array(x)  # one sequential read; a single larger cluster is gathered from the file instead
+        whole = np.array(self._open("vectors")[rows]) if rows.stop - rows.start <= room else None
         cluster = np.repeat(np.arange(end - begin), np.diff(self._starts[begin : end + 1]))
         origin = np.array(self._open("origin")[rows])
         order = np.lexsort((origin, self._open("cluster_hash")[rows], cluster))
-        score, duplicate = score_rows(
-            lambda chosen: float_block(x, order[chosen], device),
-            self.dim,
-            cluster,
-            block=block,
-            device=device,
-        )
+
+        def take(chosen: np.ndarray) -> torch.Tensor:
+            # A cluster larger than memory allows is gathered through a new map each time: pages do not add up.
+            x = self._open("vectors")[rows] if whole is None else whole
+            return float_block(x, order[chosen], device)
+
+        score, duplicate = score_rows(take, self.dim, cluster, block=block, device=device)
         origin = origin[order]
         self._open("score")[origin] = score
         self._open("duplicate")[origin] = np.where(duplicate < 0, -1, origin[duplicate])

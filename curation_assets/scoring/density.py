@@ -37,7 +37,7 @@ from curation_assets.scoring.exact import (
 DEFAULT_BANDWIDTH = 0.5  # unit vectors lie 0 to 2 apart; p(0.1) = 0.84, p(0.5) = 0.37, p(1.4) = 0.14
 _BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 24}  # projections per block: on the CPU 4 MiB, to stay in cache
 _SALT = 0x52414345
-_EXACT_CELLS = 1 << 21  # float64 products per block of recomputed projections: 16 MiB
+_EXACT_CELLS = 1 << 18  # float64 products per block of recomputed projections: 2 MiB
 # Error allowed to an fp32 projection a.x, in units of |a| |x|, |a| about sqrt(dim) / w. Of 10^7 projections of 24 to
 # 768 dimensions the largest was a third of it for x parallel to a, and a seventh or less for random x.
 _ROUNDING = 32 * 2.0**-24

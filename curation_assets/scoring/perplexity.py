@@ -205,7 +205,7 @@ class SpanPerplexity:
         seen = np.arange(inputs.shape[1]) < n_inputs[:, None]
         logits = self.model(
             input_ids=self._tensor(inputs),
-            attention_mask=self._tensor(seen.astype(np.int64)),
+            attention_mask=None if seen.all() else self._tensor(seen.astype(np.int64)),
             decoder_input_ids=self._tensor(decoder),
             use_cache=False,
         ).logits

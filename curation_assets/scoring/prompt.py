@@ -55,7 +55,9 @@ _QUESTION = re.compile(
     r"|informative(?=\s+signal\s+for\s+pre-?\s?training)",
     _I,
 )
-_OPTIONS = re.compile(r"\boptions?(?=\s*:[\s*•-]*(?:yes[\s*•,/|-]*(?:or\s+)?no|no[\s*•,/|-]*(?:or\s+)?yes)\b)", _I)
+_OPTIONS = re.compile(
+    r"\boptions?(?=\s*:[\s*•-]*(?:yes[\s*•,/|-]*(?:or\s+)?no|no[\s*•,/|-]*(?:or\s+)?yes)\b)", _I
+)
 _ANSWER = re.compile(
     r"\b(?:answers?|respon[sd]e?|reply|output|assistant|label|verdict|judge?ment|rating|decision|classification|return|print)\b"
     r"[\W_]{0,6}(?:(?:is|was|be|should|must|will|with|only|always|just|simply|the|a|single|one|word|token|option|to|this)\b"
@@ -100,7 +102,9 @@ def neutralise_all(texts: Iterable[str]) -> tuple[list[str], NDArray[np.uint8]]:
 def _places(text: str) -> Iterator[tuple[int, Flag]]:
     """Yield (where a mark goes, why). Plain substring tests first: few documents need an expression at all."""
     seen = text
-    if not text.isascii() and not _folding().keys().isdisjoint(map(ord, set("".join(_NOT_ASCII.findall(text))))):
+    if not text.isascii() and not _folding().keys().isdisjoint(
+        map(ord, set("".join(_NOT_ASCII.findall(text))))
+    ):
         seen = text.translate(_folding())
     low = seen.lower()
     if "###" in seen:
@@ -128,4 +132,3 @@ def _folding() -> dict[int, str]:
     table = {code: unicodedata.normalize("NFKC", chr(code)) for block in blocks for code in block}
     table = {code: one for code, one in table.items() if len(one) == 1 and one.isascii()}
     return table | {ord(one): " " for one in _READ_AS_SPACE}
-

@@ -16,7 +16,7 @@ from curation_assets.scoring.exact import (
     unit,
 )
 
-_BLOCK_CELLS = 1 << 19  # float64 products per block: 4 MiB
+_BLOCK_CELLS = 1 << 17  # float64 products per block: 1 MiB, to stay in cache
 
 
 def prototype_scores(x: Array, centroids: np.ndarray, cluster: np.ndarray) -> np.ndarray:

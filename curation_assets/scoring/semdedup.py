@@ -27,7 +27,7 @@ from curation_assets.scoring.exact import (
 
 _TIE = 1e-6  # similarities and priorities closer than this count as equal: ten times fp32's error
 _BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 26}  # similarities per block: 4 MiB on the CPU
-_EXACT_CELLS = 1 << 19  # float64 products per block: 4 MiB
+_EXACT_CELLS = 1 << 17  # float64 products per block: 1 MiB, to stay in cache
 _RUN = 16  # columns compared at a time, in blocks of rows
 _FIRST = 1.0  # score of a cluster's first document: minus the smallest possible cosine
 
@@ -113,10 +113,13 @@ def score_rows(
             best[rows] = found
         large = [order[starts[c] : starts[c] + sizes[c]] for c in np.flatnonzero(sizes > block)]
         # One core per cluster, but all cores on one cluster where it is so large that memory asks for it.
-        several, giant = ([r for r in large if (len(r) > _RUN * block) == is_giant] for is_giant in (False, True))
+        several, giant = (
+            [r for r in large if (len(r) > _RUN * block) == is_giant] for is_giant in (False, True)
+        )
         compare = partial(_compare_large, take, block=block, device=device)
         for rows, found in chain(
-            zip(several, map_blocks(compare, several, device), strict=True), zip(giant, map(compare, giant), strict=True)
+            zip(several, map_blocks(compare, several, device), strict=True),
+            zip(giant, map(compare, giant), strict=True),
         ):
             best[rows] = found
         return _scores(take, dim, best, device), best
@@ -143,15 +146,20 @@ def _closeness(take: Take, dim: int, order: np.ndarray, sizes: np.ndarray, devic
         here = slice(rows.start, rows.stop)
         return torch.from_numpy(number[here]).to(device), _unit64(take(order[here]), order[here])
 
+    def sums(rows: range) -> torch.Tensor:
+        own, x = vectors(rows)
+        own = own - own[0]  # a block holds neighbouring clusters
+        return x.new_zeros(int(own[-1]) + 1, dim).index_add_(0, own, x)
+
     def cosine(rows: range) -> np.ndarray:
         own, x = vectors(rows)
         return (x * mean[own]).sum(1).cpu().numpy()
 
-    for own, x in map_blocks(vectors, blocks, device):
-        mean.index_add_(0, own, x)
+    for rows, found in zip(blocks, map_blocks(sums, blocks, device), strict=True):
+        mean[number[rows.start] : number[rows.start] + len(found)] += found
     mean /= torch.linalg.vector_norm(mean, dim=1, keepdim=True).clamp_min_(1e-12)
-    for rows, found in zip(blocks, map_blocks(cosine, blocks, device), strict=True):
-        closeness[order[rows.start : rows.stop]] = np.round(found / _TIE)
+    for rows, cosines in zip(blocks, map_blocks(cosine, blocks, device), strict=True):
+        closeness[order[rows.start : rows.stop]] = np.round(cosines / _TIE)
     return closeness
 
 

@@ -246,6 +246,14 @@ def test_a_text_without_tokens_is_an_error(bert: Path) -> None:
         encoder.encode(["a", "  "])
 
 
+@pytest.mark.parametrize("weight", [0.0, float("nan")])
+def test_a_vector_without_direction_is_an_error(tmp_path: Path, weight: float) -> None:
+    encoder = Encoder(build(tmp_path, t5=True))
+    torch.nn.init.constant_(encoder._model[2].linear.weight, weight)
+    with pytest.raises(ValueError, match="vector of row 0 has norm"):
+        encoder.encode(["a", "b"])
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -27,7 +27,9 @@ def test_map_blocks_keeps_order_errors_and_the_number_of_threads(cores):
         blocks = blocks_of(103, 10)
         assert [len(block) for block in blocks] == [10] * 10 + [3]
         with full_precision("cpu"):
-            found = list(map_blocks(lambda rows: (rows.start, torch.is_inference_mode_enabled()), blocks, "cpu"))
+            found = list(
+                map_blocks(lambda rows: (rows.start, torch.is_inference_mode_enabled()), blocks, "cpu")
+            )
         assert found == [(block.start, True) for block in blocks]
         done = []
         with full_precision("cpu"), pytest.raises(ZeroDivisionError):

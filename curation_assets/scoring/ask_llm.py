@@ -1,0 +1,268 @@
+"""Ask-LLM (v1, section 3.1): the log-probability with which an instruction-tuned model answers "yes".
+
+The probability is the softmax over the whole vocabulary at the first generated token, and not yes / (yes + no). An
+encoder-decoder (Flan-T5) reads the prompt in its encoder and takes one decoder step; a decoder-only chat model reads it
+as the user's turn of its own chat template.
+
+Document, prompt and template are tokenized apart: whatever a document holds, the tokens around it stay the same, a
+special token in it is ordinary text, and a long document is cut by its own tokens, never the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from curation_assets.models.loading import torch_settings
+from curation_assets.progress import Progress, silent
+from curation_assets.scoring import prompt
+from curation_assets.scoring.batching import Encode, Ids, document_encoder, encode_beginnings, length_batches
+
+_WINDOW = 8192  # documents tokenized and sorted by length at a time: bounds memory for any number of texts
+_SPELLINGS = ("yes", "Yes", " yes", " Yes")  # a chat model's; for an encoder-decoder the first alone
+_PLACE = "\ue000document\ue000"  # where the document goes in a rendered chat template
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """What Ask-LLM says of n documents: arrays [n], in the order given.
+
+    `score` is log P("yes"), float64, at most 0 and higher for better; `tokens` how many of the document's tokens the judge
+    read, int32; `cut` whether there were more, bool; `flags` bits of `prompt.Flag`, uint8.
+    """
+
+    score: NDArray[np.float64]
+    tokens: NDArray[np.int32]
+    cut: NDArray[np.bool_]
+    flags: NDArray[np.uint8]
+
+
+class AskLLM:
+    """Score documents by the log-probability that a judge answers "yes" to the Ask-LLM prompt.
+
+    A score is a function of the document, the weights, `max_tokens` and `dtype`. Batch neighbours move it by rounding
+    alone (below 1e-4 in float32; in bfloat16 by that type's own rounding, some 1e-2).
+
+    Parameters
+    ----------
+    model
+        A transformers encoder-decoder (T5, Flan-T5) or an instruction-tuned causal model; it is moved to `device` and
+        `dtype` and put into evaluation mode.
+    tokenizer
+        Its tokenizer: of transformers (a fast one), or a `corpus.tokenizer.Tokenizer`.
+    max_tokens
+        Tokens of the whole input, template and question included. Longer documents are cut at the end. (The paper does
+        not say how it cuts; 512 is T5's length.)
+    batch_tokens
+        Padded tokens per forward pass. Affects speed and memory only. None takes 4,096 on a CPU and 65,536 elsewhere.
+    device
+        A torch device; "auto" for CUDA where there is one.
+    dtype
+        "float32", "bfloat16", or "auto" for bfloat16 on CUDA. The softmax is in float32 always.
+
+    Raises
+    ------
+    ValueError
+        "yes" is no single token of the tokenizer, a causal model has no chat template, the tokenizer is larger than the
+        model's vocabulary, or `max_tokens` leaves no room for a document or is more than the model can read.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        max_tokens: int = 512,
+        batch_tokens: int | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+    ) -> None:
+        self.device, kind = torch_settings(device, dtype)
+        self.is_encoder_decoder: bool = bool(model.config.is_encoder_decoder)
+        self._encode = document_encoder(tokenizer)
+        spellings = _SPELLINGS[:1] if self.is_encoder_decoder else _SPELLINGS
+        self.answer_ids = answer_ids(self._encode, spellings, _named_id(tokenizer, "unk"))
+        frame = _plain_frame if self.is_encoder_decoder else _chat_frame
+        self._before, self._after = frame(tokenizer, self._encode)
+        _check_sizes(model, tokenizer, max_tokens, len(self._before) + len(self._after))
+        self.max_tokens = max_tokens
+        self.document_tokens = max_tokens - len(self._before) - len(self._after)
+        self.batch_tokens = batch_tokens or (4096 if self.device.type == "cpu" else 65536)
+        self.model = model.to(device=self.device, dtype=kind).eval()
+        pad = model.config.pad_token_id
+        self._pad = int(pad if pad is not None else self._before[0])
+        self._start = getattr(model.config, "decoder_start_token_id", None)
+        if self.is_encoder_decoder and self._start is None:
+            raise ValueError("the model's configuration has no decoder_start_token_id")
+
+    def score(self, texts: Sequence[str], progress: Progress = silent) -> NDArray[np.float64]:
+        """Return log P("yes") of each text, float64[n]; see `score_table`."""
+        return self.score_table(texts, progress).score
+
+    def score_table(self, texts: Sequence[str], progress: Progress = silent) -> ScoreTable:
+        """Return scores and what was noticed on the way. Memory beyond that does not grow with the number of texts.
+
+        White space around a text is not read. A text that talks to the judge is neutralised first, see `prompt`.
+
+        Raises
+        ------
+        TypeError
+            `texts` is one string, or holds something other than strings.
+        ValueError
+            A text is not valid Unicode, or the model gives it no finite score; the message names its row.
+        """
+        if isinstance(texts, str | bytes):
+            raise TypeError("texts must be a sequence of strings, not one string")
+        n, done = len(texts), 0
+        table = ScoreTable(
+            np.full(n, np.nan), np.zeros(n, np.int32), np.zeros(n, np.bool_), np.zeros(n, np.uint8)
+        )
+        progress(0, n, "documents")
+        for start in range(0, n, _WINDOW):
+            rows = slice(start, min(start + _WINDOW, n))
+            documents, table.cut[rows], table.flags[rows] = self._tokenize(texts[rows], start)
+            lengths = np.fromiter(map(len, documents), np.int32, len(documents))
+            table.tokens[rows] = lengths
+            whole = lengths + len(self._before) + len(self._after)
+            for batch, padded in length_batches(whole, self.batch_tokens, self.max_tokens):
+                scores = self._log_yes([documents[row] for row in batch], padded)
+                if not np.isfinite(scores).all():
+                    row = start + int(batch[~np.isfinite(scores)][0])
+                    raise ValueError(
+                        f"the model gives the text in row {row} no finite score: are its weights finite?"
+                    )
+                table.score[start + batch] = scores
+                done += len(batch)
+                progress(done, n, "documents")
+        return table
+
+    def _tokenize(
+        self, texts: Sequence[str], first: int
+    ) -> tuple[list[Ids], NDArray[np.bool_], NDArray[np.uint8]]:
+        """Return each text's ids after neutralising, cut to `document_tokens`; whether it was cut; its flags."""
+        for row, text in enumerate(texts, first):
+            if not isinstance(text, str):
+                raise TypeError(f"the text in row {row} is {type(text).__name__}, not a string")
+            if not text.isascii() and not _is_unicode(text):
+                raise ValueError(f"the text in row {row} holds a lone surrogate: not valid Unicode")
+        clean, flags = prompt.neutralise_all(texts)
+        ids = encode_beginnings(self._encode, [text.strip() for text in clean], self.document_tokens + 1)
+        cut = np.fromiter((len(one) > self.document_tokens for one in ids), np.bool_, len(ids))
+        return [one[: self.document_tokens] for one in ids], cut, flags
+
+    def _log_yes(self, documents: Sequence[Ids], padded: int) -> NDArray[np.float64]:
+        logs = self._log_softmax(documents, padded)
+        answers = torch.tensor(self.answer_ids, device=logs.device)
+        return logs[:, answers].logsumexp(dim=-1).double().cpu().numpy()
+
+    @torch.inference_mode()
+    def _log_softmax(self, documents: Sequence[Ids], padded: int) -> torch.Tensor:
+        """Return the log-probability of every token as the first of the answer, float32 [documents, vocabulary].
+
+        The tokens before the document are not kept as a shared key-value cache: they are 38 of SmolLM2's, where the question
+        (89) must follow the document. On a CPU that saved BLANK % at 400 tokens and would tie the batch to one layout.
+        """
+        ids = np.full((len(documents), padded), self._pad, np.int64)
+        mask = np.zeros((len(documents), padded), np.int64)
+        for row, document in enumerate(documents):
+            line = np.concatenate([self._before, document, self._after])
+            place = slice(0, len(line)) if self.is_encoder_decoder else slice(padded - len(line), padded)
+            ids[row, place], mask[row, place] = line, 1
+        inputs = {"input_ids": self._tensor(ids), "attention_mask": self._tensor(mask), "use_cache": False}
+        if self.is_encoder_decoder:
+            inputs["decoder_input_ids"] = self._tensor(np.full((len(documents), 1), self._start, np.int64))
+        else:  # padded on the left, so that the last position is every document's
+            inputs["position_ids"] = self._tensor(np.maximum(mask.cumsum(axis=1) - 1, 0))
+            inputs["logits_to_keep"] = 1
+        return self.model(**inputs).logits[:, -1].float().log_softmax(dim=-1)
+
+    def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+def answer_ids(encode: Encode, spellings: Sequence[str], unknown: int | None = None) -> tuple[int, ...]:
+    """Return the ids of the spellings that are a single token, ascending and each once.
+
+    Raises
+    ------
+    ValueError
+        None is: the tokenizer cannot say "yes" in one token, so a first token says nothing.
+    """
+    pieces = [ids.tolist() for ids in encode(spellings)]
+    if found := sorted({ids[0] for ids in pieces if len(ids) == 1 and ids[0] != unknown}):
+        return tuple(found)
+    told = ", ".join(
+        f"{name!r} is {len(ids)} token{'s'[: len(ids) != 1]}"
+        for name, ids in zip(spellings, pieces, strict=True)
+    )
+    raise ValueError(
+        f"the tokenizer has no piece of its own for the answer ({told}{'' if unknown is None else f'; id {unknown} is unknown'}): "
+        'train it with "yes" among its pieces, or use another judge'
+    )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _named_id(tokenizer: Any, name: str) -> int | None:
+    """Return the id of a special token, by transformers' name for it or by `corpus.tokenizer.Tokenizer`'s."""
+    return getattr(tokenizer, f"{name}_token_id", getattr(tokenizer, f"{name}_id", None))
+
+
+def _plain_frame(tokenizer: Any, encode: Encode) -> tuple[Ids, Ids]:
+    """Return the ids before and after the document for an encoder-decoder: the prompt, and the end of the input."""
+    end = _named_id(tokenizer, "eos")
+    if end is None:
+        raise ValueError("the tokenizer has no end-of-sequence token")
+    before, after = encode([prompt.PREFIX, prompt.SUFFIX])
+    return before, np.append(after, np.int32(end))
+
+
+def _chat_frame(tokenizer: Any, encode: Encode) -> tuple[Ids, Ids]:
+    """Return the ids before and after the document for a chat model: its template around the prompt as the user's turn."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise ValueError(
+            "the tokenizer has no chat_template: Ask-LLM needs an instruction-tuned model (set tokenizer.chat_template if this is one)"
+        )
+    turn = {"role": "user", "content": f"{prompt.PREFIX}{_PLACE}{prompt.SUFFIX}"}
+    rendered = tokenizer.apply_chat_template(
+        [turn],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,  # for templates that ask: the first token is to be the answer
+        date_string="1 Jan 2024",  # for templates that would write today's date: a score must not change overnight
+    )
+    parts = rendered.split(_PLACE)
+    if len(parts) != 2:
+        raise ValueError(f"the chat template writes the user's turn {len(parts) - 1} times, expected once")
+    before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in parts)
+    return np.asarray(before, np.int32), np.asarray(after, np.int32)
+
+
+def _check_sizes(model: Any, tokenizer: Any, max_tokens: int, frame: int) -> None:
+    """Refuse a tokenizer that outgrows the model, and lengths that neither document nor model allow."""
+    pieces = tokenizer.vocab_size if hasattr(tokenizer, "encode_batch") else len(tokenizer)
+    rows = model.get_input_embeddings().num_embeddings
+    if pieces > rows:
+        raise ValueError(
+            f"the tokenizer has {pieces} tokens, but the model's vocabulary only {rows}: not its tokenizer?"
+        )
+    if max_tokens <= frame:
+        raise ValueError(
+            f"max_tokens is {max_tokens}: no room for a document beside the prompt's {frame} tokens"
+        )
+    limit = (
+        None if model.config.is_encoder_decoder else getattr(model.config, "max_position_embeddings", None)
+    )
+    if limit and max_tokens > limit:
+        raise ValueError(f"max_tokens is {max_tokens}, but the model has {limit} positions")

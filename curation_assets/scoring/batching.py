@@ -1,0 +1,103 @@
+"""Texts to token ids, and documents of like length to batches; what a scorer needs before its model runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int32]
+Encode = Callable[[Sequence[str]], list[Ids]]
+
+_PREFIX = 8  # characters read per wanted token before more is tried; English has about 4.5
+
+
+def length_batches(
+    lengths: NDArray[np.integer], batch_tokens: int, longest: int
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Yield (rows, padded length) over all rows, the longest first so that memory peaks at once.
+
+    A document's padded length is its own bucket's and not its batch's, so that it is computed in one shape in any
+    company. A bucket is 1/16 to 1/32 as wide as it is long (at least 8, at most up to `longest`): some 2 % is padding.
+    A batch has at most `batch_tokens` padded tokens, or one document.
+    """
+    whole = np.maximum(lengths.astype(np.int64), 1)
+    width = np.maximum(8, 2 ** np.floor(np.log2(whole)).astype(np.int64) // 16)
+    padded = np.minimum(-(-whole // width) * width, longest)
+    order = np.argsort(-padded, kind="stable")
+    sizes, starts = np.unique(-padded[order], return_index=True)
+    for size, rows in zip(-sizes, np.split(order, starts[1:]), strict=True):
+        step = max(1, batch_tokens // int(size))
+        for begin in range(0, len(rows), step):
+            yield rows[begin : begin + step], int(size)
+
+
+def document_encoder(tokenizer: Any) -> Encode:
+    """Return a function from texts to their ids, in which special tokens are ordinary text; the tokenizer is left alone.
+
+    Raises
+    ------
+    TypeError
+        The tokenizer is neither this project's nor backed by the `tokenizers` package.
+    """
+    from tokenizers import Regex, Tokenizer, pre_tokenizers
+
+    from curation_assets.corpus import tokenizer as corpus
+
+    if isinstance(tokenizer, corpus.Tokenizer):
+        return tokenizer.encode_batch
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if not isinstance(backend, Tokenizer):
+        raise TypeError(f"{type(tokenizer).__name__} is no fast tokenizer")
+    state = json.loads(backend.to_str())
+    own = Tokenizer.from_str(json.dumps(state))
+    own.no_padding()
+    own.no_truncation()
+    own.encode_special_tokens = True
+    special = [
+        token["content"] for token in state["added_tokens"] if token["special"] and len(token["content"]) > 1
+    ]
+    if (
+        state["model"]["type"] == "Unigram" and special
+    ):  # whose vocabulary holds them as pieces: cut off the first character
+        guard = "|".join(f"{_escaped(name[0])}(?={_escaped(name[1:])})" for name in special)
+        split = pre_tokenizers.Split(Regex(guard), "merged_with_previous")
+        parts = [split] if own.pre_tokenizer is None else [own.pre_tokenizer, split]
+        own.pre_tokenizer = pre_tokenizers.Sequence(parts)
+
+    def encode(texts: Sequence[str]) -> list[Ids]:
+        encoded = own.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.asarray(one.ids, np.int32) for one in encoded]
+
+    return encode
+
+
+def encode_beginnings(encode: Encode, texts: Sequence[str], tokens: int) -> list[Ids]:
+    """Return at least the first `tokens` ids of each text (all of a shorter one), reading little more of it than needed.
+
+    A long text is cut at white space, which no token reaches across, or inside a word where there is none for long; then
+    the ids are those of the text up to the cut. Twice as much is read while the ids are too few.
+    """
+    limit = tokens * _PREFIX
+    done = encode([_beginning(text, limit) for text in texts])
+    rest = [row for row, ids in enumerate(done) if len(ids) < tokens and len(texts[row]) > limit]
+    while rest:
+        limit *= 2
+        for row, ids in zip(rest, encode([_beginning(texts[row], limit) for row in rest]), strict=True):
+            done[row] = ids
+        rest = [row for row in rest if len(done[row]) < tokens and len(texts[row]) > limit]
+    return done
+
+
+def _beginning(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    cut = max(text.rfind(" ", limit // 2, limit), text.rfind("\n", limit // 2, limit))
+    return text[: cut if cut > 0 else limit].rstrip()
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\x{{{ord(character):X}}}" for character in text)

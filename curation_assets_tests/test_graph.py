@@ -1,0 +1,128 @@
+"""The graph as data: keys that others rely on, order, partitions, and the waves in which it runs."""
+
+from __future__ import annotations
+
+import itertools
+
+import dagster as dg
+import pytest
+
+from curation_assets import partitions
+from curation_assets.definitions import definitions
+from curation_assets.graph import STEPS, reads_all, upstream
+from curation_assets.invariants import INVARIANTS
+from curation_assets.jobs import wanted_steps, waves
+from curation_assets.profile import load_profile
+from curation_assets.registry import RATES, SAMPLERS, SIZES
+from curation_assets.scoring.build import SCORERS
+
+PUBLIC = {
+    "corpus/documents": "shard",
+    "corpus/tokens": "shard",
+    "corpus/tokenizer": "",
+    "corpus/embeddings": "shard",
+    "clusters/centroids": "",
+    "clusters/assignments": "shard",
+    "density/shard_sketch": "shard",
+    "density/sketch": "",
+    "full_data/checkpoint": "size",
+    "full_data/metrics": "size",
+    "report/comparison": "",
+} | {
+    f"{name}/{end}": by
+    for name in ("random", "density", "semdedup", "prototypes")
+    for end, by in (
+        ("scores", "shard"),
+        ("subset", "rate"),
+        ("checkpoint", "rate|size"),
+        ("metrics", "rate|size"),
+    )
+}
+
+
+def test_public_keys_and_partitions() -> None:
+    assert {key: STEPS[key].by for key in PUBLIC} == PUBLIC
+    assert RATES == ("10", "20", "40", "60", "80") and SIZES == ("small", "base", "large", "xl", "xxl")
+
+
+def test_every_step_comes_after_what_it_needs() -> None:
+    seen: set[str] = set()
+    for key, step in STEPS.items():
+        assert set(step.needs) <= seen, key
+        seen.add(key)
+
+
+def test_every_sampler_has_a_scorer_and_a_chain_of_its_own() -> None:
+    assert set(SCORERS) == set(SAMPLERS)
+    for name, other in itertools.permutations(SAMPLERS, 2):
+        for end in ("scores", "subset", "checkpoint", "metrics"):
+            lineage, todo = set(), [f"{name}/{end}"]
+            while todo:
+                key = todo.pop()
+                lineage.add(key)
+                todo += STEPS[key].needs
+            assert not {f"{other}/{stage}" for stage in ("scores", "subset", "checkpoint")} & lineage
+
+
+def test_a_partition_reads_what_it_should() -> None:
+    kinds = {"shard": ["a", "b"], "rate": list(RATES), "size": ["small"], "rate|size": ["10|small"], "": [""]}
+    read = {
+        ("random/scores", "corpus/documents", "a"): ["a"],
+        ("random/subset", "random/scores", "20"): ["a", "b"],
+        ("random/checkpoint", "random/subset", "20|small"): ["20"],
+        ("random/checkpoint", "corpus/tokens", "20|small"): ["a", "b"],
+        ("density/scores", "density/sketch", "a"): [""],
+        ("density/sketch", "density/shard_sketch", ""): ["a", "b"],
+        ("full_data/metrics", "full_data/checkpoint", "small"): ["small"],
+    }
+    for (key, need, partition), expected in read.items():
+        assert upstream(STEPS[key], partition, STEPS[need], kinds.__getitem__) == expected
+
+
+def test_dagster_is_never_left_to_guess_a_partition_mapping() -> None:
+    """Its default between different kinds of partition is identity, which silently never triggers."""
+    for step in STEPS.values():
+        for need in step.needs:
+            mapping = partitions.mapping(step.by, STEPS[need].by)
+            if reads_all(step.by, STEPS[need].by):
+                assert isinstance(mapping, dg.AllPartitionMapping)
+            elif STEPS[need].by not in ("", step.by):
+                assert isinstance(mapping, dg.MultiToSingleDimensionPartitionMapping)
+
+
+@pytest.mark.parametrize("name", ["local", "hub"])
+def test_dagsters_assets_are_the_steps(name: str) -> None:
+    profile = load_profile(name)
+    graph = definitions(profile).resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(STEPS)
+    for step in STEPS.values():
+        node = graph.get(dg.AssetKey(step.key.split("/")))
+        assert node.code_version == step.code_version(profile)
+        assert {key.to_user_string() for key in node.parent_keys} == set(step.needs)
+        assert node.group_name == step.group and node.description and node.owners and node.kinds
+    checked = {(check.asset_key.to_user_string(), check.name) for check in graph.asset_check_keys}
+    assert checked == {(key, name) for key, checks in INVARIANTS.items() for name in checks}
+
+
+def test_dependent_assets_never_share_a_backfill_run() -> None:
+    """Dagster would skip the dependent one, since a run of many partitions reports each by an event of its own."""
+    graph = definitions(load_profile("local")).resolve_asset_graph()
+    for step in STEPS.values():
+        mine = graph.get(dg.AssetKey(step.key.split("/"))).backfill_policy
+        for need in step.needs:
+            theirs = graph.get(dg.AssetKey(need.split("/"))).backfill_policy
+            if mine and theirs and not step.trains:
+                assert mine != theirs, (step.key, need)
+
+
+def test_waves_keep_order_and_put_equal_stages_together() -> None:
+    steps = wanted_steps(load_profile("local"))
+    order = [[step.key for step in wave] for wave in waves(steps)]
+    assert sorted(key for wave in order for key in wave) == sorted(STEPS)
+    done: set[str] = set()
+    for wave in order:
+        assert all(set(STEPS[key].needs) <= done for key in wave)
+        done |= set(wave)
+    assert [f"{name}/scores" for name in SAMPLERS] in order and [
+        f"{name}/subset" for name in SAMPLERS
+    ] in order

@@ -1,0 +1,123 @@
+"""Every asset check fails on the very thing that it is there to catch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curation_assets.invariants import INVARIANTS
+from curation_assets.profile import Profile
+from curation_assets.storage import Receipt, write_json, write_table
+from curation_assets.workspace import Workspace
+
+IDS = ["a", "b", "c", "d", "e"]
+
+
+@pytest.fixture
+def workspace(tiny: Profile) -> Workspace:
+    found = Workspace(tiny)
+    _put(found, "corpus/source", "", lambda f: write_json(f / "shards.json", {"s0.jsonl": {}}))
+    _put(found, "corpus/documents", "s0.jsonl", _documents, {"rows": 7})
+    return found
+
+
+def _put(
+    workspace: Workspace,
+    key: str,
+    partition: str,
+    fill: Callable[[Path], object],
+    metadata: dict[str, object] | None = None,
+    inputs: dict[str, str] | None = None,
+) -> None:
+    with workspace.store.staged(key, partition) as folder:
+        fill(folder)
+        receipt = Receipt(key, partition, "v", "v", "c", inputs or {}, "", {}, metadata or {})
+        workspace.store.commit(folder, receipt)
+
+
+def _documents(folder: Path) -> None:
+    for name, ids in (("documents", IDS), ("validation", ["v"]), ("quarantine", ["q"])):
+        write_table(folder / f"{name}.parquet", pa.table({"doc_id": ids}))
+
+
+def _passed(workspace: Workspace, key: str, name: str) -> bool:
+    return INVARIANTS[key][name](workspace).passed
+
+
+def _scores(workspace: Workspace, ids: list[str], scores: list[float]) -> None:
+    table = pa.table({"doc_id": pa.array(ids, pa.string()), "score": pa.array(scores, pa.float64())})
+    _put(workspace, "density/scores", "s0.jsonl", lambda f: write_table(f / "scores.parquet", table))
+
+
+def test_rows_that_do_not_add_up(workspace: Workspace) -> None:
+    assert _passed(workspace, "corpus/documents", "rows_add_up")
+    _put(workspace, "corpus/documents", "s0.jsonl", _documents, {"rows": 8})
+    assert not _passed(workspace, "corpus/documents", "rows_add_up")
+
+
+@pytest.mark.parametrize(("row", "good"), [([0.6, 0.8], True), ([0.6, 0.9], False), ([np.nan, 0.0], False)])
+def test_vectors_that_are_not_of_unit_length(workspace: Workspace, row: list[float], good: bool) -> None:
+    x = np.array([[1, 0], row], np.float32)
+    _put(workspace, "corpus/embeddings", "s0.jsonl", lambda f: np.save(f / "embeddings.npy", x))
+    assert _passed(workspace, "corpus/embeddings", "unit_norm") == good
+
+
+@pytest.mark.parametrize(
+    ("ids", "scores", "complete", "varied"),
+    [
+        (IDS, [1, 2, 3, 4, 5], True, True),
+        (IDS, [1, 2, np.nan, 4, 5], False, True),
+        (IDS, [1, 2, np.inf, 4, 5], False, True),
+        (IDS[:-1], [1, 2, 3, 4], False, True),
+        ([*IDS[:-1], "x"], [1, 2, 3, 4, 5], False, True),
+        (IDS, [2, 2, 2, 2, 2], True, False),
+    ],
+)
+def test_scores_that_are_missing_not_finite_or_constant(
+    workspace: Workspace, ids: list[str], scores: list[float], complete: bool, varied: bool
+) -> None:
+    _scores(workspace, ids, scores)
+    assert _passed(workspace, "density/scores", "complete_and_finite") == complete
+    assert _passed(workspace, "density/scores", "not_constant") == varied
+
+
+def _subset(workspace: Workspace, rate: str, ids: list[str], scores: str = "one") -> None:
+    def fill(folder: Path) -> None:
+        write_table(folder / "subset.parquet", pa.table({"doc_id": pa.array(ids, pa.string())}))
+        write_json(folder / "manifest.json", {"candidates": 5})
+
+    _put(workspace, "random/subset", rate, fill, inputs={"random/scores": scores})
+
+
+@pytest.mark.parametrize(
+    ("ids", "good"), [(["a", "b"], True), (["a"], False), (["a", "b", "c"], False), (["a", "a"], False)]
+)
+def test_a_subset_of_the_wrong_size(workspace: Workspace, ids: list[str], good: bool) -> None:
+    _subset(workspace, "40", ids)
+    assert _passed(workspace, "random/subset", "realised_rate") == good
+
+
+def test_subsets_that_are_not_nested(workspace: Workspace) -> None:
+    _subset(workspace, "40", ["a", "b"])
+    _subset(workspace, "60", ["a", "b", "c"])
+    assert _passed(workspace, "random/subset", "nested")
+    _subset(workspace, "60", ["a", "c", "d"])
+    assert not _passed(workspace, "random/subset", "nested")
+    _subset(workspace, "60", ["a", "c", "d"], scores="another version")
+    assert _passed(workspace, "random/subset", "nested"), "subsets of different scores need not be nested"
+
+
+def test_a_comparison_with_a_value_that_is_no_number(workspace: Workspace) -> None:
+    for value, good in ((3.0, True), (np.nan, False), (None, True)):
+        table = pa.table({"sampler": ["random"], "perplexity": pa.array([value], pa.float64())})
+        _put(
+            workspace,
+            "report/comparison",
+            "",
+            lambda f, table=table: write_table(f / "comparison.parquet", table),
+        )
+        assert _passed(workspace, "report/comparison", "metrics_finite") == good
