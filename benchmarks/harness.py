@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -52,5 +53,14 @@ def peak_mib(module: str, *arguments: str) -> float:
 
 
 def report_peak() -> None:
-    """Print this process's peak resident memory, in MiB, as the JSON line that `peak_mib` reads."""
-    print(json.dumps({"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    """Print this process's peak resident memory, in MiB, as the JSON line that `peak_mib` reads.
+
+    Linux keeps `ru_maxrss` across exec, so a child would report its parent's peak: VmHWM is the process's own.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        peak = int(line.split()[1]) / 1024
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
+    print(json.dumps({"peak_mib": peak}))
