@@ -19,7 +19,7 @@ _QUIET_SECONDS = 3.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; return its exit status: 0 done, 1 something failed, 2 a mistake in profile or usage."""
+    """Run a subcommand; return its exit status: 0 done, 1 something failed, 2 a mistake in the profile, 130 stopped."""
     parser = argparse.ArgumentParser(prog="curation", description=__doc__)
     parser.add_argument(
         "--profile", help='"local", "hub" or a TOML file (default: CURATION_PROFILE, or "local")'
@@ -43,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ProfileError as error:
         print(f"curation: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\ncuration: stopped; the same command continues where this one was", file=sys.stderr)
+        return 130
 
 
 def _run(profile: Profile) -> int:

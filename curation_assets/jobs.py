@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+from dagster._utils.error import SerializableErrorInfo
 
 from curation_assets import partitions
 from curation_assets.definitions import definitions
@@ -20,7 +21,7 @@ from curation_assets.profile import Profile
 from curation_assets.progress import duration
 from curation_assets.resources import Curation
 from curation_assets.storage import write_bytes
-from curation_assets.workspace import Versions, Workspace
+from curation_assets.workspace import MissingInput, Versions, Workspace
 
 PID, HOST = "curation/pid", "curation/host"
 _EFFORT = {
@@ -177,22 +178,8 @@ def _run_wave(
             names = ", ".join(step.key for step in steps)
             tell(f"--- {names}: {len(chunk)} to make{clock.left()}")
         before = {(s.key, p): _version(workspace, s, p) for s in steps for p in chunk}
-        result = job.execute_in_process(
-            instance=instance,
-            asset_selection=[dg.AssetKey(step.key.split("/")) for step in steps],
-            partition_key=chunk[0] if len(chunk) == 1 and chunk[0] else None,
-            tags={PID: str(os.getpid()), HOST: socket.gethostname()}
-            | (dict(zip(_RANGE, (chunk[0], chunk[-1]), strict=True)) if len(chunk) > 1 else {}),
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            raise_on_error=False,
-        )
-        for failure in result.filter_events(lambda event: event.is_step_failure):
-            reason = failure.step_failure_data.error
-            cause = (reason.cause or reason) if reason else None
-            key = next(
-                (s.key for s in steps if s.key.replace("/", "__") == failure.step_key), failure.step_key
-            )
-            outcome.failed[str(key)] = cause.message.strip() if cause else "failed"
+        result = _execute(job, instance, steps, chunk)
+        _note_failures(result, instance, steps, outcome)
         for step in steps:
             now = [p for p in chunk if _version(workspace, step, p) != before[step.key, p]]
             if now and not quiet:
@@ -200,10 +187,50 @@ def _run_wave(
             clock.spend(step, len(chunk))
 
 
+def _execute(
+    job: dg.JobDefinition, instance: dg.DagsterInstance, steps: list[Step], chunk: tuple[str, ...]
+) -> dg.ExecuteInProcessResult:
+    """Run steps on the same partitions (one, or a contiguous range) as one Dagster run."""
+    tags = {PID: str(os.getpid()), HOST: socket.gethostname()}
+    if len(chunk) > 1:
+        tags |= dict(zip(_RANGE, (chunk[0], chunk[-1]), strict=True))
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(step.key.split("/")) for step in steps],
+        partition_key=chunk[0] if len(chunk) == 1 and chunk[0] else None,
+        tags=tags,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+
+
+def _note_failures(
+    result: dg.ExecuteInProcessResult, instance: dg.DagsterInstance, steps: list[Step], outcome: Outcome
+) -> None:
+    """Write down which steps failed and why; pass an interrupt on, which Dagster turns into a cancelled run."""
+    run = instance.get_run_by_id(result.run_id)
+    if run and run.status in (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING):
+        raise KeyboardInterrupt
+    for failure in result.filter_events(lambda event: event.is_step_failure):
+        error = failure.step_failure_data.error
+        cause = (error.cause or error) if error else None
+        if _interrupted(error):
+            raise KeyboardInterrupt
+        key = next((s.key for s in steps if s.key.replace("/", "__") == failure.step_key), failure.step_key)
+        outcome.failed[str(key)] = cause.message.strip() if cause else "failed"
+
+
+def _interrupted(error: SerializableErrorInfo | None) -> bool:
+    """Tell whether an interrupt stands anywhere in an error's chain of causes."""
+    while error:
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            return True
+        error = error.cause or error.context
+    return False
+
+
 def _inputs_there(versions: Versions, step: Step, stale: list[str]) -> bool:
     """Tell whether at least one stale partition could be made: the rest will say for itself what it lacks."""
-    from curation_assets.workspace import MissingInput
-
     for partition in stale:
         try:
             versions.inputs(step, partition)

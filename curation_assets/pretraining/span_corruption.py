@@ -11,6 +11,8 @@ length, whatever else stands in the batch.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -69,6 +71,7 @@ def corrupted_lengths(lengths: ArrayLike, density: float = 0.15, mean_span: floa
     return np.asarray(lengths, np.int64) - noise + spans + 1, noise + spans + 1
 
 
+@lru_cache
 def lengths(input_length: int, density: float = 0.15, mean_span: float = 3.0) -> tuple[int, int]:
     """Return `(raw_length, target_length)` such that raw tokens corrupt to exactly `input_length` inputs.
 

@@ -103,13 +103,19 @@ def _accelerator(config: TrainConfig, execution: Execution) -> Any:
     """Choose device and precision."""
     from accelerate import Accelerator
 
-    device = torch.device("cuda" if execution.device == "auto" else execution.device)
-    on_gpu = device.type == "cuda" and (torch.cuda.is_available() or execution.device != "auto")
-    if on_gpu and device.index is not None:
-        torch.cuda.set_device(device)
-    bf16 = config.precision == "bf16" or (
-        config.precision == "auto" and on_gpu and torch.cuda.is_bf16_supported()
+    available = torch.cuda.is_available()
+    device = torch.device(
+        ("cuda" if available else "cpu") if execution.device == "auto" else execution.device
     )
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not available):
+        raise ValueError(
+            f"cannot train on device {execution.device!r}; CUDA is {'' if available else 'not '}available"
+        )
+    on_gpu = device.type == "cuda"
+    if device.index is not None and on_gpu:
+        torch.cuda.set_device(device)
+    auto = on_gpu and torch.cuda.is_bf16_supported()
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and auto)
     return Accelerator(cpu=not on_gpu, mixed_precision="bf16" if bf16 else "no")
 
 
@@ -177,6 +183,8 @@ class _Training:
 
     def _batches(self, start: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield this process's inputs and targets of each step; a thread makes the next while one is trained on."""
+        if start == self.config.steps:  # a kill came between the last step and the result
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             following = pool.submit(self._make_batch, start)
             for step in range(start, self.config.steps):
@@ -221,7 +229,8 @@ class _Training:
 
     def _flush(self, step: int) -> None:
         """Fetch, check and log the losses since the last flush."""
-        recent = self.accelerator.reduce(self.recent, reduction="mean").cpu().numpy()[: step - self.flushed]
+        recent = self.accelerator.reduce(self.recent.clone(), reduction="mean").cpu().numpy()
+        recent = recent[: step - self.flushed]
         self.recent.zero_()
         bad = np.flatnonzero(~np.isfinite(recent))
         if len(bad):

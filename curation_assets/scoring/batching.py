@@ -21,9 +21,11 @@ def length_batches(
     """Yield (rows, padded length) over all rows, the longest first so that memory peaks at once.
 
     A document's padded length is its own bucket's and not its batch's, so that it is computed in one shape in any
-    company. A bucket is 1/16 to 1/32 as wide as it is long (at least 8, at most up to `longest`): some 2 % is padding.
+    company. A bucket is 1/16 to 1/32 as wide as it is long (at least 8), and none ends above `longest`: some 2 % is padding.
     A batch has at most `batch_tokens` padded tokens, or one document.
     """
+    if not len(lengths):
+        return
     whole = np.maximum(lengths.astype(np.int64), 1)
     width = np.maximum(8, 2 ** np.floor(np.log2(whole)).astype(np.int64) // 16)
     padded = np.minimum(-(-whole // width) * width, longest)
@@ -62,7 +64,7 @@ def document_encoder(tokenizer: Any) -> Encode:
     ]
     if (
         state["model"]["type"] == "Unigram" and special
-    ):  # whose vocabulary holds them as pieces: cut off the first character
+    ):  # it has them as pieces: cut their first characters off
         guard = "|".join(f"{_escaped(name[0])}(?={_escaped(name[1:])})" for name in special)
         split = pre_tokenizers.Split(Regex(guard), "merged_with_previous")
         parts = [split] if own.pre_tokenizer is None else [own.pre_tokenizer, split]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from curation_assets.pretraining import span_corruption
 from curation_assets.pretraining.config import Execution, TrainConfig
 from curation_assets.pretraining.model import V1_1, build, load
-from curation_assets.pretraining.snapshots import read_snapshots
+from curation_assets.pretraining.snapshots import RunFolder, read_snapshots
 from curation_assets.pretraining.trainer import mean_loss, read_losses, train
 from curation_assets_tests.pretraining.small_run import CONFIG, SENTINEL, VOCABULARY, stream
 
@@ -146,6 +146,18 @@ def test_what_a_kill_leaves_half_written_is_cleaned_up(finished, tmp_path):
     assert_same_run(tmp_path, finished[0].folder)
 
 
+def test_a_kill_between_the_last_step_and_the_result_costs_nothing(finished, tmp_path, monkeypatch):
+    def killed(*_):
+        raise Interrupted
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(RunFolder, "finish", killed)
+        train(CONFIG, stream(), tmp_path, execution=CPU)
+    result = train(CONFIG, InterruptedStream(stream(), 0), tmp_path, execution=CPU)
+    assert result.resumed_from == 40
+    assert_same_run(tmp_path, finished[0].folder)
+
+
 def test_micro_batches_give_the_same_gradient(finished, tmp_path):
     train(CONFIG, stream(), tmp_path, execution=dataclasses.replace(CPU, micro_batch_size=3))
     ours, theirs = (np.load(path / "losses.npy") for path in (tmp_path, finished[0].folder))
@@ -210,3 +222,8 @@ def test_bad_settings_are_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(CONFIG, **change)
+
+
+def test_an_unknown_device_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot train on device 'meta'"):
+        train(CONFIG, stream(), tmp_path, execution=Execution(device="meta"))

@@ -1,0 +1,87 @@
+"""`curation run` in a process of its own: stopped politely and killed at once, it continues where it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from curation_assets.jobs import HOST, instance_for
+from curation_assets.profile import Profile, load_profile
+from curation_assets.workspace import Workspace
+
+SLOW = """
+[pretraining]
+tokens = 400_000
+snapshots = [0.5, 1.0]
+resume_seconds = 0.2
+[run]
+samplers = ["random"]
+rates = ["80"]
+"""
+
+
+@pytest.fixture
+def slow(tiny: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
+    path = tmp_path / "slow.toml"
+    path.write_text('extends = "tiny.toml"\nname = "slow"\n' + SLOW, "utf-8")
+    monkeypatch.setenv("CURATION_PROFILE", str(path))
+    return load_profile()
+
+
+def _start() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "curation_assets.cli", "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_for(path: Path, pattern: str, process: subprocess.Popen[str], seconds: float = 180) -> None:
+    end = time.monotonic() + seconds
+    while not list(path.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"nothing matches {pattern} yet"
+        time.sleep(0.02)
+
+
+def test_stopped_and_killed_it_continues(slow: Profile) -> None:
+    runs = slow.data / "scratch" / "runs"
+    process = _start()
+    _wait_for(runs, "random/**/resume.safetensors", process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "continues where this one was" in errors
+
+    process = _start()
+    _wait_for(runs, "full_data/**/resume.safetensors", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    workspace = Workspace(slow)
+    before = {
+        key: workspace.store.receipt(*key)
+        for key in (("random/checkpoint", "80|small"), ("corpus/index", ""))
+    }
+    about = before["random/checkpoint", "80|small"]
+    assert about and about.metadata["resumed_from_step"] > 0, "training went on from its resume point"
+
+    process = _start()
+    table, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "full_data" in table and "random" in table
+    assert {key: workspace.store.receipt(*key) for key in before} == before, (
+        "what was finished is not made again"
+    )
+    assert workspace.metadata("full_data/checkpoint", "small")["resumed_from_step"] > 0
+    with instance_for(slow) as instance:
+        left = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        assert not [run for run in left if HOST in run.tags], (
+            "the killed run is not shown as running for ever"
+        )
