@@ -16,6 +16,8 @@ from curation_assets.progress import duration
 from curation_assets.storage import write_bytes
 
 _QUIET_SECONDS = 3.0
+_YIELD = ("OMP_WAIT_POLICY", "PASSIVE")
+"""Threads that wait for one another sleep instead of spinning: as fast on an idle machine, many times on a busy one."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     ui.add_argument("--port", type=int, default=3000)
     commands.add_parser("init", help="prepare the data folder, and .env so that `dagster dev` finds it")
     options = parser.parse_args(arguments)
+    os.environ.setdefault(*_YIELD)
     try:
         if options.profile:
             os.environ["CURATION_PROFILE"] = options.profile
@@ -115,7 +118,7 @@ def _init(profile: Profile) -> int:
 
     home = dagster_home(profile)
     if Path("workspace.yaml").exists() and not Path(".env").exists():
-        write_bytes(Path(".env"), f"DAGSTER_HOME={home}\n".encode())
+        write_bytes(Path(".env"), f"DAGSTER_HOME={home}\n{'='.join(_YIELD)}\n".encode())
     return 0
 
 

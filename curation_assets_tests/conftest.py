@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from curation_assets.profile import Profile, load_profile
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see curation_assets.cli
+
+from curation_assets.profile import Profile, load_profile  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -34,7 +34,7 @@ class TrainConfig:
     warmup_share: float = 0.1
     """Of the steps."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Of the two moments. 0.999 remembers a thousand steps; a run of a few hundred does better with 0.95."""
+    """Of the running means of the gradient and of its square."""
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     noise_density: float = 0.15

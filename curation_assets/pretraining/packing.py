@@ -42,8 +42,8 @@ class _Epoch:
 class TokenStream:
     """Random access to the packed sequences of a subset; every answer is a pure function of (seed, step).
 
-    Holds 24 bytes a document (place 8, length 4, hash 8, order 4) and 1/8 byte of positions; making the order of the
-    next epoch takes about 20 more for a moment. Token ids stay where they are (a memory map stays on disk).
+    Holds 24 bytes a document (place 8, length 4, hash 8, order 4) and as much again for a moment when it is made and when
+    an epoch begins. Token ids stay where they are (a memory map stays on disk).
 
     Parameters
     ----------

@@ -1,5 +1,7 @@
 """The token stream against a plain concatenation of documents."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,22 @@ def test_rows_choose_documents_of_a_memory_map(tmp_path):
     stream = TokenStream([Shard(np.load(tmp_path / "ids.npy", mmap_mode="r"), offsets, rows, HASHES[rows])])
     chosen = [DOCUMENTS[row].astype(np.uint16).astype(int) for row in rows]
     assert np.array_equal(stream.read(0, 300), naive_stream(chosen, HASHES[rows], 0, 300))
+
+
+def test_memory_is_what_the_docstring_states():
+    n = 200_000
+    ids, offsets = np.broadcast_to(np.uint16(7), 20 * n), np.arange(n + 1) * 20
+    hashes = mix(0, np.arange(n))
+    tracemalloc.start()
+    try:
+        stream = TokenStream([Shard(ids, offsets, None, hashes)])
+        stream.batch(0, 16, 141)
+        stream.read(stream.tokens_per_epoch - 5, 10)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 24 * n < held < 25 * n
+    assert peak < 50 * n
 
 
 def test_bad_input_is_refused():
