@@ -19,7 +19,7 @@ from curation_assets.corpus.documents import parse_shard, write_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
-from curation_assets.models.sources import parse, resolve
+from curation_assets.models.sources import resolve
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress
 from curation_assets.report.tables import preview
@@ -150,7 +150,7 @@ def tokenizer(workspace: Workspace) -> BuildOne:
             about["training_documents"] = len(texts)
             made = train_tokenizer(texts, settings.vocab_size, folder)
         else:
-            found = resolve(parse(settings.model), cache=workspace.scratch / "models")
+            found = resolve(settings.model, cache=workspace.scratch / "models", weights=False)
             for name in (
                 "tokenizer.json",
                 "spiece.model",

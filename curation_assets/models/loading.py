@@ -68,8 +68,9 @@ def smollm2() -> Path:
 def join_parts(parts: Sequence[str | Path], cache: str | Path, *, suffix: str = ".gguf") -> Path:
     """Return a file in `cache` that holds `parts` one after the other, writing it unless it is there.
 
-    Its name is a digest of the parts' contents and order, so that other parts make another file. It appears whole
-    or not at all, also when several processes join at once. Memory: one copy buffer.
+    For a model that is too large for one package: `join_parts([find_packaged(f"model_part{n}", "data/*.bin") for n in
+    range(1, 23)], cache)`. The file's name is a digest of the parts' contents and order, so that other parts make another
+    file. It appears whole or not at all, also when several processes join at once. Memory: one copy buffer.
 
     Raises
     ------

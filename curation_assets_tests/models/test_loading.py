@@ -16,7 +16,7 @@ from curation_assets.corpus.tokenizer import Tokenizer, train_tokenizer
 from curation_assets.models import loading
 from curation_assets.pretraining import model as t5
 from curation_assets_tests.conftest import stdlib_texts
-from curation_assets_tests.scoring.test_ask_llm import _byte_level
+from curation_assets_tests.scoring.test_ask_llm import byte_level
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def llama(tmp_path: Path) -> Path:
         vocab_size=600, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
     )
     LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
-    _byte_level([text for _, text in stdlib_texts()[:40]]).save_pretrained(tmp_path / "llama")
+    byte_level([text for _, text in stdlib_texts()[:40]]).save_pretrained(tmp_path / "llama")
     return tmp_path / "llama"
 
 

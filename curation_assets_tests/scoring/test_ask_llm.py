@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def t5_judge(t5_folder: Path) -> Judge:
 
 @pytest.fixture(scope="module")
 def llama_judge() -> Judge:
-    tokenizer = _byte_level(["yes Yes", *[text for _, text in stdlib_texts()]])
+    tokenizer = byte_level(["yes Yes", *[text for _, text in stdlib_texts()]])
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -71,7 +72,7 @@ def llama_judge() -> Judge:
     return LlamaForCausalLM(config).eval(), tokenizer
 
 
-def _byte_level(texts: list[str], chat: str | None = CHAT) -> PreTrainedTokenizerFast:
+def byte_level(texts: list[str], chat: str | None = CHAT) -> PreTrainedTokenizerFast:
     backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -220,7 +221,7 @@ def test_judges_that_cannot_answer_are_refused(llama_judge: Judge, t5_judge: Jud
     with pytest.raises(ValueError, match="not its tokenizer"):
         AskLLM(small, t5_judge[1])
     with pytest.raises(ValueError, match="no chat_template"):
-        AskLLM(llama_judge[0], _byte_level(TEXTS, chat=None))
+        AskLLM(llama_judge[0], byte_level(TEXTS, chat=None))
     with pytest.raises(ValueError, match="no room for a document"):
         AskLLM(*t5_judge, max_tokens=60)
     with pytest.raises(ValueError, match="2048 positions"):
@@ -296,18 +297,14 @@ def test_batches_hold_every_row_once_within_the_budget(lengths: list[int], budge
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(TEXTS), min_size=1, max_size=4), st.integers(1, 60))
 def test_the_beginning_of_a_text_has_the_tokens_of_the_whole(texts: list[str], tokens: int) -> None:
-    encode = document_encoder(_byte_level_cached())
+    encode = document_encoder(_any_tokenizer())
     for ids, whole in zip(encode_beginnings(encode, texts, tokens), encode(texts), strict=True):
         assert ids[:tokens].tolist() == whole[:tokens].tolist()
 
 
-_CACHE: list[PreTrainedTokenizerFast] = []
-
-
-def _byte_level_cached() -> PreTrainedTokenizerFast:
-    if not _CACHE:
-        _CACHE.append(_byte_level(TEXTS))
-    return _CACHE[0]
+@lru_cache(maxsize=1)
+def _any_tokenizer() -> PreTrainedTokenizerFast:
+    return byte_level(TEXTS)
 
 
 @needs_t5
@@ -350,6 +347,14 @@ def test_the_teacher_scores_as_its_plain_forward(teacher: Judge) -> None:
     ask = AskLLM(*teacher)
     assert sorted(map(teacher[1].decode, ask.answer_ids)) == [" Yes", " yes", "Yes", "yes"]
     np.testing.assert_allclose(ask.score(texts), [plain_yes(teacher, text) for text in texts], atol=1e-4)
+
+
+@needs_teacher
+def test_the_teachers_weights_are_those_of_a_language_model(teacher: Judge) -> None:
+    model, tokenizer = teacher
+    with torch.no_grad():
+        logits = model(torch.tensor([tokenizer.encode("The capital of France is")])).logits[0, -1]
+    assert tokenizer.decode(logits.argmax()) == " Paris"
 
 
 @needs_teacher
