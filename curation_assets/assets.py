@@ -5,10 +5,14 @@ its own materialization event, with its own data version, the moment its artifac
 leaves what it finished.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 
 from curation_assets import partitions
 from curation_assets.graph import STEPS, Step
@@ -18,6 +22,8 @@ from curation_assets.progress import Throttled
 from curation_assets.resources import Curation
 from curation_assets.storage import Receipt
 from curation_assets.workspace import Builder, BuildOne, Markdown, Workspace, materialize, shown
+
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
 OWNERS = ["team:data-curation"]
 _MANY = 1_000  # partitions of one run; a different number for each depth of the graph, see `_backfill_policy`
@@ -136,16 +142,21 @@ def _event(step: Step, receipt: Receipt, metadata: dict[str, Any]) -> dg.AssetMa
 
 def _report_checks(context: dg.AssetExecutionContext, workspace: Workspace, step: Step) -> None:
     """Evaluate the step's checks here: Dagster skips check steps after a run that reports partition by partition."""
-    for name, check in INVARIANTS.get(step.key, {}).items():
+    key = dg.AssetKey(step.key.split("/"))
+    latest = context.instance.fetch_materializations(key, limit=1).records
+    for name, check in INVARIANTS.get(step.key, {}).items() if latest else ():
         outcome = check(workspace)
         context.instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(step.key.split("/")),
+                asset_key=key,
                 check_name=name,
                 passed=outcome.passed,
                 metadata=outcome.metadata,
                 description=outcome.description,
                 severity=dg.AssetCheckSeverity.ERROR,
+                target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+                    latest[0].storage_id, latest[0].run_id, latest[0].timestamp
+                ),
             )
         )
 

@@ -94,7 +94,10 @@ class AskLLM:
         _check_sizes(model, tokenizer, max_tokens, len(self._before) + len(self._after))
         self.max_tokens = max_tokens
         self.document_tokens = max_tokens - len(self._before) - len(self._after)
-        self.batch_tokens = batch_tokens or (4096 if self.device.type == "cpu" else 65536)
+        on_cpu = self.device.type == "cpu"
+        self.batch_tokens = batch_tokens or (4096 if on_cpu else 65536)
+        # A CPU needs no large batches, and a padding mask would cost a small T5 a third of its speed.
+        self._bucket = 1 if on_cpu else 8
         self.model = model.to(device=self.device, dtype=kind).eval()
         pad = model.config.pad_token_id
         self._pad = int(pad if pad is not None else self._before[0])
@@ -136,7 +139,7 @@ class AskLLM:
             lengths = np.fromiter(map(len, documents), np.int32, len(documents))
             scores = np.empty(len(documents))
             whole = lengths + len(self._before) + len(self._after)
-            for batch, padded in length_batches(whole, self.batch_tokens, self.max_tokens):
+            for batch, padded in length_batches(whole, self.batch_tokens, self.max_tokens, self._bucket):
                 scores[batch] = self._log_yes([documents[row] for row in batch], padded)
                 done += int((batch < len(window)).sum())
                 progress(done, n, "documents")
@@ -176,7 +179,9 @@ class AskLLM:
             line = np.concatenate([self._before, document, self._after])
             place = slice(0, len(line)) if self.is_encoder_decoder else slice(padded - len(line), padded)
             ids[row, place], mask[row, place] = line, 1
-        inputs = {"input_ids": self._tensor(ids), "attention_mask": self._tensor(mask), "use_cache": False}
+        inputs: dict[str, Any] = {"input_ids": self._tensor(ids), "use_cache": False}
+        if not mask.all():
+            inputs["attention_mask"] = self._tensor(mask)
         if self.is_encoder_decoder:
             inputs["decoder_input_ids"] = self._tensor(np.full((len(documents), 1), self._start, np.int64))
         else:  # padded on the left, so that the last position is every document's

@@ -16,18 +16,21 @@ _PREFIX = 8  # characters read per wanted token before more is tried; English ha
 
 
 def length_batches(
-    lengths: NDArray[np.integer], batch_tokens: int, longest: int
+    lengths: NDArray[np.integer], batch_tokens: int, longest: int, bucket: int = 8
 ) -> Iterator[tuple[NDArray[np.int64], int]]:
     """Yield (rows, padded length) over all rows, the longest first so that memory peaks at once.
 
     A document's padded length is its own bucket's and not its batch's, so that it is computed in one shape in any
-    company. A bucket is 1/16 to 1/32 as wide as it is long (at least 8), and none ends above `longest`: some 2 % is padding.
+    company. A bucket is 1/16 to 1/32 as wide as it is long, at least `bucket`, and none ends above `longest`: some 2 % of
+    the tokens are padding. With `bucket` 1 there is none, since only documents of equal length meet, in smaller batches.
     A batch has at most `batch_tokens` padded tokens, or one document.
     """
     if not len(lengths):
         return
     whole = np.maximum(lengths.astype(np.int64), 1)
-    width = np.maximum(8, 2 ** np.floor(np.log2(whole)).astype(np.int64) // 16)
+    width = np.ones_like(whole)
+    if bucket > 1:
+        width = np.maximum(bucket, 2 ** np.floor(np.log2(whole)).astype(np.int64) // 16)
     padded = np.minimum(-(-whole // width) * width, longest)
     order = np.argsort(-padded, kind="stable")
     sizes, starts = np.unique(-padded[order], return_index=True)

