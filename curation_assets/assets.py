@@ -155,7 +155,7 @@ def _report_checks(context: dg.AssetExecutionContext, workspace: Workspace, step
                 description=outcome.description,
                 severity=dg.AssetCheckSeverity.ERROR,
                 target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
-                    latest[0].storage_id, latest[0].run_id, latest[0].timestamp
+                    storage_id=latest[0].storage_id, run_id=latest[0].run_id, timestamp=latest[0].timestamp
                 ),
             )
         )
