@@ -45,8 +45,8 @@ def _small_t5() -> Iterator[Row]:
         train_tokenizer([*_texts(300), *["yes yes yes"] * 3000], 4000, folder)
         tokenizer = load_tokenizer(folder)
         judge = t5.build(t5.Shape(96, 24, 256, 2, 4), tokenizer.vocab_size, seed=0).eval()
-        yield from _against_bare("a small T5", judge, tokenizer, _texts(200), repeats=2)
-        yield from _against_nano("a small T5", judge, tokenizer, folder, _texts(100), repeats=2)
+        yield from _against_bare("a small T5", judge, tokenizer, _texts(500), repeats=2)
+        yield from _against_nano("a small T5", judge, tokenizer, folder, _texts(250), repeats=1)
 
 
 def _teacher() -> Iterator[Row]:

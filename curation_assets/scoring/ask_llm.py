@@ -96,8 +96,9 @@ class AskLLM:
         self.document_tokens = max_tokens - len(self._before) - len(self._after)
         on_cpu = self.device.type == "cpu"
         self.batch_tokens = batch_tokens or (4096 if on_cpu else 65536)
-        # A CPU needs no large batches, and a padding mask would cost a small T5 a third of its speed.
-        self._bucket = 1 if on_cpu else 8
+        # A CPU needs no large batches, and a padding mask costs a small T5 a third of its speed there. An accelerator needs
+        # them: on an H100 T5-Large reads 29,000 tokens a second with buckets of 1, 92,000 with 8 and 97,000 with 32.
+        self._bucket = 1 if on_cpu else 32
         self.model = model.to(device=self.device, dtype=kind).eval()
         pad = model.config.pad_token_id
         self._pad = int(pad if pad is not None else self._before[0])

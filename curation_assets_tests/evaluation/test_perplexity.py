@@ -48,4 +48,8 @@ def test_empty_input_is_refused(run):
     with pytest.raises(ValueError, match="0 snapshots"):
         evaluate([], {"a": documents(2)}, SETTINGS)
     with pytest.raises(ValueError, match=r"empty sets \['a'\]"):
-        evaluate([run.snapshots[0].folder], {"a": (np.zeros(0), np.zeros(1, int), np.zeros(0, np.uint64))}, SETTINGS)
+        evaluate(
+            [run.snapshots[0].folder],
+            {"a": (np.zeros(0), np.zeros(1, int), np.zeros(0, np.uint64))},
+            SETTINGS,
+        )

@@ -19,7 +19,11 @@ def test_the_architecture_is_v1_1():
     assert model.decoder.embed_tokens.weight is model.shared.weight
     assert model.lm_head.weight is not model.shared.weight
     config = t5_config(SHAPE, 300)
-    assert (config.feed_forward_proj, config.dropout_rate, config.scale_decoder_outputs) == ("gated-gelu", 0.0, False)
+    assert (config.feed_forward_proj, config.dropout_rate, config.scale_decoder_outputs) == (
+        "gated-gelu",
+        0.0,
+        False,
+    )
     assert sum(p.numel() for p in model.parameters()) == parameter_count(SHAPE, 300)
 
 

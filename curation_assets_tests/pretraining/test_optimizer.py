@@ -21,7 +21,12 @@ def naive_step(p, g, m, v, t, lr, beta1=0.9, beta2=0.999, eps=1e-6, decay=0.0):
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_steps_equal_the_formula(decay):
     rng = np.random.default_rng(0)
-    values = [rng.normal(size=(7, 5)), rng.normal(size=(3,)) * 1e-5, rng.normal(size=(4, 4)) * 30, np.zeros((2, 2))]
+    values = [
+        rng.normal(size=(7, 5)),
+        rng.normal(size=(3,)) * 1e-5,
+        rng.normal(size=(4, 4)) * 30,
+        np.zeros((2, 2)),
+    ]
     parameters = [torch.nn.Parameter(torch.tensor(value)) for value in values]
     optimizer = ScaledAdamW(parameters, weight_decay=decay)
     state = [(value, np.zeros_like(value), np.zeros_like(value)) for value in values]
@@ -32,7 +37,9 @@ def test_steps_equal_the_formula(decay):
             parameter.grad = torch.tensor(gradient)
         optimizer.param_groups[0]["lr"] = lr
         optimizer.step()
-        state = [naive_step(p, g, m, v, t, lr, decay=decay) for (p, m, v), g in zip(state, gradients, strict=True)]
+        state = [
+            naive_step(p, g, m, v, t, lr, decay=decay) for (p, m, v), g in zip(state, gradients, strict=True)
+        ]
     for parameter, (p, m, v) in zip(parameters, state, strict=True):
         mean, square = optimizer.moments(parameter)
         np.testing.assert_allclose(parameter.detach().numpy(), p, rtol=1e-12)

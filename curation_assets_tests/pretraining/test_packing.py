@@ -40,7 +40,13 @@ def test_the_stream_is_the_concatenation_of_shuffled_epochs():
     assert stream.tokens_per_epoch == per_epoch
     wanted = naive_stream(DOCUMENTS, HASHES, 3, 3 * per_epoch)
     assert np.array_equal(stream.read(0, 3 * per_epoch), wanted)
-    for low, count in [(0, 1), (17, 400), (per_epoch - 5, 10), (2 * per_epoch, 1), (per_epoch - 1, per_epoch + 2)]:
+    for low, count in [
+        (0, 1),
+        (17, 400),
+        (per_epoch - 5, 10),
+        (2 * per_epoch, 1),
+        (per_epoch - 1, per_epoch + 2),
+    ]:
         assert np.array_equal(stream.read(low, count), wanted[low : low + count])
 
 
@@ -69,7 +75,9 @@ def test_a_batch_is_a_function_of_seed_and_step():
     ahead = [two.batch(step, 4, 50) for step in (9, 2, 400, 2)]
     assert np.array_equal(one.batch(2, 4, 50), ahead[1])
     assert np.array_equal(ahead[1], ahead[3])
-    assert not np.array_equal(one.batch(2, 4, 50), TokenStream(shards_of(DOCUMENTS, HASHES, parts), seed=2).batch(2, 4, 50))
+    assert not np.array_equal(
+        one.batch(2, 4, 50), TokenStream(shards_of(DOCUMENTS, HASHES, parts), seed=2).batch(2, 4, 50)
+    )
     whole = np.concatenate([one.batch(step, 4, 50).ravel() for step in range(5)])
     assert np.array_equal(whole, one.read(0, 1000))
 
@@ -87,7 +95,9 @@ def test_a_subset_smaller_than_a_sequence_repeats():
     stream = TokenStream(shards_of([np.array([7, 8]), np.array([9])], HASHES[:2], [[0], [1]]))
     assert stream.tokens_per_epoch == 5
     batch = stream.batch(2, 4, 64)
-    assert np.array_equal(batch.ravel(), naive_stream([np.array([7, 8]), np.array([9])], HASHES[:2], 0, 768)[512:])
+    assert np.array_equal(
+        batch.ravel(), naive_stream([np.array([7, 8]), np.array([9])], HASHES[:2], 0, 768)[512:]
+    )
 
 
 def test_rows_choose_documents_of_a_memory_map(tmp_path):

@@ -68,7 +68,10 @@ def test_a_hand_made_case():
 def test_short_sequences():
     assert [a.tolist() for a in corrupt_document([], 5, eos=1, first_sentinel=9)] == [[1], [1]]
     assert [a.tolist() for a in corrupt_document([4], 5, eos=1, first_sentinel=9)] == [[9, 1], [9, 4, 1]]
-    assert [a.tolist() for a in corrupt_document([4, 5], 5, eos=1, first_sentinel=9)] == [[4, 9, 1], [9, 5, 1]]
+    assert [a.tolist() for a in corrupt_document([4, 5], 5, eos=1, first_sentinel=9)] == [
+        [4, 9, 1],
+        [9, 5, 1],
+    ]
     inputs, targets = corrupt_document([4, 5, 6], 5, eos=1, first_sentinel=9)
     assert [inputs.tolist(), targets.tolist()] == [[4, 5, 9, 1], [9, 6, 1]]
 
@@ -166,4 +169,14 @@ def test_bad_input_is_refused():
 def test_keys_are_pinned():
     """A change of the hash would silently change every mask, and so every score."""
     assert mix(1, 2, 3).tolist() == [12799061345140080112]
-    assert np.flatnonzero(noise_mask(document_keys(np.uint64(42), 0, 0), 60)[0]).tolist() == [26, 34, 35, 36, 37, 38, 39, 58, 59]
+    assert np.flatnonzero(noise_mask(document_keys(np.uint64(42), 0, 0), 60)[0]).tolist() == [
+        26,
+        34,
+        35,
+        36,
+        37,
+        38,
+        39,
+        58,
+        59,
+    ]

@@ -79,7 +79,15 @@ def test_a_run_learns_and_keeps_its_budget(finished):
     assert told[-1][:3] == (CONFIG.tokens, CONFIG.tokens, "tokens")
     assert told[-1][3].startswith("loss ")
     left = {path.name for path in result.folder.iterdir()}
-    assert left == {".lock", "run.json", "losses.npy", "result.json", "step-000004", "step-000020", "step-000040"}
+    assert left == {
+        ".lock",
+        "run.json",
+        "losses.npy",
+        "result.json",
+        "step-000004",
+        "step-000020",
+        "step-000040",
+    }
 
 
 def test_the_first_loss_is_that_of_transformers_on_the_first_batch(finished):
@@ -140,7 +148,9 @@ def test_what_a_kill_leaves_half_written_is_cleaned_up(finished, tmp_path):
     (tmp_path / ".tmp-resume.safetensors").write_bytes(b"torn")
     (tmp_path / ".tmp-step-000040").mkdir()
     (tmp_path / ".tmp-step-000040" / "model.safetensors").write_bytes(b"torn")
-    (tmp_path / "step-000020").rename(tmp_path / ".tmp-step-000020")  # killed after the resume point of step 20
+    (tmp_path / "step-000020").rename(
+        tmp_path / ".tmp-step-000020"
+    )  # killed after the resume point of step 20
     train(CONFIG, stream(), tmp_path, execution=CPU)
     assert not list(tmp_path.glob(".tmp-*"))
     assert_same_run(tmp_path, finished[0].folder)

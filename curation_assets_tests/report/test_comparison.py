@@ -53,8 +53,13 @@ def test_final_values_are_averaged_over_seeds_in_the_registrys_order(metrics: pl
     assert table["sampler"].to_list() == ["full_data", "density"]
     assert table["perplexity"].to_list() == [7.0, 9.0]
     assert table["perplexity_sd"].to_list() == pytest.approx([2**0.5, 2**0.5])
-    assert table["perplexity_hq"].to_list() == [20.0, 20.0] and table["perplexity_hq_sd"].to_list() == [None, None]
-    assert table["epochs"].to_list() == [2.5, 12.5], "iso-compute: five times less data, five times more epochs"
+    assert table["perplexity_hq"].to_list() == [20.0, 20.0] and table["perplexity_hq_sd"].to_list() == [
+        None,
+        None,
+    ]
+    assert table["epochs"].to_list() == [2.5, 12.5], (
+        "iso-compute: five times less data, five times more epochs"
+    )
 
 
 def test_rates_are_in_numeric_order_and_what_is_not_measured_is_said(metrics: pl.DataFrame) -> None:

@@ -42,7 +42,9 @@ def test_nll_is_the_loss_of_transformers_on_each_window_alone(model):
             part = ids[len(ids) * w // windows : len(ids) * (w + 1) // windows]
             inputs, targets = corrupt_document(part, hashes[i], w, 3, eos=1, first_sentinel=SENTINEL)
             with torch.no_grad():
-                loss = model(input_ids=torch.tensor(inputs[None]), labels=torch.tensor(targets[None])).loss.item()
+                loss = model(
+                    input_ids=torch.tensor(inputs[None]), labels=torch.tensor(targets[None])
+                ).loss.item()
             nll, targets_seen = nll + loss * len(targets), targets_seen + len(targets)
         assert count[i] == targets_seen
         assert total[i] == pytest.approx(nll, rel=1e-5)
@@ -86,7 +88,9 @@ def test_no_batch_is_larger_than_allowed(model):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 300), min_size=1, max_size=6), st.integers(1, 70), st.none() | st.integers(1, 4))
+@given(
+    st.lists(st.integers(0, 300), min_size=1, max_size=6), st.integers(1, 70), st.none() | st.integers(1, 4)
+)
 def test_windows_cover_a_document_evenly(lengths, window, cap):
     document, begin, end, number = cut_windows(lengths, window, cap)
     for i, n in enumerate(lengths):
@@ -121,7 +125,9 @@ def test_texts_are_tokenized_whole_and_chosen_by_id(model):
     vocabulary = {"</s>": 1, "<unk>": 2, "<extra_id_0>": SENTINEL} | {f"w{i}": i for i in range(3, 190)}
     plain = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     plain.pre_tokenizer = pre_tokenizers.Whitespace()
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>", eos_token="</s>", model_max_length=5)
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=plain, unk_token="<unk>", eos_token="</s>", model_max_length=5
+    )
     texts = [" ".join(f"w{(i * k) % 180 + 3}" for i in range(40 * k)) for k in (1, 2, 3)]
     ids = ["a", "b", "c"]
     wanted = scorer(model).score_tokens([plain.encode(text).ids for text in texts], hash_ids(ids))
