@@ -13,7 +13,7 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see curation_assets.cli
 
-from curation_assets.profile import Profile, load_profile  # noqa: E402
+from curation_assets.profile import Profile, load_profile
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
