@@ -115,7 +115,7 @@ def test_where_and_how_something_runs_never_changes_a_version(tmp_path: Path) ->
     [
         ("[density]\nseed = 5", {"density/shard_sketch", "density/sketch", "density/scores"}),
         ("[embeddings]\nmax_tokens = 64", {"corpus/embeddings"}),
-        ("[tokenizer]\nvocab_size = 2048", {"corpus/tokenizer"}),
+        ("[tokenizer]\nvocab_size = 1024", {"corpus/tokenizer"}),
         ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation"}),
         ("[clusters]\ndrift = 0.5", set()),
     ],

@@ -256,7 +256,11 @@ def _parquet(file: Any, url: str, settings: DocumentSettings) -> Iterator[RawRow
                 for values in zip(*columns.values(), strict=True):
                     yield _parquet_row(row, dict(zip(columns, values, strict=True)), settings.text_field)
                     row += 1
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+    except (
+        pa.ArrowException,
+        UnicodeDecodeError,
+        OSError,
+    ) as error:  # a damaged schema may name a column in bytes
         if isinstance(error, OSError) and error.errno is not None:  # the store failed, not the file's content
             raise
         raise CorruptShardError(f"{url} is damaged at or after row {row}: {error}") from error

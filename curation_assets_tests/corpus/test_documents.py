@@ -2,6 +2,7 @@ import gzip
 import io
 import json
 import random
+import re
 from hashlib import blake2b
 
 import numpy as np
@@ -228,9 +229,26 @@ def test_a_damaged_file_raises_only_the_stated_error(tmp_path_factory, name, dat
         rows = sum(batch.rows for batch in parse_shard(str(path), ALL))
     except CorruptShardError as error:
         assert name in str(error)
+    except ValueError as error:  # a changed byte in a column's name
+        assert not cut
+        assert f"{name} has no column" in str(error)
     else:
         assert not cut  # a changed byte may go unnoticed, a missing end may not
         assert rows
+
+
+def test_a_parquet_schema_that_is_not_utf8_is_a_damaged_file(tmp_path):
+    raw, outcomes = PACKED["a.parquet"], []
+    for at in (match.start() for match in re.finditer(rb"text", raw[-4096:])):
+        at += max(len(raw) - 4096, 0)
+        (tmp_path / "a.parquet").write_bytes(raw[:at] + b"\xf4" + raw[at + 1 :])
+        try:
+            list(parse_shard(str(tmp_path / "a.parquet"), ALL))
+            outcomes.append("read")
+        except CorruptShardError as error:
+            assert "a.parquet" in str(error)
+            outcomes.append("damaged")
+    assert "damaged" in outcomes
 
 
 def test_the_split_has_its_share_is_pure_and_nested():
