@@ -21,7 +21,7 @@ def length_batches(
     """Yield (rows, padded length) over all rows, the longest first so that memory peaks at once.
 
     A document's padded length is its own bucket's and not its batch's, so that it is computed in one shape in any
-    company. A bucket is 1/16 to 1/32 as wide as it is long, at least `bucket`, and none ends above `longest`: some 2 % of
+    company. A bucket is 1/16 to 1/32 as wide as it is long, at least `bucket`, and none ends above `longest`: 2 to 5 % of
     the tokens are padding. With `bucket` 1 there is none, since only documents of equal length meet, in smaller batches.
     A batch has at most `batch_tokens` padded tokens, or one document.
     """

@@ -104,7 +104,7 @@ def neutralise(text: str) -> tuple[str, Flag]:
     """Return `text` with a mark in every string that could speak for the judge, and what was found.
 
     A fixed point: the result has nothing left to mark. Matching ignores case and runs on the text as T5's NFKC
-    normalisation will see it, so full-width "＃＃＃" counts. About 20 MB of ordinary English a second.
+    normalisation will see it, so full-width "＃＃＃" counts. About 15 MB of English web text a second.
     """
     flags = Flag(0)
     while found := list(_find(text)):
