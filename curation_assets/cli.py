@@ -72,8 +72,9 @@ def _run(profile: Profile) -> int:
     )
     for key, reason in outcome.failed.items():
         print(f"FAILED   {key}: {reason}", file=sys.stderr)
-    for key in outcome.blocked:
-        print(f"BLOCKED  {key}: something that it needs failed", file=sys.stderr)
+    if outcome.blocked:
+        named = ", ".join(outcome.blocked[:4]) + (", ..." if len(outcome.blocked) > 4 else "")
+        print(f"BLOCKED  {len(outcome.blocked)} assets wait for what failed: {named}", file=sys.stderr)
     return 1 if outcome.failed or outcome.blocked else 0
 
 
