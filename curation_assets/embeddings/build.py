@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from curation_assets.embeddings.encoder import Encoder
-from curation_assets.models.sources import parse, resolve
+from curation_assets.models.sources import resolve
 from curation_assets.progress import Progress, after
 from curation_assets.storage import read_batches
 from curation_assets.workspace import BuildOne, Metadata, Workspace
@@ -19,7 +19,7 @@ _BATCH = 2048
 def embeddings(workspace: Workspace) -> BuildOne:
     """Load the encoder once, then embed shard by shard: `embeddings.npy`, unit float32 [n, dim], row by row."""
     settings, execution = workspace.profile.embeddings, workspace.profile.execution
-    model = resolve(parse(settings.model), cache=workspace.scratch / "models")
+    model = resolve(settings.model, cache=workspace.scratch / "models")
     encoder = Encoder(
         model.folder,
         device=workspace.device,
