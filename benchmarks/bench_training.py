@@ -1,4 +1,4 @@
-"""Pre-training against the bare forward and backward pass, scoring against the bare forward, and memory against corpus size."""
+"""Pre-training against the bare forward and backward pass, and memory against corpus size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from curation_assets.pretraining.config import Execution, TrainConfig
 from curation_assets.pretraining.model import Shape, build, parameter_count
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import train
-from curation_assets.scoring.perplexity import SpanPerplexity
 
 VOCABULARY, SENTINEL = 4_096, 4_095
 FLUSH = 4  # steps timed together, on both sides
@@ -44,7 +43,6 @@ def rows() -> Iterable[Row]:
     torch.set_num_threads(1)
     try:
         yield _training(stream)
-        yield _scoring()
     finally:
         torch.set_num_threads(threads)
     yield from _memory()
@@ -101,33 +99,6 @@ def _cpu_seconds(work: Callable[[], object], repeats: int) -> float:
         work()
         times.append(time.process_time() - start)
     return min(times)
-
-
-def _scoring() -> Row:
-    """Score documents of mixed lengths; the bare forward gets as many raw tokens in equal, unpadded rows."""
-    model = build(CONFIG.shape, VOCABULARY, 0)
-    scorer = SpanPerplexity(model, eos=1, first_sentinel=SENTINEL, window=128, device="cpu")
-    rng = np.random.default_rng(1)
-    lengths = rng.integers(20, 500, 250)
-    documents = [rng.integers(2, 3_000, n) for n in lengths]
-    hashes = span_corruption.mix(1, np.arange(250))
-    raw, rows = 98, 68
-    batches = round(lengths.sum() / (rows * raw))
-    n_inputs, n_targets = (int(n) for n in span_corruption.corrupted_lengths(raw))
-    inputs = torch.randint(2, 3_000, (rows, n_inputs))
-    labels = torch.randint(2, 3_000, (rows, n_targets))
-
-    @torch.inference_mode()
-    def bare() -> None:
-        for _ in range(batches):
-            model(input_ids=inputs, labels=labels, use_cache=False)
-
-    ours, theirs = [], []
-    for _ in range(3):
-        theirs.append(_cpu_seconds(bare, 1) / (batches * rows * raw))
-        ours.append(_cpu_seconds(lambda: scorer.nll(documents, hashes), 1) / lengths.sum())
-    note = f"{1 / min(ours):,.0f} raw tokens a CPU second"
-    return Row("perplexity scoring against the bare forward", min(theirs) / min(ours), "x", 0.8, note)
 
 
 def _memory() -> Iterable[Row]:

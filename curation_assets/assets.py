@@ -15,11 +15,13 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from curation_assets import partitions
-from curation_assets.graph import STEPS, Step
+from curation_assets.checks import severity
+from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
 from curation_assets.profile import Profile
 from curation_assets.progress import Throttled
 from curation_assets.resources import Curation
+from curation_assets.step import Step
 from curation_assets.storage import Receipt
 from curation_assets.workspace import Builder, BuildOne, Markdown, Workspace, materialize, shown
 
@@ -36,11 +38,11 @@ def step_asset(key: str, build: Builder, profile: Profile, description: str) -> 
     @dg.asset(
         key=key.split("/"),
         deps=[
-            dg.AssetDep(need.split("/"), partition_mapping=partitions.mapping(step.by, STEPS[need].by))
-            for need in step.needs
+            dg.AssetDep(need.split("/"), partition_mapping=partitions.mapping(step.by, STEPS[need].by, only))
+            for need, only in step.reads(profile).items()
         ],
         partitions_def=partitions.definition(step.by, profile),
-        backfill_policy=_backfill_policy(step),
+        backfill_policy=_backfill_policy(step, profile),
         code_version=step.code_version(profile),
         description=description,
         group_name=step.group,
@@ -55,7 +57,7 @@ def step_asset(key: str, build: Builder, profile: Profile, description: str) -> 
     return asset
 
 
-def _backfill_policy(step: Step) -> dg.BackfillPolicy | None:
+def _backfill_policy(step: Step, profile: Profile) -> dg.BackfillPolicy | None:
     """Let a backfill take many partitions in one run, but never two dependent steps in the same run.
 
     Dagster joins dependent assets of equal policy in one run, and then skips the dependent one when the first reports
@@ -63,11 +65,11 @@ def _backfill_policy(step: Step) -> dg.BackfillPolicy | None:
     """
     if step.by == "":
         return None
-    return dg.BackfillPolicy.multi_run(1 if step.trains else _MANY + _depth(step.key))
+    return dg.BackfillPolicy.multi_run(1 if step.trains else _MANY + _depth(step, profile))
 
 
-def _depth(key: str) -> int:
-    return 1 + max((_depth(need) for need in STEPS[key].needs), default=0)
+def _depth(step: Step, profile: Profile) -> int:
+    return 1 + max((_depth(STEPS[need], profile) for need in step.reads(profile)), default=0)
 
 
 def _commit_each(
@@ -153,7 +155,7 @@ def _report_checks(context: dg.AssetExecutionContext, workspace: Workspace, step
                 passed=outcome.passed,
                 metadata=outcome.metadata,
                 description=outcome.description,
-                severity=dg.AssetCheckSeverity.ERROR,
+                severity=severity(outcome),
                 target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
                     storage_id=latest[0].storage_id, run_id=latest[0].run_id, timestamp=latest[0].timestamp
                 ),

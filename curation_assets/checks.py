@@ -2,13 +2,18 @@
 
 import dagster as dg
 
-from curation_assets.invariants import INVARIANTS, Invariant
+from curation_assets.invariants import INVARIANTS, Invariant, Outcome
 from curation_assets.resources import Curation
 
 
 def all_checks() -> list[dg.AssetChecksDefinition]:
     """Return one asset check for each invariant."""
     return [_check(key, name, check) for key, checks in INVARIANTS.items() for name, check in checks.items()]
+
+
+def severity(outcome: Outcome) -> dg.AssetCheckSeverity:
+    """Return how bad a failed check is."""
+    return dg.AssetCheckSeverity.WARN if outcome.warns else dg.AssetCheckSeverity.ERROR
 
 
 def _check(key: str, name: str, check: Invariant) -> dg.AssetChecksDefinition:
@@ -18,7 +23,10 @@ def _check(key: str, name: str, check: Invariant) -> dg.AssetChecksDefinition:
     def run(curation: Curation) -> dg.AssetCheckResult:
         outcome = check(curation.workspace)
         return dg.AssetCheckResult(
-            passed=outcome.passed, metadata=outcome.metadata, description=outcome.description
+            passed=outcome.passed,
+            metadata=outcome.metadata,
+            description=outcome.description,
+            severity=severity(outcome),
         )
 
     return run

@@ -79,7 +79,7 @@ def _run(profile: Profile) -> int:
 
 
 def _plan(profile: Profile) -> int:
-    from curation_assets.jobs import targets, wanted_steps
+    from curation_assets.plan import targets, wanted_steps
     from curation_assets.workspace import Versions, Workspace
 
     workspace = Workspace(profile)
@@ -88,7 +88,7 @@ def _plan(profile: Profile) -> int:
     for step in wanted_steps(profile):
         asked = targets(workspace, step)
         stale = versions.stale(step, asked) if step.key != "corpus/source" else []
-        behind = not step.pinned and any(need in remade for need in step.needs)
+        behind = not step.pinned and any(need in remade for need in step.reads(profile))
         if stale or behind or not asked:
             remade.add(step.key)
             what = f"{len(stale)} of {len(asked)}" if stale else "follows from what is above"

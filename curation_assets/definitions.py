@@ -8,6 +8,7 @@ from curation_assets.checks import all_checks
 from curation_assets.corpus.assets import corpus_assets
 from curation_assets.embeddings.assets import embedding_assets
 from curation_assets.evaluation.assets import evaluation_assets
+from curation_assets.models.assets import model_assets
 from curation_assets.pretraining.assets import pretraining_assets
 from curation_assets.profile import Profile, load_profile
 from curation_assets.report.assets import report_assets
@@ -22,6 +23,7 @@ def definitions(profile: Profile) -> dg.Definitions:
         assets=[
             *corpus_assets(profile),
             *embedding_assets(profile),
+            *model_assets(profile),
             *scoring_assets(profile),
             *sampling_assets(profile),
             *pretraining_assets(profile),

@@ -1,63 +1,14 @@
-"""The graph as plain data: one row a step. Dagster's definitions, fingerprints, plans and lineage all derive from it.
-
-A step's version follows from its code and settings and from the versions of what it reads, so that it can be told
-without running anything whether an artifact is current. No module here imports Dagster.
-"""
+"""The graph as plain data: one row a step. Dagster's definitions, fingerprints, plans and lineage all derive from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from curation_assets.models.sources import parse
 from curation_assets.profile import Profile
 from curation_assets.registry import SAMPLERS, SamplerSpec
-from curation_assets.storage import fingerprint
-
-By = Literal["", "shard", "rate", "size", "rate|size"]
-
-
-def _nothing(profile: Profile) -> Any:
-    return None
-
-
-@dataclass(frozen=True)
-class Step:
-    """One asset of the graph.
-
-    Attributes
-    ----------
-    key : asset key, parts joined by "/".
-    by : what partitions it; "" for a single artifact.
-    needs : asset keys that it reads.
-    settings : the identity settings that change its content.
-    code : number to raise when the code changes the content.
-    pinned : a model learned from the corpus: a change of the corpus leaves it behind but does not remake it, and what
-        depends on it goes by the digest of its content.
-    partial : reads what there is of its inputs (reports do), instead of requiring all of it.
-    trains : expensive and never automatic.
-    group, kinds : how Dagster's UI sorts and labels it.
-    """
-
-    key: str
-    by: By
-    needs: tuple[str, ...]
-    group: str
-    kinds: tuple[str, ...] = ("python",)
-    settings: Callable[[Profile], Any] = _nothing
-    code: int = 1
-    pinned: bool = False
-    partial: bool = False
-    trains: bool = False
-    accelerated: bool = False
-
-    def code_version(self, profile: Profile) -> str:
-        """Return the fingerprint of code and identity settings: Dagster's code version."""
-        return fingerprint(self.key, self.code, self.settings(profile))
-
-    def recipe(self, profile: Profile, inputs: dict[str, str]) -> str:
-        """Return the version that this step's artifact has when made from inputs of these versions."""
-        return fingerprint(self.key, self.code_version(profile), inputs)
+from curation_assets.step import Step, nothing
 
 
 def _document_settings(p: Profile) -> Any:
@@ -82,6 +33,7 @@ _CORPUS = (
         "corpus",
         ("huggingface",),
         lambda p: p.tokenizer.identity(),
+        code=2,
         pinned=True,
     ),
     Step("corpus/tokens", "shard", ("corpus/documents", "corpus/tokenizer"), "corpus", ("numpy",)),
@@ -150,24 +102,94 @@ _COVERAGE = (
     ),
 )
 
+
+def _perplexity_settings(p: Profile) -> Any:
+    return {k: v for k, v in p.perplexity.identity().items() if k != "models"}
+
+
+def _ask_llm_settings(p: Profile) -> Any:
+    return {k: v for k, v in p.ask_llm.identity().items() if k != "models"}
+
+
 _SCORE_SETTINGS: dict[str, Callable[[Profile], Any]] = {
     "random": lambda p: p.selection.identity(),
     "density": lambda p: p.density.identity(),
+    "perplexity": _perplexity_settings,
+    "ask_llm": _ask_llm_settings,
 }
+"""By sampler, or else by family."""
+
+
+def _from_source(source_of: Callable[[Profile], Any]) -> dict[str, Any]:
+    """Return the settings and what is borrowed of a step that finds the files of a model source."""
+
+    def borrows(profile: Profile) -> dict[str, str | None]:
+        source = source_of(profile)
+        return {source.name: source.partition} if source is not None and source.kind == "asset" else {}
+
+    return {"settings": lambda p: str(source_of(p)), "borrows": borrows, "kinds": ("huggingface",)}
+
+
+def _bases(profile: Profile) -> dict[str, str | None]:
+    kinds = {parse(base).kind for base in profile.judge.bases.values()}
+    return {"full_data/checkpoint": None} if "asset" in kinds else {}
+
+
+_JUDGE = (
+    Step("judge/teacher", "", (), "judge", **_from_source(lambda p: parse(p.judge.teacher))),
+    Step(
+        "judge/labels",
+        "",
+        ("corpus/documents", "judge/teacher"),
+        "judge",
+        ("huggingface", "pytorch"),
+        lambda p: {
+            **{
+                k: v
+                for k, v in p.judge.identity().items()
+                if k in ("documents", "teacher_max_tokens", "seed")
+            },
+            "prompt": p.ask_llm.prompt,
+        },
+        pinned=True,
+        accelerated=True,
+    ),
+    Step(
+        "judge/checkpoint",
+        "size",
+        ("judge/labels", "corpus/tokenizer"),
+        "judge",
+        ("pytorch",),
+        lambda p: {
+            **{
+                k: v
+                for k, v in p.judge.identity().items()
+                if k not in ("teacher", "documents", "teacher_max_tokens")
+            },
+            "ask_llm": _ask_llm_settings(p),
+        },
+        pinned=True,
+        trains=True,
+        accelerated=True,
+        borrows=_bases,
+    ),
+)
 
 
 def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
-    """Return a sampler's own chain: scores, subset, checkpoint, metrics."""
+    """Return a sampler's own chain: the model behind its scores if there is one, scores, subset, checkpoint, metrics."""
     name, family = spec.name, spec.family
+    model = Step(f"{name}/model", "", (), family, **_from_source(lambda p: p.model_source(name)))
     return (
+        *((model,) if spec.model else ()),
         Step(
             f"{name}/scores",
             "shard",
             spec.needs,
             family,
-            ("parquet",),
-            _SCORE_SETTINGS.get(name, _nothing),
-            accelerated=spec.resident,
+            ("pytorch", "parquet") if spec.model else ("parquet",),
+            _SCORE_SETTINGS.get(name, _SCORE_SETTINGS.get(family, nothing)),
+            accelerated=bool(spec.model),
         ),
         Step(
             f"{name}/subset",
@@ -239,6 +261,15 @@ _REPORT = (
         lambda p: p.pretraining.identity(),
         partial=True,
     ),
+    Step(
+        "report/correlation",
+        "",
+        ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS)),
+        "report",
+        ("python",),
+        lambda p: p.report.identity(),
+        partial=True,
+    ),
 )
 
 STEPS: dict[str, Step] = {
@@ -246,26 +277,10 @@ STEPS: dict[str, Step] = {
     for step in (
         *_CORPUS,
         *_COVERAGE,
-        *(step for spec in SAMPLERS.values() for step in _chain(spec)),
         *_FULL_DATA,
+        *_JUDGE,
+        *(step for spec in SAMPLERS.values() for step in _chain(spec)),
         *_REPORT,
     )
 }
 """Every step by key, each after the steps that it needs."""
-
-
-def reads_all(by: By, need: By) -> bool:
-    """Tell whether a partition of kind `by` reads every partition of an input of kind `need`, and not just one."""
-    return need not in ("", by) and not (by == "rate|size" and need in ("rate", "size"))
-
-
-def upstream(step: Step, partition: str, need: Step, partitions: Callable[[By], list[str]]) -> list[str]:
-    """Return the partitions of `need` that `step`'s `partition` reads; `partitions` lists those of a kind."""
-    if need.by == "":
-        return [""]
-    if reads_all(step.by, need.by):
-        return partitions(need.by)
-    if need.by == step.by:
-        return [partition]
-    rate, size = partition.split("|")
-    return [rate if need.by == "rate" else size]

@@ -18,16 +18,19 @@ from curation_assets.workspace import Workspace
 
 @dataclass(frozen=True)
 class Outcome:
-    """A check's verdict, what it says of it in one sentence, and figures behind it."""
+    """A check's verdict, what it says of it in one sentence, and figures behind it; `warns` where a failure is no error."""
 
     passed: bool
     description: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    warns: bool = False
 
 
 Invariant = Callable[[Workspace], Outcome]
 _NORM_TOLERANCE = 1e-3  # embeddings may be kept as float16
 _NORM_ROWS = 500
+_ROUNDING = 1e-6
+_HIGHEST = {"perplexity": -1.0, "ask_llm": 0.0}
 
 
 def _made(workspace: Workspace, key: str, keys: list[str]) -> list[str]:
@@ -97,14 +100,48 @@ def complete_and_finite(sampler: str, workspace: Workspace) -> Outcome:
 
 def not_constant(sampler: str, workspace: Workspace) -> Outcome:
     """Scores differ between documents (a constant score means a broken scorer)."""
+    low, high, count = _range(workspace, sampler)
+    return Outcome(
+        count < 2 or high > low, f"scores range from {low:.6g} to {high:.6g}", {"min": low, "max": high}
+    )
+
+
+def at_most(limit: float, sampler: str, workspace: Workspace) -> Outcome:
+    """No score is above what it can be: 0 for the logarithm of a probability, -1 for minus a perplexity."""
+    _, high, _ = _range(workspace, sampler)
+    return Outcome(
+        high <= limit + _ROUNDING, f"the highest score is {high:.6g}", {"max": high, "limit": limit}
+    )
+
+
+def _range(workspace: Workspace, sampler: str) -> tuple[float, float, int]:
+    """Return a sampler's lowest score, its highest, and how many there are."""
     key, low, high, count = f"{sampler}/scores", np.inf, -np.inf, 0
     for shard in _made(workspace, key, workspace.shards()):
         score = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["score"])["score"]
         if len(score):
             extremes = pc.min_max(score).as_py()
             low, high, count = min(low, extremes["min"]), max(high, extremes["max"]), count + len(score)
+    return float(low), float(high), count
+
+
+def agrees_with_teacher(workspace: Workspace) -> Outcome:
+    """Each judge orders documents that it was not trained on as the teacher does, beyond chance (a warning, no error)."""
+    weak, taus = [], {}
+    for size in _made(workspace, "judge/checkpoint", workspace.profile.sizes):
+        found = read_json(workspace.open("judge/checkpoint", size) / "distillation.json")["agreement"]
+        taus[size] = found
+        if found["low"] is None or found["low"] <= 0:
+            weak.append(size)
+    said = ", ".join(
+        f"{size} {t['tau']:.2f}" if t["tau"] is not None else f"{size} none" for size, t in taus.items()
+    )
     return Outcome(
-        count < 2 or high > low, f"scores range from {low:.6g} to {high:.6g}", {"min": low, "max": high}
+        not weak,
+        f"Kendall's tau with the teacher: {said}"
+        + (f"; not above chance with 95 % confidence: {', '.join(weak)}" if weak else ""),
+        {"agreement": taus, "weak": weak},
+        warns=True,
     )
 
 
@@ -159,9 +196,13 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
         f"{name}/scores": {
             "complete_and_finite": partial(complete_and_finite, name),
             "not_constant": partial(not_constant, name),
+            **(
+                {"possible": partial(at_most, _HIGHEST[spec.family], name)} if spec.family in _HIGHEST else {}
+            ),
         }
-        for name in SAMPLERS
+        for name, spec in SAMPLERS.items()
     },
+    "judge/checkpoint": {"agrees_with_teacher": agrees_with_teacher},
     **{
         f"{name}/subset": {"realised_rate": partial(realised_rate, name), "nested": partial(nested, name)}
         for name in SAMPLERS

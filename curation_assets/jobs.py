@@ -1,37 +1,30 @@
-"""Running the graph in this process: only what is missing or out of date, in order, as ordinary Dagster runs."""
+"""Running the graph: only what is missing or out of date, as soon as what it needs is there, as ordinary Dagster runs."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-from dagster._utils.error import SerializableErrorInfo
 
 from curation_assets import partitions
-from curation_assets.definitions import definitions
-from curation_assets.graph import STEPS, Step
+from curation_assets.graph import STEPS
+from curation_assets.plan import Plan, targets, wanted_steps
 from curation_assets.profile import Profile
-from curation_assets.progress import duration
-from curation_assets.resources import Curation
+from curation_assets.step import Step
 from curation_assets.storage import write_bytes
+from curation_assets.workers import HOST, PID, Job, Tell, Workers
 from curation_assets.workspace import MissingInput, Versions, Workspace
-
-PID, HOST = "curation/pid", "curation/host"
-_EFFORT = {
-    "checkpoint": 12.0,
-    "metrics": 2.0,
-    "embeddings": 3.0,
-}  # of one partition, relative to the others' 0.2
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-
-Tell = Callable[[str], object]
 
 
 @dataclass
@@ -58,7 +51,20 @@ def instance_for(profile: Profile) -> Iterator[dg.DagsterInstance]:
     dagster_home(profile)
     with dg.DagsterInstance.get() as instance:
         _bury_orphans(instance)
+        slots = worker_count(profile)
+        if instance.event_log_storage.supports_global_concurrency_limits:
+            instance.event_log_storage.set_concurrency_slots("accelerator", slots)
         yield instance
+
+
+def worker_count(profile: Profile) -> int:
+    """Return how many runs may go on at a time: as the profile says, or one on an accelerator and up to four on a CPU."""
+    if profile.execution.workers:
+        return profile.execution.workers
+    if Workspace(profile).device != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4)
 
 
 def _bury_orphans(instance: dg.DagsterInstance) -> None:
@@ -80,150 +86,121 @@ def _alive(pid: str) -> bool:
     return True
 
 
-def targets(workspace: Workspace, step: Step) -> list[str]:
-    """Return the partitions of a step that the profile's [run] asks for."""
-    run = workspace.profile.run
-    if step.by == "rate|size":
-        return [f"{rate}|{size}" for rate in run.rates for size in run.sizes]
-    if step.by == "size":
-        return list(run.sizes)
-    return workspace.partitions(step.by)
+def run_graph(profile: Profile, tell: Tell, steps: list[Step] | None = None) -> Outcome:
+    """Make everything current that the profile's [run] asks for (or `steps` alone); what already is is not touched.
 
-
-def wanted_steps(profile: Profile) -> list[Step]:
-    """Return the steps that the profile's samplers need, each after what it needs."""
-    chains = ("subset", "metrics")
-    roots = [f"{name}/{end}" for name in profile.samplers for end in chains]
-    keys, todo = set(), ["full_data/metrics", "report/comparison", *roots]
-    while todo:
-        key = todo.pop()
-        if key in keys:
-            continue
-        keys.add(key)
-        if not STEPS[key].partial:
-            todo.extend(STEPS[key].needs)
-    return [step for step in STEPS.values() if step.key in keys]
-
-
-def waves(steps: list[Step]) -> Iterator[list[Step]]:
-    """Group steps so that each wave needs only earlier ones, and equal stages of all samplers share a wave."""
-    chosen = {step.key for step in steps}
-    done: set[str] = set()
-    left = list(steps)
-    while left:
-        ready = [s for s in left if all(need in done or need not in chosen for need in s.needs)]
-        single = [s for s in ready if not _is_chain(s)]
-        stage = min((_stage(s) for s in ready), default=0)
-        wave = single or [s for s in ready if _stage(s) == stage]
-        yield wave
-        done |= {s.key for s in wave}
-        left = [s for s in left if s not in wave]
-
-
-def _is_chain(step: Step) -> bool:
-    return step.key.split("/")[-1] in _STAGES
-
-
-_STAGES = ("scores", "subset", "checkpoint", "metrics")
-
-
-def _stage(step: Step) -> int:
-    last = step.key.split("/")[-1]
-    return _STAGES.index(last) if last in _STAGES else len(_STAGES)
-
-
-def run_graph(profile: Profile, tell: Tell) -> Outcome:
-    """Make everything current that the profile's [run] asks for; what already is current is not touched."""
+    Raises
+    ------
+    KeyboardInterrupt
+        The run was stopped, by a signal to this process or to a worker.
+    """
     workspace = Workspace(profile)
-    job = definitions(profile).resolve_implicit_global_asset_job_def()
-    outcome = Outcome()
-    steps = wanted_steps(profile)
-    clock = _Clock(workspace, steps)
-    Curation.listener = tell
-    try:
-        with instance_for(profile) as instance:
-            for wave in waves(steps):
-                _run_wave(workspace, job, instance, wave, outcome, clock, tell)
-            partitions.sync_shards(instance, workspace.shards())
-    finally:
-        Curation.listener = None
-    return outcome
+    with _sigterm_interrupts(), instance_for(profile) as instance:
+        with Workers(profile, worker_count(profile), tell) as workers:
+            run = _Run(workspace, instance, workers, steps or wanted_steps(profile), tell)
+            run.to_the_end()
+        partitions.sync_shards(instance, workspace.shards())
+    return run.outcome
 
 
-def _run_wave(
-    workspace: Workspace,
-    job: dg.JobDefinition,
-    instance: dg.DagsterInstance,
-    wave: list[Step],
-    outcome: Outcome,
-    clock: _Clock,
-    tell: Tell,
-) -> None:
-    versions = Versions(workspace)
-    together: dict[tuple[str, ...], list[Step]] = {}
-    for step in wave:
-        stale = versions.stale(step, targets(workspace, step))
-        if stale and _inputs_there(versions, step, stale):
-            for chunk in _chunks(step, stale, workspace, instance):
-                together.setdefault(chunk, []).append(step)
-        elif stale:
-            outcome.blocked.append(step.key)
-        clock.skip(step, len(targets(workspace, step)) - len(stale))
-    for chunk, steps in together.items():
-        quiet = steps[0].key == "corpus/source"
-        if not quiet:
-            names = ", ".join(step.key for step in steps)
-            tell(f"--- {names}: {len(chunk)} to make{clock.left()}")
-        before = {(s.key, p): _version(workspace, s, p) for s in steps for p in chunk}
-        result = _execute(job, instance, steps, chunk)
-        _note_failures(result, instance, steps, outcome)
-        for step in steps:
-            now = [p for p in chunk if _version(workspace, step, p) != before[step.key, p]]
-            if now and not quiet:
-                outcome.made[step.key] = outcome.made.get(step.key, 0) + len(now)
-            clock.spend(step, len(chunk))
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Treat a polite request to stop as Ctrl-C, so that workers are stopped as well."""
 
-
-def _execute(
-    job: dg.JobDefinition, instance: dg.DagsterInstance, steps: list[Step], chunk: tuple[str, ...]
-) -> dg.ExecuteInProcessResult:
-    """Run steps on the same partitions (one, or a contiguous range) as one Dagster run."""
-    tags = {PID: str(os.getpid()), HOST: socket.gethostname()}
-    if len(chunk) > 1:
-        tags |= dict(zip(_RANGE, (chunk[0], chunk[-1]), strict=True))
-    return job.execute_in_process(
-        instance=instance,
-        asset_selection=[dg.AssetKey(step.key.split("/")) for step in steps],
-        partition_key=chunk[0] if len(chunk) == 1 and chunk[0] else None,
-        tags=tags,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        raise_on_error=False,
-    )
-
-
-def _note_failures(
-    result: dg.ExecuteInProcessResult, instance: dg.DagsterInstance, steps: list[Step], outcome: Outcome
-) -> None:
-    """Write down which steps failed and why; pass an interrupt on, which Dagster turns into a cancelled run."""
-    run = instance.get_run_by_id(result.run_id)
-    if run and run.status in (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING):
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
-    for failure in result.filter_events(lambda event: event.is_step_failure):
-        error = failure.step_failure_data.error
-        cause = (error.cause or error) if error else None
-        if _interrupted(error):
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Run:
+    """One pass over the graph."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        instance: dg.DagsterInstance,
+        workers: Workers,
+        steps: list[Step],
+        tell: Tell,
+    ) -> None:
+        self.outcome = Outcome()
+        self._workspace, self._instance, self._workers, self._tell = workspace, instance, workers, tell
+        self._plan = Plan(workspace, steps, workers.count)
+        self._queue: list[Job] = []
+        self._running: dict[Future[Any], tuple[Job, dict[tuple[str, str], str]]] = {}
+
+    def to_the_end(self) -> None:
+        """Start what is ready, wait for the next job to end, and so on."""
+        while True:
+            while ready := self._plan.ready():
+                self._queue += self._jobs(ready)
+            self._queue.sort(key=self._plan.urgency, reverse=True)
+            while self._queue and len(self._running) < self._workers.count:
+                self._start(self._queue.pop(0))
+            if not self._running:
+                return
+            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._finish(future)
+
+    def _jobs(self, ready: list[Step]) -> Iterator[Job]:
+        """Yield the jobs that make steps current; steps that have none are done. Light ones on equal partitions share a job."""
+        versions = Versions(self._workspace)
+        together: dict[tuple[str, ...], list[str]] = {}
+        for step in ready:
+            asked = targets(self._workspace, step)
+            stale = versions.stale(step, asked)
+            chunks = []
+            if stale and _inputs_there(versions, step, stale):
+                chunks = list(_chunks(step, stale, self._workspace, self._instance))
+            elif stale:
+                self.outcome.blocked.append(step.key)
+            self._plan.begin(step, chunks)
+            for chunk in chunks:
+                if step.accelerated:
+                    yield Job((step.key,), chunk)
+                else:
+                    together.setdefault(chunk, []).append(step.key)
+        for chunk, keys in together.items():
+            yield Job(tuple(keys), chunk)
+
+    def _start(self, job: Job) -> None:
+        if job.keys != ("corpus/source",):
+            about = f"[{job.partitions[0]}]" if len(job.partitions) == 1 and job.partitions[0] else ""
+            many = f": {len(job.partitions)} to make" if len(job.partitions) > 1 else ""
+            self._tell(f"--- {', '.join(job.keys)}{about}{many}{self._plan.left()}")
+        before = {(key, p): self._version(key, p) for key in job.keys for p in job.partitions}
+        self._running[self._workers.submit(job)] = (job, before)
+
+    def _finish(self, future: Future[Any]) -> None:
+        job, before = self._running.pop(future)
+        try:
+            report = future.result()
+        except BrokenProcessPool:
+            raise RuntimeError(
+                f"a worker process died while it made {', '.join(job.keys)}: killed, or out of memory (execution.workers "
+                "sets how many there are); the same command continues where this one was"
+            ) from None
+        if report.interrupted:
             raise KeyboardInterrupt
-        key = next((s.key for s in steps if s.key.replace("/", "__") == failure.step_key), failure.step_key)
-        outcome.failed[str(key)] = cause.message.strip() if cause else "failed"
+        self.outcome.failed |= report.failed
+        for key in job.keys:
+            made = [p for p in job.partitions if self._version(key, p) != before[key, p]]
+            if made and key != "corpus/source":
+                self.outcome.made[key] = self.outcome.made.get(key, 0) + len(made)
+            self._plan.end(STEPS[key], job.partitions)
 
-
-def _interrupted(error: SerializableErrorInfo | None) -> bool:
-    """Tell whether an interrupt stands anywhere in an error's chain of causes."""
-    while error:
-        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
-            return True
-        error = error.cause or error.context
-    return False
+    def _version(self, key: str, partition: str) -> str:
+        receipt = self._workspace.store.receipt(key, partition)
+        return f"{receipt.version}@{receipt.created}" if receipt else ""
 
 
 def _inputs_there(versions: Versions, step: Step, stale: list[str]) -> bool:
@@ -235,11 +212,6 @@ def _inputs_there(versions: Versions, step: Step, stale: list[str]) -> bool:
             continue
         return True
     return False
-
-
-def _version(workspace: Workspace, step: Step, partition: str) -> str:
-    receipt = workspace.store.receipt(step.key, partition)
-    return f"{receipt.version}@{receipt.created}" if receipt else ""
 
 
 def _chunks(
@@ -260,48 +232,9 @@ def _chunks(
             start = i
 
 
-class _Clock:
-    """Time left, from the effort of what has been made and of what has not."""
-
-    def __init__(self, workspace: Workspace, steps: list[Step]) -> None:
-        shards = max(len(workspace.shards()), 1)
-        count = {"": 1, "shard": shards}
-        self._left = {s.key: count.get(s.by) or len(targets(workspace, s)) for s in steps}
-        self._spent, self._started = 0.0, time.monotonic()
-
-    def skip(self, step: Step, partitions_: int) -> None:
-        """Drop what is current from what is left."""
-        self._left[step.key] = max(self._left[step.key] - partitions_, 0)
-
-    def spend(self, step: Step, partitions_: int) -> None:
-        """Count partitions as made."""
-        self._spent += _effort(step) * partitions_
-        self.skip(step, partitions_)
-
-    def left(self) -> str:
-        """Return ", about N min left", or "" while too little is known."""
-        if self._spent < 2:
-            return ""
-        remaining = sum(_effort(STEPS[key]) * count for key, count in self._left.items())
-        return f", about {duration((time.monotonic() - self._started) / self._spent * remaining)} left"
-
-
-def _effort(step: Step) -> float:
-    return _EFFORT.get(step.key.split("/")[-1], 0.2)
-
-
 def register_shards(profile: Profile, tell: Tell) -> None:
     """List the corpus (building the built-in one where the profile asks for it) and register its shards."""
-    workspace = Workspace(profile)
-    job = definitions(profile).resolve_implicit_global_asset_job_def()
-    source = STEPS["corpus/source"]
-    clock = _Clock(workspace, [source])
-    Curation.listener = tell
-    try:
-        with instance_for(profile) as instance:
-            outcome = Outcome()
-            _run_wave(workspace, job, instance, [source], outcome, clock, tell)
-            for reason in outcome.failed.values():
-                tell(f"the corpus cannot be listed: {reason}")
-    finally:
-        Curation.listener = None
+    here = profile.model_copy(update={"execution": profile.execution.model_copy(update={"workers": 1})})
+    outcome = run_graph(here, tell, [STEPS["corpus/source"]])
+    for reason in outcome.failed.values():
+        tell(f"the corpus cannot be listed: {reason}")

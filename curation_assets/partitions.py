@@ -6,9 +6,9 @@ import warnings
 
 import dagster as dg
 
-from curation_assets.graph import By, reads_all
 from curation_assets.profile import Profile
 from curation_assets.registry import RATES
+from curation_assets.step import By, reads_all
 
 warnings.filterwarnings("ignore", message="Class `MultiToSingleDimension", category=dg.BetaWarning)
 
@@ -30,8 +30,13 @@ def definition(by: By, profile: Profile) -> dg.PartitionsDefinition | None:
     return sizes if by == "size" else dg.MultiPartitionsDefinition({"rate": rates, "size": sizes})
 
 
-def mapping(by: By, need: By) -> dg.PartitionMapping | None:
-    """Return how a partition reads its input's partitions; never Dagster's default, which may silently be identity."""
+def mapping(by: By, need: By, only: str | None = None) -> dg.PartitionMapping | None:
+    """Return how a partition reads its input's partitions; never Dagster's default, which may silently be identity.
+
+    `only` names the one partition of the input that is read, whatever the partition.
+    """
+    if only is not None:
+        return dg.SpecificPartitionsPartitionMapping([only])
     if reads_all(by, need):
         return dg.AllPartitionMapping()
     if by == "rate|size" and need in ("rate", "size"):

@@ -11,17 +11,23 @@ from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from curation_assets.registry import RATES, SAMPLERS, SIZES
+from curation_assets.models.sources import ModelSource, parse
+from curation_assets.registry import MILESTONES, RATES, SAMPLERS, SIZES
 from curation_assets.settings import (
+    AskLLM,
     Clusters,
     Corpus,
     Density,
     Embeddings,
     Evaluation,
     Execution,
+    Judge,
     LadderShape,
+    Perplexity,
+    PerplexityModel,
     Pretraining,
     Rate,
+    Report,
     Run,
     Section,
     Selection,
@@ -48,10 +54,14 @@ class Profile(Section):
     embeddings: Embeddings
     clusters: Clusters
     density: Density
+    perplexity: Perplexity
+    ask_llm: AskLLM
+    judge: Judge
     selection: Selection
     ladder: dict[Size, LadderShape]
     pretraining: Pretraining
     evaluation: Evaluation
+    report: Report
     run: Run
     execution: Execution
 
@@ -60,7 +70,36 @@ class Profile(Section):
         missing = [size for size in self.run.sizes if size not in self.ladder]
         if missing:
             raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
+        for name in self.samplers:
+            self._check_model(name)
         return self
+
+    def _check_model(self, sampler: str) -> None:
+        """Refuse a sampler without a model, and one whose model this profile never makes."""
+        spec = SAMPLERS[sampler]
+        if not spec.model:
+            return
+        source = self.model_source(sampler)
+        where = f"{spec.family}.models.{spec.model}"
+        if source is None:
+            raise ValueError(
+                f"{where} is missing: sampler {sampler} needs it (or leave it out of run.samplers)"
+            )
+        if source.kind != "asset":
+            return
+        if source.partition not in (self.judge.bases if source.name == "judge/checkpoint" else self.ladder):
+            raise ValueError(f"{where} is {source}, but this profile makes no {source.name} of that size")
+        kept = [1.0] if source.name == "judge/checkpoint" else self.pretraining.snapshots
+        if source.share not in kept:
+            raise ValueError(f"{where} is {source}, but of {source.name} only the shares {kept} are kept")
+
+    def model_source(self, sampler: str) -> ModelSource | None:
+        """Return where a sampler's model comes from; None for a sampler without one."""
+        spec = SAMPLERS[sampler]
+        models: dict[Any, str] = {}
+        if spec.model:
+            models = self.perplexity.models if spec.family == "perplexity" else self.ask_llm.models
+        return parse(models[spec.model]) if spec.model in models else None
 
     @cached_property
     def data(self) -> Path:
@@ -178,3 +217,4 @@ def _ladder_or_none(kind: Any) -> Any:
 
 
 assert get_args(Rate) == RATES and get_args(Size) == SIZES
+assert get_args(PerplexityModel) == (*SIZES, *(f"large_{steps}" for steps in MILESTONES))

@@ -22,8 +22,8 @@ class SamplerSpec:
     family : group in tables and figures (paper, appendix B).
     technique : how scores become a choice (paper, section 3; `sampling.select`).
     needs : asset keys that scoring a shard reads.
-    resident : True where scoring needs a neural model in memory, so that one run should score many shards.
     description : what the score is; higher is better throughout.
+    model : for samplers that score with a model, its name in the profile's section for the family ("" for the others).
     """
 
     name: str
@@ -31,7 +31,36 @@ class SamplerSpec:
     technique: Technique
     needs: tuple[str, ...]
     description: str
-    resident: bool = False
+    model: str = ""
+
+
+SIZES: tuple[str, ...] = ("small", "base", "large", "xl", "xxl")
+"""Rungs of the T5 ladder, smallest first."""
+
+MILESTONES: dict[str, float] = {"20k": 0.02, "100k": 0.1, "300k": 0.3, "500k": 0.5, "700k": 0.7}
+"""Of the paper's 1M steps, those after which T5-Large's own training lent a perplexity scorer -> share of the training."""
+
+
+def _perplexity(model: str, which: str) -> SamplerSpec:
+    return SamplerSpec(
+        f"perplexity_{model}",
+        "perplexity",
+        "top_k",
+        ("corpus/documents", "corpus/tokens", "corpus/tokenizer", f"perplexity_{model}/model"),
+        f"Minus the document's perplexity under {which}: text that the model finds easy is kept.",
+        model,
+    )
+
+
+def _ask_llm(size: str) -> SamplerSpec:
+    return SamplerSpec(
+        f"ask_llm_{size}",
+        "ask_llm",
+        "top_k",
+        ("corpus/documents", "corpus/tokens", "corpus/tokenizer", f"ask_llm_{size}/model"),
+        f'Log probability that the {size} judge answers "yes" when asked whether the document is worth training on.',
+        size,
+    )
 
 
 SAMPLERS: dict[str, SamplerSpec] = {
@@ -67,11 +96,15 @@ SAMPLERS: dict[str, SamplerSpec] = {
             ("corpus/embeddings", "clusters/centroids", "clusters/assignments"),
             "Minus the cosine similarity to the document's own centroid: the most prototypical go first.",
         ),
+        *(_perplexity(size, f"the {size} T5") for size in SIZES),
+        *(
+            _perplexity(f"large_{steps}", f"the large T5 after {share:.0%} of its own training")
+            for steps, share in MILESTONES.items()
+        ),
+        *(_ask_llm(size) for size in SIZES),
     )
 }
+"""The 19 samplers of the paper (v1, appendix B), in its order."""
 
 RATES: tuple[str, ...] = ("10", "20", "40", "60", "80")
 """Sampling rates in percent of the corpus's documents (paper, section 4)."""
-
-SIZES: tuple[str, ...] = ("small", "base", "large", "xl", "xxl")
-"""Rungs of the T5 ladder, smallest first."""

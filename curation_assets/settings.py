@@ -9,16 +9,29 @@ import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from curation_assets.models.sources import parse
 from curation_assets.registry import SAMPLERS
 
 _EXECUTION: dict[str, Any] = {"execution": True}
 
 Rate = Literal["10", "20", "40", "60", "80"]
 Size = Literal["small", "base", "large", "xl", "xxl"]
+PerplexityModel = Literal[
+    "small", "base", "large", "xl", "xxl", "large_20k", "large_100k", "large_300k", "large_500k", "large_700k"
+]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
+
+
+def _source(spec: str) -> str:
+    parse(spec)
+    return spec
+
+
+Model = Annotated[str, AfterValidator(_source)]
+"""A model source (`models.sources`): pip:, hub:, path: or asset:."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -106,6 +119,61 @@ class Density(Section):
     seed: int
 
 
+class Perplexity(Section):
+    """Perplexity scorers (paper, section 3.4): a model each; windows of `window` tokens, at most `max_windows` (0: all)."""
+
+    models: dict[PerplexityModel, Model]
+    window: Positive
+    max_windows: Annotated[int, Field(ge=0)]
+    seed: int
+    batch_tokens: Positive = Field(json_schema_extra=_EXECUTION)
+
+
+class AskLLM(Section):
+    """Ask-LLM scorers (paper, section 3.1): a judge each, and the prompt that all are asked; `batch_tokens = 0` goes by device."""
+
+    models: dict[Size, Model]
+    prompt: str
+    max_tokens: Positive
+    batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.prompt.count("{document}") != 1:
+            raise ValueError("prompt must hold {document} once: the place of the document")
+        return self
+
+
+class Judge(Section):
+    """Judges distilled from a teacher: its labels on a sample of the corpus, and the models that learn from them.
+
+    `target`: a judge learns the teacher's "probability" of yes, or the "rank" of it among the labels.
+    """
+
+    teacher: Model
+    documents: Annotated[int, Field(ge=10)]
+    teacher_max_tokens: Positive
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+    bases: dict[Size, Model]
+    target: Literal["probability", "rank"]
+    epochs: Annotated[float, Field(gt=0)]
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    final_learning_rate: Annotated[float, Field(gt=0)]
+    warmup_share: Share
+    clip_norm: Annotated[float, Field(gt=0)]
+    seed: int
+    resume_seconds: Annotated[float, Field(gt=0)] = Field(json_schema_extra=_EXECUTION)
+
+    @model_validator(mode="after")
+    def _own_rung(self) -> Self:
+        for size, spec in self.bases.items():
+            source = parse(spec)
+            if source.kind == "asset" and (source.name, source.partition) != ("full_data/checkpoint", size):
+                raise ValueError(f"bases.{size} must be asset:full_data/checkpoint#{size} or no asset")
+        return self
+
+
 class Selection(Section):
     """Seed of the noise that breaks ties, draws `random` and drives inverse propensity sampling."""
 
@@ -154,12 +222,23 @@ class Pretraining(Section):
 
 
 class Evaluation(Section):
-    """Held-out perplexity: at most `max_documents` of each set, chosen by hash, in windows of `window` tokens."""
+    """Held-out perplexity: at most `max_documents` of each set, chosen by hash, in windows of `window` tokens.
+
+    `max_windows` is the most of a document, 0 for all.
+    """
 
     max_documents: Positive
     window: Positive
+    max_windows: Annotated[int, Field(ge=0)]
     seed: int
     batch_tokens: Positive = Field(json_schema_extra=_EXECUTION)
+
+
+class Report(Section):
+    """Figures over documents go by a hash sample of at most `documents` of the corpus."""
+
+    documents: Positive
+    seed: int
 
 
 class Run(Section):
@@ -186,3 +265,4 @@ class Execution(Section):
     device: str = Field(json_schema_extra=_EXECUTION)
     dtype: Literal["auto", "float32", "bfloat16"] = Field(json_schema_extra=_EXECUTION)
     engine: Literal["local"] = Field(json_schema_extra=_EXECUTION)
+    workers: Annotated[int, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)

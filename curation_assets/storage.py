@@ -17,8 +17,10 @@ import os
 import shutil
 import time
 import uuid
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -267,6 +269,18 @@ def read_batches(path: Path, columns: list[str] | None = None, size: int = 4096)
     """Stream a Parquet file in record batches of at most `size` rows."""
     with pq.ParquetFile(path) as source:
         yield from source.iter_batches(batch_size=size, columns=columns)
+
+
+def read_rows(path: Path, columns: list[str], rows: slice) -> pa.Table:
+    """Read rows `start` to `stop` of a Parquet file, and of the rest no more than the row groups that they lie in."""
+    with pq.ParquetFile(path) as source:
+        about = source.metadata
+        ends = list(accumulate(about.row_group(i).num_rows for i in range(about.num_row_groups)))
+        first, last = bisect_right(ends, rows.start), bisect_left(ends, rows.stop)
+        groups = range(first, min(last + 1, len(ends)))
+        table = source.read_row_groups(list(groups), columns=columns)
+        begin = ends[first - 1] if first else 0
+    return table.slice(rows.start - begin, rows.stop - rows.start)
 
 
 def _sha256(path: Path) -> str:

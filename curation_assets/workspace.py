@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from curation_assets.graph import STEPS, By, Step, reads_all, upstream
+from curation_assets.graph import STEPS
 from curation_assets.profile import Profile, ProfileError
 from curation_assets.progress import Progress, silent
 from curation_assets.registry import RATES
+from curation_assets.step import By, Step, reads_all, upstream
 from curation_assets.storage import PREVIEW, Receipt, Store, fingerprint, read_json, write_json
 
 Metadata = dict[str, Any]
@@ -132,9 +133,9 @@ class Versions:
             When something that the step needs has not been materialized (partial steps need nothing).
         """
         found = {}
-        for key in step.needs:
+        for key, only in step.reads(self.workspace.profile).items():
             need = STEPS[key]
-            wanted = upstream(step, partition, need, self.partitions)
+            wanted = upstream(step, partition, need, self.partitions, only)
             receipts = {p: self.receipt(key, p) for p in wanted}
             missing = [p for p, receipt in receipts.items() if receipt is None]
             if (missing or not wanted) and not step.partial:
@@ -143,7 +144,7 @@ class Versions:
                     f"{_title(step.key, partition)} needs {what}, which has not been materialized"
                 )
             versions = {p: receipt.version for p, receipt in receipts.items() if receipt is not None}
-            several = reads_all(step.by, need.by) or not versions
+            several = (only is None and reads_all(step.by, need.by)) or not versions
             found[key] = fingerprint(versions) if several else versions[wanted[0]]
         return found
 
@@ -159,9 +160,10 @@ class Versions:
         if step.pinned:
             return not self.drifted(step, receipt)
         try:
-            return receipt.recipe == step.recipe(self.workspace.profile, self.inputs(step, partition))
+            made_so = receipt.recipe == step.recipe(self.workspace.profile, self.inputs(step, partition))
         except MissingInput:
             return False
+        return made_so and _unchanged_outside(receipt)
 
     def drifted(self, step: Step, receipt: Receipt) -> bool:
         """Tell whether a pinned model that refits by itself (the centroids) has drifted past its limit."""
@@ -187,6 +189,17 @@ def _shard_is_current(workspace: Workspace, partition: str, receipt: Receipt) ->
     return listed is not None and all(
         receipt.metadata.get(k) == listed[k] for k in ("url", "bytes", "modified")
     )
+
+
+def _unchanged_outside(receipt: Receipt) -> bool:
+    """Tell whether the files outside the graph that an artifact speaks of still look as they did then."""
+    try:
+        return all(
+            [(state := Path(receipt.metadata["place"], name).stat()).st_size, state.st_mtime_ns] == seen
+            for name, seen in receipt.metadata.get("seen", {}).items()
+        )
+    except OSError:
+        return False
 
 
 _ALWAYS: dict[str, Callable[[Workspace, str, Receipt], bool]] = {

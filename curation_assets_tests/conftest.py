@@ -38,12 +38,47 @@ d_kv = 8
 d_ff = 64
 num_layers = 1
 num_heads = 4
+[ladder.base]
+d_model = 32
+d_kv = 8
+d_ff = 64
+num_layers = 1
+num_heads = 4
+[ladder.large]
+d_model = 40
+d_kv = 8
+d_ff = 80
+num_layers = 1
+num_heads = 4
+[ladder.xl]
+d_model = 48
+d_kv = 8
+d_ff = 96
+num_layers = 1
+num_heads = 4
+[ladder.xxl]
+d_model = 56
+d_kv = 8
+d_ff = 112
+num_layers = 1
+num_heads = 4
 [pretraining]
 tokens = 12_000
 batch_size = 8
 micro_batch_size = 8
 input_length = 64
-snapshots = [0.5, 1.0]
+[perplexity]
+window = 64
+[ask_llm]
+max_tokens = 220
+[judge]
+teacher = "path:{teacher}"
+documents = 24
+teacher_max_tokens = 220
+epochs = 1.0
+batch_size = 8
+[execution]
+workers = 1
 [evaluation]
 max_documents = 12
 window = 64
@@ -101,14 +136,22 @@ def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
     )
 
 
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small chat model that judges documents differently."""
+    from curation_assets_tests.models.small_models import save_teacher
+
+    return save_teacher(tmp_path_factory.mktemp("teacher"), [text for _, text in stdlib_texts()])
+
+
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Profile]:
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Path) -> Iterator[Profile]:
     """A profile over three shards of about 50 documents, with a Dagster home of its own."""
     texts = stdlib_texts()
     for number in range(3):
         write_shard(tmp_path / "shards" / f"s{number}.jsonl", texts[number::4])
     write_shard(tmp_path / "hq.jsonl", texts[3::4][:20])
-    (tmp_path / "tiny.toml").write_text(TINY, "utf-8")
+    (tmp_path / "tiny.toml").write_text(TINY.replace("{teacher}", str(teacher)), "utf-8")
     monkeypatch.setenv("CURATION_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "data" / "dagster_home"))
     monkeypatch.setenv("CURATION_PROFILE", str(tmp_path / "tiny.toml"))

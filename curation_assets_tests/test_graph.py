@@ -9,13 +9,20 @@ import pytest
 
 from curation_assets import partitions
 from curation_assets.definitions import definitions
-from curation_assets.graph import STEPS, reads_all, upstream
+from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
-from curation_assets.jobs import wanted_steps, waves
+from curation_assets.plan import wanted_steps, waves
 from curation_assets.profile import load_profile
 from curation_assets.registry import RATES, SAMPLERS, SIZES
 from curation_assets.scoring.build import SCORERS
+from curation_assets.step import reads_all, upstream
 
+PAPER = [  # v1, appendix B, in its order
+    *("random", "density", "semdedup", "prototypes"),
+    *("perplexity_small", "perplexity_base", "perplexity_large", "perplexity_xl", "perplexity_xxl"),
+    *("perplexity_large_20k", "perplexity_large_100k", "perplexity_large_300k", "perplexity_large_500k"),
+    *("perplexity_large_700k", "ask_llm_small", "ask_llm_base", "ask_llm_large", "ask_llm_xl", "ask_llm_xxl"),
+]
 PUBLIC = {
     "corpus/documents": "shard",
     "corpus/tokens": "shard",
@@ -27,10 +34,13 @@ PUBLIC = {
     "density/sketch": "",
     "full_data/checkpoint": "size",
     "full_data/metrics": "size",
+    "judge/labels": "",
+    "judge/checkpoint": "size",
     "report/comparison": "",
+    "report/correlation": "",
 } | {
     f"{name}/{end}": by
-    for name in ("random", "density", "semdedup", "prototypes")
+    for name in PAPER
     for end, by in (
         ("scores", "shard"),
         ("subset", "rate"),
@@ -45,10 +55,31 @@ def test_public_keys_and_partitions() -> None:
     assert RATES == ("10", "20", "40", "60", "80") and SIZES == ("small", "base", "large", "xl", "xxl")
 
 
+def test_the_samplers_are_the_papers() -> None:
+    assert list(SAMPLERS) == PAPER and len(PAPER) == 19
+    families = [spec.family for spec in SAMPLERS.values()]
+    assert [families.count(f) for f in ("random", "coverage", "perplexity", "ask_llm")] == [1, 3, 10, 5]
+
+
+def test_model_sources_decide_what_a_step_reads() -> None:
+    local, hub = load_profile("local"), load_profile("hub")
+    assert STEPS["perplexity_large_20k/model"].reads(local) == {"full_data/checkpoint": "large"}
+    assert STEPS["ask_llm_xl/model"].reads(local) == {"judge/checkpoint": "xl"}
+    assert STEPS["ask_llm_xl/model"].reads(hub) == {}
+    assert STEPS["judge/checkpoint"].reads(local)["full_data/checkpoint"] is None
+    assert "full_data/checkpoint" not in STEPS["judge/checkpoint"].reads(hub)
+    kinds = {"size": list(SIZES), "": [""]}
+    step, need = STEPS["perplexity_large_20k/model"], STEPS["full_data/checkpoint"]
+    assert upstream(step, "", need, kinds.__getitem__, "large") == ["large"]
+    assert isinstance(partitions.mapping("", "size", "large"), dg.SpecificPartitionsPartitionMapping)
+    wanted = {step.key for step in wanted_steps(hub)}
+    assert "ask_llm_xl/scores" in wanted and "judge/checkpoint" not in wanted, "no judge is made for nothing"
+
+
 def test_every_step_comes_after_what_it_needs() -> None:
     seen: set[str] = set()
     for key, step in STEPS.items():
-        assert set(step.needs) <= seen, key
+        assert all(set(step.reads(load_profile(name))) <= seen for name in ("local", "hub")), key
         seen.add(key)
 
 
@@ -60,7 +91,7 @@ def test_every_sampler_has_a_scorer_and_a_chain_of_its_own() -> None:
             while todo:
                 key = todo.pop()
                 lineage.add(key)
-                todo += STEPS[key].needs
+                todo += STEPS[key].reads(load_profile("local"))
             assert not {f"{other}/{stage}" for stage in ("scores", "subset", "checkpoint")} & lineage
 
 
@@ -98,7 +129,7 @@ def test_dagsters_assets_are_the_steps(name: str) -> None:
     for step in STEPS.values():
         node = graph.get(dg.AssetKey(step.key.split("/")))
         assert node.code_version == step.code_version(profile)
-        assert {key.to_user_string() for key in node.parent_keys} == set(step.needs)
+        assert {key.to_user_string() for key in node.parent_keys} == set(step.reads(profile))
         assert node.group_name == step.group and node.description and node.owners and node.kinds
     checked = {(check.asset_key.to_user_string(), check.name) for check in graph.asset_check_keys}
     assert checked == {(key, name) for key, checks in INVARIANTS.items() for name in checks}
@@ -116,12 +147,13 @@ def test_dependent_assets_never_share_a_backfill_run() -> None:
 
 
 def test_waves_keep_order_and_put_equal_stages_together() -> None:
-    steps = wanted_steps(load_profile("local"))
-    order = [[step.key for step in wave] for wave in waves(steps)]
+    profile = load_profile("local")
+    steps = wanted_steps(profile)
+    order = [[step.key for step in wave] for wave in waves(steps, profile)]
     assert sorted(key for wave in order for key in wave) == sorted(STEPS)
     done: set[str] = set()
     for wave in order:
-        assert all(set(STEPS[key].needs) <= done for key in wave)
+        assert all(set(STEPS[key].reads(profile)) <= done for key in wave)
         done |= set(wave)
     assert [f"{name}/scores" for name in SAMPLERS] in order and [
         f"{name}/subset" for name in SAMPLERS

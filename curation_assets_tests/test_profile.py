@@ -9,6 +9,7 @@ import pytest
 
 from curation_assets.graph import STEPS
 from curation_assets.profile import ProfileError, load_profile
+from curation_assets.registry import SIZES
 
 
 def _write(tmp_path: Path, text: str, name: str = "mine.toml") -> str:
@@ -55,7 +56,20 @@ def test_a_file_overrides_single_fields(tmp_path: Path) -> None:
         ("[density]\nrows = 0", "density.rows: input should be greater than 0, got 0"),
         ('[run]\nsamplers = ["densty"]', "unknown sampler 'densty'; did you mean 'density'?"),
         ('[run]\nrates = ["15"]', "run.rates.0: input should be '10', '20', '40', '60' or '80', got '15'"),
-        ('[run]\nsizes = ["xxl"]', "run.sizes names 'xxl', which has no [ladder.xxl]"),
+        ('[ask_llm.models]\nxl = "hub:google/flan-t5-xl"', "no revision is given; pin the commit"),
+        (
+            '[ask_llm.models]\nxl = "flan-t5"',
+            "ask_llm.models.xl: model source 'flan-t5' must begin with one of pip:",
+        ),
+        ('[ask_llm]\nprompt = "Good?"', "ask_llm: prompt must hold {document} once"),
+        (
+            '[judge.bases]\nxl = "asset:full_data/checkpoint#base"',
+            "bases.xl must be asset:full_data/checkpoint#xl",
+        ),
+        (
+            '[perplexity.models]\nsmall = "asset:full_data/checkpoint#small@0.33"',
+            "perplexity.models.small is asset:full_data/checkpoint#small@0.33, but of full_data/checkpoint only the shares",
+        ),
         ("[pretraining]\nsnapshots = [0.5]", "snapshots must rise and end with 1.0"),
         ("[pretraining]\nseeds = [1, 1]", "seeds repeat"),
         ("density = 3", "density: "),
@@ -87,6 +101,7 @@ EXECUTION_ONLY = """
 data = "elsewhere"
 device = "cuda"
 dtype = "bfloat16"
+workers = 3
 [embeddings]
 batch_tokens = 999
 [pretraining]
@@ -98,6 +113,12 @@ storage_options = { anon = true }
 [evaluation]
 batch_tokens = 77
 [clusters]
+[perplexity]
+batch_tokens = 77
+[ask_llm]
+batch_tokens = 77
+[judge]
+resume_seconds = 1.0
 [run]
 rates = ["10"]
 """
@@ -110,6 +131,9 @@ def test_where_and_how_something_runs_never_changes_a_version(tmp_path: Path) ->
     }
 
 
+ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for size in SIZES}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -118,6 +142,14 @@ def test_where_and_how_something_runs_never_changes_a_version(tmp_path: Path) ->
         ("[tokenizer]\nvocab_size = 1024", {"corpus/tokenizer"}),
         ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation"}),
         ("[clusters]\ndrift = 0.5", set()),
+        ('[ask_llm]\nprompt = "{document} Good?"', ASK_LLM),
+        (
+            "[perplexity]\nmax_windows = 9",
+            {name for name in STEPS if name.startswith("perplexity") and "scores" in name},
+        ),
+        ('[perplexity.models]\nxl = "path:/xl"', {"perplexity_xl/model"}),
+        ("[judge]\ndocuments = 999", {"judge/labels"}),
+        ("[judge]\nepochs = 9.0", {"judge/checkpoint"}),
     ],
 )
 def test_what_changes_a_result_changes_the_code_version_of_exactly_its_steps(

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import sentencepiece
     import tokenizers
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"  # ids 0, 1, 2 as in T5
 SENTINELS = 100
+ANSWERS = ("yes", "no")  # always pieces of their own: a judge answers in one token (`scoring.ask_llm`)
 _BYTES = 256
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # how SentencePiece writes a space
 # A document may quote "</s>": its "<" is cut off, so that no text is ever encoded as a special token or a raw byte.
@@ -56,6 +58,10 @@ class Tokenizer:
         """Return each text's ids, int32, without end or other special tokens and without truncation."""
         encoded = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.asarray(one.ids, np.int32) for one in encoded]
+
+    def vocabulary(self) -> dict[str, int]:
+        """Return {piece: id}, special tokens included."""
+        return self._backend.get_vocab(with_added_tokens=True)
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Return the text of `ids`."""
@@ -99,8 +105,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: str | Path) -
 
     Parameters
     ----------
-    vocab_size : total, with 3 special tokens, 256 byte pieces and 100 sentinels. A corpus too small for it gives
-        a smaller vocabulary: go by the result's `vocab_size`.
+    vocab_size : total, with 3 special tokens, 256 byte pieces and 100 sentinels; "yes" and "no" are pieces whatever the
+        texts. A corpus too small for it gives a smaller vocabulary: go by the result's `vocab_size`.
     folder : is made; gets `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
 
     Raises
@@ -133,7 +139,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: str | Path) -
         )
     except RuntimeError as error:
         raise ValueError(f"no tokenizer of {vocab_size} tokens from these texts: {error}") from error
-    backend = _from_sentencepiece(model.getvalue())
+    backend = _from_sentencepiece(model.getvalue(), ANSWERS)
     _save(backend, Path(folder))
     return load_tokenizer(folder)
 
@@ -145,14 +151,15 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
                 yield line
 
 
-def _from_sentencepiece(proto: bytes) -> tokenizers.Tokenizer:
-    """Build the `tokenizers` form of a SentencePiece Unigram model, with sentinels after its last piece."""
+def _from_sentencepiece(proto: bytes, words: Sequence[str] = ()) -> tokenizers.Tokenizer:
+    """Build the `tokenizers` form of a SentencePiece Unigram model: `words` made pieces, sentinels after the last piece."""
     import sentencepiece
     from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
     from tokenizers import Tokenizer as Backend
 
     model = sentencepiece.SentencePieceProcessor(model_proto=proto)
     vocabulary = [(model.id_to_piece(i), model.get_score(i)) for i in range(model.get_piece_size())]
+    _make_pieces(model, vocabulary, words)
     byte_fallback = any(model.is_byte(i) for i in range(model.get_piece_size()))
     backend = Backend(models.Unigram(vocabulary, unk_id=model.unk_id(), byte_fallback=byte_fallback))
     names = [PAD, EOS, UNK, *(sentinel(number) for number in reversed(range(SENTINELS)))]
@@ -172,6 +179,24 @@ def _from_sentencepiece(proto: bytes) -> tokenizers.Tokenizer:
     )
     # Reading JSON moves some scores by one unit in the last place, which decides ties; so go by what a file would give.
     return Backend.from_str(backend.to_str())
+
+
+def _make_pieces(
+    model: sentencepiece.SentencePieceProcessor, vocabulary: list[tuple[str, float]], words: Sequence[str]
+) -> None:
+    """Put each word that is no piece in the place of the least likely piece, a little likelier than the word's parts."""
+    expendable = sorted(
+        (
+            i
+            for i, (piece, _) in enumerate(vocabulary)
+            if len(piece.strip(_SPACE)) > 1 and model.get_score(i) < 0
+        ),
+        key=model.get_score,
+    )
+    missing = [word for word in words if len(model.encode(word)) != 1]
+    for word, place in zip(missing, expendable, strict=False):
+        parts = sum(model.get_score(i) for i in model.encode(word))
+        vocabulary[place] = (f"{_SPACE}{word}", parts + 0.1)
 
 
 def _save(backend: tokenizers.Tokenizer, folder: Path) -> None:

@@ -77,6 +77,7 @@ def _settings(workspace: Workspace) -> PerplexitySettings:
         first_sentinel=tokenizer.first_sentinel_id,
         seed=wanted.seed,
         window=wanted.window,
+        max_windows=wanted.max_windows or None,
         batch_tokens=wanted.batch_tokens,
         device=workspace.device,
     )

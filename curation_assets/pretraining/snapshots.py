@@ -57,7 +57,7 @@ class RunFolder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RuntimeError(f"{self.path}: another process is training in this folder") from None
+                raise RuntimeError(f"{self.path}: another process is at work in this folder") from None
             yield
 
     def claim(self) -> None:

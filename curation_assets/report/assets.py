@@ -17,5 +17,11 @@ def report_assets(profile: Profile) -> list[dg.AssetsDefinition]:
             build.comparison,
             profile,
             "Every evaluated sampler, rate and size side by side: documents, tokens, epochs and both perplexities.",
-        )
+        ),
+        step_asset(
+            "report/correlation",
+            build.correlation,
+            profile,
+            "Kendall's tau between the scores of all samplers, with intervals, as a table and a heat map (paper, figure 7).",
+        ),
     ]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curation_assets.pretraining.build import recipe
 from curation_assets.progress import Progress
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report import comparison as table
+from curation_assets.report import correlation as tau
 from curation_assets.storage import read_json
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
@@ -43,3 +47,34 @@ def _subsets(workspace: Workspace) -> pl.DataFrame:
                 manifest = read_json(workspace.open(f"{name}/subset", rate) / "manifest.json")
                 rows.append((name, rate, manifest["documents"], manifest["tokens"]))
     return pl.DataFrame(rows, schema=["sampler", "rate", "documents", "tokens"], orient="row")
+
+
+def correlation(workspace: Workspace) -> BuildOne:
+    """Correlate the scores of every sampler that has scored the whole corpus, over a hash sample of its documents."""
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        shards, settings = workspace.shards(), workspace.profile.report
+        names = [
+            n for n in SAMPLERS if all(workspace.store.receipt(f"{n}/scores", shard) for shard in shards)
+        ]
+        if not names or not shards:
+            raise ValueError("no sampler has scored every shard yet: there is nothing to correlate")
+        repeats = pq.read_table(workspace.open("corpus/index") / "repeats.parquet")
+        sample = tau.HashSample(settings.documents, settings.seed)
+        for number, shard in enumerate(shards):
+            path = workspace.open("corpus/documents", shard) / "documents.parquet"
+            hashes = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
+            first = np.ones(len(hashes), np.bool_)
+            first[repeats.filter(pc.equal(repeats["shard"], shard))["row"].to_numpy()] = False
+            sample.add(hashes[first], {name: _scores(workspace, name, shard)[first] for name in names})
+            progress(number + 1, len(shards), "shards")
+        found = tau.kendall(sample.scores())
+        text = tau.write(folder, found)
+        return {"documents": found.n, "samplers": len(names), "correlation": Markdown(text)}
+
+    return build
+
+
+def _scores(workspace: Workspace, sampler: str, shard: str) -> np.ndarray:
+    path = workspace.open(f"{sampler}/scores", shard) / "scores.parquet"
+    return pq.read_table(path, columns=["score"])["score"].to_numpy()

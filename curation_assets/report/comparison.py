@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from curation_assets.registry import SIZES
 from curation_assets.report.tables import markdown_table, text_table
 from curation_assets.storage import read_json, write_json
 
@@ -44,10 +45,13 @@ def compare(metrics: pl.DataFrame, subsets: pl.DataFrame, order: list[str]) -> p
         table = table.join(spread, on=by, how="left")
     table = table.join(subsets, on=["sampler", "rate"], how="left")
     rank = {name: i for i, name in enumerate(order)}
+    sizes = {size: i for i, size in enumerate(SIZES)}
     return (
         table.with_columns((pl.col("trained") / pl.col("tokens")).alias("epochs"))
         .with_columns(pl.col("sampler").replace_strict(rank, default=len(rank)).alias("_rank"))
-        .sort("_rank", pl.col("rate").cast(pl.Int32), "size")
+        .sort(
+            "_rank", pl.col("rate").cast(pl.Int32), pl.col("size").replace_strict(sizes, default=len(sizes))
+        )
         .select(*COLUMNS, *(c for column in SETS.values() for c in (column, f"{column}_sd")))
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ def subset(spec: SamplerSpec) -> Builder:
             for shard in shards:
                 yield _candidates(workspace, spec, shard, repeats, seed)
 
+        @cache  # the same for all rates of a run
+        def picture() -> Metadata:
+            return _picture(spec, candidates())
+
         def build(rate: str, folder: Path, progress: Progress) -> Metadata:
             n = sum(len(c.keys) for c in candidates())
             count = kept_count(int(rate) / 100, n)
@@ -95,7 +100,8 @@ def subset(spec: SamplerSpec) -> Builder:
             return {
                 **{name: manifest[name] for name in kept},
                 "rate_realised": documents.total() / n if n else 0.0,
-                **_pictures(folder, spec, rate, candidates()),
+                **_first_documents(folder),
+                **picture(),
             }
 
         return build
@@ -139,18 +145,22 @@ def _version(workspace: Workspace, key: str, partition: str) -> str:
     return receipt.version if receipt else ""
 
 
-def _pictures(folder: Path, spec: SamplerSpec, rate: str, candidates: Iterator[Candidates]) -> Metadata:
-    """Return a preview of ten chosen documents and the histogram of all scores (of a sample, in a large corpus)."""
+def _first_documents(folder: Path) -> Metadata:
+    """Return a preview of ten chosen documents."""
+    first = next(pq.ParquetFile(folder / "subset.parquet").iter_batches(10), None)
+    if first is None or not first.num_rows:
+        return {}
+    return {"first_documents": Markdown(preview(pa.Table.from_batches([first])))}
+
+
+def _picture(spec: SamplerSpec, candidates: Iterator[Candidates]) -> Metadata:
+    """Return the histogram of all scores (of a sample, in a large corpus)."""
     parts, held = [], 0
     for candidate in candidates:
         if held < _SAMPLE:
             parts.append(candidate.scores[: _SAMPLE - held])
             held += len(parts[-1])
-    first = next(pq.ParquetFile(folder / "subset.parquet").iter_batches(10), None)
-    shown: Metadata = {}
-    if first is not None and first.num_rows:
-        shown["first_documents"] = Markdown(preview(pa.Table.from_batches([first])))
-    if held:
-        picture = histogram(np.concatenate(parts), f"{spec.name}: scores of the corpus", "score")
-        shown["scores"] = Markdown(png_markdown(picture, f"histogram of {spec.name} scores"))
-    return shown
+    if not held:
+        return {}
+    drawn = histogram(np.concatenate(parts), f"{spec.name}: scores of the corpus", "score")
+    return {"scores": Markdown(png_markdown(drawn, f"histogram of {spec.name} scores"))}

@@ -22,12 +22,18 @@ from numpy.typing import NDArray
 from curation_assets.models.loading import torch_settings
 from curation_assets.progress import Progress, silent
 from curation_assets.scoring import prompt
-from curation_assets.scoring.batching import Encode, Ids, document_encoder, encode_beginnings, length_batches
+from curation_assets.scoring.batching import (
+    Flat,
+    Ids,
+    document_encoder,
+    encode_beginnings,
+    length_batches,
+)
+from curation_assets.scoring.frames import answer_ids, chat_frame, named_id, plain_frame
 
 _WINDOW = 8192  # documents tokenized and sorted by length at a time: bounds memory for any number of texts
 _SPELLINGS = ("yes", "Yes", " yes", " Yes")  # a chat model's; for an encoder-decoder the first alone
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_PLACE = "\ue000document\ue000"  # where the document goes in a rendered chat template
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class AskLLM:
         `dtype` and put into evaluation mode.
     tokenizer
         Its tokenizer: of transformers (a fast one), or a `corpus.tokenizer.Tokenizer`.
+    template
+        The prompt, with `{document}` where the document goes. The default is the paper's, verbatim.
     max_tokens
         Tokens of the whole input, template and question included. Longer documents are cut at the end. (The paper does
         not say how it cuts; 512 is T5's length.)
@@ -70,7 +78,7 @@ class AskLLM:
     Raises
     ------
     ValueError
-        "yes" is no single token of the tokenizer, a causal model has no chat template, the tokenizer is larger than the
+        The template has not one place for the document, "yes" is no single token of the tokenizer, a causal model has no chat template, the tokenizer is larger than the
         model's vocabulary, or `max_tokens` leaves no room for a document or is more than the model can read.
     """
 
@@ -79,6 +87,7 @@ class AskLLM:
         model: Any,
         tokenizer: Any,
         *,
+        template: str = prompt.TEMPLATE,
         max_tokens: int = 512,
         batch_tokens: int | None = None,
         device: str = "auto",
@@ -88,9 +97,12 @@ class AskLLM:
         self.is_encoder_decoder: bool = bool(model.config.is_encoder_decoder)
         self._encode = document_encoder(tokenizer)
         spellings = _SPELLINGS[:1] if self.is_encoder_decoder else _SPELLINGS
-        self.answer_ids = answer_ids(self._encode, spellings, _named_id(tokenizer, "unk"))
-        frame = _plain_frame if self.is_encoder_decoder else _chat_frame
-        self._before, self._after = frame(tokenizer, self._encode)
+        self.answer_ids = answer_ids(self._encode, spellings, named_id(tokenizer, "unk"))
+        frame = plain_frame if self.is_encoder_decoder else chat_frame
+        parts = template.split(prompt.PLACE)
+        if len(parts) != 2:
+            raise ValueError(f"the template has {len(parts) - 1} places {prompt.PLACE}, expected one")
+        self._before, self._after = frame(tokenizer, self._encode, *parts)
         _check_sizes(model, tokenizer, max_tokens, len(self._before) + len(self._after))
         self.max_tokens = max_tokens
         self.document_tokens = max_tokens - len(self._before) - len(self._after)
@@ -110,10 +122,13 @@ class AskLLM:
         """Return log P("yes") of each text, float64[n]; see `score_table`."""
         return self.score_table(texts, progress).score
 
-    def score_table(self, texts: Sequence[str], progress: Progress = silent) -> ScoreTable:
+    def score_table(
+        self, texts: Sequence[str], progress: Progress = silent, tokens: Flat | None = None
+    ) -> ScoreTable:
         """Return scores and what was noticed on the way. Memory beyond that does not grow with the number of texts.
 
-        White space around a text is not read. A text that talks to the judge is neutralised, and if it is suspicious it is
+        `tokens` are the texts' ids under the judge's tokenizer where they are at hand (ids, int64[n + 1] offsets); a text
+        that is read as it is then needs no tokenizing. White space around a text is not read. A text that talks to the judge is neutralised, and if it is suspicious it is
         judged again without the passages that did: the lower score counts (see `prompt`; of web text about 0.3 %).
 
         Raises
@@ -132,11 +147,11 @@ class AskLLM:
         progress(0, n, "documents")
         for start in range(0, n, _WINDOW):
             window = texts[start : start + _WINDOW]
-            _check_texts(window, start)
+            check_texts(window, start)
             clean, flags = prompt.neutralise_all(window)
             again = np.flatnonzero(flags & prompt.SUSPICIOUS)
             clean += [prompt.neutralise(prompt.without(window[row]))[0] for row in again.tolist()]
-            documents, cut = self._tokenize(clean)
+            documents, cut = self._tokenize(clean, self._known(window, clean, tokens, start))
             lengths = np.fromiter(map(len, documents), np.int32, len(documents))
             scores = np.empty(len(documents))
             whole = lengths + len(self._before) + len(self._after)
@@ -156,11 +171,42 @@ class AskLLM:
                 )
         return table
 
-    def _tokenize(self, texts: Sequence[str]) -> tuple[list[Ids], NDArray[np.bool_]]:
-        """Return each text's ids, cut to `document_tokens`, and whether there were more."""
-        ids = encode_beginnings(self._encode, [text.strip() for text in texts], self.document_tokens + 1)
+    def _known(
+        self, texts: Sequence[str], clean: Sequence[str], tokens: Flat | None, first: int
+    ) -> dict[int, Ids]:
+        """Return {row: ids} of the texts that are read as they are; one token more than fits, to see whether there is more."""
+        if tokens is None:
+            return {}
+        ids, offsets = tokens
+        begin = offsets[first : first + len(texts)]
+        end = np.minimum(offsets[first + 1 : first + 1 + len(texts)], begin + self.document_tokens + 1)
+        plain = (row for row, text in enumerate(texts) if clean[row] == text and text == text.strip())
+        return {row: np.asarray(ids[begin[row] : end[row]], np.int32) for row in plain}
+
+    def _tokenize(
+        self, texts: Sequence[str], known: dict[int, Ids] | None = None
+    ) -> tuple[list[Ids], NDArray[np.bool_]]:
+        """Return each text's ids, cut to `document_tokens`, and whether there were more; `known` texts are not encoded."""
+        found = dict(known or {})
+        rest = [row for row in range(len(texts)) if row not in found]
+        stripped = [texts[row].strip() for row in rest]
+        encoded = encode_beginnings(self._encode, stripped, self.document_tokens + 1)
+        found.update(zip(rest, encoded, strict=True))
+        ids = [found[row] for row in range(len(texts))]
         cut = np.fromiter((len(one) > self.document_tokens for one in ids), np.bool_, len(ids))
         return [one[: self.document_tokens] for one in ids], cut
+
+    def inputs(self, texts: Sequence[str]) -> list[Ids]:
+        """Return the whole input of each text as `score_table` first reads it, int32 ids: neutralised, cut, in its frame.
+
+        Raises TypeError or ValueError, with the row, for what is no valid Unicode string.
+        """
+        check_texts(texts)
+        documents, _ = self._tokenize(prompt.neutralise_all(texts)[0])
+        return [self._framed(document) for document in documents]
+
+    def _framed(self, document: Ids) -> Ids:
+        return np.concatenate([self._before, document, self._after])
 
     def _log_yes(self, documents: Sequence[Ids], padded: int) -> NDArray[np.float64]:
         logs = self._log_softmax(documents, padded)
@@ -169,94 +215,42 @@ class AskLLM:
 
     @torch.inference_mode()
     def _log_softmax(self, documents: Sequence[Ids], padded: int) -> torch.Tensor:
-        """Return the log-probability of every token as the first of the answer, float32 [documents, vocabulary].
+        return self.log_softmax([self._framed(document) for document in documents], padded)
+
+    def log_softmax(self, inputs: Sequence[Ids], padded: int) -> torch.Tensor:
+        """Return the log-probability of every token as the first of the answer, float32 [inputs, vocabulary].
+
+        `inputs` are from the method of that name, none longer than `padded`. Gradients are kept where torch keeps them.
 
         The tokens before the document are not kept as a shared key-value cache: the question comes after it, so SmolLM2 has
         26 of them and 79 that must be read each time. On a CPU it would save 3 % at 400 tokens, 15 % at 160.
         """
-        ids = np.full((len(documents), padded), self._pad, np.int64)
-        mask = np.zeros((len(documents), padded), np.int64)
-        for row, document in enumerate(documents):
-            line = np.concatenate([self._before, document, self._after])
+        ids = np.full((len(inputs), padded), self._pad, np.int64)
+        mask = np.zeros((len(inputs), padded), np.int64)
+        for row, line in enumerate(inputs):
             place = slice(0, len(line)) if self.is_encoder_decoder else slice(padded - len(line), padded)
             ids[row, place], mask[row, place] = line, 1
-        inputs: dict[str, Any] = {"input_ids": self._tensor(ids), "use_cache": False}
+        tensors: dict[str, Any] = {"input_ids": self._tensor(ids), "use_cache": False}
         if not mask.all():
-            inputs["attention_mask"] = self._tensor(mask)
+            tensors["attention_mask"] = self._tensor(mask)
         if self.is_encoder_decoder:
-            inputs["decoder_input_ids"] = self._tensor(np.full((len(documents), 1), self._start, np.int64))
+            tensors["decoder_input_ids"] = self._tensor(np.full((len(inputs), 1), self._start, np.int64))
         else:  # padded on the left, so that the last position is every document's
-            inputs["position_ids"] = self._tensor(np.maximum(mask.cumsum(axis=1) - 1, 0))
-            inputs["logits_to_keep"] = 1
-        return self.model(**inputs).logits[:, -1].float().log_softmax(dim=-1)
+            tensors["position_ids"] = self._tensor(np.maximum(mask.cumsum(axis=1) - 1, 0))
+            tensors["logits_to_keep"] = 1
+        return self.model(**tensors).logits[:, -1].float().log_softmax(dim=-1)
 
     def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
 
 
-def answer_ids(encode: Encode, spellings: Sequence[str], unknown: int | None = None) -> tuple[int, ...]:
-    """Return the ids of the spellings that are a single token, ascending and each once.
-
-    Raises
-    ------
-    ValueError
-        None is: the tokenizer cannot say "yes" in one token, so a first token says nothing.
-    """
-    pieces = [ids.tolist() for ids in encode(spellings)]
-    if found := sorted({ids[0] for ids in pieces if len(ids) == 1 and ids[0] != unknown}):
-        return tuple(found)
-    told = ", ".join(
-        f"{name!r} is {len(ids)} token{'s'[: len(ids) != 1]}"
-        for name, ids in zip(spellings, pieces, strict=True)
-    )
-    raise ValueError(
-        f"the tokenizer has no piece of its own for the answer ({told}{'' if unknown is None else f'; id {unknown} is unknown'}): "
-        'train it with "yes" among its pieces, or use another judge'
-    )
-
-
-def _check_texts(texts: Sequence[str], first: int) -> None:
-    """Refuse what is no valid Unicode string; `first` is the row of the first text."""
+def check_texts(texts: Sequence[str], first: int = 0) -> None:
+    """Refuse what is no valid Unicode string, by TypeError or ValueError; `first` is the row of the first text."""
     for row, text in enumerate(texts, first):
         if not isinstance(text, str):
             raise TypeError(f"the text in row {row} is {type(text).__name__}, not a string")
         if not text.isascii() and _SURROGATE.search(text):
             raise ValueError(f"the text in row {row} holds a lone surrogate: not valid Unicode")
-
-
-def _named_id(tokenizer: Any, name: str) -> int | None:
-    """Return the id of a special token, by transformers' name for it or by `corpus.tokenizer.Tokenizer`'s."""
-    return getattr(tokenizer, f"{name}_token_id", getattr(tokenizer, f"{name}_id", None))
-
-
-def _plain_frame(tokenizer: Any, encode: Encode) -> tuple[Ids, Ids]:
-    """Return the ids before and after the document for an encoder-decoder: the prompt, and the end of the input."""
-    end = _named_id(tokenizer, "eos")
-    if end is None:
-        raise ValueError("the tokenizer has no end-of-sequence token")
-    before, after = encode([prompt.PREFIX, prompt.SUFFIX])
-    return before, np.append(after, np.int32(end))
-
-
-def _chat_frame(tokenizer: Any, encode: Encode) -> tuple[Ids, Ids]:
-    """Return the ids before and after the document for a chat model: its template around the prompt as the user's turn."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise ValueError(
-            "the tokenizer has no chat_template: Ask-LLM needs an instruction-tuned model (set tokenizer.chat_template if this is one)"
-        )
-    turn = {"role": "user", "content": f"{prompt.PREFIX}{_PLACE}{prompt.SUFFIX}"}
-    rendered = tokenizer.apply_chat_template(
-        [turn],
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,  # for templates that ask: the first token is to be the answer
-        date_string="1 Jan 2024",  # for templates that would write today's date: a score must not change overnight
-    )
-    parts = rendered.split(_PLACE)
-    if len(parts) != 2:
-        raise ValueError(f"the chat template writes the user's turn {len(parts) - 1} times, expected once")
-    before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in parts)
-    return np.asarray(before, np.int32), np.asarray(after, np.int32)
 
 
 def _check_sizes(model: Any, tokenizer: Any, max_tokens: int, frame: int) -> None:

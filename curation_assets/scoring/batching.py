@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int32]
+Flat = tuple[NDArray[np.integer], NDArray[np.int64]]
+"""Token ids of n documents one after another, and int64[n + 1] offsets: document i's are ids[offsets[i]:offsets[i + 1]]."""
 Encode = Callable[[Sequence[str]], list[Ids]]
 
 _PREFIX = 8  # characters read per wanted token before more is tried; English has about 4.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.progress import Progress
-from curation_assets.report.pictures import histogram, png_markdown
+from curation_assets.registry import SAMPLERS
 from curation_assets.report.tables import preview
+from curation_assets.scoring.by_model import ask_llm_scores, perplexity_scores
 from curation_assets.scoring.coverage import (
     blocks,
     empty_sketch,
@@ -24,9 +26,7 @@ from curation_assets.scoring.random import random_scores
 from curation_assets.storage import read_batches, safe_name, write_table
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 
-_PICTURED = (
-    32  # shards up to which each shard's scores are drawn; beyond it the events would outweigh the scores
-)
+_PERCENTILES = (10, 50, 90)
 
 
 def _random(workspace: Workspace) -> BuildOne:
@@ -89,11 +89,17 @@ def _ids_at(workspace: Workspace, shards: pa.ChunkedArray, rows: pa.ChunkedArray
     return pa.array(ids, pa.string())
 
 
+_BY_FAMILY: dict[str, Callable[[str], Builder]] = {
+    "perplexity": perplexity_scores,
+    "ask_llm": ask_llm_scores,
+}
+
 SCORERS: dict[str, Builder] = {
     "random": _random,
     "density": _density,
     "semdedup": _semdedup,
     "prototypes": _prototypes,
+    **{name: _BY_FAMILY[spec.family](name) for name, spec in SAMPLERS.items() if spec.family in _BY_FAMILY},
 }
 """Sampler -> builder of its `scores`; exactly the registry's samplers."""
 
@@ -122,10 +128,9 @@ def write_scores(
     about: Metadata = {"documents": len(score)}
     if len(score):
         about |= {"min": float(score.min()), "mean": float(score.mean()), "max": float(score.max())}
+        found = np.percentile(score, _PERCENTILES)
+        about |= {f"percentile_{p}": float(value) for p, value in zip(_PERCENTILES, found, strict=True)}
         about["first_scores"] = Markdown(_first_scores(path, table))
-        if len(workspace.shards()) <= _PICTURED:
-            picture = histogram(score, f"scores of {shard}", "score (higher is better)")
-            about["histogram"] = Markdown(png_markdown(picture, f"histogram of the scores of {shard}"))
     return about
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional as F
 
 from curation_assets.pretraining import span_corruption
+from curation_assets.progress import Progress, silent
 
 if TYPE_CHECKING:
     from transformers import T5ForConditionalGeneration
@@ -144,7 +145,11 @@ class SpanPerplexity:
         return self.nll_flat(ids, offsets, doc_hash)
 
     def nll_flat(
-        self, ids: NDArray[np.integer], offsets: NDArray[np.int64], doc_hash: NDArray[np.uint64]
+        self,
+        ids: NDArray[np.integer],
+        offsets: NDArray[np.int64],
+        doc_hash: NDArray[np.uint64],
+        progress: Progress = silent,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return `(nll_sum float64[n], n_target_tokens int64[n])` of documents `ids[offsets[i] : offsets[i + 1]]`.
 
@@ -181,6 +186,7 @@ class SpanPerplexity:
                 )
             total[part], count[part] = self._batch_nll(tokens, keys[part], size[part])
             low += len(part)
+            progress(n * low / len(order), n, "documents")
         if not np.isfinite(total).all():
             row = document[~np.isfinite(total)][0]
             raise FloatingPointError(

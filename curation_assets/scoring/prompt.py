@@ -33,6 +33,9 @@ OPTIONS:
 - yes
 - no"""
 
+PLACE = "{document}"
+TEMPLATE = PREFIX + PLACE + SUFFIX
+
 # A middle dot: one piece in T5's vocabulary, untouched by its NFKC normalisation (which turns a full-width "#" into "#",
 # drops control characters and reads a zero-width space as a space, so none of these would do).
 MARK = "\N{MIDDLE DOT}"

@@ -206,3 +206,16 @@ def test_t5s_ids_are_sentencepieces_own(tmp_path):
     ]
     for text, ids in zip(batch, load_tokenizer(T5).encode_batch(batch), strict=True):
         assert ids.tolist() == reference.encode(text)
+
+
+def test_yes_and_no_are_pieces_whatever_the_corpus(tmp_path: Path) -> None:
+    made = train_tokenizer(["zebra quilt fjord jumble", "eleven yesterdays"] * 50, 440, tmp_path)
+    for word in ("yes", "no"):
+        (ids,) = made.encode_batch([word])
+        assert len(ids) == 1 and made.decode(ids) == word
+        assert made.encode_batch([f"zebra {word} quilt"])[0].tolist().count(int(ids[0])) == 1
+    assert (
+        made.decode(made.encode_batch(["eleven yesterdays know no zebra"])[0])
+        == "eleven yesterdays know no zebra"
+    )
+    assert len(set(made.vocabulary().values())) == made.vocab_size

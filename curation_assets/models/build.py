@@ -1,0 +1,113 @@
+"""Models as artifacts: which files a source in the profile stands for, and getting at them again to score with.
+
+The artifact is a note (`model.json`), not a copy: where the weights were found, their digest, and how many parameters
+they are. Its version is the digest, so scores follow the weights, whatever they are called and wherever they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from curation_assets.models.sources import ModelSource, ResolvedModel, parse, resolve
+from curation_assets.pretraining.snapshots import read_snapshots
+from curation_assets.profile import Profile
+from curation_assets.progress import Progress
+from curation_assets.storage import read_json, write_json
+from curation_assets.workspace import Builder, BuildOne, Metadata, Workspace
+
+
+def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
+    """Return the builder of a model's note; `source_of` reads the source from the profile."""
+
+    def load(workspace: Workspace) -> BuildOne:
+        def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+            source = source_of(workspace.profile)
+            if source is None:
+                raise ValueError(f"{workspace.profile.source} names no model for this sampler")
+            found = find(workspace, source)
+            about: Metadata = {
+                "source": str(source),
+                "digest": found.digest,
+                "files": len(found.files),
+                "bytes": sum((found.folder / name).stat().st_size for name in found.files),
+            }
+            if found.parameters is not None:
+                about["parameters"] = found.parameters
+            write_json(folder / "model.json", {**about, "files": list(found.files)})
+            if source.kind in (
+                "pip",
+                "path",
+            ):  # what lies outside the graph may change: `workspace` looks at these
+                about["seen"] = states(found.folder, found.files)
+                about["place"] = str(found.folder)
+            return {**about, "version": found.digest[:20]}
+
+        return build
+
+    return load
+
+
+def states(folder: Path, names: tuple[str, ...] | list[str]) -> dict[str, list[int]]:
+    """Return {name: [bytes, mtime in ns]} of files, by which a change is noticed without reading them."""
+    found = {name: (folder / name).stat() for name in names}
+    return {name: [state.st_size, state.st_mtime_ns] for name, state in found.items()}
+
+
+def find(workspace: Workspace, source: ModelSource) -> ResolvedModel:
+    """Return a model's files; those of a hub or in parts are kept in the workspace's scratch folder."""
+    return resolve(
+        source,
+        cache=workspace.scratch / "models",
+        resolve_asset=lambda asset: checkpoint_folder(workspace, asset),
+    )
+
+
+def checkpoint_folder(workspace: Workspace, source: ModelSource) -> Path:
+    """Return the folder of weights that an `asset:` source names: of the first seed, after the share of its training.
+
+    Raises
+    ------
+    FileNotFoundError
+        The checkpoint kept no weights at that share of its training.
+    """
+    artifact = workspace.open(source.name, source.partition)
+    if source.name == "judge/checkpoint":
+        return artifact / "model"
+    snapshots = read_snapshots(sorted(artifact.glob("seed-*"))[0])
+    steps = snapshots[-1].step
+    wanted = max(1, round(source.share * steps))
+    for snapshot in snapshots:
+        if snapshot.step == wanted:
+            return snapshot.folder
+    kept = ", ".join(f"{snapshot.step / steps:.2g}" for snapshot in snapshots)
+    raise FileNotFoundError(
+        f"{source}: the checkpoint kept weights after the shares {kept} of its training alone"
+    )
+
+
+def open_scorer(workspace: Workspace, key: str) -> tuple[Any, Any]:
+    """Load the model of the note `key` and its tokenizer, in evaluation mode, on the workspace's device.
+
+    Models of this graph read with the corpus's tokenizer, others with their own.
+
+    Raises
+    ------
+    RuntimeError
+        The weights are no longer those of the note.
+    """
+    from curation_assets.models.loading import load_scorer
+
+    note = read_json(workspace.open(key) / "model.json")
+    source = parse(note["source"])
+    found = find(workspace, source)
+    if found.digest != note["digest"]:
+        raise RuntimeError(f"{source} has changed since {key} was materialized: materialize that again")
+    single = found.folder / found.files[0] if found.files[0].endswith(".gguf") else found.folder
+    return load_scorer(
+        single,
+        tokenizer=workspace.open("corpus/tokenizer") if source.kind == "asset" else None,
+        device=workspace.device,
+        dtype=workspace.profile.execution.dtype,
+    )

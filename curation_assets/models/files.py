@@ -1,0 +1,142 @@
+"""Files of models: found in installed packages, joined from parts, digested, counted. Nothing is loaded here."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+_GGUF_MAGIC = b"GGUF"
+
+
+def find_packaged(package: str, pattern: str = "*.gguf", *, install: str | None = None) -> Path:
+    """Return the one file of an installed package that matches `pattern`, without importing the package.
+
+    Parameters
+    ----------
+    package : import name of a top-level package.
+    pattern : glob, relative to the package's folder.
+    install : the command that an error suggests; None for `pip install` of the package's name.
+
+    Raises
+    ------
+    ModuleNotFoundError : the package is not installed.
+    FileNotFoundError : it has no such file, or several.
+    """
+    if not package.isidentifier():  # find_spec imports the parents of a dotted name
+        raise ValueError(f"{package!r} is not the import name of a top-level package")
+    found = importlib.util.find_spec(package)
+    if found is None:
+        command = install or f"pip install {package.replace('_', '-')}"
+        raise ModuleNotFoundError(f"package {package} is not installed: {command}", name=package)
+    roots = [Path(root) for root in found.submodule_search_locations or ()]
+    files = sorted(file for root in roots for file in root.glob(pattern) if file.is_file())
+    if len(files) != 1:
+        raise FileNotFoundError(
+            f"package {package} has {len(files)} files that match {pattern}, expected one"
+        )
+    return files[0]
+
+
+def join_parts(parts: Sequence[str | Path], cache: str | Path, *, suffix: str = ".gguf") -> Path:
+    """Return a file in `cache` that holds `parts` one after the other, writing it unless it is there.
+
+    For a model that is too large for one package: `join_parts([find_packaged(f"model_part{n}", "data/*.bin") for n in
+    range(1, 23)], cache)`. The file's name is a digest of the parts' contents and order, so that other parts make another
+    file. It appears whole or not at all, also when several processes join at once. Memory: one copy buffer.
+
+    Raises
+    ------
+    FileNotFoundError : a part is missing.
+    ValueError : there are no parts, or the first of a `.gguf` does not begin as GGUF does.
+    """
+    files = [Path(part) for part in parts]
+    if not files:
+        raise ValueError("there are no parts to join")
+    for number, file in enumerate(files, 1):
+        if not file.is_file():
+            raise FileNotFoundError(f"part {number} of {len(files)} is missing: {file}")
+    if suffix == ".gguf":
+        check_gguf(files[0])
+    digest = hashlib.sha256("\n".join(file_digest(file) for file in files).encode()).hexdigest()
+    whole = Path(cache) / f"{digest[:32]}{suffix}"
+    size = sum(file.stat().st_size for file in files)
+    if whole.is_file() and whole.stat().st_size == size:
+        return whole
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=whole.parent, prefix=".joining-", suffix=suffix)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            for file in files:
+                with file.open("rb") as source:
+                    shutil.copyfileobj(source, out, 1 << 20)
+        if Path(name).stat().st_size != size:
+            raise OSError(f"a part of {whole} changed while it was joined")
+        Path(name).replace(whole)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return whole
+
+
+def check_gguf(file: Path) -> None:
+    with file.open("rb") as opened:
+        if opened.read(4) != _GGUF_MAGIC:
+            raise ValueError(f"{file} is not GGUF: it does not begin with {_GGUF_MAGIC.decode()}")
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's content, hex; kept in this process for as long as size and mtime stay."""
+    real = path.resolve()
+    state = real.stat()
+    return _file_digest(real, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def count_parameters(paths: Iterable[Path]) -> int:
+    """Count the floating-point weights stored in safetensors files, reading their headers alone.
+
+    Integer buffers are left out. Where a folder has an index of shards, only the shards it names count, so that
+    a second copy of the weights beside them does not. Tied weights count once if they are stored once.
+
+    Raises
+    ------
+    ValueError
+        A file is not safetensors.
+    """
+    paths = list(paths)
+    named: dict[Path, set[str]] = {}
+    for folder in {path.parent for path in paths}:
+        for index in folder.glob("*.safetensors.index.json"):
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            named.setdefault(folder, set()).update(shards)
+    counted = [path for path in paths if path.name in named.get(path.parent, {path.name})]
+    return sum(_count_in_file(path) for path in counted)
+
+
+def _count_in_file(path: Path) -> int:
+    """Sum the sizes of a safetensors file's tensors; its layout is a length (u64, little-endian), JSON, data."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= path.stat().st_size - 8:
+            raise ValueError(f"{path} is not a safetensors file: its header claims {length} bytes")
+        try:
+            header = json.loads(file.read(length))
+            header.pop("__metadata__", None)
+            tensors = [(entry["dtype"], entry["shape"]) for entry in header.values()]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{path} is not a safetensors file: its header cannot be read ({error})"
+            ) from error
+    return sum(math.prod(shape) for dtype, shape in tensors if dtype.startswith(("F", "BF")))

@@ -1,0 +1,297 @@
+"""How alike the samplers order the corpus: Kendall's tau of their scores (paper v1, figure 7).
+
+`HashSample` picks the documents shard by shard, `kendall` correlates their scores, `write` makes the artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from scipy.stats import kendalltau
+
+from curation_assets.registry import SAMPLERS
+from curation_assets.report.pictures import heatmap, png_markdown
+from curation_assets.report.tables import markdown_table
+from curation_assets.sampling.keys import noise
+from curation_assets.storage import write_bytes, write_table
+
+TITLE = "Kendall's tau of the samplers' scores"
+SCHEMA = pa.schema(
+    [
+        ("sampler_a", pa.string()),
+        ("sampler_b", pa.string()),
+        ("tau", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
+    ]
+)
+"""Columns of correlation.parquet: one row for each ordered pair; tau, low and high are null where there is no tau."""
+
+_SALT = 0x6A09E667F3BCC908  # so that the sample is not the documents whose random scores are small
+_Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
+
+
+class HashSample:
+    """A uniform sample of documents with their scores: the `limit` documents whose salted hashes are smallest.
+
+    Which documents it holds depends on their hashes and the seed alone, not on the order or the sizes of the shards
+    that it is fed. It needs memory for twice `limit` documents and one shard.
+
+    Attributes
+    ----------
+    seen : documents fed so far.
+    """
+
+    def __init__(self, limit: int, seed: int = 0) -> None:
+        if limit < 1:
+            raise ValueError(f"a sample must have room for at least one document, not {limit}")
+        noise(np.empty(0, dtype=np.uint64), seed)  # raises where it is no seed
+        self._limit, self._seed = limit, int(seed) ^ _SALT
+        self._names: tuple[str, ...] | None = None
+        self._parts: list[tuple[np.ndarray, ...]] = []  # (key [m], doc_hash [m], scores [k, m])
+        self._held, self._bound = 0, np.inf
+        self.seen = 0
+
+    def add(self, doc_hash: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:
+        """Take in a shard.
+
+        Parameters
+        ----------
+        doc_hash
+            `hash_ids` of the documents, uint64 [n].
+        scores
+            Of each sampler, finite, [n]; the same samplers in every shard.
+
+        Raises
+        ------
+        ValueError
+            The samplers are not those of the first shard, a sampler's scores are not as many as the documents or
+            not finite, or a document occurs twice.
+        """
+        names = tuple(scores) if self._names is None else self._names
+        if not names or set(names) != set(scores):
+            raise ValueError(f"a shard has scores of {sorted(scores)}, wanted are those of {sorted(names)}")
+        columns = {name: _finite(name, scores[name], len(doc_hash)) for name in names}
+        key = noise(doc_hash, self._seed)
+        near = key <= self._bound
+        rows = np.stack([columns[name][near] for name in names])
+        self._parts.append((key[near], doc_hash[near], rows))
+        self._names, self.seen, self._held = names, self.seen + len(key), self._held + rows.shape[1]
+        if self._held > 2 * self._limit:
+            self._cut()
+
+    def scores(self) -> dict[str, np.ndarray]:
+        """Return each sampler's scores of the sampled documents: float64 [min(limit, seen)], in hash order."""
+        if self._names is None:
+            return {}
+        self._cut()
+        return dict(zip(self._names, self._parts[0][2], strict=True))
+
+    def _cut(self) -> None:
+        key, doc_hash, rows = (np.concatenate(part, axis=-1) for part in zip(*self._parts, strict=True))
+        order = np.lexsort((doc_hash, key))
+        twice = np.flatnonzero(np.diff(doc_hash[order]) == 0)
+        if len(twice):
+            raise ValueError(f"the document with hash {doc_hash[order][twice[0]]} occurs twice")
+        order = order[: self._limit]
+        self._parts = [(key[order], doc_hash[order], rows[:, order])]
+        self._held = len(order)
+        if self._held == self._limit:
+            self._bound = key[order[-1]]
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Kendall's tau-b of every pair of samplers.
+
+    Attributes
+    ----------
+    names : the k samplers.
+    n : documents.
+    matrix : float64 [k, k], symmetric, in [-1, 1]; 1 on the diagonal. NaN in the row and column of a sampler that
+        gives every document the same score: it orders nothing and has no tau.
+    low, high : float64 [k, k], the 95 % `interval` of each tau; NaN where tau is.
+    """
+
+    names: tuple[str, ...]
+    n: int
+    matrix: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def constant(self) -> list[str]:
+        """The samplers that have no tau, not even with themselves."""
+        return [name for name, own in zip(self.names, np.diag(self.matrix), strict=True) if np.isnan(own)]
+
+
+def kendall(scores: Mapping[str, np.ndarray]) -> Correlation:
+    """Correlate the samplers' scores of the same documents.
+
+    Parameters
+    ----------
+    scores
+        Of each sampler, finite, [n], n at least 3.
+
+    Raises
+    ------
+    ValueError
+        There is no sampler or fewer than 3 documents, or scores are not finite or not of one length.
+    """
+    names = tuple(scores)
+    if not names:
+        raise ValueError("no sampler has scores: there is nothing to correlate")
+    n = len(scores[names[0]])
+    if n < 3:
+        raise ValueError(f"Kendall's tau needs at least 3 documents, there are {n}")
+    # Ranks order as scores do, and integers sort faster than floats.
+    found = [
+        np.unique(_finite(name, scores[name], n), return_inverse=True, return_counts=True) for name in names
+    ]
+    ranks = [inverse for _, inverse, _ in found]
+    untied = np.array([1 - float((counts * (counts - 1.0)).sum()) / (n * (n - 1)) for *_, counts in found])
+    matrix = np.diag(np.where(untied > 0, 1.0, np.nan))
+    for i, j in zip(*np.triu_indices(len(names), 1), strict=True):
+        both = untied[i] > 0 and untied[j] > 0
+        # The p-value is not used; the asymptotic one costs nothing.
+        tau = kendalltau(ranks[i], ranks[j], method="asymptotic").statistic if both else np.nan
+        matrix[i, j] = matrix[j, i] = tau
+    low, high = interval(matrix, n, untied[:, None], untied[None, :])
+    itself = np.eye(len(names), dtype=bool)  # without error: a sampler agrees with itself on every sample
+    low, high = np.where(itself, matrix, low), np.where(itself, matrix, high)
+    return Correlation(names, n, matrix, low, high)
+
+
+def interval(
+    tau: np.ndarray | float, n: int, untied_a: np.ndarray | float = 1.0, untied_b: np.ndarray | float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return low and high of a conservative 95 % confidence interval for tau-b, shaped as the broadcast arguments.
+
+    Whatever the joint distribution, the sample value t of n documents has ``Var(t) <= 2 (1 - tau^2) / n`` where
+    there are no ties (Kendall and Gibbons, Rank Correlation Methods, 1990). The interval holds every tau with
+    ``|t - tau| <= 1.96`` times that bound's root, as Wilson's interval does for a proportion: it stays in [-1, 1]
+    and has a width at t = 1 too. The true standard error is smaller, for independent scores by a factor of 2.1.
+
+    With ties the bound becomes ``2 (A - B tau^2) / n``, ``A = 1 / max(U)``, ``B = 3/4 (1/U_a + 1/U_b) - A/2``, where
+    U is the part of all pairs of documents to which a sampler gives different scores. Like the bound above it is
+    Hoeffding's (1948), twice the second moment of the statistic's kernel over n; here the kernel is that of tau-b
+    linearised, which makes it asymptotic, and pairs untied in both are taken to be as many as they can be.
+
+    Parameters
+    ----------
+    tau
+        Sample value t.
+    n
+        Documents.
+    untied_a, untied_b
+        U of either sampler, in (0, 1]; 1 means no ties. Where tau is NaN, U does not matter.
+    """
+    tau, a, b = np.broadcast_arrays(np.asarray(tau, np.float64), untied_a, untied_b)
+    a, b = (np.where(np.isnan(tau), 1.0, x) for x in (a, b))
+    top = 1 / np.maximum(a, b)
+    bend = 0.75 * (1 / a + 1 / b) - top / 2
+    c = 2 * _Z**2 / n
+    # The roots of (t - tau)^2 = c (top - bend tau^2); what rounding makes negative under the root is zero.
+    half = np.sqrt(np.maximum(c * (top * (1 + c * bend) - bend * tau**2), 0.0))
+    low, high = (tau - half) / (1 + c * bend), (tau + half) / (1 + c * bend)
+    # In exact arithmetic, the interval holds t and lies in [-1, 1].
+    return np.clip(low, -1.0, tau), np.clip(high, tau, 1.0)
+
+
+def family_agreement(correlation: Correlation, family: Mapping[str, str]) -> list[dict[str, str | None]]:
+    """Return the mean tau over the pairs of two different samplers, one of each family, as rows of a table.
+
+    A cell is None where there is no such pair that has a tau: a family of one sampler has none with itself.
+
+    Raises
+    ------
+    ValueError
+        A sampler's family is not known.
+    """
+    unknown = [name for name in correlation.names if name not in family]
+    if unknown:
+        raise ValueError(f"no family is known for {', '.join(unknown)}")
+    of = np.array([family[name] for name in correlation.names])
+    families = list(dict.fromkeys(of.tolist()))
+    usable = np.isfinite(correlation.matrix) & ~np.eye(len(of), dtype=bool)
+
+    def mean(one: str, other: str) -> str | None:
+        cells = correlation.matrix[np.outer(of == one, of == other) & usable]
+        return f"{round(float(cells.mean()), 2) + 0.0:.2f}" if len(cells) else None  # + 0.0: no "-0.00"
+
+    return [{"mean tau": one, **{other: mean(one, other) for other in families}} for one in families]
+
+
+def how_to_read(correlation: Correlation) -> str:
+    """Return the sentences under the table: what tau means, how sure it is and what has none."""
+    text = (
+        f"Kendall's tau-b of the scores that two samplers give to the same {correlation.n:,} documents: 1 is the same "
+        "order, -1 the opposite one, 0 no more agreement than by chance. The table has the mean over pairs of "
+        "different samplers of two families; a cell is empty where there is no such pair."
+    )
+    widths = (correlation.high - correlation.low)[np.isfinite(correlation.matrix)] / 2
+    if (widths > 0).any():
+        text += (
+            f" The 95 % intervals reach at most {widths.max():.3f} to either side; they are conservative, and tell only of "
+            "the choice of documents, not of the seeds and the training of the models that score."
+        )
+    against = [n for n in correlation.names if n in SAMPLERS and SAMPLERS[n].technique in ("ips", "bottom_k")]
+    if against:
+        text += (
+            f" Prefers low scores, so that its signs turn where choices are compared: {', '.join(against)}."
+        )
+    if correlation.constant:
+        text += (
+            f" No tau, because every document has the same score: {', '.join(correlation.constant)} "
+            "(null in the table of pairs, empty in the figure)."
+        )
+    return text
+
+
+def write(folder: Path, correlation: Correlation, family: Mapping[str, str] | None = None) -> str:
+    """Write correlation.parquet (SCHEMA), .png (where there is any tau) and .md to `folder`.
+
+    `family` maps each sampler to its family; the registry's if None.
+
+    Returns
+    -------
+    Markdown with the heat map inside, for a metadata entry.
+    """
+    family = {name: spec.family for name, spec in SAMPLERS.items()} if family is None else family
+    text = f"{markdown_table(family_agreement(correlation, family))}\n\n{how_to_read(correlation)}\n"
+    write_table(folder / "correlation.parquet", _pairs(correlation))
+    linked = shown = ""
+    if np.isfinite(correlation.matrix).any():
+        png = heatmap(correlation.matrix, correlation.names, TITLE)
+        write_bytes(folder / "correlation.png", png)
+        linked, shown = f"![{TITLE}](correlation.png)\n\n", f"{png_markdown(png, TITLE)}\n\n"
+    write_bytes(folder / "correlation.md", f"# {TITLE}\n\n{linked}{text}".encode())
+    return shown + text
+
+
+def _pairs(correlation: Correlation) -> pa.Table:
+    k = len(correlation.names)
+    names = np.array(correlation.names, dtype=object)
+    values = (m.ravel() for m in (correlation.matrix, correlation.low, correlation.high))
+    columns = [
+        pa.array(names.repeat(k), pa.string()),
+        pa.array(np.tile(names, k), pa.string()),
+        *(pa.array(x, pa.float64(), mask=np.isnan(x)) for x in values),
+        pa.array(np.full(k * k, correlation.n), pa.int64()),
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _finite(name: str, scores: np.ndarray, n: int) -> np.ndarray:
+    x = np.asarray(scores, dtype=np.float64)
+    if x.shape != (n,):
+        raise ValueError(f"{name} has scores of shape {list(x.shape)} for {n} documents")
+    if not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x))[0])
+        raise ValueError(f"{name} has score {x[row]} in row {row}: scores must be finite")
+    return x

@@ -1,0 +1,205 @@
+"""Who carries out the runs of the graph: this process, or several that each carry out one run at a time.
+
+Small models gain little from a second thread and much from a second process, and a step that waits on one core leaves
+the others to the rest of the graph. A worker is an ordinary process that executes ordinary Dagster runs; when the
+process that asked dies, however suddenly, its workers die too.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._utils.error import SerializableErrorInfo
+
+from curation_assets.definitions import definitions
+from curation_assets.profile import Profile, load_profile
+from curation_assets.resources import Curation
+
+PID, HOST = "curation/pid", "curation/host"
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_PATIENCE = 20.0  # seconds that a stopped worker has to write down how far it came
+_WATCH = 0.5
+_INHERITED = ("CURATION_", "DAGSTER_", "HF_")
+_HEAVY = [  # imported once, in the process that all workers are forked from
+    "curation_assets.workers",
+    "curation_assets.models.judges",
+    "curation_assets.evaluation.perplexity",
+    "sentence_transformers",
+]
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One Dagster run: some assets on the same partitions, which are one, or a contiguous range of the definition's."""
+
+    keys: tuple[str, ...]
+    partitions: tuple[str, ...]
+
+
+@dataclass
+class Report:
+    """What came of a job: {asset key: reason} of what failed; `interrupted` if it was stopped."""
+
+    failed: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+class Workers:
+    """Carries out jobs, at most `count` at a time; with a count of 1 in this process, when they are submitted."""
+
+    def __init__(self, profile: Profile, count: int, tell: Tell) -> None:
+        self._profile, self.count, self._tell = profile, count, tell
+        self._pool: ProcessPoolExecutor | None = None
+        self._here: _Executor | None = None
+
+    def __enter__(self) -> Workers:
+        if self.count == 1:
+            Curation.listener = self._tell
+            self._here = _Executor(self._profile)
+            return self
+        context = _context()
+        self._lines = context.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = max(1, cores // self.count)
+        inherited = {name: value for name, value in os.environ.items() if name.startswith(_INHERITED)}
+        arguments = (self._profile.source, threads, self._lines, inherited, str(Path.cwd()))
+        self._pool = ProcessPoolExecutor(self.count, context, _begin, arguments)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._here:
+            Curation.listener = None
+            self._here.close()
+        if self._pool:
+            if kind is not None:
+                _stop_children()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._lines.put(None)
+
+    def submit(self, job: Job) -> Future[Report]:
+        """Hand a job over."""
+        if self._pool:
+            return self._pool.submit(_work, job)
+        assert self._here is not None
+        done: Future[Report] = Future()
+        done.set_result(self._here.execute(job))
+        return done
+
+    def _listen(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._tell(line)
+
+
+class _Executor:
+    """Executes jobs in this process."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._job = definitions(profile).resolve_implicit_global_asset_job_def()
+        self._instance = dg.DagsterInstance.get()
+
+    def close(self) -> None:
+        self._instance.dispose()
+
+    def execute(self, job: Job) -> Report:
+        tags = {PID: str(os.getpid()), HOST: socket.gethostname()}
+        if len(job.partitions) > 1:
+            tags |= dict(zip(_RANGE, (job.partitions[0], job.partitions[-1]), strict=True))
+        result = self._job.execute_in_process(
+            instance=self._instance,
+            asset_selection=[dg.AssetKey(key.split("/")) for key in job.keys],
+            partition_key=job.partitions[0] if len(job.partitions) == 1 and job.partitions[0] else None,
+            tags=tags,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+        return self._report(result, job)
+
+    def _report(self, result: dg.ExecuteInProcessResult, job: Job) -> Report:
+        """Say which steps failed and why; an interrupt is what Dagster turns into a failed or cancelled run."""
+        run, report = self._instance.get_run_by_id(result.run_id), Report()
+        report.interrupted = bool(
+            run and run.status in (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING)
+        )
+        for failure in result.filter_events(lambda event: event.is_step_failure):
+            error = failure.step_failure_data.error
+            cause = (error.cause or error) if error else None
+            report.interrupted |= _interrupted(error)
+            key = next((k for k in job.keys if k.replace("/", "__") == failure.step_key), failure.step_key)
+            report.failed[str(key)] = cause.message.strip() if cause else "failed"
+        return report
+
+
+def _interrupted(error: SerializableErrorInfo | None) -> bool:
+    """Tell whether an interrupt stands anywhere in an error's chain of causes."""
+    while error:
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            return True
+        error = error.cause or error.context
+    return False
+
+
+def _context() -> Any:
+    """Return how workers are started: forked from a process that has imported everything, where that is safe."""
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context.set_forkserver_preload(_HEAVY)
+    return context
+
+
+def _stop_children() -> None:
+    """Ask the workers to stop, and end those that do not."""
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + _PATIENCE
+    for child in children:
+        child.join(max(0.0, deadline - time.monotonic()))
+        if child.is_alive():
+            child.kill()
+
+
+# ---- in a worker
+
+_executor: _Executor | None = None
+
+
+def _begin(source: str, threads: int, lines: Any, environment: dict[str, str], folder: str) -> None:
+    """Make this process a worker: its threads, its Dagster job, its line to whoever listens, its end with its parent."""
+    global _executor
+    os.environ.update(environment)  # the process it was forked from may be older than these
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started the workers stops them
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    import faiss
+    import torch
+
+    torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
+    Curation.listener = lines.put
+    _executor = _Executor(load_profile(source))
+
+
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_WATCH)
+    os._exit(1)
+
+
+def _work(job: Job) -> Report:
+    assert _executor is not None
+    return _executor.execute(job)
