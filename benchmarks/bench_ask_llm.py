@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from benchmarks.harness import Row
+from benchmarks.harness import Row, peak_mib, report_peak
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
 from curation_assets.models import loading
 from curation_assets.pretraining import model as t5
+from curation_assets.progress import Progress, silent
 from curation_assets.scoring import prompt
 from curation_assets.scoring.ask_llm import AskLLM
+from curation_assets.scoring.parts import in_parts
+from curation_assets.storage import read_rows, write_batches
 
 MAX_TOKENS = 512
 
@@ -35,6 +41,7 @@ def rows() -> Iterable[Row]:
         yield _neutralising()
         yield from _small_t5()
         yield from _teacher()
+        yield _memory()
     finally:
         torch.set_num_threads(threads)
 
@@ -116,6 +123,32 @@ def _against_nano(
         )
 
 
+def _memory() -> Row:
+    """As the graph scores a shard: part by part from a Parquet file, with a T5 that is too small to hide what grows."""
+    few, many = 2_000, 20_000
+    small, large = (peak_mib(__name__, str(n)) for n in (few, many))
+    note = f"{small:,.0f} and {large:,.0f} MiB, a shard read and scored in parts"
+    return Row(f"Ask-LLM peak memory, {few:,} over {many:,} documents", small / large, "ratio", 0.95, note)
+
+
+def _score_shard(n: int) -> None:
+    schema = pa.schema([("text", pa.string())])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tokenizer = train_tokenizer(_texts(300), 2000, folder)
+        judge = t5.build(t5.Shape(16, 4, 32, 1, 4), tokenizer.vocab_size, seed=0)
+        ask = AskLLM(judge, tokenizer, max_tokens=256, device="cpu")
+        some = pa.RecordBatch.from_pydict({"text": [text[:200] for text in _texts(500)]}, schema)
+        write_batches(folder / "shard.parquet", (some for _ in range(n // 500)), schema)
+
+        def score(rows: slice, progress: Progress) -> pa.Table:
+            texts = read_rows(folder / "shard.parquet", ["text"], rows)["text"].to_pylist()
+            return pa.table(vars(ask.score_table(texts, progress)))
+
+        assert len(in_parts(folder / "parts", n, 1_000, score, silent)) == n
+    report_peak()
+
+
 def _neutralising() -> Row:
     texts = _texts(2000)
     (seconds,) = _best(3, lambda: prompt.neutralise_all(texts))
@@ -141,3 +174,7 @@ def _texts(count: int) -> list[str]:
     words = np.array(["".join(random.choice(letters, size)) for size in random.integers(2, 9, 3000)])
     lengths = np.clip(random.lognormal(np.log(100), 0.8, count), 10, 2000).astype(int)
     return [" ".join(words[np.minimum(random.zipf(1.3, size) - 1, 2999)]) for size in lengths]
+
+
+if __name__ == "__main__":
+    _score_shard(int(sys.argv[1]))

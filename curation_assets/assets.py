@@ -7,6 +7,7 @@ leaves what it finished.
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -22,8 +23,16 @@ from curation_assets.profile import Profile
 from curation_assets.progress import Throttled
 from curation_assets.resources import Curation
 from curation_assets.step import Step
-from curation_assets.storage import Receipt
-from curation_assets.workspace import Builder, BuildOne, Markdown, Workspace, materialize, shown
+from curation_assets.storage import Receipt, fingerprint
+from curation_assets.workspace import (
+    Builder,
+    BuildOne,
+    Markdown,
+    Versions,
+    Workspace,
+    materialize,
+    shown,
+)
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
@@ -77,14 +86,19 @@ def _commit_each(
 ) -> Iterator[Any]:
     workspace = curation.workspace
     keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
-    load = _once(build, workspace)
+    load = _once(build, workspace, step)
     tell = curation.teller(context.log.info)
     failed: dict[str, Exception] = {}
     for number, partition in enumerate(keys, 1):
         label = f"{step.key}[{partition}]" if partition else step.key
         try:
             receipt, made = materialize(
-                workspace, step, partition, load, Throttled(tell, label), run_id=context.run_id
+                workspace,
+                step,
+                partition,
+                partial(load, partition),
+                Throttled(tell, label),
+                run_id=context.run_id,
             )
         except Exception as error:
             if len(keys) == 1:
@@ -114,14 +128,18 @@ def _commit_each(
         raise dg.Failure(f"{len(failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")
 
 
-def _once(build: Builder, workspace: Workspace) -> Callable[[], BuildOne]:
-    """Return a function that loads on its first call only."""
-    loaded: list[BuildOne] = []
+def _once(build: Builder, workspace: Workspace, step: Step) -> Callable[[str], BuildOne]:
+    """Return a function that loads what a partition is made with: on its first call, and when that has changed since."""
+    shared = [key for key, only in step.reads(workspace.profile).items() if only or not STEPS[key].by]
+    loaded: dict[str, BuildOne] = {}
 
-    def load() -> BuildOne:
-        if not loaded:
-            loaded.append(build(workspace))
-        return loaded[0]
+    def load(partition: str) -> BuildOne:
+        inputs = Versions(workspace).inputs(step, partition)
+        version = fingerprint({key: inputs[key] for key in shared})
+        if version not in loaded:
+            loaded.clear()
+            loaded[version] = build(workspace)
+        return loaded[version]
 
     return load
 

@@ -55,11 +55,18 @@ def _run(profile: Profile) -> int:
     started = time.monotonic()
     with _only_one(profile):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
-        from curation_assets.jobs import run_graph  # seconds of imports: after the first line, not before it
+        from curation_assets.jobs import (
+            WorkerDied,
+            run_graph,
+        )  # seconds of imports: after the first line, not before it
         from curation_assets.report.comparison import terminal_table
         from curation_assets.workspace import Workspace
 
-        outcome = run_graph(profile, _Terminal(started))
+        try:
+            outcome = run_graph(profile, _Terminal(started))
+        except WorkerDied as error:
+            print(f"curation: {error}", file=sys.stderr)
+            return 1
         workspace = Workspace(profile)
         if workspace.store.receipt("report/comparison") is not None:
             folder = workspace.open("report/comparison")

@@ -136,7 +136,7 @@ def _bases(profile: Profile) -> dict[str, str | None]:
 
 
 _JUDGE = (
-    Step("judge/teacher", "", (), "judge", **_from_source(lambda p: parse(p.judge.teacher))),
+    Step("judge/teacher", "", (), "judge", pinned=True, **_from_source(lambda p: parse(p.judge.teacher))),
     Step(
         "judge/labels",
         "",

@@ -1,4 +1,4 @@
-"""Running the graph: only what is missing or out of date, as soon as what it needs is there, as ordinary Dagster runs."""
+"""Running the graph: only what is missing or out of date, each step when those it needs have ended, as Dagster runs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ from curation_assets.storage import write_bytes
 from curation_assets.workers import HOST, PID, Job, Tell, Workers
 from curation_assets.workspace import MissingInput, Versions, Workspace
 
+_ALONE = (
+    "/source",
+    "/model",
+    "/teacher",
+)  # may take long for reasons outside the graph: a listing, a download
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended in the middle of its job."""
+
 
 @dataclass
 class Outcome:
@@ -51,9 +61,6 @@ def instance_for(profile: Profile) -> Iterator[dg.DagsterInstance]:
     dagster_home(profile)
     with dg.DagsterInstance.get() as instance:
         _bury_orphans(instance)
-        slots = worker_count(profile)
-        if instance.event_log_storage.supports_global_concurrency_limits:
-            instance.event_log_storage.set_concurrency_slots("accelerator", slots)
         yield instance
 
 
@@ -96,7 +103,11 @@ def run_graph(profile: Profile, tell: Tell, steps: list[Step] | None = None) -> 
     """
     workspace = Workspace(profile)
     with _sigterm_interrupts(), instance_for(profile) as instance:
-        with Workers(profile, worker_count(profile), tell) as workers:
+        count = worker_count(profile)
+        storage = instance.event_log_storage
+        if count > 1 and storage.get_concurrency_info("accelerator").slot_count < count:
+            storage.set_concurrency_slots("accelerator", count)  # on a CPU, as many jobs as workers
+        with Workers(profile, count, tell) as workers:
             run = _Run(workspace, instance, workers, steps or wanted_steps(profile), tell)
             run.to_the_end()
         partitions.sync_shards(instance, workspace.shards())
@@ -133,7 +144,7 @@ class _Run:
     ) -> None:
         self.outcome = Outcome()
         self._workspace, self._instance, self._workers, self._tell = workspace, instance, workers, tell
-        self._plan = Plan(workspace, steps, workers.count)
+        self._plan = Plan(workspace, steps)
         self._queue: list[Job] = []
         self._running: dict[Future[Any], tuple[Job, dict[tuple[str, str], str]]] = {}
 
@@ -165,7 +176,7 @@ class _Run:
                 self.outcome.blocked.append(step.key)
             self._plan.begin(step, chunks)
             for chunk in chunks:
-                if step.accelerated:
+                if step.accelerated or step.key.endswith(_ALONE):
                     yield Job((step.key,), chunk)
                 else:
                     together.setdefault(chunk, []).append(step.key)
@@ -185,7 +196,7 @@ class _Run:
         try:
             report = future.result()
         except BrokenProcessPool:
-            raise RuntimeError(
+            raise WorkerDied(
                 f"a worker process died while it made {', '.join(job.keys)}: killed, or out of memory (execution.workers "
                 "sets how many there are); the same command continues where this one was"
             ) from None

@@ -92,8 +92,7 @@ def wanted_steps(profile: Profile) -> list[Step]:
 class Plan:
     """The steps of a run: which are ready, which come first, and how long it may take."""
 
-    def __init__(self, workspace: Workspace, steps: list[Step], workers: int) -> None:
-        self._workspace, self._workers = workspace, workers
+    def __init__(self, workspace: Workspace, steps: list[Step]) -> None:
         self._waiting = {step.key: step for step in steps}
         self._open: dict[str, int] = {}  # jobs of begun steps that have not ended
         self._needs = {step.key: set(step.reads(workspace.profile)) & set(self._waiting) for step in steps}

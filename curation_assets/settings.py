@@ -167,6 +167,8 @@ class Judge(Section):
 
     @model_validator(mode="after")
     def _own_rung(self) -> Self:
+        if parse(self.teacher).kind == "asset":
+            raise ValueError("teacher must come from outside the graph: pip:, hub: or path:")
         for size, spec in self.bases.items():
             source = parse(spec)
             if source.kind == "asset" and (source.name, source.partition) != ("full_data/checkpoint", size):

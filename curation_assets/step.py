@@ -38,8 +38,8 @@ class Step:
     borrows : {asset key: partition} that it reads because of a model source in the profile; None for its own partition.
     settings : the identity settings that change its content.
     code : number to raise when the code changes the content.
-    pinned : a model learned from the corpus: a change of the corpus leaves it behind but does not remake it, and what
-        depends on it goes by the digest of its content.
+    pinned : a model learned from the corpus (or its teacher): a change of the corpus leaves it behind but does not remake
+        it, a change of a pinned input does, and what depends on it goes by the digest of its content.
     partial : reads what there is of its inputs (reports do), instead of requiring all of it.
     trains : expensive and never automatic.
     group, kinds : how Dagster's UI sorts and labels it.

@@ -226,6 +226,14 @@ def safe_name(partition: str) -> str:
     return name if len(name) <= 160 else f"{name[:120]}-{fingerprint(partition)}"
 
 
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name, where the file system can; else copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a local file in one step: a reader sees the old content or the new, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)

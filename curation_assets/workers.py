@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import socket
 import sys
 import threading
@@ -30,7 +29,6 @@ from curation_assets.resources import Curation
 PID, HOST = "curation/pid", "curation/host"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PATIENCE = 20.0  # seconds that a stopped worker has to write down how far it came
-_WATCH = 0.5
 _INHERITED = ("CURATION_", "DAGSTER_", "HF_")
 _HEAVY = [  # imported once, in the process that all workers are forked from
     "curation_assets.workers",
@@ -73,7 +71,8 @@ class Workers:
             return self
         context = _context()
         self._lines = context.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = max(1, cores // self.count)
         inherited = {name: value for name, value in os.environ.items() if name.startswith(_INHERITED)}
@@ -86,10 +85,12 @@ class Workers:
             Curation.listener = None
             self._here.close()
         if self._pool:
+            self._pool.shutdown(wait=kind is None, cancel_futures=True)
             if kind is not None:
                 _stop_children()
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._lines.put(None)
+            else:
+                self._lines.put(None)
+                self._listener.join(_PATIENCE)
 
     def submit(self, job: Job) -> Future[Report]:
         """Hand a job over."""
@@ -183,8 +184,8 @@ def _begin(source: str, threads: int, lines: Any, environment: dict[str, str], f
     global _executor
     os.environ.update(environment)  # the process it was forked from may be older than these
     os.chdir(folder)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started the workers stops them
-    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    os.setsid()  # Ctrl-C in a terminal is for who started the workers; that stops them
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     import faiss
     import torch
 
@@ -194,9 +195,11 @@ def _begin(source: str, threads: int, lines: Any, environment: dict[str, str], f
     _executor = _Executor(load_profile(source))
 
 
-def _die_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_WATCH)
+def _die_with_parent() -> None:
+    """End this process when the one that started it has ended, which may have been killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 

@@ -158,12 +158,24 @@ class Versions:
         if receipt.code != step.code_version(self.workspace.profile):
             return False
         if step.pinned:
-            return not self.drifted(step, receipt)
+            kept = not self.drifted(step, receipt) and self._pinned_inputs_hold(step, partition, receipt)
+            return kept and _unchanged_outside(receipt)
         try:
             made_so = receipt.recipe == step.recipe(self.workspace.profile, self.inputs(step, partition))
         except MissingInput:
             return False
         return made_so and _unchanged_outside(receipt)
+
+    def _pinned_inputs_hold(self, step: Step, partition: str, receipt: Receipt) -> bool:
+        """Tell whether the pinned artifacts that a pinned one was made from are still the same: only the corpus is let go by."""
+        for key, only in step.reads(self.workspace.profile).items():
+            need = STEPS[key]
+            if need.pinned:
+                wanted = upstream(step, partition, need, self.partitions, only)
+                found = [self.receipt(key, p) for p in wanted]
+                if [r.version if r else None for r in found] != [receipt.inputs.get(key)]:
+                    return False
+        return True
 
     def drifted(self, step: Step, receipt: Receipt) -> bool:
         """Tell whether a pinned model that refits by itself (the centroids) has drifted past its limit."""

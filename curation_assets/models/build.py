@@ -75,7 +75,7 @@ def checkpoint_folder(workspace: Workspace, source: ModelSource) -> Path:
     artifact = workspace.open(source.name, source.partition)
     if source.name == "judge/checkpoint":
         return artifact / "model"
-    snapshots = read_snapshots(sorted(artifact.glob("seed-*"))[0])
+    snapshots = read_snapshots(artifact / f"seed-{workspace.profile.pretraining.seeds[0]}")
     steps = snapshots[-1].step
     wanted = max(1, round(source.share * steps))
     for snapshot in snapshots:
@@ -103,6 +103,7 @@ def open_scorer(workspace: Workspace, key: str) -> tuple[Any, Any]:
     source = parse(note["source"])
     found = find(workspace, source)
     if found.digest != note["digest"]:
+        workspace.store.forget(key)  # else it would count as current
         raise RuntimeError(f"{source} has changed since {key} was materialized: materialize that again")
     single = found.folder / found.files[0] if found.files[0].endswith(".gguf") else found.folder
     return load_scorer(

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.corpus.tokenizer import load_tokenizer
+from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.models.build import find, open_scorer
 from curation_assets.models.distill import DistillConfig, DistillResult, distill
 from curation_assets.models.labels import LabelTable, choose, held_out, label
@@ -20,8 +20,16 @@ from curation_assets.profile import Profile
 from curation_assets.progress import Progress
 from curation_assets.report.pictures import lines, png_markdown
 from curation_assets.report.tables import preview
-from curation_assets.scoring.by_model import ask_llm
-from curation_assets.storage import fingerprint, read_json, read_rows, safe_name, write_json, write_table
+from curation_assets.scoring.by_model import ask_llm, same_pieces
+from curation_assets.storage import (
+    fingerprint,
+    link_or_copy,
+    read_json,
+    read_rows,
+    safe_name,
+    write_json,
+    write_table,
+)
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 
@@ -110,6 +118,7 @@ def judge(workspace: Workspace) -> BuildOne:
     settings = workspace.profile.judge
     tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
     table = pq.read_table(workspace.open("judge/labels") / "labels.parquet").sort_by("doc_hash")
+    pieces = workspace.store.receipt("corpus/tokenizer").version  # type: ignore[union-attr]  # opened just now
     apart = held_out(table["doc_hash"].to_numpy(), settings.held_out, settings.seed)
 
     def build(size: str, folder: Path, progress: Progress) -> Metadata:
@@ -119,11 +128,12 @@ def judge(workspace: Workspace) -> BuildOne:
                 f"{workspace.profile.source} has no judge.bases.{size}: nothing to make this judge from"
             )
         found = find(workspace, parse(base))
+        if parse(base).kind != "asset":
+            _check_reads_alike(workspace, base, load_tokenizer(found.folder))
         config = distill_config(workspace.profile)
         home = workspace.scratch / "runs" / "judge" / safe_name(size)
-        run = home / fingerprint(
-            asdict(config), found.digest, table["doc_hash"].to_pylist(), table["score"].to_pylist()
-        )
+        labelled = {"doc_hash": table["doc_hash"].to_pylist(), "score": table["score"].to_pylist()}
+        run = home / fingerprint(asdict(config), found.digest, labelled, apart.tolist(), pieces)
         for other in home.glob("*"):
             if other != run:
                 shutil.rmtree(other, ignore_errors=True)
@@ -139,13 +149,21 @@ def judge(workspace: Workspace) -> BuildOne:
             resume_seconds=settings.resume_seconds,
             progress=progress,
         )
-        shutil.copytree(made.model, folder / "model")
+        shutil.copytree(made.model, folder / "model", copy_function=link_or_copy)
         write_json(
             folder / "distillation.json", {**made.metadata(), "base": base, "base_digest": found.digest}
         )
         return _about(made, base)
 
     return build
+
+
+def _check_reads_alike(workspace: Workspace, base: str, own: Tokenizer) -> None:
+    """Refuse a base that learned to read with other pieces: trained with the corpus's it would be worthless, and run."""
+    if not same_pieces(workspace, own):
+        raise ValueError(
+            f"judge base {base} reads with another tokenizer than the corpus's: set tokenizer.model to this model's"
+        )
 
 
 def distill_config(profile: Profile) -> DistillConfig:
@@ -185,13 +203,3 @@ def _about(made: DistillResult, base: str) -> Metadata:
         series[name] = (epoch, loss)
     picture = lines(series, "loss against the teacher's labels", "epochs", "nats per document")
     return {**about, "loss_curve": Markdown(png_markdown(picture, "loss by epoch"))}
-
-
-def agreement_table(workspace: Workspace) -> pa.Table:
-    """Return size, tau, low, high and n of every judge that has been made."""
-    rows = []
-    for size in workspace.profile.sizes:
-        if workspace.store.receipt("judge/checkpoint", size) is not None:
-            found = read_json(workspace.open("judge/checkpoint", size) / "distillation.json")
-            rows.append({"size": size, **found["agreement"], "length_tau": found["length"]["tau"]})
-    return pa.Table.from_pylist(rows)

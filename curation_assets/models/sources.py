@@ -281,6 +281,10 @@ def _describe(source: ModelSource, place: Path, weights: bool) -> ResolvedModel:
     """Collect, check and digest the model's files at `place`, which is a folder or one file."""
     if not place.exists():
         raise FileNotFoundError(f"model source {source}: {place} does not exist")
+    if place.suffix == ".safetensors":
+        raise ValueError(
+            f"model source {source}: name the folder, whose config.json and tokenizer belong to the weights"
+        )
     folder = place if place.is_dir() else place.parent
     found = place.rglob("*") if place.is_dir() else [place]
     here = sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())

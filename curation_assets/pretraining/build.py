@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -22,7 +21,7 @@ from curation_assets.profile import Profile
 from curation_assets.progress import Progress, one_of
 from curation_assets.report.pictures import lines, png_markdown
 from curation_assets.sampling.keys import hash_ids
-from curation_assets.storage import fingerprint, safe_name, write_json
+from curation_assets.storage import fingerprint, link_or_copy, safe_name, write_json
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 
 _PRECISION = {"auto": "auto", "float32": "fp32", "bfloat16": "bf16"}
@@ -184,12 +183,5 @@ def _run_folder(
 
 def _keep(run: Path, folder: Path) -> None:
     """Put a finished run's files into the artifact, by hard links where the file system has them."""
-
-    def link(source: str, target: str) -> None:
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target)
-
     hidden = shutil.ignore_patterns(".*", "resume.safetensors")
-    shutil.copytree(run, folder, copy_function=link, ignore=hidden)
+    shutil.copytree(run, folder, copy_function=link_or_copy, ignore=hidden)

@@ -9,13 +9,14 @@ import polars as pl
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.graph import STEPS
 from curation_assets.pretraining.build import recipe
 from curation_assets.progress import Progress
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report import comparison as table
 from curation_assets.report import correlation as tau
 from curation_assets.storage import read_json
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.workspace import BuildOne, Markdown, Metadata, Versions, Workspace
 
 
 def comparison(workspace: Workspace) -> BuildOne:
@@ -50,15 +51,14 @@ def _subsets(workspace: Workspace) -> pl.DataFrame:
 
 
 def correlation(workspace: Workspace) -> BuildOne:
-    """Correlate the scores of every sampler that has scored the whole corpus, over a hash sample of its documents."""
+    """Correlate the scores of every sampler whose scores are current for the whole corpus, over a hash sample of its documents."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         shards, settings = workspace.shards(), workspace.profile.report
-        names = [
-            n for n in SAMPLERS if all(workspace.store.receipt(f"{n}/scores", shard) for shard in shards)
-        ]
+        versions = Versions(workspace)
+        names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
         if not names or not shards:
-            raise ValueError("no sampler has scored every shard yet: there is nothing to correlate")
+            raise ValueError("no sampler has current scores of every shard: there is nothing to correlate")
         repeats = pq.read_table(workspace.open("corpus/index") / "repeats.parquet")
         sample = tau.HashSample(settings.documents, settings.seed)
         for number, shard in enumerate(shards):
@@ -70,7 +70,13 @@ def correlation(workspace: Workspace) -> BuildOne:
             progress(number + 1, len(shards), "shards")
         found = tau.kendall(sample.scores())
         text = tau.write(folder, found)
-        return {"documents": found.n, "samplers": len(names), "correlation": Markdown(text)}
+        left_out = ", ".join(name for name in SAMPLERS if name not in names) or "none"
+        return {
+            "documents": found.n,
+            "samplers": len(names),
+            "not_current": left_out,
+            "correlation": Markdown(text),
+        }
 
     return build
 

@@ -22,6 +22,8 @@ from curation_assets.scoring.parts import in_parts, part_size
 from curation_assets.storage import read_rows, safe_name
 from curation_assets.workspace import Builder, BuildOne, Metadata, Versions, Workspace
 
+_TEXTS = 1_024  # encoded at a time: an encoding is many times as large as its ids
+
 
 class _Likelihood(Protocol):
     def nll_flat(
@@ -156,7 +158,8 @@ def _ids_reader(workspace: Workspace, tokenizer: Any) -> Callable[[str], Callabl
         documents = _documents(workspace, shard)
 
         def read(rows: slice) -> Flat:
-            found = encode(read_rows(documents, ["text"], rows)["text"].to_pylist())
+            texts = read_rows(documents, ["text"], rows)["text"].to_pylist()
+            found = [ids for low in range(0, len(texts), _TEXTS) for ids in encode(texts[low : low + _TEXTS])]
             ends = np.cumsum([0, *map(len, found)], dtype=np.int64)
             return (np.concatenate(found) if found else np.zeros(0, np.int32)), ends
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,13 +23,14 @@ _LEAST, _MOST = 16, 8192  # documents; as many as the scorers themselves sort by
 def part_size(parameters: int, tokens: int, device: str) -> int:
     """Return how many documents of about `tokens` tokens a model scores in about a minute; the result does not depend on it."""
     each = 2.0 * max(parameters, 1) * max(tokens, 1)
-    return int(np.clip(_SECONDS * _FLOPS[device.partition(":")[0]] / each, _LEAST, _MOST))
+    return int(np.clip(_SECONDS * _FLOPS.get(device.partition(":")[0], _FLOPS["cpu"]) / each, _LEAST, _MOST))
 
 
 def in_parts(home: Path, n: int, size: int, score: ScoreRows, progress: Progress) -> pa.Table:
-    """Return the scores of documents 0 to n, taking from `home` what an earlier run left there, and empty `home`.
+    """Return the scores of documents 0 to n, taking from `home` what an earlier run left there.
 
-    `home` belongs to one version of the scores. A part appears in it whole or not at all.
+    `home` belongs to one version of the scores. A part appears in it whole or not at all. Parts stay until the caller
+    removes them: when this returns, the scores are not kept anywhere else yet.
     """
     found = _found(home)
     tables: list[pa.Table] = []
@@ -43,13 +44,12 @@ def in_parts(home: Path, n: int, size: int, score: ScoreRows, progress: Progress
                 _keep(home, start, table)
         tables.append(table)
         start += len(table)
-    shutil.rmtree(home, ignore_errors=True)
     return pa.concat_tables(tables)
 
 
 def _keep(home: Path, start: int, table: pa.Table) -> None:
     home.mkdir(parents=True, exist_ok=True)
-    draft = home / f".{start}.parquet"
+    draft = home / f".{start}.{uuid.uuid4().hex[:8]}"
     pq.write_table(table, draft, compression="zstd")
     draft.rename(home / f"{start}.parquet")
 

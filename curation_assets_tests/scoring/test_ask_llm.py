@@ -373,5 +373,5 @@ def test_cached_tokens_give_the_same_scores(name: str, request: pytest.FixtureRe
 def test_another_prompt_is_asked(t5_judge: Judge) -> None:
     asked = AskLLM(*t5_judge, template="Is this good? {document} Answer:").score(TEXTS[:3])
     assert (asked != AskLLM(*t5_judge).score(TEXTS[:3])).all()
-    with pytest.raises(ValueError, match="0 places {document}, expected one"):
+    with pytest.raises(ValueError, match=r"0 places \{document\}, expected one"):
         AskLLM(*t5_judge, template="Is this good?")
