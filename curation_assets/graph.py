@@ -33,7 +33,7 @@ _CORPUS = (
         "corpus",
         ("huggingface",),
         lambda p: p.tokenizer.identity(),
-        code=2,
+        code=3,
         pinned=True,
     ),
     Step("corpus/tokens", "shard", ("corpus/documents", "corpus/tokenizer"), "corpus", ("numpy",)),

@@ -11,7 +11,7 @@ from curation_assets import partitions
 from curation_assets.definitions import definitions
 from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
-from curation_assets.plan import wanted_steps, waves
+from curation_assets.plan import wanted_steps
 from curation_assets.profile import load_profile
 from curation_assets.registry import RATES, SAMPLERS, SIZES
 from curation_assets.scoring.build import SCORERS
@@ -144,17 +144,3 @@ def test_dependent_assets_never_share_a_backfill_run() -> None:
             theirs = graph.get(dg.AssetKey(need.split("/"))).backfill_policy
             if mine and theirs and not step.trains:
                 assert mine != theirs, (step.key, need)
-
-
-def test_waves_keep_order_and_put_equal_stages_together() -> None:
-    profile = load_profile("local")
-    steps = wanted_steps(profile)
-    order = [[step.key for step in wave] for wave in waves(steps, profile)]
-    assert sorted(key for wave in order for key in wave) == sorted(STEPS)
-    done: set[str] = set()
-    for wave in order:
-        assert all(set(STEPS[key].reads(profile)) <= done for key in wave)
-        done |= set(wave)
-    assert [f"{name}/scores" for name in SAMPLERS] in order and [
-        f"{name}/subset" for name in SAMPLERS
-    ] in order

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ _BYTES = 256
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # how SentencePiece writes a space
 # A document may quote "</s>": its "<" is cut off, so that no text is ever encoded as a special token or a raw byte.
 _SPECIAL_IN_TEXT = r"<(?=/s>|pad>|unk>|extra_id_\d+>|0x[0-9A-F]{2}>)"
+
+
+_ENDLESS = re.compile(r"(\S{64})(?=\S)")
+_SENTENCE = re.compile(r".{1,512}(?:\s|$)")
 
 
 class Tokenizer:
@@ -145,10 +150,14 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: str | Path) -
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """Yield what SentencePiece trains on: lines, in pieces of at most 512 characters, with endless words broken up.
+
+    Its trainer takes time with the length of repeated passages: one line of "word word ..." would keep it busy for minutes.
+    """
     for text in texts:
         for line in text.split("\n"):
             if line.strip() and "\0" not in line:
-                yield line
+                yield from _SENTENCE.findall(_ENDLESS.sub(r"\1 ", line))
 
 
 def _from_sentencepiece(proto: bytes, words: Sequence[str] = ()) -> tokenizers.Tokenizer:

@@ -3,6 +3,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +220,10 @@ def test_yes_and_no_are_pieces_whatever_the_corpus(tmp_path: Path) -> None:
         == "eleven yesterdays know no zebra"
     )
     assert len(set(made.vocabulary().values())) == made.vocab_size
+
+
+def test_an_endless_word_does_not_keep_the_trainer_busy(tmp_path: Path) -> None:
+    start = time.monotonic()
+    made = train_tokenizer(["x" * 50_000, "word " * 50_000, *["a line of common words"] * 50], 440, tmp_path)
+    assert time.monotonic() - start < 20
+    assert made.decode(made.encode_batch(["a line of common words"])[0]) == "a line of common words"
