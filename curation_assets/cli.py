@@ -115,6 +115,8 @@ def _ui(profile: Profile, port: int) -> int:
     os.environ["CURATION_PROFILE"] = (
         str(Path(profile.source).resolve()) if "/" in profile.source else profile.source
     )
+    os.environ["CURATION_DATA"] = str(profile.data)
+    os.chdir(profile.data)  # a .env in this folder would have Dagster use the default profile's home
     print(f"UI: http://127.0.0.1:{port}", flush=True)
     module = "curation_assets.definitions"
     command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-h", "127.0.0.1", "-p", str(port)]

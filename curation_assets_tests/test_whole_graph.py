@@ -19,7 +19,8 @@ from curation_assets.registry import RATES, SAMPLERS, SIZES
 from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 
-TRAINED = {f"{name}/{end}" for name in SAMPLERS for end in ("checkpoint", "metrics")}
+FEW = ["random", "density", "semdedup", "prototypes", "perplexity_large_20k", "ask_llm_small"]
+TRAINED = {f"{name}/{end}" for name in FEW for end in ("checkpoint", "metrics")}
 
 
 def _run(profile: Profile) -> tuple[Outcome, list[str]]:
@@ -50,10 +51,11 @@ def test_the_whole_graph_and_what_follows_from_a_change(done: Profile, tmp_path:
     _the_comparison_is_complete(workspace)
     again, _ = _run(done)
     assert not again.made and not again.failed, "a second run makes nothing"
-    _touching_a_shard_causes_nothing(done, tmp_path)
-    _changing_a_shard_causes_what_follows(done, tmp_path)
-    _a_bad_shard_does_not_keep_the_others_waiting(done, tmp_path)
-    _damage_is_repaired(done)
+    few = done.model_copy(update={"run": done.run.model_copy(update={"samplers": FEW})})
+    _touching_a_shard_causes_nothing(few, tmp_path)
+    _changing_a_shard_causes_what_follows(few, tmp_path)
+    _a_bad_shard_does_not_keep_the_others_waiting(few, tmp_path)
+    _damage_is_repaired(few)
 
 
 def _everything_is_there(workspace: Workspace) -> None:
@@ -109,14 +111,21 @@ def _changing_a_shard_causes_what_follows(profile: Profile, tmp_path: Path) -> N
         "corpus/embeddings",
         "density/shard_sketch",
     }
-    one_shard |= {"clusters/assignments", "random/scores", "prototypes/scores"}
+    one_shard |= {"clusters/assignments", *(f"{n}/scores" for n in FEW if n not in ("density", "semdedup"))}
     assert {key: outcome.made.get(key) for key in one_shard} == dict.fromkeys(one_shard, 1)
     assert outcome.made["density/scores"] == outcome.made["semdedup/scores"] == 3, (
         "they depend on the whole corpus"
     )
-    assert all(outcome.made[f"{name}/subset"] == len(RATES) for name in SAMPLERS)
+    assert all(outcome.made[f"{name}/subset"] == len(RATES) for name in FEW)
     assert set(outcome.made) >= TRAINED and "corpus/tokenizer" not in outcome.made, "the tokenizer is pinned"
     assert "clusters/centroids" not in outcome.made and "full_data/checkpoint" not in outcome.made
+    assert not {"judge/labels", "judge/checkpoint", "ask_llm_small/model"} & set(outcome.made), (
+        "judges are pinned"
+    )
+    about = Workspace(profile).metadata("report/correlation")
+    assert about["samplers"] == len(FEW) and "ask_llm_xxl" in about["not_current"], (
+        "no stale score is correlated"
+    )
 
 
 def _a_bad_shard_does_not_keep_the_others_waiting(profile: Profile, tmp_path: Path) -> None:

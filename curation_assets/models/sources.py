@@ -156,8 +156,8 @@ def _parse_hub(rest: str) -> ModelSource:
 
 
 def _parse_path(rest: str) -> ModelSource:
-    if not rest:
-        raise ValueError("expected path:/folder")
+    if not rest.startswith("/"):
+        raise ValueError("expected path:/folder, from the root")
     return ModelSource("path", rest)
 
 

@@ -56,6 +56,7 @@ def test_parse_reads_each_form_and_str_gives_it_back(spec: str, expected: ModelS
         ("pip:some_model/../../etc", "expected pip:PACKAGE/relative/path"),
         ("pip:some_model//etc", "expected pip:PACKAGE/relative/path"),
         ("path:", "expected path:/folder"),
+        ("path:models/t5", "expected path:/folder, from the root"),
         ("path: /x", "white space"),
         ("path:/x\n", "white space"),
         ("path:/x\0y", "control characters"),
