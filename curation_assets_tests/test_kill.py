@@ -55,21 +55,21 @@ def _wait_for(path: Path, pattern: str, process: subprocess.Popen[str], seconds:
 def test_stopped_and_killed_it_continues(slow: Profile) -> None:
     runs = slow.data / "scratch" / "runs"
     process = _start()
-    _wait_for(runs, "random/**/resume.safetensors", process)
+    _wait_for(runs, "full_data/**/resume.safetensors", process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "continues where this one was" in errors
 
     process = _start()
-    _wait_for(runs, "full_data/**/resume.safetensors", process)
+    _wait_for(runs, "random/**/resume.safetensors", process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     workspace = Workspace(slow)
     before = {
         key: workspace.store.receipt(*key)
-        for key in (("random/checkpoint", "80|small"), ("corpus/index", ""))
+        for key in (("full_data/checkpoint", "small"), ("corpus/index", ""))
     }
-    about = before["random/checkpoint", "80|small"]
+    about = before["full_data/checkpoint", "small"]
     assert about and about.metadata["resumed_from_step"] > 0, "training went on from its resume point"
 
     process = _start()
@@ -79,7 +79,7 @@ def test_stopped_and_killed_it_continues(slow: Profile) -> None:
     assert {key: workspace.store.receipt(*key) for key in before} == before, (
         "what was finished is not made again"
     )
-    assert workspace.metadata("full_data/checkpoint", "small")["resumed_from_step"] > 0
+    assert workspace.metadata("random/checkpoint", "80|small")["resumed_from_step"] > 0
     with instance_for(slow) as instance:
         left = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         assert not [run for run in left if HOST in run.tags], (
