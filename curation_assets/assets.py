@@ -7,7 +7,6 @@ leaves what it finished.
 
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -28,7 +27,6 @@ from curation_assets.workspace import (
     Builder,
     BuildOne,
     Markdown,
-    Versions,
     Workspace,
     materialize,
     shown,
@@ -96,7 +94,7 @@ def _commit_each(
                 workspace,
                 step,
                 partition,
-                partial(load, partition),
+                load,
                 Throttled(tell, label),
                 run_id=context.run_id,
             )
@@ -128,13 +126,12 @@ def _commit_each(
         raise dg.Failure(f"{len(failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")
 
 
-def _once(build: Builder, workspace: Workspace, step: Step) -> Callable[[str], BuildOne]:
-    """Return a function that loads what a partition is made with: on its first call, and when that has changed since."""
+def _once(build: Builder, workspace: Workspace, step: Step) -> Callable[[dict[str, str]], BuildOne]:
+    """Return a function that loads what all partitions share: on its first call, and when that has changed since."""
     shared = [key for key, only in step.reads(workspace.profile).items() if only or not STEPS[key].by]
     loaded: dict[str, BuildOne] = {}
 
-    def load(partition: str) -> BuildOne:
-        inputs = Versions(workspace).inputs(step, partition)
+    def load(inputs: dict[str, str]) -> BuildOne:
         version = fingerprint({key: inputs[key] for key in shared})
         if version not in loaded:
             loaded.clear()

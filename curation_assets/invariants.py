@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.reading import open_documents
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.storage import read_json
 from curation_assets.workspace import Workspace
@@ -82,9 +83,7 @@ def complete_and_finite(sampler: str, workspace: Workspace) -> Outcome:
     scored, wrong = 0, []
     for shard in _made(workspace, key, workspace.shards()):
         table = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["doc_id", "score"])
-        ids = pq.read_table(
-            workspace.open("corpus/documents", shard) / "documents.parquet", columns=["doc_id"]
-        )
+        ids = pq.read_table(open_documents(workspace, shard), columns=["doc_id"])
         finite = pc.all(pc.is_finite(table["score"])).as_py() in (True, None)
         if not table["doc_id"].equals(ids["doc_id"]) or not finite:
             wrong.append(shard)

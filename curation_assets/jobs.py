@@ -19,11 +19,11 @@ import dagster as dg
 
 from curation_assets import partitions
 from curation_assets.graph import STEPS
-from curation_assets.plan import Plan, targets, wanted_steps
+from curation_assets.plan import Job, Plan, targets, wanted_steps
 from curation_assets.profile import Profile
 from curation_assets.step import Step
 from curation_assets.storage import write_bytes
-from curation_assets.workers import HOST, PID, Job, Tell, Workers
+from curation_assets.workers import HOST, PID, Tell, Workers, cores
 from curation_assets.workspace import MissingInput, Versions, Workspace
 
 _ALONE = (
@@ -70,8 +70,7 @@ def worker_count(profile: Profile) -> int:
         return profile.execution.workers
     if Workspace(profile).device != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 4)
+    return min(cores(), 4)
 
 
 def _bury_orphans(instance: dg.DagsterInstance) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from dataclasses import dataclass
 
 from curation_assets.graph import STEPS
 from curation_assets.profile import Profile
@@ -31,11 +31,12 @@ _ENOUGH = 60.0  # effort spent before the time left is told
 _BY_SIZE = {"small": 1.0, "base": 1.5, "large": 2.5, "xl": 4.0, "xxl": 7.0}
 
 
-class Job(Protocol):
-    """What a plan orders: some asset keys to make together."""
+@dataclass(frozen=True)
+class Job:
+    """One Dagster run: some assets on the same partitions, which are one, or a contiguous range of the definition's."""
 
-    @property
-    def keys(self) -> tuple[str, ...]: ...
+    keys: tuple[str, ...]
+    partitions: tuple[str, ...]
 
 
 def effort(step: Step, partition: str = "") -> float:
@@ -54,7 +55,8 @@ def targets(workspace: Workspace, step: Step) -> list[str]:
     if step.by == "rate|size":
         return [f"{rate}|{size}" for rate in run.rates for size in run.sizes]
     if step.by == "size":
-        return [size for size in workspace.profile.sizes if size in _sizes(workspace.profile, step)]
+        wanted = _sizes(workspace.profile, step)
+        return [size for size in workspace.profile.sizes if size in wanted]
     return workspace.partitions(step.by)
 
 
@@ -96,11 +98,7 @@ class Plan:
         self._waiting = {step.key: step for step in steps}
         self._open: dict[str, int] = {}  # jobs of begun steps that have not ended
         self._needs = {step.key: set(step.reads(workspace.profile)) & set(self._waiting) for step in steps}
-        count = {"": 1, "shard": max(len(workspace.shards()), 1)}
-        self._left = {
-            s.key: sum(effort(s, p) for p in targets(workspace, s)) or effort(s) * count.get(s.by, 1)
-            for s in steps
-        }
+        self._left = {s.key: sum(effort(s, p) for p in targets(workspace, s)) or effort(s) for s in steps}
         self._tail = self._tails(steps)
         self._spent, self._started = 0.0, time.monotonic()
 

@@ -41,26 +41,20 @@ MILESTONES: dict[str, float] = {"20k": 0.02, "100k": 0.1, "300k": 0.3, "500k": 0
 """Of the paper's 1M steps, those after which T5-Large's own training lent a perplexity scorer -> share of the training."""
 
 
+def _by_model(family: Family, model: str, description: str) -> SamplerSpec:
+    name = f"{family}_{model}"
+    needs = ("corpus/documents", "corpus/tokens", "corpus/tokenizer", f"{name}/model")
+    return SamplerSpec(name, family, "top_k", needs, description, model)
+
+
 def _perplexity(model: str, which: str) -> SamplerSpec:
-    return SamplerSpec(
-        f"perplexity_{model}",
-        "perplexity",
-        "top_k",
-        ("corpus/documents", "corpus/tokens", "corpus/tokenizer", f"perplexity_{model}/model"),
-        f"Minus the document's perplexity under {which}: text that the model finds easy is kept.",
-        model,
-    )
+    text = f"Minus the document's perplexity under {which}: text that the model finds easy is kept."
+    return _by_model("perplexity", model, text)
 
 
 def _ask_llm(size: str) -> SamplerSpec:
-    return SamplerSpec(
-        f"ask_llm_{size}",
-        "ask_llm",
-        "top_k",
-        ("corpus/documents", "corpus/tokens", "corpus/tokenizer", f"ask_llm_{size}/model"),
-        f'Log probability that the {size} judge answers "yes" when asked whether the document is worth training on.',
-        size,
-    )
+    text = f'Log probability that the {size} judge answers "yes" when asked whether the document is worth training on.'
+    return _by_model("ask_llm", size, text)
 
 
 SAMPLERS: dict[str, SamplerSpec] = {

@@ -234,6 +234,12 @@ def link_or_copy(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
+def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    """Return {name: [bytes, mtime in ns]} of files, by which a change is noticed without reading them."""
+    found = {name: (folder / name).stat() for name in names}
+    return {name: [state.st_size, state.st_mtime_ns] for name, state in found.items()}
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a local file in one step: a reader sees the old content or the new, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ import dagster as dg
 from dagster._utils.error import SerializableErrorInfo
 
 from curation_assets.definitions import definitions
+from curation_assets.plan import Job
 from curation_assets.profile import Profile, load_profile
 from curation_assets.resources import Curation
 
@@ -40,20 +41,17 @@ _HEAVY = [  # imported once, in the process that all workers are forked from
 Tell = Callable[[str], object]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One Dagster run: some assets on the same partitions, which are one, or a contiguous range of the definition's."""
-
-    keys: tuple[str, ...]
-    partitions: tuple[str, ...]
-
-
 @dataclass
 class Report:
     """What came of a job: {asset key: reason} of what failed; `interrupted` if it was stopped."""
 
     failed: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Workers:
@@ -73,8 +71,7 @@ class Workers:
         self._lines = context.SimpleQueue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = max(1, cores // self.count)
+        threads = max(1, cores() // self.count)
         inherited = {name: value for name, value in os.environ.items() if name.startswith(_INHERITED)}
         arguments = (self._profile.source, threads, self._lines, inherited, str(Path.cwd()))
         self._pool = ProcessPoolExecutor(self.count, context, _begin, arguments)

@@ -13,7 +13,15 @@ from curation_assets.profile import Profile, ProfileError
 from curation_assets.progress import Progress, silent
 from curation_assets.registry import RATES
 from curation_assets.step import By, Step, reads_all, upstream
-from curation_assets.storage import PREVIEW, Receipt, Store, fingerprint, read_json, write_json
+from curation_assets.storage import (
+    PREVIEW,
+    Receipt,
+    Store,
+    file_states,
+    fingerprint,
+    read_json,
+    write_json,
+)
 
 Metadata = dict[str, Any]
 BuildOne = Callable[[str, Path, Progress], Metadata]
@@ -206,10 +214,8 @@ def _shard_is_current(workspace: Workspace, partition: str, receipt: Receipt) ->
 def _unchanged_outside(receipt: Receipt) -> bool:
     """Tell whether the files outside the graph that an artifact speaks of still look as they did then."""
     try:
-        return all(
-            [(state := Path(receipt.metadata["place"], name).stat()).st_size, state.st_mtime_ns] == seen
-            for name, seen in receipt.metadata.get("seen", {}).items()
-        )
+        seen = receipt.metadata.get("seen", {})
+        return not seen or file_states(Path(receipt.metadata["place"]), seen) == seen
     except OSError:
         return False
 
@@ -225,7 +231,7 @@ def materialize(
     workspace: Workspace,
     step: Step,
     partition: str,
-    one: Callable[[], BuildOne],
+    one: Callable[[dict[str, str]], BuildOne],
     progress: Progress = silent,
     *,
     force: bool = False,
@@ -233,8 +239,8 @@ def materialize(
 ) -> tuple[Receipt, bool]:
     """Make one artifact current and return (its receipt, whether it was made now).
 
-    Returns at once when it already is what its inputs would make. `one` is called only when there is work, so that a
-    model is not loaded for nothing. Versions of inputs are read before the inputs are: an input that changes under
+    Returns at once when it already is what its inputs would make. `one` is called, with the inputs' versions,
+    only when there is work, so that a model is not loaded for nothing. Versions of inputs are read before the inputs are: an input that changes under
     the step leaves an artifact that is known to be stale, never one that wrongly looks fresh.
     """
     versions = Versions(workspace)
@@ -246,7 +252,7 @@ def materialize(
     recipe = step.recipe(workspace.profile, inputs)
     started = time.time()
     with workspace.store.staged(step.key, partition) as folder:
-        metadata = one()(partition, folder, progress)
+        metadata = one(inputs)(partition, folder, progress)
         preview = {name: value for name, value in metadata.items() if isinstance(value, Markdown)}
         if preview:
             write_json(folder / PREVIEW, preview)

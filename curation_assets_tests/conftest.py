@@ -13,6 +13,8 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see curation_assets.cli
 
+import torch
+
 from curation_assets.profile import Profile, load_profile
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -83,6 +85,15 @@ workers = 1
 max_documents = 12
 window = 64
 """
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Run tiny models on one thread: the last bits depend on the count, and more would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def stdlib_texts(least: int = 200) -> list[tuple[str, str]]:

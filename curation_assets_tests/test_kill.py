@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -35,13 +36,23 @@ def slow(tiny: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prof
     return load_profile()
 
 
-def _start() -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "curation_assets.cli", "run"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+Start = Callable[[], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start `curation run`; what a failed test leaves running is ended with it."""
+    command = [sys.executable, "-m", "curation_assets.cli", "run"]
+    started: list[subprocess.Popen[str]] = []
+
+    def one() -> subprocess.Popen[str]:
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield one
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 def _wait_for(path: Path, pattern: str, process: subprocess.Popen[str], seconds: float = 180) -> None:
@@ -52,15 +63,15 @@ def _wait_for(path: Path, pattern: str, process: subprocess.Popen[str], seconds:
         time.sleep(0.02)
 
 
-def test_stopped_and_killed_it_continues(slow: Profile) -> None:
+def test_stopped_and_killed_it_continues(slow: Profile, start: Start) -> None:
     runs = slow.data / "scratch" / "runs"
-    process = _start()
+    process = start()
     _wait_for(runs, "full_data/**/resume.safetensors", process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "continues where this one was" in errors
 
-    process = _start()
+    process = start()
     _wait_for(runs, "random/**/resume.safetensors", process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
@@ -72,7 +83,7 @@ def test_stopped_and_killed_it_continues(slow: Profile) -> None:
     about = before["full_data/checkpoint", "small"]
     assert about and about.metadata["resumed_from_step"] > 0, "training went on from its resume point"
 
-    process = _start()
+    process = start()
     table, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert "full_data" in table and "random" in table

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.corpus import builtin, discover, tokens
 from curation_assets.corpus.documents import parse_shard, write_documents
+from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
@@ -170,8 +171,7 @@ def _sample(workspace: Workspace, limit: int) -> list[str]:
     """Return the texts of the `limit` documents with the smallest hashes, by hash: the same for any shard layout."""
     kept: list[tuple[int, str]] = []  # a heap of (-hash, text)
     for shard in workspace.shards():
-        path = workspace.open("corpus/documents", shard) / "documents.parquet"
-        for batch in read_batches(path, ["doc_hash", "text"]):
+        for batch in read_batches(open_documents(workspace, shard), ["doc_hash", "text"]):
             for doc_hash, text in zip(batch["doc_hash"].to_pylist(), batch["text"].to_pylist(), strict=True):
                 push = heapq.heappush if len(kept) < limit else heapq.heappushpop
                 push(kept, (-doc_hash, text))
@@ -212,9 +212,7 @@ def index(workspace: Workspace) -> BuildOne:
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         shards_ = workspace.shards()
-        repeats = find_repeats(
-            shards_, lambda s: workspace.open("corpus/documents", s) / "documents.parquet", progress
-        )
+        repeats = find_repeats(shards_, lambda s: open_documents(workspace, s), progress)
         write_table(folder / "repeats.parquet", repeats)
         totals: Counter[str] = Counter()
         reasons: Counter[str] = Counter()

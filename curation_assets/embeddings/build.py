@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.reading import open_documents
 from curation_assets.embeddings.encoder import Encoder
 from curation_assets.models.sources import resolve
 from curation_assets.progress import Progress, after
@@ -29,7 +30,7 @@ def embeddings(workspace: Workspace) -> BuildOne:
     )
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        path = workspace.open("corpus/documents", shard) / "documents.parquet"
+        path = open_documents(workspace, shard)
         n = pq.ParquetFile(path).metadata.num_rows
         out = np.lib.format.open_memmap(
             folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=(n, encoder.dim)

@@ -14,7 +14,7 @@ from curation_assets.models.sources import ModelSource, ResolvedModel, parse, re
 from curation_assets.pretraining.snapshots import read_snapshots
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress
-from curation_assets.storage import read_json, write_json
+from curation_assets.storage import file_states, read_json, write_json
 from curation_assets.workspace import Builder, BuildOne, Metadata, Workspace
 
 
@@ -36,23 +36,13 @@ def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
             if found.parameters is not None:
                 about["parameters"] = found.parameters
             write_json(folder / "model.json", {**about, "files": list(found.files)})
-            if source.kind in (
-                "pip",
-                "path",
-            ):  # what lies outside the graph may change: `workspace` looks at these
-                about["seen"] = states(found.folder, found.files)
-                about["place"] = str(found.folder)
+            if source.kind in ("pip", "path"):  # files outside the graph may change: `Versions.current` looks
+                about |= {"seen": file_states(found.folder, found.files), "place": str(found.folder)}
             return {**about, "version": found.digest[:20]}
 
         return build
 
     return load
-
-
-def states(folder: Path, names: tuple[str, ...] | list[str]) -> dict[str, list[int]]:
-    """Return {name: [bytes, mtime in ns]} of files, by which a change is noticed without reading them."""
-    found = {name: (folder / name).stat() for name in names}
-    return {name: [state.st_size, state.st_mtime_ns] for name, state in found.items()}
 
 
 def find(workspace: Workspace, source: ModelSource) -> ResolvedModel:

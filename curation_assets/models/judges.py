@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.reading import open_documents, open_hashes
 from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.models.build import find, open_scorer
 from curation_assets.models.distill import DistillConfig, DistillResult, distill
@@ -54,15 +55,16 @@ def labels(workspace: Workspace) -> BuildOne:
         found = label(load, chosen["text"].to_pylist(), cache, progress=progress)  # type: ignore[arg-type]
         columns = {name: pa.array(values) for name, values in asdict(found).items() if name != "reused"}
         table = pa.table({**dict(zip(chosen.column_names, chosen.columns, strict=True)), **columns})
-        write_table(folder / "labels.parquet", table.sort_by([("score", "descending")]))
-        return _about_labels(table, found, teacher)
+        best_first = table.sort_by([("score", "descending")])
+        write_table(folder / "labels.parquet", best_first)
+        return _about_labels(best_first, found, teacher)
 
     return build
 
 
 def _about_labels(table: pa.Table, found: LabelTable, teacher: dict[str, object]) -> Metadata:
     p = np.exp(found.score)
-    best = table.sort_by([("score", "descending")]).select(["score", "tokens", "doc_id", "text"])
+    best = table.select(["score", "tokens", "doc_id", "text"])
     return {
         "documents": table.num_rows,
         "reused": found.reused,
@@ -87,7 +89,7 @@ def _sample(workspace: Workspace, count: int, seed: int) -> pa.Table:
         }
     )
     for shard in workspace.shards():
-        hashes = pq.read_table(_documents(workspace, shard), columns=["doc_hash"])["doc_hash"].to_numpy()
+        hashes = open_hashes(workspace, shard)
         rows = choose(hashes, count, seed)
         rows = rows[~np.isin(hashes[rows], kept["doc_hash"].to_numpy())]
         one = {"doc_hash": hashes[rows], "shard": pa.array([shard] * len(rows), pa.string()), "row": rows}
@@ -106,11 +108,7 @@ def _sample(workspace: Workspace, count: int, seed: int) -> pa.Table:
 def _texts(workspace: Workspace, chosen: pa.Table) -> Iterator[pa.Table]:
     for one in chosen.to_pylist():
         rows = slice(one["row"], one["row"] + 1)
-        yield read_rows(_documents(workspace, one["shard"]), ["doc_id", "text"], rows)
-
-
-def _documents(workspace: Workspace, shard: str) -> Path:
-    return workspace.open("corpus/documents", shard) / "documents.parquet"
+        yield read_rows(open_documents(workspace, one["shard"]), ["doc_id", "text"], rows)
 
 
 def judge(workspace: Workspace) -> BuildOne:
@@ -127,8 +125,9 @@ def judge(workspace: Workspace) -> BuildOne:
             raise ValueError(
                 f"{workspace.profile.source} has no judge.bases.{size}: nothing to make this judge from"
             )
-        found = find(workspace, parse(base))
-        if parse(base).kind != "asset":
+        source = parse(base)
+        found = find(workspace, source)
+        if source.kind != "asset":
             _check_reads_alike(workspace, base, load_tokenizer(found.folder))
         config = distill_config(workspace.profile)
         home = workspace.scratch / "runs" / "judge" / safe_name(size)

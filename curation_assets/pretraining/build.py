@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.reading import open_hashes
 from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.pretraining.model import Shape
@@ -99,8 +100,7 @@ def _all_shards(workspace: Workspace) -> Iterator[Shard]:
     repeats = pq.read_table(workspace.open("corpus/index") / "repeats.parquet")
     for shard in workspace.shards():
         ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
-        path = workspace.open("corpus/documents", shard) / "documents.parquet"
-        hashes = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
+        hashes = open_hashes(workspace, shard)
         again = repeats.filter(pc.equal(repeats["shard"], shard))["row"].to_numpy()
         rows = np.setdiff1d(np.arange(len(hashes)), again)
         yield Shard(ids, offsets, rows, hashes[rows])

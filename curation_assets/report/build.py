@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.reading import open_hashes
 from curation_assets.graph import STEPS
 from curation_assets.pretraining.build import recipe
 from curation_assets.progress import Progress
@@ -62,8 +63,7 @@ def correlation(workspace: Workspace) -> BuildOne:
         repeats = pq.read_table(workspace.open("corpus/index") / "repeats.parquet")
         sample = tau.HashSample(settings.documents, settings.seed)
         for number, shard in enumerate(shards):
-            path = workspace.open("corpus/documents", shard) / "documents.parquet"
-            hashes = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
+            hashes = open_hashes(workspace, shard)
             first = np.ones(len(hashes), np.bool_)
             first[repeats.filter(pc.equal(repeats["shard"], shard))["row"].to_numpy()] = False
             sample.add(hashes[first], {name: _scores(workspace, name, shard)[first] for name in names})

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.reading import open_documents, open_hashes
 from curation_assets.progress import Progress
 from curation_assets.registry import SAMPLERS
 from curation_assets.report.tables import preview
@@ -17,7 +18,6 @@ from curation_assets.scoring.coverage import (
     blocks,
     empty_sketch,
     open_embeddings,
-    open_hashes,
     read_clusters,
     read_sketch,
 )
@@ -82,8 +82,7 @@ def _ids_at(workspace: Workspace, shards: pa.ChunkedArray, rows: pa.ChunkedArray
     rows_ = rows.fill_null(0).to_numpy()
     ids = np.full(len(where), None, dtype=object)
     for shard in np.unique(where[where != ""]):
-        path = workspace.open("corpus/documents", str(shard)) / "documents.parquet"
-        column = pq.read_table(path, columns=["doc_id"])["doc_id"]
+        column = pq.read_table(open_documents(workspace, str(shard)), columns=["doc_id"])["doc_id"]
         here = np.flatnonzero(where == shard)
         ids[here] = column.take(pa.array(rows_[here])).to_pylist()
     return pa.array(ids, pa.string())
@@ -114,7 +113,7 @@ def write_scores(
     ValueError
         A score is missing or not finite: names the document.
     """
-    path = workspace.open("corpus/documents", shard) / "documents.parquet"
+    path = open_documents(workspace, shard)
     doc_ids = pq.read_table(path, columns=["doc_id"])["doc_id"]
     if len(doc_ids) != len(score):
         raise ValueError(f"{shard}: {len(score)} scores for {len(doc_ids)} documents")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.corpus.reading import open_documents, open_hashes
 from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.graph import STEPS
@@ -23,6 +24,10 @@ from curation_assets.storage import read_rows, safe_name
 from curation_assets.workspace import Builder, BuildOne, Metadata, Versions, Workspace
 
 _TEXTS = 1_024  # encoded at a time: an encoding is many times as large as its ids
+
+
+_Reader = Callable[[str], Callable[[slice], Flat]]
+"""Gives, for a shard, a function that gives the token ids of a range of its documents."""
 
 
 class _Likelihood(Protocol):
@@ -42,13 +47,12 @@ def perplexity_scores(sampler: str) -> Builder:
         settings = workspace.profile.perplexity
         model, tokenizer = open_scorer(workspace, f"{sampler}/model")
         scorer = likelihood(workspace, model, tokenizer)
-        read = _ids_reader(workspace, tokenizer)
+        read = _cached_ids(workspace) if same_pieces(workspace, tokenizer) else _own_ids(workspace, tokenizer)
         tokens = settings.window * (settings.max_windows or 4)
         size = part_size(_parameters(model), tokens, workspace.device)
 
         def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-            documents = _documents(workspace, shard)
-            hashes = pq.read_table(documents, columns=["doc_hash"])["doc_hash"].to_numpy()
+            hashes = open_hashes(workspace, shard)
             ids_of = read(shard)
 
             def score(rows: slice, progress: Progress) -> pa.Table:
@@ -95,11 +99,11 @@ def ask_llm_scores(sampler: str) -> Builder:
     def load(workspace: Workspace) -> BuildOne:
         model, tokenizer = open_scorer(workspace, f"{sampler}/model")
         judge = ask_llm(workspace, model, tokenizer)
-        read = _ids_reader(workspace, tokenizer) if same_pieces(workspace, tokenizer) else None
+        read = _cached_ids(workspace) if same_pieces(workspace, tokenizer) else None
         size = part_size(_parameters(model), judge.max_tokens, workspace.device)
 
         def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-            documents = _documents(workspace, shard)
+            documents = open_documents(workspace, shard)
             n = pq.ParquetFile(documents).metadata.num_rows
             ids_of = read(shard) if read else None
 
@@ -143,19 +147,22 @@ def same_pieces(workspace: Workspace, tokenizer: Any) -> bool:
     return tokenizer.vocabulary() == load_tokenizer(workspace.open("corpus/tokenizer")).vocabulary()
 
 
-def _ids_reader(workspace: Workspace, tokenizer: Any) -> Callable[[str], Callable[[slice], Flat]]:
-    """Return shard -> (rows -> token ids): the cached ones, or for a model with a tokenizer of its own new ones."""
-    if same_pieces(workspace, tokenizer):
+def _cached_ids(workspace: Workspace) -> _Reader:
+    """Read what `corpus/tokens` holds."""
 
-        def cached(shard: str) -> Callable[[slice], Flat]:
-            ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
-            return lambda rows: _cut_out(ids, offsets, rows)
+    def of(shard: str) -> Callable[[slice], Flat]:
+        ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
+        return lambda rows: _cut_out(ids, offsets, rows)
 
-        return cached
+    return of
+
+
+def _own_ids(workspace: Workspace, tokenizer: Any) -> _Reader:
+    """Read the documents with a model's own tokenizer."""
     encode = document_encoder(tokenizer)
 
-    def encoded(shard: str) -> Callable[[slice], Flat]:
-        documents = _documents(workspace, shard)
+    def of(shard: str) -> Callable[[slice], Flat]:
+        documents = open_documents(workspace, shard)
 
         def read(rows: slice) -> Flat:
             texts = read_rows(documents, ["text"], rows)["text"].to_pylist()
@@ -165,7 +172,7 @@ def _ids_reader(workspace: Workspace, tokenizer: Any) -> Callable[[str], Callabl
 
         return read
 
-    return encoded
+    return of
 
 
 def _cut_out(ids: NDArray[np.integer], offsets: NDArray[np.int64], rows: slice) -> Flat:
@@ -178,10 +185,6 @@ def _write(workspace: Workspace, shard: str, folder: Path, table: pa.Table) -> M
 
     more = {name: table[name] for name in table.column_names if name != "score"}
     return write_scores(workspace, shard, folder, table["score"].to_numpy(), **more)
-
-
-def _documents(workspace: Workspace, shard: str) -> Path:
-    return workspace.open("corpus/documents", shard) / "documents.parquet"
 
 
 def _home(workspace: Workspace, sampler: str, shard: str) -> Path:

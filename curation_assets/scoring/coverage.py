@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from curation_assets.corpus.reading import open_hashes
 from curation_assets.progress import Progress
 from curation_assets.scoring.cluster_store import semdedup_shards
 from curation_assets.scoring.clusters import assign, default_clusters, fit_centroids
@@ -24,12 +24,6 @@ _NEAR = 0.95  # similarity above which a document is counted as a near-duplicate
 def open_embeddings(workspace: Workspace, shard: str) -> np.ndarray:
     """Return a shard's embeddings as a read-only memory map, [n, dim]."""
     return np.load(workspace.open("corpus/embeddings", shard) / "embeddings.npy", mmap_mode="r")
-
-
-def open_hashes(workspace: Workspace, shard: str) -> np.ndarray:
-    """Return the `doc_hash` column of a shard's documents, uint64 [n]."""
-    path = workspace.open("corpus/documents", shard) / "documents.parquet"
-    return pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
 
 
 def blocks(x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -48,6 +48,26 @@ def cut_windows(
     return document, n[document] * number // whole, n[document] * (number + 1) // whole, number
 
 
+def check_vocabulary(tokens: NDArray[np.int64], vocab_size: int, document: NDArray[np.int64]) -> None:
+    """Raise ValueError where a row of tokens, of document `document[row]`, holds an id that the model does not know."""
+    wrong = ((tokens < 0) | (tokens >= vocab_size)).any(axis=1)
+    if wrong.any():
+        raise ValueError(
+            f"document {document[wrong.argmax()]} has a token id outside the vocabulary of {vocab_size}"
+        )
+
+
+def by_document(
+    document: NDArray[np.int64], total: NDArray[np.float64], count: NDArray[np.int64], n: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sum the windows' likelihoods and target tokens by document; FloatingPointError where one is not finite."""
+    if not np.isfinite(total).all():
+        row = document[~np.isfinite(total)][0]
+        raise FloatingPointError(f"document {row} has no finite likelihood; are the model's weights finite?")
+    counts = np.bincount(document, weights=count, minlength=n).astype(np.int64)
+    return np.bincount(document, weights=total, minlength=n).astype(np.float64), counts
+
+
 class SpanPerplexity:
     """Score documents by minus their perplexity under a T5: higher is better, as in the paper's figure 9.
 
@@ -178,22 +198,11 @@ class SpanPerplexity:
             inside = np.arange(longest) < size[part, None]
             tokens = np.zeros(inside.shape, np.int64)
             tokens[inside] = ids[(place[part, None] + np.arange(longest))[inside]]
-            wrong = ((tokens < 0) | (tokens >= self._vocab_size)).any(axis=1)
-            if wrong.any():
-                row = document[part[wrong.argmax()]]
-                raise ValueError(
-                    f"document {row} has a token id outside the vocabulary of {self._vocab_size}"
-                )
+            check_vocabulary(tokens, self._vocab_size, document[part])
             total[part], count[part] = self._batch_nll(tokens, keys[part], size[part])
             low += len(part)
             progress(n * low / len(order), n, "documents")
-        if not np.isfinite(total).all():
-            row = document[~np.isfinite(total)][0]
-            raise FloatingPointError(
-                f"document {row} has no finite likelihood; are the model's weights finite?"
-            )
-        counts = np.bincount(document, weights=count, minlength=n).astype(np.int64)
-        return np.bincount(document, weights=total, minlength=n).astype(np.float64), counts
+        return by_document(document, total, count, n)
 
     def _rows(self, falling: NDArray[np.int64]) -> int:
         """Return how many of the windows, the longest first, make the next batch.

