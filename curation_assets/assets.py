@@ -18,19 +18,15 @@ from curation_assets import partitions
 from curation_assets.checks import severity
 from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
+from curation_assets.making import materialize, shown
 from curation_assets.profile import Profile
 from curation_assets.progress import Throttled
 from curation_assets.resources import Curation
+from curation_assets.sensors import condition
 from curation_assets.step import Step
 from curation_assets.storage import Receipt, fingerprint
-from curation_assets.workspace import (
-    Builder,
-    BuildOne,
-    Markdown,
-    Workspace,
-    materialize,
-    shown,
-)
+from curation_assets.versions import Versions
+from curation_assets.workspace import Builder, BuildOne, Markdown, Workspace
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
@@ -57,6 +53,7 @@ def step_asset(key: str, build: Builder, profile: Profile, description: str) -> 
         owners=OWNERS,
         pool="accelerator" if step.accelerated else None,
         output_required=False,
+        automation_condition=condition(step, profile),
     )
     def asset(context: dg.AssetExecutionContext, curation: Curation) -> Iterator[Any]:
         yield from _commit_each(context, curation, step, build)
@@ -97,6 +94,9 @@ def _commit_each(
                 load,
                 Throttled(tell, label),
                 run_id=context.run_id,
+                force=Versions(workspace).behind(
+                    step, partition
+                ),  # a person asks for a pinned model: learn it anew
             )
         except Exception as error:
             if len(keys) == 1:
@@ -108,7 +108,7 @@ def _commit_each(
             f"{label}: {'made' if made else 'already current'} ({number} of {len(keys)}), {receipt.seconds:.1f} s"
         )
         if step.key == "corpus/source":
-            partitions.sync_shards(context.instance, workspace.shards())
+            partitions.sync_shards(context.instance, workspace.listed())
         metadata = {name: _value(value) for name, value in shown(workspace, receipt).items()}
         metadata |= {
             "made": made,

@@ -87,7 +87,8 @@ def _run(profile: Profile) -> int:
 
 def _plan(profile: Profile) -> int:
     from curation_assets.plan import targets, wanted_steps
-    from curation_assets.workspace import Versions, Workspace
+    from curation_assets.versions import Versions
+    from curation_assets.workspace import Workspace
 
     workspace = Workspace(profile)
     versions = Versions(workspace)

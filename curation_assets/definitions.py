@@ -15,6 +15,7 @@ from curation_assets.report.assets import report_assets
 from curation_assets.resources import Curation
 from curation_assets.sampling.assets import sampling_assets
 from curation_assets.scoring.assets import scoring_assets
+from curation_assets.sensors import all_schedules, all_sensors, refresh_models
 
 
 def definitions(profile: Profile) -> dg.Definitions:
@@ -31,7 +32,9 @@ def definitions(profile: Profile) -> dg.Definitions:
             *report_assets(profile),
         ],
         asset_checks=all_checks(),
-        jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())],
+        jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks()), refresh_models],
+        sensors=all_sensors(profile),
+        schedules=all_schedules(profile),
         resources={"curation": Curation(profile=profile.source)},
         executor=dg.in_process_executor,
     )

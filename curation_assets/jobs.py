@@ -18,13 +18,15 @@ from typing import Any
 import dagster as dg
 
 from curation_assets import partitions
+from curation_assets.attempts import alive
 from curation_assets.graph import STEPS
 from curation_assets.plan import Job, Plan, targets, wanted_steps
 from curation_assets.profile import Profile
 from curation_assets.step import Step
 from curation_assets.storage import write_bytes
+from curation_assets.versions import Versions
 from curation_assets.workers import HOST, PID, Tell, Workers, cores
-from curation_assets.workspace import MissingInput, Versions, Workspace
+from curation_assets.workspace import MissingInput, Workspace
 
 _ALONE = (
     "/source",
@@ -76,20 +78,9 @@ def worker_count(profile: Profile) -> int:
 def _bury_orphans(instance: dg.DagsterInstance) -> None:
     living = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=living, tags={HOST: socket.gethostname()})):
-        if not _alive(run.tags[PID]):
+        if not alive(int(run.tags[PID])):
             instance.report_run_failed(run, "The process of this run died.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
-def _alive(pid: str) -> bool:
-    """Tell whether a process of this machine is there; signal 0 only asks."""
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def run_graph(profile: Profile, tell: Tell, steps: list[Step] | None = None) -> Outcome:
@@ -109,7 +100,7 @@ def run_graph(profile: Profile, tell: Tell, steps: list[Step] | None = None) -> 
         with Workers(profile, count, tell) as workers:
             run = _Run(workspace, instance, workers, steps or wanted_steps(profile), tell)
             run.to_the_end()
-        partitions.sync_shards(instance, workspace.shards())
+        partitions.sync_shards(instance, workspace.listed())
     return run.outcome
 
 

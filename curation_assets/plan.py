@@ -9,7 +9,7 @@ from curation_assets.graph import STEPS
 from curation_assets.profile import Profile
 from curation_assets.progress import duration
 from curation_assets.registry import SAMPLERS
-from curation_assets.step import Step
+from curation_assets.step import EDGE, Step
 from curation_assets.workspace import Workspace
 
 # Seconds of one core for one partition in the local profile, roughly: what matters is which chain of steps is longest.
@@ -57,6 +57,8 @@ def targets(workspace: Workspace, step: Step) -> list[str]:
     if step.by == "size":
         wanted = _sizes(workspace.profile, step)
         return [size for size in workspace.profile.sizes if size in wanted]
+    if step.key in EDGE and step.by == "shard":
+        return workspace.listed()
     return workspace.partitions(step.by)
 
 

@@ -15,6 +15,7 @@ from curation_assets.models.sources import ModelSource, parse
 from curation_assets.registry import MILESTONES, RATES, SAMPLERS, SIZES
 from curation_assets.settings import (
     AskLLM,
+    Automation,
     Clusters,
     Corpus,
     Density,
@@ -63,6 +64,7 @@ class Profile(Section):
     evaluation: Evaluation
     report: Report
     run: Run
+    automation: Automation
     execution: Execution
 
     @model_validator(mode="after")

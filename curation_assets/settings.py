@@ -258,6 +258,25 @@ class Run(Section):
         return self
 
 
+class Automation(Section):
+    """What happens by itself under `curation ui` when the corpus changes; nothing here changes a result.
+
+    `follow`: the sensors start switched on. `training`: checkpoints, metrics and reports follow as well. A file that changed within the last
+    `settle_seconds` is taken to be still written. What fails is tried again `retries` times, after `retry_seconds`, twice that,
+    and so on. `listing_cron` and `refresh_cron` are when the corpus is listed at fixed times and when pinned models are
+    learned anew ("" for never).
+    """
+
+    follow: bool = Field(json_schema_extra=_EXECUTION)
+    training: bool = Field(json_schema_extra=_EXECUTION)
+    interval_seconds: Positive = Field(json_schema_extra=_EXECUTION)
+    settle_seconds: Annotated[float, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)
+    retries: Annotated[int, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)
+    retry_seconds: Annotated[float, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)
+    listing_cron: str = Field(json_schema_extra=_EXECUTION)
+    refresh_cron: str = Field(json_schema_extra=_EXECUTION)
+
+
 class Execution(Section):
     """Where and how things run; nothing here changes a result beyond floating-point rounding."""
 

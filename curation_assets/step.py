@@ -70,6 +70,14 @@ class Step:
         """Return the version that this step's artifact has when made from inputs of these versions."""
         return fingerprint(self.key, self.code_version(profile), inputs)
 
+    def learned(self) -> bool:
+        """Tell whether it is a model that is kept while the corpus moves on, and learned anew only when asked."""
+        return self.pinned and bool(self.needs)
+
+
+EDGE = ("corpus/source", "corpus/shards", "corpus/documents")
+"""Steps that look at every listed file. All others leave out shards that could not be read."""
+
 
 def reads_all(by: By, need: By) -> bool:
     """Tell whether a partition of kind `by` reads every partition of an input of kind `need`, and not just one."""

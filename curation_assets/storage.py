@@ -93,8 +93,7 @@ class Store:
         """Return the receipt, or None where there is no such artifact, or a file of it is missing or resized."""
         place = self.place(key, partition)
         try:
-            with self.fs.open(f"{place}/{RECEIPT}", "rb") as source:
-                raw = json.loads(source.read())
+            raw = json.loads(self.read(f"{place}/{RECEIPT}"))
         except FileNotFoundError:
             return None
         except ValueError:
@@ -192,15 +191,9 @@ class Store:
         else:
             for relative in files:
                 self.fs.put_file(str(folder / relative), f"{place}/{name}/{relative}")
-        self._write_receipt(f"{place}/{RECEIPT}", json.dumps(asdict(done), indent=1).encode())
+        self.write(f"{place}/{RECEIPT}", json.dumps(asdict(done), indent=1).encode())
         self._clean(place, keep={name, previous.folder if previous else ""})
         return done
-
-    def _write_receipt(self, path: str, content: bytes) -> None:
-        if self.local:
-            write_bytes(Path(path), content)
-        else:
-            self.fs.pipe_file(path, content)  # one PUT: object stores replace whole objects
 
     def _clean(self, place: str, keep: set[str]) -> None:
         """Remove superseded folders and what dead runs staged; the folder replaced just now stays for its readers."""
@@ -214,8 +207,33 @@ class Store:
 
     def forget(self, key: str, partition: str = "") -> None:
         """Withdraw an artifact: its receipt goes, so that it counts as missing."""
+        self.remove(f"{self.place(key, partition)}/{RECEIPT}")
+
+    def present(self, key: str) -> set[str]:
+        """Return the `safe_name` of each partition that has a receipt, in one listing."""
+        above = self.place(key, "").rpartition("/")[0]
+        try:
+            found = self.fs.glob(f"{above}/*/{RECEIPT}") if not self.local else _with_receipt(above)
+        except FileNotFoundError:
+            return set()
+        return {str(path).rsplit("/", 2)[-2] for path in found}
+
+    def read(self, path: str) -> bytes:
+        """Return a small file's content; FileNotFoundError where there is none."""
+        with self.fs.open(path, "rb") as source:
+            return source.read()
+
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Replace a small file in one step; `durable` also survives a power cut."""
+        if self.local:
+            write_bytes(Path(path), content, durable=durable)
+        else:
+            self.fs.pipe_file(path, content)  # one PUT: object stores replace whole objects
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
         with contextlib.suppress(FileNotFoundError):
-            self.fs.rm_file(f"{self.place(key, partition)}/{RECEIPT}")
+            self.fs.rm_file(path)
 
 
 def safe_name(partition: str) -> str:
@@ -240,15 +258,22 @@ def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
     return {name: [state.st_size, state.st_mtime_ns] for name, state in found.items()}
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a local file in one step: a reader sees the old content or the new, also after a power cut."""
+def _with_receipt(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        paths = [f"{entry.path}/{RECEIPT}" for entry in entries]
+    return [path for path in paths if Path(path).exists()]
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a local file in one step: a reader sees the old content or the new, if `durable` also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as out:
             out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

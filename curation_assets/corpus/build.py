@@ -20,11 +20,12 @@ from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
+from curation_assets.corpus.watch import places, state
 from curation_assets.models.sources import resolve
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress
 from curation_assets.report.tables import preview
-from curation_assets.storage import fingerprint, read_batches, read_json, write_json, write_table
+from curation_assets.storage import fingerprint, read_batches, read_json, write_bytes, write_json, write_table
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 VALIDATION_SETS = ("in_distribution", "hq")
@@ -49,18 +50,16 @@ def source(workspace: Workspace) -> BuildOne:
     profile = workspace.profile
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        url, hq_url = profile.corpus.url, profile.corpus.hq_url
-        if "builtin" in (url, hq_url):
+        if "builtin" in (profile.corpus.url, profile.corpus.hq_url):
             home = workspace.data / "builtin"
             wanted = profile.corpus.builtin.model_dump()
             wanted["documents"] = tuple(wanted["documents"].items())
             builtin.build(home, builtin.BuiltinSettings(**wanted), progress)
-            url = str(home / "shards") if url == "builtin" else url
-            hq_url = str(home / "hq_validation.jsonl") if hq_url == "builtin" else hq_url
+        url, hq_url = places(workspace)
         files = discover.list_shards(url, profile.corpus.storage_options)
         if not files:
             raise ValueError(f"{url}: no corpus files there (.jsonl, .parquet or .txt, also .gz and .zst)")
-        listing = {f.key: {"url": f.url, "bytes": f.size, "modified": f.mtime} for f in files}
+        listing = state(files)
         write_json(folder / "shards.json", listing)
         hq = _high_quality(hq_url, profile)
         write_json(folder / "hq.json", hq)
@@ -81,10 +80,12 @@ def _high_quality(url: str, profile: Profile) -> dict[str, Any]:
     if not url:
         return {}
     options = profile.corpus.storage_options
+    files = discover.list_shards(url, options)
     return {
         "url": url,
-        "files": [[f.key, f.url] for f in discover.list_shards(url, options)],
-        "sha256": [discover.digest(f.url, options) for f in discover.list_shards(url, options)],
+        "files": [[f.key, f.url] for f in files],
+        "sha256": [discover.digest(f.url, options) for f in files],
+        "state": state(files),
     }
 
 
@@ -98,9 +99,19 @@ def shards(workspace: Workspace) -> BuildOne:
                 f"{shard} is not in the corpus any more; materialize corpus/source to list it again"
             )
         sha256 = discover.digest(listed["url"], workspace.profile.corpus.storage_options)
-        return {"version": fingerprint("corpus/shards", sha256), "sha256": sha256, **listed}
+        about = {"version": fingerprint("corpus/shards", sha256), "sha256": sha256, **listed}
+        twin = _seen_as(workspace, sha256, shard)
+        return {**about, "same_as": twin} if twin else about
 
     return build
+
+
+def _seen_as(workspace: Workspace, sha256: str, shard: str) -> str:
+    """Return the name under which a file of this content was last seen, "" if it was not: a renamed file is scored already."""
+    note = workspace.scratch / "digests" / sha256[:2] / sha256
+    before = note.read_text("utf-8") if note.exists() else ""
+    write_bytes(note, shard.encode(), durable=False)
+    return before if before != shard else ""
 
 
 def documents(workspace: Workspace) -> BuildOne:

@@ -17,7 +17,8 @@ from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report import comparison as table
 from curation_assets.report import correlation as tau
 from curation_assets.storage import read_json
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Versions, Workspace
+from curation_assets.versions import Versions
+from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 
 def comparison(workspace: Workspace) -> BuildOne:

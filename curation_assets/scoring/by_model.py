@@ -21,7 +21,8 @@ from curation_assets.progress import Progress
 from curation_assets.scoring.batching import Flat, document_encoder
 from curation_assets.scoring.parts import in_parts, part_size
 from curation_assets.storage import read_rows, safe_name
-from curation_assets.workspace import Builder, BuildOne, Metadata, Versions, Workspace
+from curation_assets.versions import Versions
+from curation_assets.workspace import Builder, BuildOne, Metadata, Workspace
 
 _TEXTS = 1_024  # encoded at a time: an encoding is many times as large as its ids
 

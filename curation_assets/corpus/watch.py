@@ -1,0 +1,88 @@
+"""Noticing that the corpus changed: by its listing alone, so that a look is cheap and reads no file."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from curation_assets.corpus import discover
+from curation_assets.storage import fingerprint, read_json
+from curation_assets.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at the corpus found: whether to list it anew, why or why not, and what the next look must know."""
+
+    changed: bool
+    said: str
+    cursor: str
+
+
+def places(workspace: Workspace) -> tuple[str, str]:
+    """Return the URLs of the corpus and of the high-quality texts, "builtin" resolved."""
+    home = workspace.data / "builtin"
+    corpus = workspace.profile.corpus
+    url = str(home / "shards") if corpus.url == "builtin" else corpus.url
+    return url, str(home / "hq_validation.jsonl") if corpus.hq_url == "builtin" else corpus.hq_url
+
+
+def state(files: list[discover.ShardFile]) -> dict[str, dict[str, Any]]:
+    """Return {shard: {url, bytes, modified}}, as `corpus/source` keeps it."""
+    return {f.key: {"url": f.url, "bytes": f.size, "modified": f.mtime} for f in files}
+
+
+def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> Look:
+    """Compare the corpus with its last listing.
+
+    A changed file that is younger than `automation.settle_seconds` is taken to be still written, unless the last look
+    saw it just so. The cursor is of constant size: what is known of the files lies in `corpus/source`.
+
+    Raises
+    ------
+    FileNotFoundError
+        The corpus is not there (a folder that is not mounted, say): no reason to forget its shards.
+    """
+    now = time.time() if now is None else now
+    settings = workspace.profile.automation
+    before: dict[str, Any] = json.loads(cursor) if cursor else {}
+    found, known = _found(workspace), _known(workspace)
+    if known is not None and found == known:
+        return Look(False, f"{len(found['files']):,} files, as listed before", "")
+    seen = fingerprint(found)
+    old = known["files"] if known else {}
+    different = [key for key, about in found["files"].items() if old.get(key) != about]
+    young = [key for key in different if _age(found["files"][key], now) < settings.settle_seconds]
+    after = {**before, "seen": seen}
+    if young and before.get("seen") != seen:
+        return Look(False, f"{_named(young)} still being written", json.dumps(after))
+    if before.get("asked") == seen and now < before["at"] + settings.retry_seconds:
+        return Look(False, "the new listing is being made", json.dumps(after))
+    gone = len(old.keys() - found["files"].keys())
+    said = f"{len(different):,} new or changed files, {gone:,} gone"
+    return Look(True, said, json.dumps({"seen": seen, "asked": seen, "at": now}))
+
+
+def _found(workspace: Workspace) -> dict[str, Any]:
+    url, hq_url = places(workspace)
+    options = workspace.profile.corpus.storage_options
+    hq = state(discover.list_shards(hq_url, options)) if hq_url else {}
+    return {"files": state(discover.list_shards(url, options)), "hq": hq}
+
+
+def _known(workspace: Workspace) -> dict[str, Any] | None:
+    if workspace.store.receipt("corpus/source") is None:
+        return None
+    folder = workspace.open("corpus/source")
+    return {"files": read_json(folder / "shards.json"), "hq": read_json(folder / "hq.json").get("state", {})}
+
+
+def _age(about: dict[str, Any], now: float) -> float:
+    return now - about["modified"] if about["modified"] is not None else 0.0
+
+
+def _named(keys: list[str]) -> str:
+    more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
+    return f"{', '.join(keys[:3])}{more}: {'is' if len(keys) == 1 else 'are'}"

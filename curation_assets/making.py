@@ -1,0 +1,131 @@
+"""Making one artifact current, whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from curation_assets.progress import Progress, silent
+from curation_assets.step import EDGE, Step
+from curation_assets.storage import PREVIEW, DamagedArtifact, Receipt, link_or_copy, read_json, write_json
+from curation_assets.versions import Versions
+from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+
+
+def materialize(
+    workspace: Workspace,
+    step: Step,
+    partition: str,
+    one: Callable[[dict[str, str]], BuildOne],
+    progress: Progress = silent,
+    *,
+    force: bool = False,
+    run_id: str = "",
+) -> tuple[Receipt, bool]:
+    """Make one artifact current and return (its receipt, whether it was made now).
+
+    Returns at once when it already is what its inputs would make. `one` is called, with the inputs' versions,
+    only when there is work, so that a model is not loaded for nothing. Versions of inputs are read before the inputs are: an input that changes under
+    the step leaves an artifact that is known to be stale, never one that wrongly looks fresh.
+    """
+    versions = Versions(workspace)
+    if not force and versions.current(step, partition):
+        receipt = versions.receipt(step.key, partition)
+        assert receipt is not None
+        return receipt, False
+    inputs = versions.inputs(step, partition)
+    attempt = workspace.attempts.begin(step.key, partition, versions.wanted(step, partition), run_id)
+    try:
+        made = _adopt(workspace, step, partition, inputs, run_id)
+        made = made or _make(workspace, step, partition, one, progress, inputs, run_id)
+    except DamagedArtifact:
+        workspace.attempts.end(
+            step.key, partition
+        )  # the input's damage: it is made anew, then this is tried again
+        raise
+    except Exception as error:
+        workspace.attempts.fail(step.key, partition, attempt, error)
+        raise
+    except BaseException:
+        workspace.attempts.end(step.key, partition)  # somebody stopped it
+        raise
+    workspace.attempts.end(step.key, partition)
+    return made, True
+
+
+def _adopt(
+    workspace: Workspace, step: Step, partition: str, inputs: dict[str, str], run_id: str
+) -> Receipt | None:
+    """Take over the artifact of a shard with the same content, if the corpus file was renamed or copied and nothing else differs.
+
+    What is read of a file depends on its content alone, and what is made of that is the same for the same inputs.
+    """
+    if step.by != "shard" or step.key in EDGE:
+        return None
+    shard = workspace.store.receipt("corpus/shards", partition)
+    twin = shard.metadata.get("same_as") if shard else None
+    other = workspace.store.receipt(step.key, twin) if twin else None
+    recipe = step.recipe(workspace.profile, inputs)
+    if twin is None or other is None or other.recipe != recipe:
+        return None
+    source = workspace.open(step.key, twin)
+    with workspace.store.staged(step.key, partition) as folder:
+        for name in other.files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(str(source / name), str(folder / name))
+        about = other.metadata | {"taken_over_from": twin}
+        draft = replace(
+            other,
+            partition=partition,
+            inputs=inputs,
+            metadata=about,
+            created=time.time(),
+            seconds=0.0,
+            run_id=run_id,
+        )
+        return workspace.store.commit(folder, draft)
+
+
+def _make(
+    workspace: Workspace,
+    step: Step,
+    partition: str,
+    one: Callable[[dict[str, str]], BuildOne],
+    progress: Progress,
+    inputs: dict[str, str],
+    run_id: str,
+) -> Receipt:
+    recipe = step.recipe(workspace.profile, inputs)
+    started = time.time()
+    with workspace.store.staged(step.key, partition) as folder:
+        metadata = one(inputs)(partition, folder, progress)
+        preview = {name: value for name, value in metadata.items() if isinstance(value, Markdown)}
+        if preview:
+            write_json(folder / PREVIEW, preview)
+        kept = {name: value for name, value in metadata.items() if name not in preview}
+        version = kept.pop("version", "" if step.pinned else recipe)
+        draft = Receipt(
+            step.key,
+            partition,
+            version,
+            recipe,
+            step.code_version(workspace.profile),
+            inputs,
+            "",
+            {},
+            kept,
+            created=time.time(),
+            seconds=round(time.time() - started, 3),
+            run_id=run_id,
+        )
+        return workspace.store.commit(folder, draft)
+
+
+def shown(workspace: Workspace, receipt: Receipt) -> Metadata:
+    """Return all metadata of an artifact for people: the receipt's, and the Markdown that lies beside it."""
+    metadata = dict(receipt.metadata)
+    if PREVIEW in receipt.files:
+        folder = workspace.open(receipt.key, receipt.partition)
+        metadata |= {name: Markdown(text) for name, text in read_json(folder / PREVIEW).items()}
+    return metadata

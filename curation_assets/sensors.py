@@ -1,0 +1,148 @@
+"""What Dagster does by itself: notice that the corpus changed, and make what follows. All of it can be switched in the UI."""
+
+import time
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from curation_assets.corpus.watch import look
+from curation_assets.follow import Follow
+from curation_assets.graph import STEPS
+from curation_assets.profile import Profile, load_profile
+from curation_assets.resources import Curation
+from curation_assets.step import Step
+from curation_assets.workspace import Workspace
+
+SOURCE = dg.AssetKey(["corpus", "source"])
+_SECONDS = 10  # between two looks at the graph
+_last: tuple[Any, Any, Follow] | None = None
+
+
+class OutOfDate(dg.AutomationCondition):
+    """True for the artifacts that `follow.Follow` says are due."""
+
+    def __init__(self, profile: str) -> None:
+        self.profile = profile
+
+    @property
+    def name(self) -> str:
+        """The condition's name in the UI."""
+        return "out_of_date"
+
+    @property
+    def description(self) -> str:
+        """What the UI says of it."""
+        return "Out of date, and everything that it reads has settled"
+
+    async def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:  # type: ignore[override]
+        """Return the part of the candidates that is due and not being made."""
+        due = _look(context, self.profile).due(STEPS["/".join(context.key.path)])
+        subset, view = context.candidate_subset, context.asset_graph_view
+        if not due or subset.is_empty:
+            return dg.AutomationResult(context, context.get_empty_subset())
+        if subset.is_partitioned:
+            subset = subset.compute_intersection_with_partition_keys(set(due))
+        for at_work in (view.compute_run_in_progress_subset, view.compute_backfill_in_progress_subset):
+            subset = subset.compute_difference(await at_work(key=context.key, from_subset=subset))
+        return dg.AutomationResult(context, subset)
+
+
+def _look(context: dg.AutomationContext, source: str) -> Follow:
+    """Return one look for all assets of a tick; and the last one again, while nothing has happened since it found nothing to do."""
+    global _last
+    view = context.asset_graph_view
+    if _last is None or _last[0] is not view:
+        profile = load_profile(source)
+        workspace = Workspace(profile)
+        happened = (profile, view.last_event_id, workspace.refresh_asked())
+        idle = (
+            _last is not None and _last[1] == happened and _last[2].idle() and time.time() < _last[2].next_try
+        )
+        _last = (view, happened, _last[2] if _last and idle else Follow(workspace))
+    return _last[2]
+
+
+def condition(step: Step, profile: Profile) -> dg.AutomationCondition | None:
+    """Return when a step's asset is made by itself; the listing is made by the sensor and the schedule."""
+    if step.key == "corpus/source":
+        return None
+    return OutOfDate(profile.source)
+
+
+def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
+    """Return the sensors: one looks at the corpus, one at the graph."""
+    running = dg.DefaultSensorStatus
+    status = running.RUNNING if profile.automation.follow else running.STOPPED
+
+    @dg.sensor(
+        name="corpus_changes",
+        asset_selection=dg.AssetSelection.assets(SOURCE),
+        minimum_interval_seconds=profile.automation.interval_seconds,
+        default_status=status,
+        description="Lists the corpus and has it listed anew in the graph when files came, changed or went. Reads no file.",
+    )
+    def corpus_changes(context: dg.SensorEvaluationContext, curation: Curation) -> dg.SensorResult:
+        found = look(curation.workspace, context.cursor)
+        if found.changed:
+            return dg.SensorResult([dg.RunRequest(tags={"curation/change": found.said})], cursor=found.cursor)
+        return dg.SensorResult(skip_reason=found.said, cursor=found.cursor)
+
+    follow = dg.AutomationConditionSensorDefinition(
+        "follow_changes",
+        target=dg.AssetSelection.all(include_sources=False) - dg.AssetSelection.assets(SOURCE),
+        default_status=status,
+        minimum_interval_seconds=_SECONDS,
+        use_user_code_server=True,
+        description="Makes what is out of date once all that it reads has settled: scores and subsets; training if the profile says so.",
+    )
+    return [corpus_changes, follow]
+
+
+class Refresh(dg.Config):
+    """Which models to learn anew; none for all of them."""
+
+    assets: list[str] = Field(default_factory=list)
+
+
+@dg.op
+def ask_for_new_models(context: dg.OpExecutionContext, config: Refresh, curation: Curation) -> None:
+    """Mark the pinned models as to be learned anew where the corpus moved on; `follow_changes` or `curation run` does it."""
+    keys = config.assets or [step.key for step in STEPS.values() if step.learned()]
+    curation.workspace.ask_refresh(keys)
+    context.log.info(f"to be learned anew, where the corpus moved on: {', '.join(keys)}")
+
+
+@dg.job(
+    description="Have the models that were learned from the corpus (tokenizer, ladder, judges, centroids) learned anew."
+)
+def refresh_models() -> None:
+    """Ask for new models."""
+    ask_for_new_models()
+
+
+def all_schedules(profile: Profile) -> list[dg.ScheduleDefinition]:
+    """Return the schedules that the profile names: listing the corpus at fixed times, refreshing pinned models."""
+    automation, status = profile.automation, dg.DefaultScheduleStatus
+    found = []
+    if automation.listing_cron:
+        found.append(
+            dg.ScheduleDefinition(
+                name="corpus_listing",
+                target=dg.AssetSelection.assets(SOURCE),
+                cron_schedule=automation.listing_cron,
+                default_status=status.RUNNING if automation.follow else status.STOPPED,
+                description="Lists the corpus at fixed times, for stores that are expensive to watch.",
+            )
+        )
+    if automation.refresh_cron:
+        found.append(
+            dg.ScheduleDefinition(
+                name="model_refresh",
+                job=refresh_models,
+                cron_schedule=automation.refresh_cron,
+                default_status=status.STOPPED,
+                description="Has the models that were learned from the corpus learned anew, and everything that depends on them rescored.",
+            )
+        )
+    return found
