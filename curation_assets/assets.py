@@ -16,20 +16,24 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 
 from curation_assets import partitions
 from curation_assets.checks import severity
+from curation_assets.files import fingerprint
 from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
 from curation_assets.making import materialize, shown
 from curation_assets.profile import Profile
 from curation_assets.progress import Throttled
+from curation_assets.registry import SAMPLERS
 from curation_assets.resources import Curation
 from curation_assets.sensors import condition
 from curation_assets.step import Step
-from curation_assets.storage import Receipt, fingerprint
+from curation_assets.storage import Receipt
 from curation_assets.versions import Versions
 from curation_assets.workspace import Builder, BuildOne, Markdown, Workspace
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
+_CHECKED_WITH = {f"{name}/subset": (f"{name}/metrics",) for name in SAMPLERS}
+"""Whose checks are evaluated with a step's own: a new subset leaves metrics behind."""
 OWNERS = ["team:data-curation"]
 _MANY = 1_000  # partitions of one run; a different number for each depth of the graph, see `_backfill_policy`
 
@@ -114,6 +118,8 @@ def _commit_each(
             "made": made,
             "seconds": receipt.seconds,
             "artifact": workspace.store.place(step.key, partition),
+            "input_versions": receipt.inputs,
+            **_measured_on(workspace, step, partition),
         }
         if len(keys) == 1:
             yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.version))
@@ -121,6 +127,8 @@ def _commit_each(
             yield _event(step, receipt, metadata)
     if len(keys) > 1:
         _report_checks(context, workspace, step)
+    for reader in _CHECKED_WITH.get(step.key, ()):
+        _report_checks(context, workspace, STEPS[reader])
     if failed:
         reasons = "; ".join(f"{partition}: {error}" for partition, error in failed.items())
         raise dg.Failure(f"{len(failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")
@@ -143,6 +151,22 @@ def _once(build: Builder, workspace: Workspace, step: Step) -> Callable[[dict[st
 
 def _only(context: dg.AssetExecutionContext) -> str:
     return str(context.partition_key) if context.has_partition_key else ""
+
+
+def _measured_on(workspace: Workspace, step: Step, partition: str) -> dict[str, Any]:
+    """Return, for a metric, the subset that it is about: a link, and the version that the model was trained on."""
+    sampler, _, stage = step.key.partition("/")
+    checkpoint = workspace.store.receipt(f"{sampler}/checkpoint", partition) if stage == "metrics" else None
+    if checkpoint is None or sampler not in SAMPLERS:
+        return {}
+    rate = partition.split("|")[0]
+    version = checkpoint.inputs[f"{sampler}/subset"]
+    return {
+        "subset": dg.MetadataValue.asset(dg.AssetKey([sampler, "subset"])),
+        "subset_partition": rate,
+        "subset_version": version,
+        "trace": f'curation trace {step.key} --partition "{partition}"',
+    }
 
 
 def _event(step: Step, receipt: Receipt, metadata: dict[str, Any]) -> dg.AssetMaterialization:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from curation_assets.asking import Command, add
+from curation_assets.files import write_bytes
 from curation_assets.profile import Profile, ProfileError, load_profile
 from curation_assets.progress import duration
-from curation_assets.storage import write_bytes
 
 _QUIET_SECONDS = 3.0
 _YIELD = ("OMP_WAIT_POLICY", "PASSIVE")
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     ui = commands.add_parser("ui", help="start Dagster's UI and daemon on loopback, on the same state")
     ui.add_argument("--port", type=int, default=3000)
     commands.add_parser("init", help="prepare the data folder, and .env so that `dagster dev` finds it")
+    asking = add(commands)
     options = parser.parse_args(arguments)
     os.environ.setdefault(*_YIELD)
     try:
@@ -42,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         profile = load_profile()
         if options.command == "ui":
             return _ui(profile, options.port)
+        if options.command in asking:
+            return _ask(asking[options.command], profile, options)
         return {"run": _run, "plan": _plan, "init": _init}[options.command](profile)
     except ProfileError as error:
         print(f"curation: {error}", file=sys.stderr)
@@ -51,14 +55,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int:
+    from curation_assets.workspace import MissingInput
+
+    try:
+        return command(profile, options)
+    except (ValueError, MissingInput, FileNotFoundError) as error:
+        print(f"curation: {error}", file=sys.stderr)
+        return 1
+
+
 def _run(profile: Profile) -> int:
     started = time.monotonic()
     with _only_one(profile):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
-        from curation_assets.jobs import (
-            WorkerDied,
-            run_graph,
-        )  # seconds of imports: after the first line, not before it
+        # Seconds of imports: after the first line, not before it.
+        from curation_assets.jobs import WorkerDied, run_graph
         from curation_assets.report.comparison import terminal_table
         from curation_assets.workspace import Workspace
 

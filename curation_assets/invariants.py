@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.corpus.reading import open_documents
+from curation_assets.files import read_json
 from curation_assets.registry import RATES, SAMPLERS
-from curation_assets.storage import read_json
 from curation_assets.workspace import Workspace
 
 
@@ -178,6 +178,41 @@ def nested(sampler: str, workspace: Workspace) -> Outcome:
     return Outcome(not wrong, "subsets are nested" if not wrong else f"not nested at rates {wrong}")
 
 
+def matches_subset(sampler: str, workspace: Workspace) -> Outcome:
+    """Every metric was measured on a model that was trained on the subset as it is now."""
+    cells, behind = _made(workspace, f"{sampler}/metrics", workspace.partitions("rate|size")), []
+    for cell in cells:
+        metrics = workspace.store.receipt(f"{sampler}/metrics", cell)
+        checkpoint = workspace.store.receipt(f"{sampler}/checkpoint", cell)
+        subset = workspace.store.receipt(f"{sampler}/subset", cell.split("|")[0])
+        assert metrics is not None
+        holds = (
+            checkpoint is not None
+            and subset is not None
+            and metrics.inputs[f"{sampler}/checkpoint"] == checkpoint.version
+            and checkpoint.inputs[f"{sampler}/subset"] == subset.version
+        )
+        if not holds:
+            behind.append(cell)
+    said = f"{len(cells)} cells were measured on the subsets as they are"
+    if behind:
+        said = f"measured on an earlier subset: {', '.join(behind)} (train and evaluate them again)"
+    return Outcome(not behind, said, {"cells": len(cells), "behind": behind})
+
+
+def all_read(workspace: Workspace) -> Outcome:
+    """Every file of the corpus could be read (a warning: the other files do not wait for it)."""
+    aside = workspace.set_aside()
+    keys = [(key, shard) for shard in workspace.shards() for key in ("corpus/shards", "corpus/documents")]
+    tried = [(shard, workspace.attempts.read(key, shard)) for key, shard in keys]
+    old = {shard: attempt.error for shard, attempt in tried if attempt is not None and attempt.error}
+    said = f"all {len(workspace.listed()):,} files were read"
+    if aside or old:
+        first, reason = next(iter((aside | old).items()))
+        said = f"{len(aside)} files are left out and {len(old)} are in use as they were read last; {first}: {reason}"
+    return Outcome(not aside and not old, said, {"left_out": aside, "as_read_last": old}, warns=True)
+
+
 def metrics_finite(workspace: Workspace) -> Outcome:
     """Every measured value that the comparison shows is a finite number."""
     if workspace.store.receipt("report/comparison") is None:
@@ -189,7 +224,7 @@ def metrics_finite(workspace: Workspace) -> Outcome:
 
 
 INVARIANTS: dict[str, dict[str, Invariant]] = {
-    "corpus/documents": {"rows_add_up": rows_add_up},
+    "corpus/documents": {"rows_add_up": rows_add_up, "all_read": all_read},
     "corpus/embeddings": {"unit_norm": unit_norm},
     **{
         f"{name}/scores": {
@@ -206,6 +241,7 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
         f"{name}/subset": {"realised_rate": partial(realised_rate, name), "nested": partial(nested, name)}
         for name in SAMPLERS
     },
+    **{f"{name}/metrics": {"matches_subset": partial(matches_subset, name)} for name in SAMPLERS},
     "report/comparison": {"metrics_finite": metrics_finite},
 }
 """{asset key: {check name: check}}."""

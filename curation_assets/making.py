@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from curation_assets.files import link_or_copy, read_json, write_json
 from curation_assets.progress import Progress, silent
 from curation_assets.step import EDGE, Step
-from curation_assets.storage import PREVIEW, DamagedArtifact, Receipt, link_or_copy, read_json, write_json
+from curation_assets.storage import PREVIEW, DamagedArtifact, Receipt
 from curation_assets.versions import Versions
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 

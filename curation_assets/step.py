@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from curation_assets.files import fingerprint
 from curation_assets.profile import Profile
-from curation_assets.storage import fingerprint
 
 By = Literal["", "shard", "rate", "size", "rate|size"]
 

@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from curation_assets.files import file_states, fingerprint
 from curation_assets.graph import STEPS
 from curation_assets.step import By, Step, reads_all, upstream
-from curation_assets.storage import Receipt, file_states, fingerprint
+from curation_assets.storage import Receipt
 from curation_assets.workspace import MissingInput, Workspace, title
 
 

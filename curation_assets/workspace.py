@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from curation_assets.attempts import Attempts
+from curation_assets.files import read_json, safe_name, write_json
 from curation_assets.graph import STEPS
 from curation_assets.profile import Profile, ProfileError
 from curation_assets.progress import Progress
 from curation_assets.registry import RATES
 from curation_assets.step import EDGE, By
-from curation_assets.storage import (
-    Store,
-    read_json,
-    safe_name,
-    write_json,
-)
+from curation_assets.storage import Store
 
 Metadata = dict[str, Any]
 BuildOne = Callable[[str, Path, Progress], Metadata]

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curation_assets.files import write_json, write_table
 from curation_assets.invariants import INVARIANTS
 from curation_assets.profile import Profile
-from curation_assets.storage import Receipt, write_json, write_table
+from curation_assets.storage import Receipt
 from curation_assets.workspace import Workspace
 
 IDS = ["a", "b", "c", "d", "e"]
@@ -121,3 +122,31 @@ def test_a_comparison_with_a_value_that_is_no_number(workspace: Workspace) -> No
             lambda f, table=table: write_table(f / "comparison.parquet", table),
         )
         assert _passed(workspace, "report/comparison", "metrics_finite") == good
+
+
+def test_a_metric_of_an_earlier_subset(workspace: Workspace) -> None:
+    def put(key: str, partition: str, version: str, inputs: dict[str, str]) -> None:
+        receipt = Receipt(key, partition, version, version, "c", inputs, "", {}, {})
+        with workspace.store.staged(key, partition) as folder:
+            workspace.store.commit(folder, receipt)
+
+    put("density/subset", "20", "s1", {})
+    put("density/checkpoint", "20|small", "c1", {"density/subset": "s1"})
+    put("density/metrics", "20|small", "m1", {"density/checkpoint": "c1"})
+    assert _passed(workspace, "density/metrics", "matches_subset")
+    put("density/subset", "20", "s2", {})
+    assert not _passed(workspace, "density/metrics", "matches_subset"), "the subset changed"
+    put("density/checkpoint", "20|small", "c2", {"density/subset": "s2"})
+    assert not _passed(workspace, "density/metrics", "matches_subset"), "trained anew, not measured"
+    put("density/metrics", "20|small", "m2", {"density/checkpoint": "c2"})
+    assert _passed(workspace, "density/metrics", "matches_subset")
+
+
+def test_a_file_that_cannot_be_read(workspace: Workspace) -> None:
+    assert _passed(workspace, "corpus/documents", "all_read")
+    attempt = workspace.attempts.begin("corpus/documents", "s0.jsonl", "w", "")
+    workspace.attempts.fail("corpus/documents", "s0.jsonl", attempt, ValueError("no gzip file"))
+    outcome = INVARIANTS["corpus/documents"]["all_read"](workspace)
+    assert not outcome.passed and outcome.warns and "no gzip file" in outcome.description
+    workspace.attempts.end("corpus/documents", "s0.jsonl")
+    assert _passed(workspace, "corpus/documents", "all_read")

@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.storage import (
-    DamagedArtifact,
-    Receipt,
-    Store,
-    fingerprint,
-    safe_name,
-    write_bytes,
-    write_json,
-)
+from curation_assets.files import fingerprint, safe_name, write_bytes, write_json
+from curation_assets.storage import DamagedArtifact, Receipt, Store
 
 
 def _receipt(version: str = "v1", partition: str = "a.jsonl") -> Receipt:

@@ -21,11 +21,11 @@ from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
 from curation_assets.corpus.watch import places, state
+from curation_assets.files import fingerprint, read_batches, read_json, write_bytes, write_json, write_table
 from curation_assets.models.sources import resolve
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress
 from curation_assets.report.tables import preview
-from curation_assets.storage import fingerprint, read_batches, read_json, write_bytes, write_json, write_table
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 VALIDATION_SETS = ("in_distribution", "hq")
@@ -222,7 +222,7 @@ def index(workspace: Workspace) -> BuildOne:
     """Count the corpus, and name the documents whose id already stands in an earlier shard."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        shards_ = workspace.shards()
+        shards_, aside = workspace.shards(), workspace.set_aside()
         repeats = find_repeats(shards_, lambda s: open_documents(workspace, s), progress)
         write_table(folder / "repeats.parquet", repeats)
         totals: Counter[str] = Counter()
@@ -242,6 +242,7 @@ def index(workspace: Workspace) -> BuildOne:
             "shards": len(shards_),
             "documents": totals["documents"] - len(repeats),
             "repeated_in_later_shards": len(repeats),
+            "left_out": len(aside),
             "reasons": dict(reasons),
             "by_shard": Markdown(preview([{"shard": s, **c} for s, c in by_shard.items()])),
         }

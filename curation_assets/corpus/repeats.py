@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from curation_assets.files import read_batches
 from curation_assets.progress import Progress, silent
-from curation_assets.storage import read_batches
 
 SCHEMA = pa.schema(
     [("shard", pa.string()), ("row", pa.int64()), ("doc_id", pa.string()), ("first_shard", pa.string())]

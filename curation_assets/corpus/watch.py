@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation_assets.corpus import discover
-from curation_assets.storage import fingerprint, read_json
+from curation_assets.files import fingerprint, read_json
 from curation_assets.workspace import Workspace
 
 

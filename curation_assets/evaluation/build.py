@@ -13,11 +13,11 @@ from curation_assets.corpus.build import VALIDATION_SETS
 from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.evaluation.perplexity import PerplexitySettings, TokenSet, evaluate
+from curation_assets.files import write_table
 from curation_assets.pretraining.snapshots import read_snapshots
 from curation_assets.progress import Progress, one_of
 from curation_assets.report.pictures import lines, png_markdown
 from curation_assets.report.tables import markdown_table
-from curation_assets.storage import write_table
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 
 METRICS_SCHEMA = pa.schema(

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from curation_assets.files import file_states, read_json, write_json
 from curation_assets.models.sources import ModelSource, ResolvedModel, parse, resolve
 from curation_assets.pretraining.snapshots import read_snapshots
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress
-from curation_assets.storage import file_states, read_json, write_json
 from curation_assets.workspace import Builder, BuildOne, Metadata, Workspace
 
 

@@ -13,6 +13,15 @@ import pyarrow.parquet as pq
 
 from curation_assets.corpus.reading import open_documents, open_hashes
 from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
+from curation_assets.files import (
+    fingerprint,
+    link_or_copy,
+    read_json,
+    read_rows,
+    safe_name,
+    write_json,
+    write_table,
+)
 from curation_assets.models.build import find, open_scorer
 from curation_assets.models.distill import DistillConfig, DistillResult, distill
 from curation_assets.models.labels import LabelTable, choose, held_out, label
@@ -22,15 +31,6 @@ from curation_assets.progress import Progress
 from curation_assets.report.pictures import lines, png_markdown
 from curation_assets.report.tables import preview
 from curation_assets.scoring.by_model import ask_llm, same_pieces
-from curation_assets.storage import (
-    fingerprint,
-    link_or_copy,
-    read_json,
-    read_rows,
-    safe_name,
-    write_json,
-    write_table,
-)
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from curation_assets.corpus.reading import open_hashes
 from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
+from curation_assets.files import fingerprint, link_or_copy, safe_name, write_json
 from curation_assets.pretraining.model import Shape
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import Execution, TrainConfig, TrainResult, read_losses, train
@@ -22,7 +23,6 @@ from curation_assets.profile import Profile
 from curation_assets.progress import Progress, one_of
 from curation_assets.report.pictures import lines, png_markdown
 from curation_assets.sampling.keys import hash_ids
-from curation_assets.storage import fingerprint, link_or_copy, safe_name, write_json
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 
 _PRECISION = {"auto": "auto", "float32": "fp32", "bfloat16": "bf16"}

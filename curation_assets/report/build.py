@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.corpus.reading import open_hashes
+from curation_assets.files import read_json
 from curation_assets.graph import STEPS
 from curation_assets.pretraining.build import recipe
 from curation_assets.progress import Progress
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report import comparison as table
 from curation_assets.report import correlation as tau
-from curation_assets.storage import read_json
 from curation_assets.versions import Versions
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 

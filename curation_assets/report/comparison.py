@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from curation_assets.files import read_json, write_json
 from curation_assets.registry import SIZES
 from curation_assets.report.tables import markdown_table, text_table
-from curation_assets.storage import read_json, write_json
 
 SETS = {"in_distribution": "perplexity", "hq": "perplexity_hq"}
 """Evaluation set -> column."""

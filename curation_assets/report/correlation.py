@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import kendalltau
 
+from curation_assets.files import write_bytes, write_table
 from curation_assets.registry import SAMPLERS
 from curation_assets.report.pictures import heatmap, png_markdown
 from curation_assets.report.tables import markdown_table
 from curation_assets.sampling.keys import noise
-from curation_assets.storage import write_bytes, write_table
 
 TITLE = "Kendall's tau of the samplers' scores"
 SCHEMA = pa.schema(

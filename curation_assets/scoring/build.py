@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.corpus.reading import open_documents, open_hashes
+from curation_assets.files import read_batches, safe_name, write_table
 from curation_assets.progress import Progress
 from curation_assets.registry import SAMPLERS
 from curation_assets.report.tables import preview
@@ -23,7 +24,6 @@ from curation_assets.scoring.coverage import (
 )
 from curation_assets.scoring.prototypes import prototype_scores
 from curation_assets.scoring.random import random_scores
-from curation_assets.storage import read_batches, safe_name, write_table
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 
 _PERCENTILES = (10, 50, 90)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from curation_assets.corpus.reading import open_documents, open_hashes
 from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
+from curation_assets.files import read_rows, safe_name
 from curation_assets.graph import STEPS
 from curation_assets.models.build import open_scorer
 from curation_assets.progress import Progress
 from curation_assets.scoring.batching import Flat, document_encoder
 from curation_assets.scoring.parts import in_parts, part_size
-from curation_assets.storage import read_rows, safe_name
 from curation_assets.versions import Versions
 from curation_assets.workspace import Builder, BuildOne, Metadata, Workspace
 

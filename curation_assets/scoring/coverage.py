@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from curation_assets.corpus.reading import open_hashes
+from curation_assets.files import safe_name, write_json, write_table
 from curation_assets.progress import Progress
 from curation_assets.scoring.cluster_store import semdedup_shards
 from curation_assets.scoring.clusters import assign, default_clusters, fit_centroids
 from curation_assets.scoring.density import RaceSketch
-from curation_assets.storage import safe_name, write_json, write_table
 from curation_assets.workspace import BuildOne, Metadata, Workspace
 
 _BLOCK = 8192  # documents at a time

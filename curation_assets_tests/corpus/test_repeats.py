@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.corpus.repeats import find_repeats
+from curation_assets.files import write_table
 from curation_assets.sampling.keys import hash_ids
-from curation_assets.storage import write_table
 
 
 def _shards(folder: Path, ids: dict[str, list[str]], hashes: dict[str, np.ndarray] | None = None) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
+from curation_assets.files import read_json
 from curation_assets.graph import STEPS
 from curation_assets.jobs import Outcome, run_graph
 from curation_assets.models.loading import load_scorer
@@ -20,7 +21,6 @@ from curation_assets.scoring.ask_llm import AskLLM
 from curation_assets.scoring.perplexity import SpanPerplexity
 from curation_assets.scoring.prompt import Flag
 from curation_assets.scoring.token_perplexity import TokenPerplexity
-from curation_assets.storage import read_json
 from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 

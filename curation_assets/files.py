@@ -1,0 +1,104 @@
+"""Local files: names, JSON and Parquet; whole or absent, streamed where they are large."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return 20 hex digits (80 bits of SHA-256) over the canonical JSON of `parts`."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def safe_name(partition: str) -> str:
+    """Return a partition key as one path piece: percent-encoded, and hashed where it would be too long for a name."""
+    name = quote(partition, safe="")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    return name if len(name) <= 160 else f"{name[:120]}-{fingerprint(partition)}"
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name, where the file system can; else copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    """Return {name: [bytes, mtime in ns]} of files, by which a change is noticed without reading them."""
+    found = {name: (folder / name).stat() for name in names}
+    return {name: [state.st_size, state.st_mtime_ns] for name, state in found.items()}
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a local file in one step: a reader sees the old content or the new, if `durable` also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as out:
+            out.write(content)
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, sorted and indented, in one step."""
+    write_bytes(path, (json.dumps(value, sort_keys=True, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_bytes())
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file (zstd)."""
+    pq.write_table(table, path, compression="zstd")
+
+
+def write_batches(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
+    """Stream record batches into a Parquet file; return the number of rows."""
+    rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def read_batches(path: Path, columns: list[str] | None = None, size: int = 4096) -> Iterator[pa.RecordBatch]:
+    """Stream a Parquet file in record batches of at most `size` rows."""
+    with pq.ParquetFile(path) as source:
+        yield from source.iter_batches(batch_size=size, columns=columns)
+
+
+def read_rows(path: Path, columns: list[str], rows: slice) -> pa.Table:
+    """Read rows `start` to `stop` of a Parquet file, and of the rest no more than the row groups that they lie in."""
+    with pq.ParquetFile(path) as source:
+        about = source.metadata
+        ends = list(accumulate(about.row_group(i).num_rows for i in range(about.num_row_groups)))
+        first, last = bisect_right(ends, rows.start), bisect_left(ends, rows.stop)
+        groups = range(first, min(last + 1, len(ends)))
+        table = source.read_row_groups(list(groups), columns=columns)
+        begin = ends[first - 1] if first else 0
+    return table.slice(rows.start - begin, rows.stop - rows.start)
