@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from curation_assets.corpus.tokenizer import Tokenizer
 from curation_assets.models.agreement import Agreement, kendall
 from curation_assets.models.distill_config import DistillConfig, DistillResult
-from curation_assets.models.sources import file_digest
+from curation_assets.models.files import file_digest
 from curation_assets.pretraining import model as t5
 from curation_assets.pretraining.optimizer import ScaledAdamW, clip_gradients
 from curation_assets.pretraining.snapshots import RunFolder, write_json

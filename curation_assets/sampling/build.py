@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,71 +12,49 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.corpus.tokens import read_tokens
+from curation_assets.files import write_batches, write_json
 from curation_assets.progress import Progress
 from curation_assets.registry import SamplerSpec
 from curation_assets.report.pictures import histogram, png_markdown
 from curation_assets.report.tables import preview
-from curation_assets.sampling.keys import hash_ids, selection_keys
+from curation_assets.sampling.candidates import (
+    SUBSET_SCHEMA,
+    Draw,
+    count_candidates,
+    read_repeats,
+    subset_batch,
+)
 from curation_assets.sampling.select import kept_count
 from curation_assets.sampling.threshold import global_threshold
-from curation_assets.storage import write_batches, write_json
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 
-SUBSET_SCHEMA = pa.schema(
-    [
-        ("doc_id", pa.string()),
-        ("shard", pa.string()),
-        ("row", pa.int64()),
-        ("score", pa.float64()),
-        ("key", pa.float64()),
-        ("n_tokens", pa.int64()),
-    ]
-)
 _SAMPLE = 200_000  # scores behind the histogram
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """A shard's documents that may be chosen: those whose id no earlier shard has. Arrays of equal length."""
-
-    shard: str
-    rows: np.ndarray
-    doc_ids: pa.Array
-    doc_hash: np.ndarray
-    scores: np.ndarray
-    keys: np.ndarray
 
 
 def subset(spec: SamplerSpec) -> Builder:
     """Return the builder of a sampler's subsets: `subset.parquet` (SUBSET_SCHEMA) and `manifest.json`."""
 
     def load(workspace: Workspace) -> BuildOne:
-        shards = workspace.shards()
-        repeats = pq.read_table(workspace.open("corpus/index") / "repeats.parquet")
-        seed = workspace.profile.selection.seed
-
-        def candidates() -> Iterator[Candidates]:
-            for shard in shards:
-                yield _candidates(workspace, spec, shard, repeats, seed)
+        shards, seed = workspace.shards(), workspace.profile.selection.seed
+        draw = Draw(workspace, spec.name, spec.technique, seed, shards, read_repeats(workspace))
 
         @cache  # the same for all rates of a run
         def picture() -> Metadata:
-            return _picture(spec, candidates())
+            return _picture(spec, draw)
 
         def build(rate: str, folder: Path, progress: Progress) -> Metadata:
-            n = sum(len(c.keys) for c in candidates())
+            n = count_candidates(draw)
             count = kept_count(int(rate) / 100, n)
-            cut = global_threshold(lambda: ((c.keys, c.doc_hash) for c in candidates()), n, count)
+            cut = global_threshold(draw.blocks, n, count)
             tokens: Counter[str] = Counter()
             documents: Counter[str] = Counter()
             lowest = [np.inf]
 
             def chosen() -> Iterator[pa.RecordBatch]:
-                for number, candidate in enumerate(candidates(), 1):
-                    batch = _chosen(workspace, candidate, cut.keep(candidate.keys, candidate.doc_hash))
-                    documents[candidate.shard] = batch.num_rows
-                    tokens[candidate.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
+                for number, found in enumerate(draw, 1):
+                    batch = subset_batch(workspace, found, cut.keep(found.keys, found.doc_hash))
+                    documents[found.shard] = batch.num_rows
+                    tokens[found.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
                     lowest[0] = min(lowest[0], batch["key"].to_numpy().min(initial=np.inf))
                     progress(number, len(shards), "shards")
                     yield batch
@@ -109,37 +86,6 @@ def subset(spec: SamplerSpec) -> Builder:
     return load
 
 
-def _candidates(
-    workspace: Workspace, spec: SamplerSpec, shard: str, repeats: pa.Table, seed: int
-) -> Candidates:
-    table = pq.read_table(
-        workspace.open(f"{spec.name}/scores", shard) / "scores.parquet", columns=["doc_id", "score"]
-    )
-    free = np.ones(table.num_rows, bool)
-    free[repeats["row"].to_numpy()[np.asarray(repeats["shard"]) == shard]] = False
-    rows = np.flatnonzero(free)
-    doc_ids = table["doc_id"].combine_chunks().filter(pa.array(free))
-    scores = table["score"].to_numpy()[rows]
-    doc_hash = hash_ids(doc_ids)
-    return Candidates(
-        shard, rows, doc_ids, doc_hash, scores, selection_keys(doc_hash, scores, spec.technique, seed)
-    )
-
-
-def _chosen(workspace: Workspace, candidate: Candidates, keep: np.ndarray) -> pa.RecordBatch:
-    _, offsets = read_tokens(workspace.open("corpus/tokens", candidate.shard), "documents")
-    rows = candidate.rows[keep]
-    columns = [
-        candidate.doc_ids.filter(pa.array(keep)),
-        pa.array([candidate.shard] * len(rows), pa.string()),
-        pa.array(rows, pa.int64()),
-        pa.array(candidate.scores[keep], pa.float64()),
-        pa.array(candidate.keys[keep], pa.float64()),
-        pa.array(np.diff(offsets)[rows], pa.int64()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=SUBSET_SCHEMA)
-
-
 def _version(workspace: Workspace, key: str, partition: str) -> str:
     receipt = workspace.store.receipt(key, partition)
     return receipt.version if receipt else ""
@@ -153,13 +99,14 @@ def _first_documents(folder: Path) -> Metadata:
     return {"first_documents": Markdown(preview(pa.Table.from_batches([first])))}
 
 
-def _picture(spec: SamplerSpec, candidates: Iterator[Candidates]) -> Metadata:
+def _picture(spec: SamplerSpec, draw: Draw) -> Metadata:
     """Return the histogram of all scores (of a sample, in a large corpus)."""
     parts, held = [], 0
-    for candidate in candidates:
-        if held < _SAMPLE:
-            parts.append(candidate.scores[: _SAMPLE - held])
-            held += len(parts[-1])
+    for found in draw:
+        parts.append(found.scores[: _SAMPLE - held])
+        held += len(parts[-1])
+        if held == _SAMPLE:
+            break
     if not held:
         return {}
     drawn = histogram(np.concatenate(parts), f"{spec.name}: scores of the corpus", "score")

@@ -11,6 +11,7 @@ _DIGIT = 16  # bits decided per pass: a histogram of 65,536 counts
 _LAST = 2**64 - 1
 
 KeyBlocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
+WeightedBlocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,45 @@ def global_threshold(key_blocks: KeyBlocks, n: int, count: int) -> Threshold:
         prefix = (prefix << _DIGIT) | (len(histogram) - 1 - place)
         if wanted == histogram[len(histogram) - 1 - place]:
             return _cut(prefix << (2 * 64 - (digit + 1) * _DIGIT), count)
-    tied = _cut(prefix, count)
-    raise ValueError(
-        f"{wanted} of several documents with doc_hash {tied.doc_hash} and equal keys would have to be kept: "
-        "does a document id occur twice?"
-    )
+    raise _tied(prefix)
+
+
+def token_threshold(weighted_blocks: WeightedBlocks, n: int, budget: int) -> Threshold:
+    """Find the cut above which as many documents lie, largest keys first, as have at most `budget` tokens together.
+
+    Documents are taken in the order of `global_threshold` up to the first that no longer fits; a shorter one after it is
+    not taken. The passes are those of `global_threshold`, with the sum of tokens beside each count.
+
+    Parameters
+    ----------
+    weighted_blocks
+        Called once per pass; gives the blocks of (finite keys float64, `hash_ids` uint64, tokens int64 >= 0), in any
+        order. All tokens together are below 2**53.
+    n
+        Documents in all blocks together.
+    budget
+        Tokens, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        As `global_threshold`.
+    """
+    if budget < 0:
+        raise ValueError(f"a budget of {budget} tokens is negative")
+    prefix, left, kept = 0, budget, 0
+    for digit in range(2 * 64 // _DIGIT):
+        counts, tokens = _weighted_histogram(weighted_blocks, n, digit, prefix)
+        from_top = np.cumsum(tokens[::-1])
+        above = int(np.searchsorted(from_top, left, side="right"))  # digits of which all documents fit
+        kept += int(counts[::-1][:above].sum())
+        if above == len(counts):  # possible for the first digit alone: there is no other whole that fits
+            return Threshold(0, _LAST, kept)
+        left -= int(from_top[above - 1]) if above else 0
+        prefix = (prefix << _DIGIT) | (len(counts) - 1 - above)
+        if counts[len(counts) - 1 - above] == 1:  # the one that no longer fits
+            return _cut((prefix + 1) << (2 * 64 - (digit + 1) * _DIGIT), kept) if kept else Threshold(0, 0, 0)
+    raise _tied(prefix)
 
 
 def _cut(rank: int, count: int) -> Threshold:
@@ -100,24 +135,58 @@ def _cut(rank: int, count: int) -> Threshold:
     return Threshold(rank >> 64, _LAST - (rank & _LAST), count)
 
 
+def _tied(rank: int) -> ValueError:
+    return ValueError(
+        f"some of several documents with doc_hash {_cut(rank, 0).doc_hash} and equal keys would have to be kept: "
+        "does a document id occur twice?"
+    )
+
+
 def _histogram(key_blocks: KeyBlocks, n: int, digit: int, prefix: int) -> np.ndarray:
     """Count the values of one 16-bit digit among the documents whose rank begins with `prefix`."""
     counts, seen = np.zeros(1 << _DIGIT, dtype=np.int64), 0
-    depth = digit * _DIGIT
     for keys, doc_hash in key_blocks():
-        image, doc_hash = _checked(keys, doc_hash)
-        seen += len(image)
-        part, above, expected = image, depth, prefix
-        if depth >= 64:
-            part = ~doc_hash[image == np.uint64(prefix >> (depth - 64))]
-            above, expected = depth - 64, prefix & ((1 << (depth - 64)) - 1)
-        if above:
-            part = part[part >> np.uint64(64 - above) == np.uint64(expected)]
-        value = part >> np.uint64(64 - above - _DIGIT) & np.uint64((1 << _DIGIT) - 1)
-        counts += np.bincount(value.astype(np.int64), minlength=1 << _DIGIT)
+        _, value = _digits(keys, doc_hash, digit, prefix)
+        counts += np.bincount(value, minlength=1 << _DIGIT)
+        seen += len(keys)
+    _check_count(seen, n)
+    return counts
+
+
+def _weighted_histogram(
+    weighted_blocks: WeightedBlocks, n: int, digit: int, prefix: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count documents as `_histogram` does, and sum their tokens."""
+    counts, tokens, seen = np.zeros(1 << _DIGIT, dtype=np.int64), np.zeros(1 << _DIGIT, dtype=np.int64), 0
+    for keys, doc_hash, weights in weighted_blocks():
+        if weights.shape != keys.shape or not np.issubdtype(weights.dtype, np.integer) or (weights < 0).any():
+            raise ValueError(f"a block must have as many tokens, not negative, as its {len(keys)} keys")
+        inside, value = _digits(keys, doc_hash, digit, prefix)
+        counts += np.bincount(value, minlength=1 << _DIGIT)
+        tokens += np.bincount(value, weights[inside], minlength=1 << _DIGIT).astype(np.int64)
+        seen += len(keys)
+    _check_count(seen, n)
+    return counts, tokens
+
+
+def _digits(keys: np.ndarray, doc_hash: np.ndarray, digit: int, prefix: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (which of a block's documents have a rank that begins with `prefix`, the next 16-bit digit of those)."""
+    image, doc_hash = _checked(keys, doc_hash)
+    depth = digit * _DIGIT
+    part, above, expected = image, depth, prefix
+    inside = np.ones(len(image), dtype=bool)
+    if depth >= 64:
+        inside = image == np.uint64(prefix >> (depth - 64))
+        part, above, expected = ~doc_hash, depth - 64, prefix & ((1 << (depth - 64)) - 1)
+    if above:
+        inside &= part >> np.uint64(64 - above) == np.uint64(expected)
+    value = part[inside] >> np.uint64(64 - above - _DIGIT) & np.uint64((1 << _DIGIT) - 1)
+    return inside, value.astype(np.int64)
+
+
+def _check_count(seen: int, n: int) -> None:
     if seen != n:
         raise ValueError(f"the blocks hold {seen} documents, not {n}")
-    return counts
 
 
 def _checked(keys: np.ndarray, doc_hash: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

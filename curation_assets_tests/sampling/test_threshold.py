@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curation_assets.sampling import Threshold, global_threshold, hash_ids, kept_count, select, selection_keys
 from curation_assets.sampling.keys import TECHNIQUES
-from curation_assets.sampling.threshold import sortable
+from curation_assets.sampling.threshold import sortable, token_threshold
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SCORES = st.lists(FINITE | st.sampled_from([0.0, -0.0, 1.0, 5e-324, -5e-324]), min_size=1, max_size=80)
@@ -18,8 +18,8 @@ SCORES = st.lists(FINITE | st.sampled_from([0.0, -0.0, 1.0, 5e-324, -5e-324]), m
 class Blocks:
     """Blocks of arrays cut at random places, which count how often they are read."""
 
-    def __init__(self, keys, hashes, cuts=()):
-        self.parts = list(zip(np.split(keys, cuts), np.split(hashes, cuts), strict=True))
+    def __init__(self, *arrays, cuts=()):
+        self.parts = list(zip(*(np.split(array, cuts) for array in arrays), strict=True))
         self.passes = 0
 
     def __call__(self):
@@ -44,7 +44,7 @@ def test_equals_select(scores, rate, technique, data):
     ids = [f"d{i}" for i in range(n)]
     hashes = hash_ids(ids)
     cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=5)))
-    blocks = Blocks(selection_keys(hashes, scores, technique, 3), hashes, cuts)
+    blocks = Blocks(selection_keys(hashes, scores, technique, 3), hashes, cuts=cuts)
     threshold = global_threshold(blocks, n, kept_count(rate, n))
     kept = np.concatenate([threshold.keep(*part) for part in blocks()])
     assert np.array_equal(kept, select(ids, scores, rate, technique, 3))
@@ -67,10 +67,46 @@ def test_ties_go_by_hash_at_every_digit(keys, hash_bits, data):
     assert set(np.flatnonzero(kept)) == set(np.lexsort((hashes, -keys))[:count].tolist())
 
 
+@given(
+    keys=st.lists(st.sampled_from([-1.5, -0.0, 0.0, 2.0]) | FINITE, min_size=1, max_size=40),
+    hash_bits=st.integers(6, 64),
+    data=st.data(),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_token_budget_takes_the_longest_prefix_that_fits(keys, hash_bits, data):
+    n = len(keys)
+    draw_hash, draw_tokens = st.integers(0, 2**hash_bits - 1), st.integers(0, 9) | st.integers(0, 2**40)
+    hashes = np.array(data.draw(st.lists(draw_hash, min_size=n, max_size=n, unique=True)), dtype=np.uint64)
+    tokens = np.array(data.draw(st.lists(draw_tokens, min_size=n, max_size=n)), dtype=np.int64)
+    keys, order = np.array(keys), np.lexsort((hashes, -np.array(keys)))
+    sums = np.cumsum(tokens[order])
+    budget = data.draw(st.integers(0, int(sums[-1]) + 1) | st.sampled_from(sums.tolist()))
+    fitting = int(np.searchsorted(sums, budget, side="right"))
+    cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=4)))
+    blocks = Blocks(keys, hashes, tokens, cuts=cuts)
+    threshold = token_threshold(blocks, n, budget)
+    assert blocks.passes <= 8 and threshold.count == fitting
+    assert set(np.flatnonzero(threshold.keep(keys, hashes))) == set(order[:fitting].tolist())
+
+
+def test_a_token_budget_that_cannot_be():
+    keys, hashes = np.array([3.0, 2.0, 2.0]), np.array([5, 8, 8], dtype=np.uint64)
+    tokens = np.array([4, 4, 4])
+    with pytest.raises(ValueError, match=r"doc_hash 8 and equal keys.*occur twice"):
+        token_threshold(Blocks(keys, hashes, tokens), 3, 9)
+    with pytest.raises(ValueError, match="negative"):
+        token_threshold(Blocks(keys, hashes, tokens), 3, -1)
+    with pytest.raises(ValueError, match="hold 3 documents, not 4"):
+        token_threshold(Blocks(keys, hashes, tokens), 4, 1)
+    for bad in (np.array([4, -4, 4]), np.array([4.0, 4.0, 4.0]), np.array([4, 4])):
+        with pytest.raises(ValueError, match="as many tokens, not negative, as its 3 keys"):
+            token_threshold(lambda bad=bad: [(keys, hashes, bad)], 3, 9)
+
+
 def test_few_passes_and_constant_memory():
     draw = np.random.default_rng(0)
     keys, hashes = draw.standard_normal(200_000), draw.integers(0, 2**64, 200_000, dtype=np.uint64)
-    blocks = Blocks(keys, hashes, range(1000, 200_000, 1000))
+    blocks = Blocks(keys, hashes, cuts=range(1000, 200_000, 1000))
     threshold = global_threshold(blocks, 200_000, 40_000)
     assert blocks.passes <= 4 and threshold.keep(keys, hashes).sum() == 40_000
     assert sys.getsizeof(threshold) < 200  # the cut is two numbers, whatever the corpus
