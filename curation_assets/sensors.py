@@ -1,6 +1,7 @@
 """What Dagster does by itself: notice that the corpus changed, and make what follows. All of it can be switched in the UI."""
 
 import time
+import warnings
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,8 @@ from curation_assets.profile import Profile, load_profile
 from curation_assets.resources import Curation
 from curation_assets.step import Step
 from curation_assets.workspace import Workspace
+
+warnings.filterwarnings("ignore", message="Parameter `use_user_code_server`", category=dg.BetaWarning)
 
 SOURCE = dg.AssetKey(["corpus", "source"])
 _SECONDS = 10  # between two looks at the graph
@@ -90,7 +93,7 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
 
     follow = dg.AutomationConditionSensorDefinition(
         "follow_changes",
-        target=dg.AssetSelection.all(include_sources=False) - dg.AssetSelection.assets(SOURCE),
+        target=dg.AssetSelection.all() - dg.AssetSelection.assets(SOURCE),
         default_status=status,
         minimum_interval_seconds=_SECONDS,
         use_user_code_server=True,

@@ -199,7 +199,6 @@ def test_what_follows_from_each_kind_of_change(daemon: Daemon, tmp_path: Path) -
     }
 
     assert not daemon.failed
-    _as_from_nothing(daemon.profile, tmp_path)
     _a_file_that_cannot_be_read(daemon, folder, now)
     _changes_during_a_run(daemon, folder, now)
     _as_from_nothing(daemon.profile, tmp_path)

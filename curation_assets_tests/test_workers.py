@@ -23,7 +23,7 @@ TWO = """
 extends = "tiny.toml"
 name = "two"
 [pretraining]
-tokens = 400_000
+tokens = 200_000
 resume_seconds = 0.2
 [run]
 samplers = ["random", "density", "prototypes"]

@@ -1,0 +1,176 @@
+"""The tree behind an artifact: nodes, what each was made from, and flat records of the artifacts in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from curation_assets.graph import STEPS
+from curation_assets.lineage.inputs import input_versions
+from curation_assets.lineage.stale import behind, follows, out_of_date, reasons
+from curation_assets.step import Step, reads_all, upstream
+from curation_assets.versions import Versions
+
+
+@dataclass(frozen=True)
+class Record:
+    """One artifact, flat: `version` is "" where there is none, `created` is ISO 8601 in UTC, `seconds` what making it took.
+
+    `reasons` say why it is missing or out of date, `behind` that it is pinned and the corpus moved on. `follows` tells
+    that it is current with what is there, but something that it is made from is not.
+    """
+
+    key: str
+    partition: str
+    version: str
+    created: str
+    seconds: float
+    run_id: str
+    reasons: list[str]
+    behind: str | None
+    follows: bool
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An input as its readers found it, beside what it is now.
+
+    Attributes
+    ----------
+    made_from : version that the readers were made from; "" where none is known, or each was made from its own.
+    now : version now, of several partitions their fingerprint; "" where each reader reads its own.
+    readers, others : how many artifacts read it, and how many of them were made from another version than there is now.
+    """
+
+    made_from: str
+    now: str
+    readers: int
+    others: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """A step of the tree: one artifact, or all partitions that its readers read, and what they are made from.
+
+    What several nodes read has its artifacts and inputs where it comes first; elsewhere it is a `reference`. Of the
+    partitions `out_of_date` counts those missing or out of date, `missing` the former alone, and `following` those
+    that are current with what is there, but not with what that would be.
+    """
+
+    step: Step
+    partitions: list[str]
+    edge: Edge | None
+    settings: Any
+    reference: bool
+    out_of_date: int
+    missing: int
+    following: int
+    inputs: list[Node]
+    versions: Versions = field(repr=False, compare=False)
+
+    def records(self) -> Iterator[Record]:
+        """Yield a record of every artifact; none is kept."""
+        return (record(self.versions, self.step, partition) for partition in self.partitions)
+
+
+def record(versions: Versions, step: Step, partition: str) -> Record:
+    """Return what is known of one artifact."""
+    receipt = versions.receipt(step.key, partition)
+    why, late = reasons(versions, step, partition), behind(versions, step, partition)
+    later = not out_of_date(versions, step, partition) and follows(versions, step, partition)
+    if receipt is None:
+        return Record(step.key, partition, "", "", 0.0, "", why, late, later, {})
+    return Record(
+        step.key,
+        partition,
+        receipt.version,
+        iso(receipt.created),
+        receipt.seconds,
+        receipt.run_id,
+        why,
+        late,
+        later,
+        receipt.metadata,
+    )
+
+
+def iso(seconds: float) -> str:
+    """Return a time as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def build(
+    versions: Versions,
+    step: Step,
+    partitions: list[str],
+    edge: Edge | None = None,
+    seen: set[tuple[str, tuple[str, ...]]] | None = None,
+) -> Node:
+    """Return the tree behind some partitions of a step; `seen` has what stands in full in it already."""
+    seen = set() if seen is None else seen
+    at = (step.key, tuple(partitions))
+    reference = at in seen
+    seen.add(at)
+    out = {p for p in partitions if out_of_date(versions, step, p)}
+    return Node(
+        step,
+        partitions,
+        edge,
+        step.settings(versions.workspace.profile),
+        reference,
+        len(out),
+        sum(versions.receipt(step.key, p) is None for p in out),
+        sum(follows(versions, step, p) for p in partitions if p not in out),
+        [] if reference else _inputs(versions, step, partitions, seen),
+        versions,
+    )
+
+
+def _inputs(
+    versions: Versions, step: Step, partitions: list[str], seen: set[tuple[str, tuple[str, ...]]]
+) -> list[Node]:
+    edges = _edges(versions, step, partitions)
+    return [
+        build(versions, need, wanted, edges[need.key], seen)
+        for need, wanted in _needs(versions, step, partitions)
+    ]
+
+
+def _needs(versions: Versions, step: Step, partitions: list[str]) -> Iterator[tuple[Step, list[str]]]:
+    """Yield the inputs of some partitions of a step, each with all partitions of it that they read."""
+    for key, only in step.reads(versions.workspace.profile).items():
+        need = STEPS[key]
+        same = only is not None or not need.by or reads_all(step.by, need.by)
+        found = [
+            upstream(step, p, need, versions.partitions, only)
+            for p in (partitions[:1] or [""] if same else partitions)
+        ]
+        wanted = list(dict.fromkeys(partition for part in found for partition in part))
+        if step.partial:
+            wanted = [p for p in wanted if versions.receipt(key, p) is not None]
+        if wanted or not step.partial:
+            yield need, wanted
+
+
+def _edges(versions: Versions, step: Step, partitions: list[str]) -> dict[str, Edge]:
+    """Compare the versions that artifacts were made from with those that are there, by input."""
+    keys = step.reads(versions.workspace.profile)
+    before: dict[str, set[str]] = {key: set() for key in keys}
+    after: dict[str, set[str]] = {key: set() for key in keys}
+    others = dict.fromkeys(keys, 0)
+    for partition in partitions:
+        receipt = versions.receipt(step.key, partition)
+        now = input_versions(versions, step, partition)
+        for key in keys:
+            after[key].add(now[key])
+            if receipt is not None:
+                before[key].add(receipt.inputs.get(key, ""))
+                others[key] += receipt.inputs.get(key) != now[key]
+    return {key: Edge(_only(before[key]), _only(after[key]), len(partitions), others[key]) for key in keys}
+
+
+def _only(versions: set[str]) -> str:
+    return next(iter(versions)) if len(versions) == 1 else ""

@@ -1,0 +1,207 @@
+"""How a sampler sees one document: its score, where that lies among all candidates, and which subsets it is in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from curation_assets.graph import STEPS
+from curation_assets.lineage.finding import Place
+from curation_assets.lineage.stored import in_threads, open_file, open_parquet, read_filtered
+from curation_assets.progress import Progress
+from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.report.tables import number
+from curation_assets.sampling.candidates import NO_ROWS, Repeats
+from curation_assets.sampling.keys import hash_ids, selection_keys
+from curation_assets.storage import Receipt
+from curation_assets.versions import Versions
+from curation_assets.workspace import MissingInput
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whether a subset has the document.
+
+    Attributes
+    ----------
+    state : "in", "out", or "none" where the subset has not been drawn.
+    stale : whether the subset is out of date.
+    key : the document's selection key: in the subset, or else as it is now; None where it is not known.
+    threshold : the lowest key in the subset.
+    why : why it is not in, or what about the subset is out of date; "" otherwise.
+    """
+
+    rate: str
+    state: Literal["in", "out", "none"]
+    stale: bool = False
+    key: float | None = None
+    threshold: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A document as a sampler sees it.
+
+    Attributes
+    ----------
+    score : None where there is none; then `percentile` and `rank` are None, too.
+    percentile : share of candidates with a lower score, in [0, 1); where scores are equal, that of their middle rank.
+    rank : 1 for the highest score; equal scores have the same.
+    candidates : documents that the two are counted over.
+    unscored : shards without scores, whose documents are not among these.
+    stale : whether the score is out of date.
+    details : the other columns of the score table.
+    """
+
+    sampler: str
+    score: float | None = None
+    percentile: float | None = None
+    rank: int | None = None
+    candidates: int = 0
+    unscored: int = 0
+    stale: bool = False
+    details: dict[str, Any] | None = None
+    note: str = ""
+    choices: tuple[Choice, ...] = ()
+
+
+class _OneSampler(Versions):
+    """Versions that forget with this object what concerns one sampler alone, and share the corpus's receipts."""
+
+    def __init__(self, shared: Versions) -> None:
+        super().__init__(shared.workspace)
+        self._shared = shared
+
+    def receipt(self, key: str, partition: str) -> Receipt | None:
+        """Return an artifact's receipt, or None."""
+        if key.startswith("corpus/"):
+            return self._shared.receipt(key, partition)
+        return super().receipt(key, partition)
+
+
+def standing(
+    shared: Versions, sampler: str, doc_id: str, place: Place, repeats: Repeats, progress: Progress
+) -> Standing:
+    """Return how a sampler sees the document at `place`; one pass over the sampler's scores.
+
+    Parameters
+    ----------
+    shared
+        Receipts of the corpus's artifacts.
+    repeats
+        Rows that are no candidates, by shard.
+    """
+    versions = _OneSampler(shared)
+    key = f"{sampler}/scores"
+    receipt = versions.receipt(key, place.shard)
+    if receipt is None:
+        return Standing(
+            sampler,
+            note="no scores yet",
+            choices=tuple(_choices(versions, sampler, doc_id, place.shard, None)),
+        )
+    filters = [("doc_id", "=", doc_id)]
+    rows = read_filtered(versions.workspace.store, receipt, "scores.parquet", None, filters)
+    stale = not versions.current(STEPS[key], place.shard)
+    if not rows:
+        note = "its scores were of other documents than the shard has now"
+        choices = tuple(_choices(versions, sampler, doc_id, place.shard, None))
+        return Standing(sampler, stale=stale, note=note, choices=choices)
+    details = {name: value for name, value in rows[0].items() if name not in ("doc_id", "score")}
+    score = float(rows[0]["score"])
+    lower, equal, count, unscored = _rank(versions, sampler, score, repeats, progress)
+    return Standing(
+        sampler,
+        score,
+        (lower + (equal - 1) / 2) / count,
+        count - lower - equal + 1,
+        count,
+        unscored,
+        stale,
+        details,
+        "",
+        tuple(_choices(versions, sampler, doc_id, place.shard, score)),
+    )
+
+
+def _rank(
+    versions: Versions, sampler: str, score: float, repeats: Repeats, progress: Progress
+) -> tuple[int, int, int, int]:
+    """Return how many candidates have a lower score, an equal one, how many there are, and shards without scores."""
+    store, shards = versions.workspace.store, versions.partitions("shard")
+
+    def compare(shard: str) -> tuple[int, int, int, int]:
+        receipt = versions.receipt(f"{sampler}/scores", shard)
+        if receipt is None:
+            return 0, 0, 0, 1
+        with open_parquet(store, receipt, "scores.parquet") as file:
+            scores = file.read(columns=["score"])["score"].to_numpy()
+        skipped = repeats.get(shard, NO_ROWS)
+        scores = np.delete(scores, skipped[skipped < len(scores)])
+        return int((scores < score).sum()), int((scores == score).sum()), len(scores), 0
+
+    total = np.zeros(4, np.int64)
+    for done, counts in enumerate(in_threads(compare, shards), 1):
+        total += counts
+        progress(done, len(shards), "shards", f"{sampler}: ranking")
+    lower, equal, count, unscored = total.tolist()
+    return lower, equal, count, unscored
+
+
+def _choices(
+    versions: Versions, sampler: str, doc_id: str, shard: str, score: float | None
+) -> Iterator[Choice]:
+    spec, seed = SAMPLERS[sampler], versions.workspace.profile.selection.seed
+    key = None
+    if score is not None:
+        key = float(selection_keys(hash_ids([doc_id]), np.array([score]), spec.technique, seed)[0])
+    for rate in RATES:
+        receipt = versions.receipt(f"{sampler}/subset", rate)
+        if receipt is None:
+            yield Choice(rate, "none", why="no subset yet")
+        else:
+            yield _choice(versions, receipt, doc_id, shard, key)
+
+
+def _choice(versions: Versions, receipt: Receipt, doc_id: str, shard: str, key: float | None) -> Choice:
+    store, rate = versions.workspace.store, receipt.partition
+    with open_file(store, receipt, "manifest.json") as file:
+        threshold = json.load(file)["threshold"]
+    changed, by_id = _changed(versions, receipt), ("doc_id", "=", doc_id)
+    rows = read_filtered(store, receipt, "subset.parquet", ["key"], [("shard", "=", shard), by_id])
+    if changed and not rows:  # the document may have stood in another shard then
+        rows = read_filtered(store, receipt, "subset.parquet", ["key"], [by_id])
+    if rows:
+        return Choice(rate, "in", bool(changed), rows[0]["key"], threshold, changed)
+    if changed:
+        return Choice(rate, "out", True, key, threshold, changed)
+    if threshold is None:
+        why = "the subset is empty"
+    elif key is None:
+        why = "it has no score"
+    elif key < threshold:
+        why = f"its key {number(key)} is below the threshold {number(threshold)}"
+    else:
+        why = "its key equals the threshold, and of equal keys the smaller hashes of ids stay"
+    return Choice(rate, "out", False, key, threshold, why)
+
+
+def _changed(versions: Versions, receipt: Receipt) -> str:
+    """Tell what changed since a subset was drawn, "" if it is current."""
+    step = STEPS[receipt.key]
+    if versions.current(step, receipt.partition):
+        return ""
+    if receipt.code != step.code_version(versions.workspace.profile):
+        return "settings changed since the subset was drawn"
+    try:
+        inputs = versions.inputs(step, receipt.partition)
+    except MissingInput as error:
+        return str(error)
+    changed = [key for key, version in inputs.items() if receipt.inputs.get(key) != version]
+    names = ["scores" if key.endswith("/scores") else key for key in changed]
+    return f"{', '.join(names) or 'its inputs'} changed since the subset was drawn"

@@ -1,0 +1,142 @@
+"""The documents that a sampler may choose, shard by shard, and what is written of those that it chose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation_assets.corpus.tokens import read_tokens
+from curation_assets.sampling.keys import hash_ids, selection_keys
+
+if TYPE_CHECKING:
+    from curation_assets.workspace import Workspace
+
+SUBSET_SCHEMA = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("shard", pa.string()),
+        ("row", pa.int64()),
+        ("score", pa.float64()),
+        ("key", pa.float64()),
+        ("n_tokens", pa.int64()),
+    ]
+)
+
+Repeats = Mapping[str, NDArray[np.int64]]
+"""{shard: rows of its documents table whose id an earlier shard has}."""
+
+NO_ROWS = np.zeros(0, np.int64)
+
+
+def _ignored(number: int) -> None:
+    """Ignore how far a pass has come."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A shard's documents that may be chosen: those whose id no earlier shard has. Arrays of equal length."""
+
+    shard: str
+    rows: np.ndarray
+    doc_ids: pa.Array
+    doc_hash: np.ndarray
+    scores: np.ndarray
+    keys: np.ndarray
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What turns a sampler's scores into selection keys, over which shards; `repeats` are left out."""
+
+    workspace: Workspace
+    sampler: str
+    technique: str
+    seed: int
+    shards: Sequence[str]
+    repeats: Repeats
+
+    def __iter__(self) -> Iterator[Candidates]:
+        """Read the scores, a shard at a time."""
+        return map(self.shard, self.shards)
+
+    def shard(self, shard: str) -> Candidates:
+        """Return the candidates of one shard.
+
+        Raises
+        ------
+        ValueError
+            The technique has no keys for such scores: names the sampler, shard and document.
+        """
+        path = self.workspace.open(f"{self.sampler}/scores", shard) / "scores.parquet"
+        table = pq.read_table(path, columns=["doc_id", "score"])
+        free = np.ones(table.num_rows, bool)
+        free[self.repeats.get(shard, NO_ROWS)] = False
+        rows = np.flatnonzero(free)
+        doc_ids = table["doc_id"].combine_chunks().filter(pa.array(free))
+        scores = table["score"].to_numpy()[rows]
+        doc_hash = hash_ids(doc_ids)
+        try:
+            keys = selection_keys(doc_hash, scores, self.technique, self.seed)
+        except ValueError as error:
+            raise ValueError(f"{self.sampler}/scores[{shard}]: {error}") from None
+        return Candidates(shard, rows, doc_ids, doc_hash, scores, keys)
+
+    def blocks(self, each: Callable[[int], object] = _ignored) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (keys, hashes) as `global_threshold` takes them; call `each` with the number of shards read."""
+        for number, found in enumerate(self, 1):
+            each(number)
+            yield found.keys, found.doc_hash
+
+    def weighted_blocks(
+        self, each: Callable[[int], object] = _ignored
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (keys, hashes, tokens) as `token_threshold` takes them."""
+        for number, found in enumerate(self, 1):
+            each(number)
+            yield found.keys, found.doc_hash, token_counts(self.workspace, found.shard)[found.rows]
+
+
+def read_repeats(workspace: Workspace) -> Repeats:
+    """Return what `corpus/index` found; memory: 8 bytes for each repeat."""
+    table = pq.read_table(workspace.open("corpus/index") / "repeats.parquet", columns=["shard", "row"])
+    shards = table["shard"].combine_chunks().dictionary_encode()
+    codes = shards.indices.to_numpy(zero_copy_only=False)
+    order = np.argsort(codes, kind="stable")
+    ends = np.searchsorted(codes[order], np.arange(1, len(shards.dictionary)))
+    parts = np.split(table["row"].to_numpy()[order], ends)
+    return dict(zip(shards.dictionary.to_pylist(), parts, strict=False))
+
+
+def count_candidates(draw: Draw) -> int:
+    """Return how many documents there are to choose from; reads no column."""
+    total = 0
+    for shard in draw.shards:
+        path = draw.workspace.open(f"{draw.sampler}/scores", shard) / "scores.parquet"
+        total += pq.read_metadata(path).num_rows - len(draw.repeats.get(shard, NO_ROWS))
+    return total
+
+
+def token_counts(workspace: Workspace, shard: str) -> NDArray[np.int64]:
+    """Return the tokens of each document of a shard, int64 [n], by its row in the documents table."""
+    _, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
+    return np.diff(offsets)
+
+
+def subset_batch(workspace: Workspace, found: Candidates, keep: np.ndarray) -> pa.RecordBatch:
+    """Return the rows of SUBSET_SCHEMA for the candidates of a shard that stay; `keep` is bool [n]."""
+    rows = found.rows[keep]
+    columns = [
+        found.doc_ids.filter(pa.array(keep)),
+        pa.array([found.shard] * len(rows), pa.string()),
+        pa.array(rows, pa.int64()),
+        pa.array(found.scores[keep], pa.float64()),
+        pa.array(found.keys[keep], pa.float64()),
+        pa.array(token_counts(workspace, found.shard)[rows], pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=SUBSET_SCHEMA)

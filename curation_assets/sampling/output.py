@@ -1,0 +1,47 @@
+"""A folder that the user names, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def free_place(folder: str | Path) -> Path:
+    """Return the absolute path of a folder that is not there yet, or empty.
+
+    Raises
+    ------
+    ValueError
+        It holds something, or is no folder.
+    """
+    path = Path(folder).expanduser().resolve()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} exists and is no empty folder: name another, or remove it first")
+    return path
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `path` to write into, which takes that name when all went well.
+
+    Raises
+    ------
+    ValueError
+        Something has been put at `path` in the meantime.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    hidden.mkdir()
+    try:
+        yield hidden
+        for file in hidden.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        free_place(path)
+        hidden.rename(path)  # takes the place of an empty folder, and of nothing else
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)

@@ -1,0 +1,99 @@
+"""A small workspace with everything from corpus files to a metric, made once and given back to each test as it was."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from curation_assets.corpus import build as corpus
+from curation_assets.evaluation.build import metrics
+from curation_assets.graph import STEPS
+from curation_assets.making import materialize
+from curation_assets.models.build import found_model
+from curation_assets.plan import targets
+from curation_assets.pretraining.build import full_data_checkpoint, subset_checkpoint
+from curation_assets.profile import Profile, load_profile
+from curation_assets.registry import SAMPLERS
+from curation_assets.sampling.build import subset
+from curation_assets.scoring.build import SCORERS
+from curation_assets.workspace import Builder, Workspace
+from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
+
+BUILDERS: dict[str, Builder] = {
+    "corpus/source": corpus.source,
+    "corpus/shards": corpus.shards,
+    "corpus/documents": corpus.documents,
+    "corpus/tokenizer": corpus.tokenizer,
+    "corpus/tokens": corpus.token_ids,
+    "corpus/index": corpus.index,
+    "corpus/validation": corpus.validation,
+    "random/scores": SCORERS["random"],
+    "random/subset": subset(SAMPLERS["random"]),
+    "random/checkpoint": subset_checkpoint("random"),
+    "random/metrics": metrics("random"),
+    "full_data/checkpoint": full_data_checkpoint,
+    "perplexity_small/model": found_model(lambda profile: profile.model_source("perplexity_small")),
+    "perplexity_small/scores": SCORERS["perplexity_small"],
+    "perplexity_small/subset": subset(SAMPLERS["perplexity_small"]),
+}
+MADE = list(BUILDERS)
+"""The steps that have been made, of those that the profile wants."""
+
+SHARDS = ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
+
+
+def make(profile: Profile, keys: list[str]) -> None:
+    """Make what is out of date of some steps, in this order."""
+    workspace = Workspace(profile)
+    for key in keys:
+        build = BUILDERS[key]
+        for partition in targets(workspace, STEPS[key]):
+            materialize(workspace, STEPS[key], partition, lambda inputs, build=build: build(workspace))
+
+
+def _environment(root: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("CURATION_DATA", str(root / "data"))
+    patch.setenv("DAGSTER_HOME", str(root / "data" / "dagster_home"))
+    patch.setenv("CURATION_PROFILE", str(root / "tiny.toml"))
+
+
+@pytest.fixture(scope="session")
+def _made_once(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("lineage")
+    texts = stdlib_texts()
+    for number, shard in enumerate(SHARDS):
+        write_shard(root / "shards" / shard, texts[number::4])
+    write_shard(root / "hq.jsonl", texts[3::4][:20])
+    run = '[run]\nsamplers = ["random", "perplexity_small"]\n'
+    (root / "tiny.toml").write_text(TINY.replace("{teacher}", str(teacher)) + run, "utf-8")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            _environment(root, patch)
+            make(load_profile(), MADE)
+    finally:
+        torch.set_num_threads(threads)
+    kept = root.with_name(f"{root.name}-kept")
+    shutil.copytree(root, kept)
+    return root, kept
+
+
+@pytest.fixture
+def made(_made_once: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Profile:
+    """The profile of a workspace in which `MADE` has been made. A test that changes it asks for `root`, too."""
+    _environment(_made_once[0], monkeypatch)
+    return load_profile()
+
+
+@pytest.fixture
+def root(_made_once: tuple[Path, Path]) -> Iterator[Path]:
+    """The folder with the corpus (`shards`), the profile and the data; what a test does to it is undone."""
+    root, kept = _made_once
+    yield root
+    shutil.rmtree(root)
+    shutil.copytree(kept, root)

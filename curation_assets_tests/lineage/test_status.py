@@ -1,0 +1,161 @@
+"""Every partition that the profile asks for is counted once, in the state that it is in."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from curation_assets.attempts import Attempt
+from curation_assets.graph import STEPS
+from curation_assets.lineage.status import STATES, Status, status, to_text
+from curation_assets.plan import targets, wanted_steps
+from curation_assets.profile import Profile
+from curation_assets.versions import Versions
+from curation_assets.workspace import Workspace
+from curation_assets_tests.conftest import stdlib_texts, write_shard
+from curation_assets_tests.lineage.conftest import MADE, make
+
+
+def _counts(found: Status, key: str) -> dict[str, int]:
+    [row] = [row for row in found.rows if row.key == key]
+    return {state: number for state, number in row.counts.items() if number}
+
+
+def _check_sums(workspace: Workspace, found: Status) -> None:
+    asked = {step.key: len(targets(workspace, step)) for step in wanted_steps(workspace.profile)}
+    assert {row.key: row.partitions for row in found.rows} == asked
+    versions = Versions(workspace)
+    for row in found.rows:
+        step = STEPS[row.key]
+        current = [p for p in targets(workspace, step) if versions.current(step, p)]
+        if row.key != "corpus/source":
+            assert row.counts["current"] + row.counts["following"] == len(current)
+
+
+def test_what_is_made_and_what_is_missing(made: Profile) -> None:
+    workspace = Workspace(made)
+    found = status(workspace)
+    _check_sums(workspace, found)
+    for key in MADE:
+        assert _counts(found, key).keys() == {"current"}, key
+    assert _counts(found, "perplexity_small/metrics") == {"missing": 1}
+    assert not found.costs and found.train == 1
+    assert not (found.running or found.failed or found.behind or found.set_aside)
+    index = workspace.metadata("corpus/index")
+    assert (found.shards, found.documents) == (3, index["documents"]) and found.listed.endswith("Z")
+    text = to_text(found)
+    assert "missing" in text and "  perplexity_small/metrics" in text and "  random/metrics" not in text
+    assert "an update trains at most 1 model" in text and "scores" not in text.split("\n\n")[2]
+
+
+def test_a_change_of_the_corpus_has_its_cost(made: Profile, root: Path) -> None:
+    write_shard(root / "shards" / "s1.jsonl", stdlib_texts()[1::4][:-1])
+    write_shard(root / "shards" / "s7.jsonl", stdlib_texts()[3::8])
+    make(made, ["corpus/source"])
+    workspace = Workspace(made)
+    found = status(workspace)
+    _check_sums(workspace, found)
+    assert _counts(found, "corpus/shards") == {"current": 2, "out_of_date": 1, "missing": 1}
+    assert _counts(found, "random/scores") == {"current": 2, "following": 1, "missing": 1}
+    then = workspace.metadata("corpus/documents", "s1.jsonl")["documents"]
+    costs = {cost.family: cost for cost in found.costs}
+    assert costs.keys() == {"random", "perplexity"}
+    assert asdict(costs["perplexity"]) == {
+        "family": "perplexity",
+        "samplers": 1,
+        "shards": 2,
+        "documents": then,
+        "scores": then,
+        "unread": 1,
+        "at_most": True,
+    }
+    assert dict(found.behind).keys() == {"corpus/tokenizer", "full_data/checkpoint[small]"}
+    text = to_text(found)
+    assert (
+        f"scores at most 2 shards, {then} documents and those of 1 shard not read yet with 1 random" in text
+    )
+    assert "BEHIND  corpus/tokenizer: cannot be compared with the corpus now: corpus/documents is" in text
+
+    make(made, [key for key in MADE if key.startswith("corpus/")])
+    workspace = Workspace(made)
+    found = status(workspace)
+    costs = {cost.family: cost for cost in found.costs}
+    documents = [workspace.metadata("corpus/documents", s)["documents"] for s in ("s1.jsonl", "s7.jsonl")]
+    assert costs["random"].documents == sum(documents) and not costs["random"].unread
+    assert not costs["random"].at_most and costs["random"].shards == 2
+
+
+def test_failed_running_and_stopped(made: Profile, root: Path) -> None:
+    workspace = Workspace(made)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    now, here = time.time(), socket.gethostname()
+    running = Attempt("recipe", now - 200, 1, "run", os.getpid(), here)
+    attempts = {
+        ("random/scores", "s0.jsonl"): running,
+        ("random/scores", "s1.jsonl"): replace(running, ended=True, error="ValueError: bad text", number=3),
+        ("random/scores", "s2.jsonl"): replace(running, pid=dead.pid),
+        ("perplexity_small/scores", "s0.jsonl"): replace(running, host="elsewhere"),
+        ("perplexity_small/scores", "s1.jsonl"): replace(running, host="elsewhere", started=now - 90_000),
+        ("perplexity_small/scores", "s2.jsonl"): replace(running, error="OSError: full", number=2),
+    }
+    for (key, partition), attempt in attempts.items():
+        place = workspace.store.place(key, partition)
+        workspace.store.write(f"{place}/attempt.json", json.dumps(asdict(attempt)).encode())
+    assert workspace.attempts.read("random/scores", "s0.jsonl") == running
+    assert not status(workspace).failed, "what is current is not being made"
+    for at in attempts:
+        workspace.store.forget(*at)
+    found = status(workspace)
+    _check_sums(workspace, found)
+    assert _counts(found, "random/scores") == {"running": 1, "failed": 1, "stopped": 1}
+    assert _counts(found, "perplexity_small/scores") == {"running": 2, "stopped": 1}
+    said = dict(found.running) | dict(found.failed)
+    assert said["random/scores[s0.jsonl]"] == f"for 3 min 20 s in process {os.getpid()} on {here}"
+    assert said["random/scores[s1.jsonl]"].startswith("ValueError: bad text (attempt 3, 20")
+    assert said["random/scores[s2.jsonl]"].startswith("its process died in the middle of it (attempt 1, 20")
+    assert said["perplexity_small/scores[s2.jsonl]"].endswith("attempt 2 after: OSError: full")
+    text = to_text(found)
+    assert (
+        "RUNNING  random/scores[s0.jsonl]: for" in text and "FAILED  random/scores[s1.jsonl]: Value" in text
+    )
+    assert all(STATES[state] in text for state in ("running", "failed", "stopped"))
+    assert [cost.samplers for cost in found.costs] == [1, 1] and found.costs[0].shards == 3
+
+
+def test_a_file_that_cannot_be_read_is_set_aside(made: Profile, root: Path) -> None:
+    (root / "shards" / "bad.jsonl.gz").write_bytes(b"this is no gzip file")
+    make(made, ["corpus/source", "corpus/shards"])
+    workspace = Workspace(made)
+    attempt = workspace.attempts.begin("corpus/documents", "bad.jsonl", "wanted", "run")
+    workspace.attempts.fail("corpus/documents", "bad.jsonl", attempt, ValueError("no gzip"))
+    found = status(workspace)
+    _check_sums(workspace, found)
+    assert _counts(found, "corpus/documents") == {"current": 3, "failed": 1}
+    assert _counts(found, "random/scores") == {"current": 3}, "the others do not wait for it"
+    assert found.set_aside == [("bad.jsonl", "ValueError: no gzip")] and found.shards == 4
+    assert "SET ASIDE  bad.jsonl: ValueError: no gzip" in to_text(found)
+
+
+def test_a_new_workspace(made: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURATION_DATA", str(tmp_path / "data"))
+    workspace = Workspace(Profile(**dict(made)))
+    found = status(workspace)
+    _check_sums(workspace, found)
+    assert _counts(found, "corpus/source") == {"missing": 1} and _counts(found, "corpus/shards") == {}
+    assert to_text(found).startswith("profile tiny: the corpus has not been listed yet")
+
+
+def test_the_text_stays_short(made: Profile) -> None:
+    found = status(Workspace(made))
+    many = replace(found, failed=[(f"random/scores[{n}]", "broken") for n in range(5_000)])
+    lines = to_text(many).splitlines()
+    assert len(lines) < 40 and "FAILED  4,990 more" in lines
