@@ -90,10 +90,9 @@ def _change(folder: Path) -> Iterator[Row]:
     first = [s for s in wanted_steps(profile) if s in following or s in ladder]
     _seconds(profile, first)  # with the models that are learned from the corpus
     workspace = Workspace(profile)
-    for step in following:
-        if not step.pinned:
-            for partition in workspace.partitions(step.by):
-                workspace.store.forget(step.key, partition)
+    made = [(s.key, p) for s in following if not s.pinned for p in workspace.partitions(s.by)]
+    for key, partition in made:
+        workspace.store.forget(key, partition)
     whole = _seconds(profile, following)
     constant = _seconds(profile, following)
     _write(folder / "shards" / "s07.jsonl", [*texts[7 : _SHARDS * _EACH : _SHARDS][:-1], texts[-1]])

@@ -177,7 +177,7 @@ fuzz = st.lists(
     st.sampled_from(["line", "paragraph", "document"]),
     st.sampled_from(["jsonl", "txt"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_no_input_raises_and_the_counts_add_up(tmp_path_factory, parts, id_field, sample_by, suffix):
     path = tmp_path_factory.mktemp("fuzz") / f"a.{suffix}.gz"
     path.write_bytes(gzip.compress(b"\n".join(parts), 1))
@@ -215,7 +215,7 @@ PACKED = packed_rows()
 
 
 @given(st.sampled_from(sorted(PACKED)), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_a_damaged_file_raises_only_the_stated_error(tmp_path_factory, name, data):
     damaged = bytearray(PACKED[name])
     at = data.draw(st.integers(0, len(damaged) - 1))

@@ -1,0 +1,90 @@
+"""Making an artifact: a disk that is full, two processes at once, damage, and what is remembered of each."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curation_assets.graph import STEPS
+from curation_assets.jobs import run_graph
+from curation_assets.profile import Profile
+from curation_assets.storage import DamagedArtifact
+from curation_assets.versions import Versions
+from curation_assets.workspace import Workspace
+
+_MAKE = """
+import resource, signal, sys
+from curation_assets.corpus.build import documents
+from curation_assets.graph import STEPS
+from curation_assets.making import materialize
+from curation_assets.profile import load_profile
+from curation_assets.workspace import Workspace
+if sys.argv[1] != "0":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+workspace = Workspace(load_profile())
+input() if sys.argv[2] == "wait" else None
+materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", lambda inputs: documents(workspace), force=True)
+"""
+AT = ("corpus/documents", "s0.jsonl")
+
+
+def _command(limit: int = 0, wait: str = "") -> list[str]:
+    return [sys.executable, "-c", _MAKE, str(limit), wait]
+
+
+@pytest.fixture
+def workspace(tiny: Profile) -> Workspace:
+    run_graph(tiny, lambda line: None, [STEPS["corpus/source"], STEPS["corpus/shards"]])
+    return Workspace(tiny)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_a_full_disk_is_a_stated_error_and_leaves_nothing_behind(workspace: Workspace) -> None:
+    done = subprocess.run(_command(limit=4_096), capture_output=True, text=True)
+    assert done.returncode and "File too large" in done.stderr.splitlines()[-1]
+    place = Path(workspace.store.place(*AT))
+    assert workspace.store.receipt(*AT) is None
+    assert [path.name for path in place.iterdir()] == ["attempt.json"], "no half artifact"
+    attempt = workspace.attempts.read(*AT)
+    assert attempt and attempt.ended and "File too large" in attempt.error
+    subprocess.run(_command(), check=True)
+    assert workspace.open(*AT) and workspace.attempts.read(*AT) is None
+
+
+def test_two_processes_at_once_leave_one_whole_artifact(workspace: Workspace) -> None:
+    both = [subprocess.Popen(_command(wait="wait"), stdin=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in both:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.wait(60) for process in both] == [0, 0, 0]
+    for process in both:
+        process.stdin.close()  # type: ignore[union-attr]
+    assert (workspace.open(*AT) / "documents.parquet").exists(), "its digests hold"
+    assert Versions(workspace).current(STEPS[AT[0]], AT[1]) and workspace.attempts.read(*AT) is None
+
+
+def test_damage_is_no_failure_of_whoever_reads_it(tiny: Profile) -> None:
+    first = [STEPS[f"corpus/{name}"] for name in ("source", "shards", "documents")]
+    run_graph(tiny, lambda line: None, first)
+    path = Workspace(tiny).open(*AT) / "documents.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    outcome = run_graph(tiny, lambda line: None, [STEPS["random/scores"]])
+    assert "changed on disk since it was written" in outcome.failed["random/scores"]
+    workspace = Workspace(tiny)
+    assert workspace.attempts.read("random/scores", "s0.jsonl") is None, "it is tried again at once"
+    assert workspace.store.receipt(*AT) is None
+    assert not run_graph(tiny, lambda line: None, [*first, STEPS["random/scores"]]).failed
+    assert (
+        path.parent == Workspace(tiny).open(*AT)
+        or (Workspace(tiny).open(*AT) / path.name).read_bytes() == content
+    )
+    with pytest.raises(DamagedArtifact):
+        path = Workspace(tiny).open(*AT) / "documents.parquet"
+        path.write_bytes(b"0" * len(content))
+        Workspace(tiny).open(*AT)
