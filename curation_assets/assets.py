@@ -5,6 +5,8 @@ its own materialization event, with its own data version, the moment its artifac
 leaves what it finished.
 """
 
+import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,7 +25,7 @@ from curation_assets.making import materialize, shown
 from curation_assets.profile import Profile
 from curation_assets.progress import Throttled
 from curation_assets.registry import SAMPLERS
-from curation_assets.resources import Curation
+from curation_assets.resources import HOST, PID, Curation
 from curation_assets.sensors import condition
 from curation_assets.step import Step
 from curation_assets.storage import Receipt
@@ -84,6 +86,8 @@ def _commit_each(
     context: dg.AssetExecutionContext, curation: Curation, step: Step, build: Builder
 ) -> Iterator[Any]:
     workspace = curation.workspace
+    if HOST not in context.run.tags:
+        context.instance.add_run_tags(context.run_id, {PID: str(os.getpid()), HOST: socket.gethostname()})
     keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
     load = _once(build, workspace, step)
     tell = curation.teller(context.log.info)

@@ -23,9 +23,10 @@ from curation_assets.files import write_bytes
 from curation_assets.graph import STEPS
 from curation_assets.plan import Job, Plan, targets, wanted_steps
 from curation_assets.profile import Profile
+from curation_assets.resources import HOST, PID
 from curation_assets.step import Step
 from curation_assets.versions import Versions
-from curation_assets.workers import HOST, PID, Tell, Workers, cores
+from curation_assets.workers import Tell, Workers, cores
 from curation_assets.workspace import MissingInput, Workspace
 
 _ALONE = (

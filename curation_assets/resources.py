@@ -9,6 +9,9 @@ from pydantic import PrivateAttr
 from curation_assets.profile import load_profile
 from curation_assets.workspace import Workspace
 
+PID, HOST = "curation/pid", "curation/host"
+"""Tags of a run that name its process: by them a run whose process was killed is told from one that goes on."""
+
 
 class Curation(dg.ConfigurableResource):
     """Where artifacts are and which settings hold. `profile` is a packaged name or a TOML file."""

@@ -25,9 +25,8 @@ from dagster._utils.error import SerializableErrorInfo
 from curation_assets.definitions import definitions
 from curation_assets.plan import Job
 from curation_assets.profile import Profile, load_profile
-from curation_assets.resources import Curation
+from curation_assets.resources import HOST, PID, Curation
 
-PID, HOST = "curation/pid", "curation/host"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PATIENCE = 20.0  # seconds that a stopped worker has to write down how far it came
 _INHERITED = ("CURATION_", "DAGSTER_", "HF_")

@@ -14,8 +14,9 @@ import dagster as dg
 import pytest
 
 from benchmarks.kill import differences, disturbed, receipts
-from curation_assets.jobs import HOST, instance_for, run_graph
+from curation_assets.jobs import instance_for, run_graph
 from curation_assets.profile import Profile, load_profile
+from curation_assets.resources import HOST
 from curation_assets.workspace import Workspace
 
 SLOW = """

@@ -14,9 +14,9 @@ import pytest
 
 from curation_assets.graph import STEPS
 from curation_assets.jobs import instance_for, run_graph, worker_count
-from curation_assets.plan import Plan, targets, wanted_steps
+from curation_assets.plan import Job, Plan, targets, wanted_steps
 from curation_assets.profile import Profile, load_profile
-from curation_assets.workers import HOST, PID, Job
+from curation_assets.resources import HOST, PID
 from curation_assets.workspace import Workspace
 
 TWO = """
