@@ -238,7 +238,10 @@ def _a_model_is_refreshed(daemon: Daemon, now: list[str]) -> None:
     workspace = Workspace(daemon.profile)
     with pytest.raises(ValueError, match="random/scores is no model learned from the corpus"):
         workspace.ask_refresh(["random/scores"])
-    workspace.ask_refresh(["judge/labels", "judge/checkpoint"])
+    job = definitions(daemon.profile).resolve_job_def("refresh_models")
+    config = {"assets": ["judge/labels", "judge/checkpoint"]}
+    run_config = {"ops": {"ask_for_new_models": {"config": config}}}
+    assert job.execute_in_process(instance=daemon.instance, run_config=run_config).success
     made = daemon.settle()
     chain = {("judge/labels", ""), ("judge/checkpoint", "small"), ("ask_llm_small/model", "")}
     chain |= {("ask_llm_small/scores", shard) for shard in now}

@@ -23,10 +23,10 @@ TWO = """
 extends = "tiny.toml"
 name = "two"
 [pretraining]
-tokens = 200_000
+tokens = 120_000
 resume_seconds = 0.2
 [run]
-samplers = ["random", "density", "prototypes"]
+samplers = ["random", "density"]
 rates = ["80"]
 [execution]
 workers = 2

@@ -11,6 +11,8 @@ from curation_assets.corpus import discover
 from curation_assets.files import fingerprint, read_json
 from curation_assets.workspace import Workspace
 
+_LONGEST = 3600.0  # seconds between two requests for a listing that fails
+
 
 @dataclass(frozen=True)
 class Look:
@@ -58,11 +60,16 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
     after = {**before, "seen": seen}
     if young and before.get("seen") != seen:
         return Look(False, f"{_named(young)} still being written", json.dumps(after))
-    if before.get("asked") == seen and now < before["at"] + settings.retry_seconds:
-        return Look(False, "the new listing is being made", json.dumps(after))
+    times = before.get("times", 0) if before.get("asked") == seen else 0
+    if times and now < before["at"] + min(settings.retry_seconds * 2 ** (times - 1), _LONGEST):
+        return Look(
+            False,
+            "the new listing was asked for; if it does not come it is asked for again",
+            json.dumps(after),
+        )
     gone = len(old.keys() - found["files"].keys())
     said = f"{len(different):,} new or changed files, {gone:,} gone"
-    return Look(True, said, json.dumps({"seen": seen, "asked": seen, "at": now}))
+    return Look(True, said, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1}))
 
 
 def _found(workspace: Workspace) -> dict[str, Any]:
