@@ -121,6 +121,10 @@ batch_tokens = 77
 resume_seconds = 1.0
 [run]
 rates = ["10"]
+[automation]
+training = true
+retries = 9
+listing_cron = ""
 """
 
 
