@@ -51,11 +51,10 @@ Receipts = dict[tuple[str, str], Receipt]
 
 @dataclass
 class Found:
-    """What came of it: kills that hit, artifacts that were made anew though they were finished, and what differs at the end."""
+    """What came of it: kills that hit, finished artifacts that were made anew, attempts left over, artifacts at the end."""
 
     kills: int
     redone: list[str]
-    different: list[str]
     leftovers: list[str]
     artifacts: int
 
@@ -97,7 +96,7 @@ def disturbed(
     subprocess.run(_COMMAND, env=dict(environment), check=True, stdout=subprocess.DEVNULL)
     now = receipts(profile)
     left = [str(p.relative_to(profile.data)) for p in (profile.data / "artifacts").rglob("attempt.json")]
-    return Found(kills, redone + _again(before, now), [], left, len(now))
+    return Found(kills, redone + _again(before, now), left, len(now))
 
 
 def _again(before: Receipts, now: Receipts) -> list[str]:

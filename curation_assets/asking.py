@@ -111,8 +111,7 @@ def _refresh(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.workspace import Workspace
 
     workspace = Workspace(profile)
-    keys = options.assets or [step.key for step in STEPS.values() if step.learned()]
-    workspace.ask_refresh(keys)
+    keys = workspace.ask_refresh(options.assets)
     versions = Versions(workspace)
     for key in keys:
         behind = [p for p in targets(workspace, STEPS[key]) if versions.behind(STEPS[key], p)]

@@ -29,12 +29,11 @@ from curation_assets.resources import HOST, PID, Curation
 from curation_assets.sensors import condition
 from curation_assets.step import Step
 from curation_assets.storage import Receipt
-from curation_assets.versions import Versions
 from curation_assets.workspace import Builder, BuildOne, Markdown, Workspace
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
-_CHECKED_WITH = {f"{name}/subset": (f"{name}/metrics",) for name in SAMPLERS}
+_CHECKED_WITH = {f"{name}/subset": f"{name}/metrics" for name in SAMPLERS}
 """Whose checks are evaluated with a step's own: a new subset leaves metrics behind."""
 OWNERS = ["team:data-curation"]
 _MANY = 1_000  # partitions of one run; a different number for each depth of the graph, see `_backfill_policy`
@@ -102,9 +101,7 @@ def _commit_each(
                 load,
                 Throttled(tell, label),
                 run_id=context.run_id,
-                force=Versions(workspace).behind(
-                    step, partition
-                ),  # a person asks for a pinned model: learn it anew
+                relearn=True,  # only what is out of date is made unasked: for a model that is behind, a person asks
             )
         except Exception as error:
             if len(keys) == 1:
@@ -131,8 +128,8 @@ def _commit_each(
             yield _event(step, receipt, metadata)
     if len(keys) > 1:
         _report_checks(context, workspace, step)
-    for reader in _CHECKED_WITH.get(step.key, ()):
-        _report_checks(context, workspace, STEPS[reader])
+    if step.key in _CHECKED_WITH:
+        _report_checks(context, workspace, STEPS[_CHECKED_WITH[step.key]])
     if failed:
         reasons = "; ".join(f"{partition}: {error}" for partition, error in failed.items())
         raise dg.Failure(f"{len(failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")

@@ -57,7 +57,12 @@ class Attempt:
         """
         if self.error and self.number > retries:
             return None
-        return self.started + min(seconds * 2 ** (self.number - 1), _LONGEST)
+        return self.started + pause(self.number, seconds)
+
+
+def pause(number: int, seconds: float) -> float:
+    """Return how long to wait after try `number` (from 1): `seconds`, then twice that, and so on up to an hour."""
+    return min(seconds * 2 ** (number - 1), _LONGEST)
 
 
 class Attempts:

@@ -203,9 +203,7 @@ def matches_subset(sampler: str, workspace: Workspace) -> Outcome:
 def all_read(workspace: Workspace) -> Outcome:
     """Every file of the corpus could be read (a warning: the other files do not wait for it)."""
     aside = workspace.set_aside()
-    keys = [(key, shard) for shard in workspace.shards() for key in ("corpus/shards", "corpus/documents")]
-    tried = [(shard, workspace.attempts.read(key, shard)) for key, shard in keys]
-    old = {shard: attempt.error for shard, attempt in tried if attempt is not None and attempt.error}
+    old = workspace.unreadable(workspace.shards())
     said = f"all {len(workspace.listed()):,} files were read"
     if aside or old:
         first, reason = next(iter((aside | old).items()))

@@ -22,16 +22,19 @@ def materialize(
     progress: Progress = silent,
     *,
     force: bool = False,
+    relearn: bool = False,
     run_id: str = "",
 ) -> tuple[Receipt, bool]:
     """Make one artifact current and return (its receipt, whether it was made now).
 
-    Returns at once when it already is what its inputs would make. `one` is called, with the inputs' versions,
-    only when there is work, so that a model is not loaded for nothing. Versions of inputs are read before the inputs are: an input that changes under
-    the step leaves an artifact that is known to be stale, never one that wrongly looks fresh.
+    Returns at once when it already is what its inputs would make; `force` makes it anyway, `relearn` a pinned model that
+    is behind as well. `one` is called, with the inputs' versions, only when there is work, so that a model is not loaded
+    for nothing. Versions of inputs are read before the inputs are: an input that changes under the step leaves an
+    artifact that is known to be stale, never one that wrongly looks fresh.
     """
     versions = Versions(workspace)
-    if not force and versions.current(step, partition):
+    anew = force or (relearn and versions.behind(step, partition))
+    if not anew and versions.current(step, partition):
         receipt = versions.receipt(step.key, partition)
         assert receipt is not None
         return receipt, False
@@ -41,9 +44,7 @@ def materialize(
         made = _adopt(workspace, step, partition, inputs, run_id)
         made = made or _make(workspace, step, partition, one, progress, inputs, run_id)
     except DamagedArtifact:
-        workspace.attempts.end(
-            step.key, partition
-        )  # the input's damage: it is made anew, then this is tried again
+        workspace.attempts.end(step.key, partition)  # no failure of this step: the input is made anew first
         raise
     except Exception as error:
         workspace.attempts.fail(step.key, partition, attempt, error)

@@ -111,8 +111,7 @@ class Refresh(dg.Config):
 @dg.op
 def ask_for_new_models(context: dg.OpExecutionContext, config: Refresh, curation: Curation) -> None:
     """Mark the pinned models as to be learned anew where the corpus moved on; `follow_changes` or `curation run` does it."""
-    keys = config.assets or [step.key for step in STEPS.values() if step.learned()]
-    curation.workspace.ask_refresh(keys)
+    keys = curation.workspace.ask_refresh(config.assets)
     context.log.info(f"to be learned anew, where the corpus moved on: {', '.join(keys)}")
 
 

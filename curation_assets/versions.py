@@ -77,8 +77,8 @@ class Versions:
 
     def behind(self, step: Step, partition: str) -> bool:
         """Tell whether a pinned artifact is kept although it would be another one, made now."""
-        receipt = self.receipt(step.key, partition)
-        return step.pinned and receipt is not None and not self._made_so(step, partition, receipt)
+        receipt = self.receipt(step.key, partition) if step.pinned else None
+        return receipt is not None and not self._made_so(step, partition, receipt)
 
     def _made_so(self, step: Step, partition: str, receipt: Receipt) -> bool:
         try:

@@ -81,19 +81,29 @@ class Workspace:
 
     def shards(self) -> list[str]:
         """Return the shards that the graph works on: those listed, but for those in `set_aside`."""
-        aside = self.set_aside()
-        return [shard for shard in self.listed() if shard not in aside]
+        listed = self.listed()
+        aside = self._never_read(listed)
+        return [shard for shard in listed if shard not in aside]
 
     def set_aside(self) -> dict[str, str]:
         """Return {shard: reason} of listed files that never could be read: the others do not wait for them.
 
         A file that could be read once and now cannot is not among them: its documents as last read stay in use.
         """
+        return self._never_read(self.listed())
+
+    def _never_read(self, shards: list[str]) -> dict[str, str]:
         read = self.store.present("corpus/documents")
-        unread = [shard for shard in self.listed() if safe_name(shard) not in read]
-        tried = {s: [self.attempts.read(key, s) for key in EDGE[1:]] for s in unread}
-        errors = {s: [a.error for a in found if a is not None and a.error] for s, found in tried.items()}
-        return {shard: said[0] for shard, said in errors.items() if said}
+        return self.unreadable([shard for shard in shards if safe_name(shard) not in read])
+
+    def unreadable(self, shards: list[str]) -> dict[str, str]:
+        """Return {shard: reason} of those whose file could not be read when that was tried last."""
+        found = {}
+        for shard in shards:
+            tried = [self.attempts.read(key, shard) for key in EDGE[1:]]
+            if errors := [attempt.error for attempt in tried if attempt is not None and attempt.error]:
+                found[shard] = errors[0]
+        return found
 
     def listing(self) -> dict[str, dict[str, Any]]:
         """Return {shard: {url, size, modified}} as `corpus/source` found it last."""
@@ -106,13 +116,18 @@ class Workspace:
         path = self.data / _REFRESH
         return read_json(path) if path.exists() else {}
 
-    def ask_refresh(self, keys: list[str]) -> None:
-        """Have pinned models learned anew, where the corpus moved on since: the next run or the automation does it."""
+    def ask_refresh(self, keys: list[str]) -> list[str]:
+        """Have pinned models learned anew, where the corpus moved on since: the next run or the automation does it.
+
+        Returns the keys, which are those of all such models where none is given.
+        """
+        known = [step.key for step in STEPS.values() if step.learned()]
         for key in keys:
-            if key not in STEPS or not STEPS[key].learned():
-                known = [step.key for step in STEPS.values() if step.learned()]
+            if key not in known:
                 raise ValueError(f"{key} is no model learned from the corpus: those are {', '.join(known)}")
-        write_json(self.data / _REFRESH, self.refresh_asked() | dict.fromkeys(keys, time.time()))
+        asked = keys or known
+        write_json(self.data / _REFRESH, self.refresh_asked() | dict.fromkeys(asked, time.time()))
+        return asked
 
     def partitions(self, by: By) -> list[str]:
         """Return all partition keys of a kind: the shards in use, the rates, the ladder's sizes, or their product."""

@@ -255,8 +255,6 @@ def _as_from_nothing(profile: Profile, tmp_path: Path) -> None:
     pinned = [s for s in _before_training(profile) if s.pinned]
     for step in pinned:
         shutil.copytree(profile.data / "artifacts" / step.key, data / "artifacts" / step.key)
-    execution = profile.execution.model_copy(update={"data": str(data)})
-    fresh = profile.model_copy(update={"execution": execution})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CURATION_DATA", str(data))
         patch.setenv("DAGSTER_HOME", str(data / "dagster_home"))

@@ -7,11 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from curation_assets.attempts import pause
 from curation_assets.corpus import discover
 from curation_assets.files import fingerprint, read_json
 from curation_assets.workspace import Workspace
-
-_LONGEST = 3600.0  # seconds between two requests for a listing that fails
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
     if young and before.get("seen") != seen:
         return Look(False, f"{_named(young)} still being written", json.dumps(after))
     times = before.get("times", 0) if before.get("asked") == seen else 0
-    if times and now < before["at"] + min(settings.retry_seconds * 2 ** (times - 1), _LONGEST):
+    if times and now < before["at"] + pause(times, settings.retry_seconds):
         return Look(
             False,
             "the new listing was asked for; if it does not come it is asked for again",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from curation_assets.corpus.discover import split_suffixes
+from curation_assets.corpus.reading import Repeats, read_repeats
 from curation_assets.graph import STEPS
 from curation_assets.lineage.finding import Place, SetAside, find, near_ids
 from curation_assets.lineage.standing import Choice, Standing, standing
@@ -15,7 +16,6 @@ from curation_assets.lineage.stored import read_filtered
 from curation_assets.progress import Progress, silent
 from curation_assets.registry import SAMPLERS
 from curation_assets.report.tables import number, text_table
-from curation_assets.sampling.candidates import Repeats, read_repeats
 from curation_assets.scoring.prompt import Flag
 from curation_assets.settings import nearest
 from curation_assets.versions import Versions

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.graph import STEPS
 from curation_assets.lineage.finding import Place
 from curation_assets.lineage.stored import in_threads, open_file, open_parquet, read_filtered
 from curation_assets.progress import Progress
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report.tables import number
-from curation_assets.sampling.candidates import NO_ROWS, Repeats
 from curation_assets.sampling.keys import hash_ids, selection_keys
 from curation_assets.storage import Receipt
 from curation_assets.versions import Versions

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.corpus.reading import open_hashes
+from curation_assets.corpus.reading import NO_ROWS, open_hashes, read_repeats
 from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.files import fingerprint, link_or_copy, safe_name, write_json
@@ -97,12 +97,11 @@ def _subset_shards(workspace: Workspace, key: str, rate: str) -> Iterator[Shard]
 
 
 def _all_shards(workspace: Workspace) -> Iterator[Shard]:
-    repeats = pq.read_table(workspace.open("corpus/index") / "repeats.parquet")
+    repeats = read_repeats(workspace)
     for shard in workspace.shards():
         ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
         hashes = open_hashes(workspace, shard)
-        again = repeats.filter(pc.equal(repeats["shard"], shard))["row"].to_numpy()
-        rows = np.setdiff1d(np.arange(len(hashes)), again)
+        rows = np.setdiff1d(np.arange(len(hashes)), repeats.get(shard, NO_ROWS))
         yield Shard(ids, offsets, rows, hashes[rows])
 
 

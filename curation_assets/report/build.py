@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.corpus.reading import open_hashes
+from curation_assets.corpus.reading import NO_ROWS, open_hashes, read_repeats
 from curation_assets.files import read_json
 from curation_assets.graph import STEPS
 from curation_assets.pretraining.build import recipe
@@ -61,12 +60,12 @@ def correlation(workspace: Workspace) -> BuildOne:
         names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
         if not names or not shards:
             raise ValueError("no sampler has current scores of every shard: there is nothing to correlate")
-        repeats = pq.read_table(workspace.open("corpus/index") / "repeats.parquet")
+        repeats = read_repeats(workspace)
         sample = tau.HashSample(settings.documents, settings.seed)
         for number, shard in enumerate(shards):
             hashes = open_hashes(workspace, shard)
             first = np.ones(len(hashes), np.bool_)
-            first[repeats.filter(pc.equal(repeats["shard"], shard))["row"].to_numpy()] = False
+            first[repeats.get(shard, NO_ROWS)] = False
             sample.add(hashes[first], {name: _scores(workspace, name, shard)[first] for name in names})
             progress(number + 1, len(shards), "shards")
         found = tau.kendall(sample.scores())

@@ -12,18 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.reading import read_repeats
 from curation_assets.files import write_batches, write_json
 from curation_assets.progress import Progress
 from curation_assets.registry import SamplerSpec
 from curation_assets.report.pictures import histogram, png_markdown
 from curation_assets.report.tables import preview
-from curation_assets.sampling.candidates import (
-    SUBSET_SCHEMA,
-    Draw,
-    count_candidates,
-    read_repeats,
-    subset_batch,
-)
+from curation_assets.sampling.candidates import SUBSET_SCHEMA, Draw, count_candidates, subset_batch
 from curation_assets.sampling.select import kept_count
 from curation_assets.sampling.threshold import global_threshold
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace

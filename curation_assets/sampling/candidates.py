@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.sampling.keys import hash_ids, selection_keys
 
@@ -27,11 +28,6 @@ SUBSET_SCHEMA = pa.schema(
         ("n_tokens", pa.int64()),
     ]
 )
-
-Repeats = Mapping[str, NDArray[np.int64]]
-"""{shard: rows of its documents table whose id an earlier shard has}."""
-
-NO_ROWS = np.zeros(0, np.int64)
 
 
 def _ignored(number: int) -> None:
@@ -100,17 +96,6 @@ class Draw:
         for number, found in enumerate(self, 1):
             each(number)
             yield found.keys, found.doc_hash, token_counts(self.workspace, found.shard)[found.rows]
-
-
-def read_repeats(workspace: Workspace) -> Repeats:
-    """Return what `corpus/index` found; memory: 8 bytes for each repeat."""
-    table = pq.read_table(workspace.open("corpus/index") / "repeats.parquet", columns=["shard", "row"])
-    shards = table["shard"].combine_chunks().dictionary_encode()
-    codes = shards.indices.to_numpy(zero_copy_only=False)
-    order = np.argsort(codes, kind="stable")
-    ends = np.searchsorted(codes[order], np.arange(1, len(shards.dictionary)))
-    parts = np.split(table["row"].to_numpy()[order], ends)
-    return dict(zip(shards.dictionary.to_pylist(), parts, strict=False))
 
 
 def count_candidates(draw: Draw) -> int:

@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from curation_assets.corpus.reading import read_repeats
 from curation_assets.files import write_batches, write_json
 from curation_assets.graph import STEPS
 from curation_assets.progress import Progress, silent
 from curation_assets.registry import SAMPLERS
 from curation_assets.report.tables import text_table
 from curation_assets.sampling.amount import Amount, amount
-from curation_assets.sampling.candidates import Draw, count_candidates, read_repeats
+from curation_assets.sampling.candidates import Draw, count_candidates
 from curation_assets.sampling.joint import Choice, Drawn, Overlap, other_documents
 from curation_assets.sampling.keys import TECHNIQUES
 from curation_assets.sampling.output import free_place, new_folder

@@ -22,14 +22,10 @@ from curation_assets.sampling.build import subset
 from curation_assets.scoring.build import SCORERS
 from curation_assets.workspace import Builder, Workspace
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
+from curation_assets_tests.corpus_builders import CORPUS
 
 BUILDERS: dict[str, Builder] = {
-    "corpus/source": corpus.source,
-    "corpus/shards": corpus.shards,
-    "corpus/documents": corpus.documents,
-    "corpus/tokenizer": corpus.tokenizer,
-    "corpus/tokens": corpus.token_ids,
-    "corpus/index": corpus.index,
+    **CORPUS,
     "corpus/validation": corpus.validation,
     "random/scores": SCORERS["random"],
     "random/subset": subset(SAMPLERS["random"]),

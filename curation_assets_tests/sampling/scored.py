@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.corpus import build as corpus
 from curation_assets.corpus.reading import open_documents
 from curation_assets.files import write_json
 from curation_assets.graph import STEPS
@@ -29,6 +28,7 @@ from curation_assets.scoring.build import SCORERS, write_scores
 from curation_assets.storage import Receipt
 from curation_assets.workspace import Builder, BuildOne, Metadata, Workspace
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
+from curation_assets_tests.corpus_builders import CORPUS
 
 SCORED = ["random", "density", "semdedup", "perplexity_small", "ask_llm_small"]
 DRAWN = ["random", "density", "semdedup"]
@@ -88,12 +88,7 @@ def _nothing(workspace: Workspace) -> BuildOne:
 
 
 BUILDERS: dict[str, Builder] = {
-    "corpus/source": corpus.source,
-    "corpus/shards": corpus.shards,
-    "corpus/documents": corpus.documents,
-    "corpus/tokenizer": corpus.tokenizer,
-    "corpus/tokens": corpus.token_ids,
-    "corpus/index": corpus.index,
+    **CORPUS,
     "corpus/embeddings": _embeddings,
     "density/shard_sketch": coverage.shard_sketch,
     "density/sketch": coverage.sketch,
