@@ -111,7 +111,11 @@ def _again(before: Receipts, now: Receipts) -> list[str]:
 def differences(one: Receipts, other: Receipts) -> Iterator[str]:
     """Name the artifacts of two data folders that differ in any byte but those of previews and of how training went on."""
     for at in sorted(one.keys() | other.keys()):
-        if at[0] in ("corpus/source", "corpus/shards"):  # they name files of the folder
+        if at[0] in (
+            "corpus/source",
+            "corpus/shards",
+            "report/tradeoff",
+        ):  # they name files of the folder, or seconds
             continue
         files = [
             {n: d for n, d in r.files.items() if n not in _HISTORY} if r else None

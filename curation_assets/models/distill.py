@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,15 +25,13 @@ from curation_assets.corpus.tokenizer import Tokenizer
 from curation_assets.models.agreement import Agreement, kendall
 from curation_assets.models.distill_config import DistillConfig, DistillResult
 from curation_assets.models.files import file_digest
+from curation_assets.models.tuning import Tuning
 from curation_assets.pretraining import model as t5
-from curation_assets.pretraining.optimizer import ScaledAdamW, clip_gradients
 from curation_assets.pretraining.snapshots import RunFolder, write_json
 from curation_assets.progress import Progress, silent
-from curation_assets.sampling.keys import noise
 from curation_assets.scoring.ask_llm import AskLLM, answer_ids
 from curation_assets.scoring.batching import Ids, document_encoder, length_batches
 
-_WINDOW = 8  # batches among which documents of like length are brought together
 _ROUNDING = 1e-6  # by which a teacher's log-probability may exceed 0
 
 
@@ -102,7 +97,7 @@ def distill(
         run.claim()
         start = None
         if (done := run.result()) is None:
-            start = _Training(config, ask, tokenizer, inputs, log_p_yes, held_out, run).run(
+            start = _Distilling(config, ask, tokenizer, inputs, log_p_yes, held_out, run).run(
                 texts, resume_seconds, progress
             )
             done = run.result()
@@ -131,25 +126,7 @@ def soft_loss(logs: torch.Tensor, labels: torch.Tensor, yes: int, no: int) -> to
     return -(labels * logs[:, yes] + (1 - labels) * logs[:, no])
 
 
-def epoch_batches(
-    lengths: NDArray[np.integer], batch_size: int, seed: int, epoch: int
-) -> list[NDArray[np.int64]]:
-    """Return the rows of each batch of an epoch: every row once, in batches whose sizes differ by at most 1.
-
-    Rows are shuffled, sorted by length among those of 8 batches, and the batches are shuffled again.
-    """
-    n, count = len(lengths), math.ceil(len(lengths) / batch_size)
-    keys = noise(np.arange(n + count, dtype=np.uint64) + np.uint64(epoch * (n + count)), seed)
-    pieces = np.array_split(np.argsort(keys[:n], kind="stable"), count)
-    batches: list[NDArray[np.int64]] = []
-    for low in range(0, count, _WINDOW):
-        window = np.concatenate(pieces[low : low + _WINDOW])
-        ends = np.cumsum([len(piece) for piece in pieces[low : low + _WINDOW]])
-        batches += np.split(window[np.argsort(lengths[window], kind="stable")], ends[:-1])
-    return [batches[k] for k in np.argsort(keys[n:], kind="stable")]
-
-
-class _Training:
+class _Distilling(Tuning):
     """One call's part of a run."""
 
     def __init__(
@@ -162,68 +139,30 @@ class _Training:
         held_out: NDArray[np.bool_],
         run: RunFolder,
     ) -> None:
-        self.config, self.ask, self.tokenizer, self.run_folder = config, ask, tokenizer, run
-        self.inputs, self.lengths = inputs, np.fromiter(map(len, inputs), np.int64, len(inputs))
+        lengths, train = np.fromiter(map(len, inputs), np.int64, len(inputs)), np.flatnonzero(~held_out)
+        super().__init__(config, ask.model, train, lengths, config.steps(len(train)), run)
+        self.config, self.ask, self.tokenizer, self.inputs = config, ask, tokenizer, inputs
         (self.yes,) = ask.answer_ids
         (self.no,) = answer_ids(document_encoder(tokenizer), ("no",), tokenizer.unk_id)
-        self.teacher, self.train, self.held = log_p_yes, np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        self.teacher, self.held = log_p_yes, np.flatnonzero(held_out)
         self.labels = soft_labels(log_p_yes, ~held_out, config.target)
-        self.per_epoch, self.steps = config.steps_per_epoch(len(self.train)), config.steps(len(self.train))
-        self.on_gpu = ask.device.type == "cuda"
-        self.bucket = 32 if self.on_gpu else 1
-        self.parameters = list(ask.model.parameters())
-        self.optimizer = ScaledAdamW(self.parameters, lr=config.learning_rate)
-        self.start = run.read_resume(ask.model, self.optimizer)
-        self.losses = run.open_losses(self.steps, self.start)
-        self.recent: list[torch.Tensor] = []  # losses that are still on the device
         path = run.path / "history.json"
         past = json.loads(path.read_text())["rows"] if self.start else []
         self.history: list[dict[str, Any]] = [row for row in past if row["step"] <= self.start]
 
     def run(self, texts: Sequence[str], resume_seconds: float, progress: Progress) -> int:
         """Train to the end and measure; return the step that training began at."""
-        saved, documents = time.monotonic(), self.steps * len(self.train) / self.per_epoch
         if not self.history:
-            self._measure(0)
-        for step in range(self.start, self.steps):
-            if step % self.per_epoch == 0 or step == self.start:
-                batches = self._batches(step // self.per_epoch)
-            self._train_step(step, batches[step % self.per_epoch])
-            done = step + 1
-            last = done == self.steps
-            due = last or time.monotonic() - saved >= resume_seconds
-            if last or due or done % self.per_epoch == 0:
-                loss = self._flush(done)
-                progress(documents * done / self.steps, documents, "documents", f"loss {loss:.3f}")
-            if last or done % self.per_epoch == 0:
-                self._measure(done)
-            if due:
-                self.losses.flush()  # type: ignore[attr-defined]  # a memory map
-                self.run_folder.write_resume(self.ask.model, self.optimizer, done)
-                saved = time.monotonic()
-        tokens = round(self.steps / self.per_epoch * int(self.lengths[self.train].sum()))
+            self.epoch_ended(0)
+        self.train(resume_seconds, progress, "documents")
+        tokens = round(self.steps / self.per_epoch * int(self.lengths[self.rows].sum()))
         self.run_folder.write_snapshot(self.ask.model, self.steps, tokens)
         self.run_folder.finish(self._result(texts))
         return self.start
 
-    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        c = self.config
-        found = epoch_batches(self.lengths[self.train], c.batch_size, c.seed, epoch)
-        return [self.train[rows] for rows in found]
-
-    def _train_step(self, step: int, rows: NDArray[np.int64]) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16) if self.on_gpu else nullcontext():
-            padded = min(
-                -(-int(self.lengths[rows].max()) // self.bucket) * self.bucket, self.config.max_tokens
-            )
-            loss = self._losses(rows, padded)[0].mean()
-        loss.backward()
-        clip_gradients(self.parameters, self.config.clip_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate(step, self.steps)
-        self.optimizer.step()
-        self.recent.append(loss.detach())
+    def batch_loss(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        padded = self.padded(int(self.lengths[rows].max()), self.config.max_tokens)
+        return self._losses(rows, padded)[0].mean()
 
     def _losses(self, rows: NDArray[np.int64], padded: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each document's loss and log P("yes"), [B] each, as the scorer would compute it."""
@@ -231,22 +170,8 @@ class _Training:
         labels = torch.from_numpy(self.labels[rows]).float().to(logs.device)
         return soft_loss(logs, labels, self.yes, self.no), logs[:, self.yes]
 
-    def _flush(self, step: int) -> float:
-        """Fetch, check and log the losses since the last flush; return their mean."""
-        recent = torch.stack(self.recent).cpu().numpy()
-        first = step - len(recent)
-        self.recent.clear()
-        weights = torch.stack(torch._foreach_norm(self.parameters)).isfinite().all()
-        if not (np.isfinite(recent).all() and weights):
-            raise FloatingPointError(
-                f"{self.run_folder.path}: training diverged between steps {first} and {step} of {self.steps}: lower "
-                f"learning_rate ({self.config.learning_rate}) or raise warmup_share, in another folder"
-            )
-        self.losses[first:step] = recent
-        return float(recent.mean(dtype=np.float64))
-
     @torch.inference_mode()
-    def _measure(self, step: int) -> None:
+    def epoch_ended(self, step: int) -> None:
         """Add a line on the documents held out to the history."""
         yes, losses = np.empty(len(self.held)), np.empty(len(self.held))
         lengths, longest = self.lengths[self.held], self.config.max_tokens
@@ -273,7 +198,7 @@ class _Training:
             entropy = -(np.nan_to_num(p * np.log(p)) + np.nan_to_num((1 - p) * np.log1p(-p)))
         return {
             "steps": self.steps,
-            "documents": len(self.train),
+            "documents": len(self.rows),
             "loss": self.history[-1]["loss"],
             "held_out_loss": self.history[-1]["held_out_loss"],
             "entropy": float(entropy.mean()),

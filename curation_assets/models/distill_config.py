@@ -8,26 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from curation_assets.models.agreement import Agreement
-from curation_assets.pretraining.optimizer import learning_rate
+from curation_assets.models.tuning import Recipe
 from curation_assets.scoring.prompt import TEMPLATE
 
 TARGETS = ("probability", "rank")
 
 
 @dataclass(frozen=True)
-class DistillConfig:
+class DistillConfig(Recipe):
     """All that decides the weights, but for the model, the documents and their labels."""
 
-    epochs: float = 4.0
-    """How often each training document is read."""
     batch_size: int = 4
     """Small: labels are few, and a run of four epochs needs steps more than it needs smooth gradients."""
     learning_rate: float = 5e-3
-    """The peak, relative to the size of each parameter (`ScaledAdamW`)."""
     final_learning_rate: float = 1e-5
     warmup_share: float = 0.1
-    """Of the steps."""
-    clip_norm: float = 1.0
+    epochs: float = 4.0
+    """How often each training document is read."""
     max_tokens: int = 512
     """Of the whole input, as of `AskLLM`: score with the same."""
     template: str = TEMPLATE
@@ -36,16 +33,12 @@ class DistillConfig:
     """"probability": the teacher's. "rank": the share of the training documents that it likes less, half of equals counted
     (mid-rank percentile). A weak teacher's probabilities may differ in the third decimal only, and then a short run learns
     their mean and nothing else; ranks have the same order and all of (0, 1). The score is log P("yes") either way."""
-    seed: int = 0
-    """Of the order of documents."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
-        for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if not 0 <= self.warmup_share < 1:
-            raise ValueError(f"warmup_share must lie in [0, 1), not {self.warmup_share}")
+        super().__post_init__()
+        if self.epochs <= 0:
+            raise ValueError(f"epochs must be positive, not {self.epochs}")
         if self.target not in TARGETS:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}, not {self.target!r}")
 
@@ -56,16 +49,6 @@ class DistillConfig:
     def steps(self, documents: int) -> int:
         """Return the steps of a run over so many training documents."""
         return max(1, round(self.epochs * self.steps_per_epoch(documents)))
-
-    def rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        return learning_rate(
-            step,
-            steps=steps,
-            warmup=round(self.warmup_share * steps),
-            peak=self.learning_rate,
-            final=self.final_learning_rate,
-        )
 
 
 @dataclass(frozen=True)

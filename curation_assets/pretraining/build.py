@@ -12,13 +12,16 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.corpus.reading import NO_ROWS, open_hashes, read_repeats
+from curation_assets.corpus.reading import NO_ROWS, left_out, open_hashes
 from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.files import fingerprint, link_or_copy, safe_name, write_json
+from curation_assets.pretraining.flops import training_flops
+from curation_assets.pretraining.launch import train_distributed
 from curation_assets.pretraining.model import Shape
 from curation_assets.pretraining.packing import Shard, TokenStream
-from curation_assets.pretraining.trainer import Execution, TrainConfig, TrainResult, read_losses, train
+from curation_assets.pretraining.speed import Speed
+from curation_assets.pretraining.trainer import Execution, TrainConfig, TrainResult, read_losses
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress, one_of
 from curation_assets.report.pictures import lines, png_markdown
@@ -43,7 +46,7 @@ def subset_checkpoint(sampler: str) -> Builder:
 
 
 def full_data_checkpoint(workspace: Workspace) -> BuildOne:
-    """Train on every distinct document of the corpus; partition is the size."""
+    """Train on every document of the corpus that is not left out (`corpus.reading.left_out`); partition is the size."""
 
     def build(size: str, folder: Path, progress: Progress) -> Metadata:
         shards = list(_all_shards(workspace))
@@ -97,11 +100,11 @@ def _subset_shards(workspace: Workspace, key: str, rate: str) -> Iterator[Shard]
 
 
 def _all_shards(workspace: Workspace) -> Iterator[Shard]:
-    repeats = read_repeats(workspace)
+    unused = left_out(workspace)
     for shard in workspace.shards():
         ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
         hashes = open_hashes(workspace, shard)
-        rows = np.setdiff1d(np.arange(len(hashes)), repeats.get(shard, NO_ROWS))
+        rows = np.setdiff1d(np.arange(len(hashes)), unused.get(shard, NO_ROWS))
         yield Shard(ids, offsets, rows, hashes[rows])
 
 
@@ -126,6 +129,8 @@ def _train(
     )
     execution = Execution(
         device=workspace.device,
+        processes=profile.execution.processes,
+        compile=profile.execution.compile,
         micro_batch_size=profile.pretraining.micro_batch_size,
         resume_seconds=profile.pretraining.resume_seconds,
     )
@@ -136,7 +141,7 @@ def _train(
         one = replace(config, seed=seed)
         run = _run_folder(workspace, key, partition, one, stream)
         part = one_of(progress, number, len(seeds))
-        results.append(train(one, stream, run, progress=part, execution=execution))
+        results.append(train_distributed(one, stream, run, progress=part, execution=execution))
         losses = read_losses(run, one)
         curves[f"seed {seed}"] = (losses["tokens"], losses["loss"])
         _keep(run, folder / f"seed-{seed}")
@@ -165,7 +170,29 @@ def _about(
     }
     write_json(folder / "training.json", {**about, "config": asdict(config)})
     picture = lines(curves, "training loss", "raw tokens seen", "nats per target token")
-    return {**about, "loss_curve": Markdown(png_markdown(picture, "training loss by tokens seen"))}
+    curve = Markdown(png_markdown(picture, "training loss by tokens seen"))
+    return {**about, **cost(config, results), "loss_curve": curve}
+
+
+def cost(config: TrainConfig, results: list[TrainResult]) -> dict[str, float]:
+    """Return what runs of one configuration cost. Times differ from run to run: they stay out of the artifact's files.
+
+    Returns
+    -------
+    `flops` of all runs; `seconds_trained`, over all calls that had a part in them; and, where these seconds are known,
+    `tokens_per_second` (raw tokens) and `share_of_peak`, of the devices' measured matrix multiplication rate.
+    """
+    flops = training_flops(config)
+    speed = Speed()
+    for result in results:
+        speed = speed.plus(result.speed)
+    made = {"flops": flops * len(results), "seconds_trained": round(speed.seconds, 3)}
+    if not speed.steps:
+        return made
+    return made | {
+        "tokens_per_second": round(speed.steps * config.tokens_per_step / speed.seconds, 1),
+        "share_of_peak": round(speed.share(flops / config.steps), 5),
+    }
 
 
 def _run_folder(

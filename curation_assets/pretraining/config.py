@@ -10,6 +10,7 @@ from curation_assets.pretraining import span_corruption
 from curation_assets.pretraining.model import Shape
 from curation_assets.pretraining.optimizer import learning_rate
 from curation_assets.pretraining.snapshots import Snapshot
+from curation_assets.pretraining.speed import Speed
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,17 @@ class TrainConfig:
         """Steps after which weights are kept."""
         return tuple(sorted({max(1, round(share * self.steps)) for share in (*self.snapshots, 1.0)}))
 
+    @property
+    def warmup_steps(self) -> int:
+        """Steps in which the learning rate rises to its peak."""
+        return round(self.warmup_share * self.steps)
+
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
         return learning_rate(
             step,
             steps=self.steps,
-            warmup=round(self.warmup_share * self.steps),
+            warmup=self.warmup_steps,
             peak=self.learning_rate,
             final=self.final_learning_rate,
         )
@@ -101,14 +107,18 @@ class Execution:
 
     device: str = "auto"
     """"auto", "cpu", "cuda" or "cuda:1"."""
+    processes: int = 1
+    """For `launch.train_distributed`: they share each batch; 0 for one per visible GPU, which is 1 on a CPU."""
     micro_batch_size: int = 0
-    """Sequences per forward pass; 0 for the whole batch. Smaller takes less memory."""
+    """Sequences per forward pass of a process; 0 for all of its batch. Smaller takes less memory."""
     resume_seconds: float = 60.0
     """How often a resume point is written: what a kill can cost."""
     flush_steps: int = 10
     """How often losses are fetched from the device, checked and logged."""
     compile: bool = False
     """Compile the model with torch.compile: minutes at the start, faster steps on a GPU."""
+    tf32: bool = True
+    """Let a GPU multiply in TF32 where the precision is fp32. It does nothing to bf16 runs and on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -126,3 +136,5 @@ class TrainResult:
     snapshots: tuple[Snapshot, ...]
     resumed_from: int = field(default=0, compare=False)
     """The step that this call began at; `steps` where the run was finished already."""
+    speed: Speed = field(default_factory=Speed, compare=False)
+    """Of all calls that had a part in the run."""

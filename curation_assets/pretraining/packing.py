@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,19 @@ from curation_assets.pretraining.span_corruption import mix
 
 _ORDER, _DIGEST = 0x6F726465, 0x64696765
 _BLOCK = 64  # documents per entry of the table of positions
+
+
+class Stream(Protocol):
+    """Where batches come from; `TokenStream` is one."""
+
+    def batch(self, step: int, batch_size: int, raw_length: int) -> NDArray[np.integer]:
+        """Return the sequences of a step, int[batch_size, raw_length]."""
+
+    def epochs(self, tokens: int) -> float:
+        """Return how often the documents are read in so many tokens."""
+
+    def digest(self) -> str:
+        """Return a name for the stream's contents."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +70,13 @@ class TokenStream:
     """
 
     def __init__(self, shards: Iterable[Shard], *, eos: int = 1, seed: int = 0) -> None:
-        self._shards = list(shards)
-        self._eos, self.seed = eos, seed
-        sizes = [len(shard.ids) for shard in self._shards]
+        self.shards = list(shards)
+        self.eos, self.seed = eos, seed
+        sizes = [len(shard.ids) for shard in self.shards]
         self._bases = np.concatenate(
             [[0], np.cumsum(sizes, dtype=np.int64)]
         )  # of one address space over all shards
-        parts = [_documents(i, shard) for i, shard in enumerate(self._shards)]
+        parts = [_documents(i, shard) for i, shard in enumerate(self.shards)]
         if not any(len(lengths) for _, lengths, _ in parts):
             raise ValueError("the subset has no document with a token in it: there is nothing to train on")
         self._starts = np.concatenate(
@@ -118,7 +132,7 @@ class TokenStream:
         documents, spaces, ends = documents[touched], spaces[touched], ends[touched]
 
         # Which part of each document falls into [low, high), and where it goes. EOS is there before the tokens are.
-        out.fill(self._eos)
+        out.fill(self.eos)
         begins = ends - spaces
         skip = np.maximum(low - begins, 0)
         take = np.minimum(ends - 1, high) - begins - skip
@@ -132,7 +146,7 @@ class TokenStream:
             part = slice(bounds[shard], bounds[shard + 1])
             run = take[part]
             within = np.arange(run.sum()) - np.repeat(run.cumsum() - run, run)
-            ids = self._shards[shard].ids
+            ids = self.shards[shard].ids
             out[np.repeat(to[part], run) + within] = ids[
                 np.repeat(source[part] - self._bases[shard], run) + within
             ]

@@ -3,11 +3,13 @@
     run.json              the configuration that the folder belongs to
     losses.npy            float32[steps], one loss per step, NaN for steps to come
     step-000123/          a snapshot: model.safetensors, config.json, snapshot.json (step and tokens)
-    resume.safetensors    the latest resume point: weights, both moments, and the step in its metadata
+    resume.safetensors    the latest resume point: weights, both moments, and in its metadata the step and the speed so far
     result.json           what came out; it exists exactly when the run is finished
+    .speed.json           of a finished run, how fast it was: hidden, for it is another one each time
 
 Whole files and whole folders appear by rename, after fsync. A resume point is always written before the snapshot of the
-same step, so no snapshot is ever ahead of where the run would go on.
+same step, so no snapshot is ever ahead of where the run would go on, unless the run diverged since: then what is from after that
+goes, and good snapshots stay.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.pretraining.speed import Speed
+
 if TYPE_CHECKING:
     import torch
     from transformers import T5ForConditionalGeneration
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from curation_assets.pretraining.optimizer import ScaledAdamW
 
 _TEMPORARY = ".tmp-"
+_UNTIMED = Speed()
 
 
 class Snapshot(NamedTuple):
@@ -49,6 +54,7 @@ class RunFolder:
         self.path = Path(folder)
         self.path.mkdir(parents=True, exist_ok=True)
         self._identity = json.loads(json.dumps(identity))
+        self._resume, self._speed = self.path / "resume.safetensors", self.path / ".speed.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -72,7 +78,7 @@ class RunFolder:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         owner = self.path / "run.json"
         if not owner.exists():
-            if self.snapshots() or (self.path / "resume.safetensors").exists():
+            if self.snapshots() or self._resume.exists():
                 raise ValueError(f"{self.path}: holds snapshots but no run.json that says of which run")
             write_json(owner, self._identity)
             return
@@ -99,7 +105,9 @@ class RunFolder:
         if not final.exists():
             _write_folder(final, fill)
 
-    def write_resume(self, model: T5ForConditionalGeneration, optimizer: ScaledAdamW, step: int) -> None:
+    def write_resume(
+        self, model: T5ForConditionalGeneration, optimizer: ScaledAdamW, step: int, speed: Speed = _UNTIMED
+    ) -> None:
         """Replace the resume point: all that the next step depends on besides (seed, step)."""
         from safetensors.torch import save_file
 
@@ -111,18 +119,18 @@ class RunFolder:
                 f"mean/{name}": mean,
                 f"square/{name}": square,
             }
-        with _replacing(self.path / "resume.safetensors") as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt", "step": str(step)})
+        header = {"format": "pt", "step": str(step), **speed.to_strings()}
+        with _replacing(self._resume) as temporary:
+            save_file(tensors, temporary, metadata=header)
 
     def read_resume(self, model: T5ForConditionalGeneration, optimizer: ScaledAdamW) -> int:
         """Put the latest resume point into model and optimizer; return its step, 0 where there is none."""
         import torch
         from safetensors import safe_open
 
-        path = self.path / "resume.safetensors"
-        if not path.exists():
+        if not self._resume.exists():
             return 0
-        with safe_open(path, framework="pt") as file, torch.no_grad():
+        with safe_open(self._resume, framework="pt") as file, torch.no_grad():
             step = int(file.metadata()["step"])
             for name, parameter in model.named_parameters():
                 mean, square = optimizer.moments(parameter)
@@ -131,6 +139,41 @@ class RunFolder:
         for group in optimizer.param_groups:
             group["step"] = step
         return step
+
+    def speed(self) -> Speed:
+        """Return how fast the run was up to its end, or up to its resume point."""
+        from safetensors import safe_open
+
+        if self._speed.exists():
+            return Speed.from_strings(json.loads(self._speed.read_text()))
+        if not self._resume.exists():
+            return _UNTIMED
+        with safe_open(self._resume, framework="pt") as file:
+            return Speed.from_strings(file.metadata())
+
+    def go_back(self, step: int) -> None:
+        """Remove the resume point and the snapshots that are from after `step`."""
+        from safetensors import safe_open
+
+        if self._resume.exists():
+            with safe_open(self._resume, framework="pt") as file:
+                later = int(file.metadata()["step"]) > step
+            if later:
+                self._resume.unlink()
+        for snapshot in self.snapshots():
+            if snapshot.step > step:
+                aside = snapshot.folder.with_name(f"{_TEMPORARY}{snapshot.folder.name}")
+                snapshot.folder.rename(aside)
+                shutil.rmtree(aside)
+
+    def read_losses(self, resumed: int) -> NDArray[np.float32]:
+        """Return a copy of the first `resumed` losses."""
+        path = self.path / "losses.npy"
+        if not resumed:
+            return np.empty(0, np.float32)
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: lost, though the run has come to step {resumed}")
+        return np.array(np.load(path, mmap_mode="r")[:resumed])
 
     def open_losses(self, steps: int, resumed: int) -> NDArray[np.float32]:
         """Return losses.npy as a writable memory map, with NaN from step `resumed` on, to be written again."""
@@ -149,10 +192,12 @@ class RunFolder:
         path = self.path / "result.json"
         return json.loads(path.read_text()) if path.exists() else None
 
-    def finish(self, result: dict[str, Any]) -> None:
+    def finish(self, result: dict[str, Any], speed: Speed = _UNTIMED) -> None:
         """Mark the run as finished and drop its resume point."""
+        if speed != _UNTIMED:
+            write_json(self._speed, speed.to_strings())
         write_json(self.path / "result.json", result)
-        (self.path / "resume.safetensors").unlink(missing_ok=True)
+        self._resume.unlink(missing_ok=True)
 
 
 def read_snapshots(folder: Path | str) -> list[Snapshot]:

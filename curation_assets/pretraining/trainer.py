@@ -13,33 +13,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from curation_assets.pretraining import span_corruption
+from curation_assets.pretraining import devices, divergence, span_corruption
 from curation_assets.pretraining.config import Execution, TrainConfig, TrainResult
+from curation_assets.pretraining.flops import device_flops, training_flops
 from curation_assets.pretraining.model import build, parameter_count
 from curation_assets.pretraining.optimizer import ScaledAdamW, clip_gradients
+from curation_assets.pretraining.packing import Stream
 from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.speed import Meter
 from curation_assets.progress import Progress, silent
-
-
-class Stream(Protocol):
-    """Where batches come from; `packing.TokenStream` is one."""
-
-    def batch(self, step: int, batch_size: int, raw_length: int) -> NDArray[np.integer]:
-        """Return the sequences of a step, int[batch_size, raw_length]."""
-
-    def epochs(self, tokens: int) -> float:
-        """Return how often the documents are read in so many tokens."""
-
-    def digest(self) -> str:
-        """Return a name for the stream's contents."""
 
 
 def train(
@@ -59,31 +50,47 @@ def train(
     folder
         A local folder for this run alone; `snapshots` says what is in it.
     progress
-        Called with raw tokens done and to do, every `flush_steps` steps.
+        Called with raw tokens done and to do, every `flush_steps` steps; its note gives the loss and the share of the devices'
+        measured matrix multiplication rate since the last call.
+    execution
+        Where and how. This is one process's part: `launch.train_distributed` starts several.
 
     Raises
     ------
     ValueError
         Where the folder belongs to another configuration or other documents.
     FloatingPointError
-        Where the loss or the weights are no longer finite; snapshots and resume point are from before.
+        Where the loss or the weights are no longer finite, or the loss has risen clearly above its start (`divergence` says when);
+        the snapshots and the resume point that are left are from before.
     RuntimeError
         Where another process is training in the folder.
     """
     execution = execution or Execution()
-    accelerator = _accelerator(config, execution)
-    run = RunFolder(folder, {**asdict(config), "stream": stream.digest()})
+    accelerator = devices.accelerator(config, execution)
+    run = open_run(config, stream, folder)
     with run.locked() if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             run.claim()
         accelerator.wait_for_everyone()
         resumed = config.steps
         if run.result() is None:
-            resumed = _Training(config, stream, run, accelerator, execution, progress).run()
+            with devices.tf32(accelerator.device, execution.tf32):
+                resumed = _Training(config, stream, run, accelerator, execution, progress).run()
         accelerator.wait_for_everyone()
-        done = run.result()
-        assert done is not None
-        return TrainResult(folder=run.path, **done, snapshots=tuple(run.snapshots()), resumed_from=resumed)
+        return finished(run, resumed)
+
+
+def open_run(config: TrainConfig, stream: Stream, folder: Path | str) -> RunFolder:
+    """Return the folder of this configuration's run on these documents."""
+    return RunFolder(folder, {**asdict(config), "stream": stream.digest()})
+
+
+def finished(run: RunFolder, resumed: int) -> TrainResult:
+    """Return what a finished run's folder says."""
+    done = run.result()
+    assert done is not None
+    snapshots = tuple(run.snapshots())
+    return TrainResult(folder=run.path, **done, snapshots=snapshots, resumed_from=resumed, speed=run.speed())
 
 
 def read_losses(folder: Path | str, config: TrainConfig) -> dict[str, NDArray[Any]]:
@@ -97,26 +104,6 @@ def read_losses(folder: Path | str, config: TrainConfig) -> dict[str, NDArray[An
         "loss": losses[step],
         "rate": rates,
     }
-
-
-def _accelerator(config: TrainConfig, execution: Execution) -> Any:
-    """Choose device and precision."""
-    from accelerate import Accelerator
-
-    available = torch.cuda.is_available()
-    device = torch.device(
-        ("cuda" if available else "cpu") if execution.device == "auto" else execution.device
-    )
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not available):
-        raise ValueError(
-            f"cannot train on device {execution.device!r}; CUDA is {'' if available else 'not '}available"
-        )
-    on_gpu = device.type == "cuda"
-    if device.index is not None and on_gpu:
-        torch.cuda.set_device(device)
-    auto = on_gpu and torch.cuda.is_bf16_supported()
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and auto)
-    return Accelerator(cpu=not on_gpu, mixed_precision="bf16" if bf16 else "no")
 
 
 class _Training:
@@ -142,6 +129,10 @@ class _Training:
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
         )
         self.start = run.read_resume(self.plain, self.optimizer)
+        # The losses, in every process: all must agree on a divergence.
+        self.curve = np.full(config.steps, np.nan, np.float32)
+        self.curve[: self.start] = run.read_losses(self.start)
+        earlier = run.speed()
         accelerator.wait_for_everyone()  # nobody may write before all have read
         model = torch.compile(self.plain) if execution.compile else self.plain
         self.model = accelerator.prepare_model(model)
@@ -149,6 +140,10 @@ class _Training:
             self.losses = run.open_losses(config.steps, self.start)
         self.recent = torch.zeros(execution.flush_steps, device=accelerator.device)
         self.flushed = self.start
+        self.step_flops = training_flops(config) / config.steps
+        dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+        rate = accelerator.num_processes * device_flops(accelerator.device, dtype)
+        self.meter = Meter(rate, earlier)
 
     def run(self) -> int:
         """Train to the end; return the step that training began at."""
@@ -156,6 +151,7 @@ class _Training:
         saved = time.monotonic()
         step = self.start
         self._snapshot(step)  # a kill may have come between a resume point and its snapshot
+        self.meter.start()
         for inputs, targets in self._batches(step):
             self._train_step(step, inputs, targets)
             step += 1
@@ -177,7 +173,8 @@ class _Training:
                     "loss": float(np.mean(tail, dtype=np.float64)),
                     "epochs": self.stream.epochs(tokens),
                     "parameters": parameter_count(config.shape, config.vocab_size),
-                }
+                },
+                self.meter.total,
             )
         return self.start
 
@@ -185,7 +182,10 @@ class _Training:
         """Yield this process's inputs and targets of each step; a thread makes the next while one is trained on."""
         if start == self.config.steps:  # a kill came between the last step and the result
             return
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        begin = None
+        if self.accelerator.device.type == "cuda":  # pinned memory is the thread's current device's
+            begin = partial(torch.cuda.set_device, self.accelerator.device)
+        with ThreadPoolExecutor(1, thread_name_prefix="batches", initializer=begin) as pool:
             following = pool.submit(self._make_batch, start)
             for step in range(start, self.config.steps):
                 inputs, targets = following.result()
@@ -228,28 +228,47 @@ class _Training:
         self.optimizer.step()
 
     def _flush(self, step: int) -> None:
-        """Fetch, check and log the losses since the last flush."""
+        """Fetch, check and log the losses since the last flush: the one place that waits for the device."""
         recent = self.accelerator.reduce(self.recent.clone(), reduction="mean").cpu().numpy()
         recent = recent[: step - self.flushed]
         self.recent.zero_()
         bad = np.flatnonzero(~np.isfinite(recent))
+        self.curve[self.flushed : step] = recent
         if len(bad):
-            self._diverged(self.flushed + int(bad[0]) + 1)
+            self._diverged(self.flushed + int(bad[0]) + 1, "the loss is not finite")
         if self.accelerator.is_main_process:
             self.losses[self.flushed : step] = recent
+        self._check_rise(step)
+        part = self.meter.lap(step - self.flushed)
+        if self.accelerator.is_main_process:
             done, total = (n * self.config.tokens_per_step for n in (step, self.config.steps))
-            self.progress(done, total, "tokens", f"loss {recent.mean():.2f}")
+            share = 100 * part.share(self.step_flops)
+            percent = f"{share:.0f}" if share >= 10 else f"{share:.1f}"
+            note = f"loss {recent.mean():.2f}, {percent} % of the device's GEMM rate"
+            self.progress(done, total, "tokens", note)
         self.flushed = step
+
+    def _check_rise(self, step: int) -> None:
+        config = self.config
+        at = divergence.risen(self.curve[:step], self.flushed, config.steps, config.warmup_steps)
+        if at is not None:
+            width = divergence.window(config.steps)
+            mean = self.curve[at - width : at].mean()
+            start = self.curve[0]
+            self._diverged(
+                at, f"the mean loss of {width} steps is {mean:.2f}, that of the first step {start:.2f}"
+            )
 
     def _save(self, step: int) -> None:
         """Write the resume point, then the snapshot if one is due. The losses up to here are flushed."""
         finite = torch.stack(torch._foreach_norm([*self.parameters])).isfinite().all()
         if not finite:
-            self._diverged(step)
+            self._diverged(step, "the weights are not finite")
         if self.accelerator.is_main_process:
             self.losses.flush()  # type: ignore[attr-defined]  # a memory map
-            self.run_folder.write_resume(self.plain, self.optimizer, step)
+            self.run_folder.write_resume(self.plain, self.optimizer, step, self.meter.total)
         self._snapshot(step)
+        self.meter.lap(0)  # the time that writing took counts, and not as that of the steps to come
 
     def _snapshot(self, step: int) -> None:
         if self.accelerator.is_main_process and step in self.config.snapshot_steps:
@@ -264,12 +283,17 @@ class _Training:
         flag = torch.tensor(int(due and self.accelerator.is_main_process), device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag, reduction="sum").item())
 
-    def _diverged(self, step: int) -> None:
-        kept = self.run_folder.snapshots()
-        last = f"the last good snapshot is {kept[-1].folder}" if kept else "there is no snapshot yet"
+    def _diverged(self, step: int, why: str) -> NoReturn:
+        """Go back to before it and stop."""
+        good = divergence.last_good(self.curve[: step - 1])
+        kept = [snapshot for snapshot in self.run_folder.snapshots() if snapshot.step <= good]
+        self.accelerator.wait_for_everyone()  # nobody may remove what another is looking at
+        if self.accelerator.is_main_process:
+            self.run_folder.go_back(good)
+        last = f"the last good snapshot is {kept[-1].folder}" if kept else "there is no snapshot from before"
         raise FloatingPointError(
-            f"{self.run_folder.path}: training diverged at step {step} of {self.config.steps}, the loss or the weights are not "
-            f"finite; {last}. Lower learning_rate ({self.config.learning_rate}) or raise warmup_share, in another folder"
+            f"{self.run_folder.path}: training diverged at step {step} of {self.config.steps}: {why}; {last}. "
+            f"Lower learning_rate ({self.config.learning_rate}) or raise warmup_share, in another folder"
         )
 
 

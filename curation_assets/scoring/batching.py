@@ -42,6 +42,19 @@ def length_batches(
             yield rows[begin : begin + step], int(size)
 
 
+def ended(ids: Ids, limit: int, end: int) -> Ids:
+    """Return token ids with their end, cut so that both are at most `limit` tokens."""
+    return np.append(ids[: limit - 1], np.int32(end))
+
+
+def padded(rows: Sequence[Ids], length: int, filler: int) -> NDArray[np.int64]:
+    """Return rows of token ids, none longer than `length`, as one array, int64[n, length], filled up at the end."""
+    out = np.full((len(rows), length), filler, np.int64)
+    for row, ids in zip(out, rows, strict=True):
+        row[: len(ids)] = ids
+    return out
+
+
 def document_encoder(tokenizer: Any) -> Encode:
     """Return a function from texts to their ids, in which special tokens are ordinary text; the tokenizer is left alone.
 

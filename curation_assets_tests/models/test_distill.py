@@ -22,10 +22,10 @@ from curation_assets.models.distill import (
     DistillConfig,
     DistillResult,
     distill,
-    epoch_batches,
     soft_labels,
     soft_loss,
 )
+from curation_assets.models.tuning import epoch_batches
 from curation_assets.pretraining import model as t5
 from curation_assets.scoring import prompt
 from curation_assets.scoring.ask_llm import AskLLM
@@ -194,14 +194,14 @@ def test_a_killed_run_ends_with_the_same_bits(
     whole: DistillResult,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    step = module._Training._train_step
+    step = module._Distilling._train_step
 
     def dying(self: Any, number: int, rows: Any) -> None:
         if number == at:
             raise Interrupted
         step(self, number, rows)
 
-    monkeypatch.setattr(module._Training, "_train_step", dying)
+    monkeypatch.setattr(module._Distilling, "_train_step", dying)
     with pytest.raises(Interrupted):
         run(base, tokenizer, labelled, tmp_path, resume_seconds=0)
     monkeypatch.undo()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from curation_assets.pretraining import span_corruption
+from curation_assets.pretraining import devices, span_corruption
 from curation_assets.pretraining.config import Execution, TrainConfig
 from curation_assets.pretraining.model import V1_1, build, load
 from curation_assets.pretraining.snapshots import RunFolder, read_snapshots
@@ -81,6 +82,7 @@ def test_a_run_learns_and_keeps_its_budget(finished):
     left = {path.name for path in result.folder.iterdir()}
     assert left == {
         ".lock",
+        ".speed.json",
         "run.json",
         "losses.npy",
         "result.json",
@@ -220,6 +222,44 @@ def test_divergence_names_the_step_and_keeps_the_last_good_snapshot(tmp_path, mo
     assert all(torch.isfinite(p).all() for p in load(tmp_path / "step-000020").parameters())
     monkeypatch.undo()
     assert train(CONFIG, stream(), tmp_path, execution=CPU).resumed_from == 20
+
+
+def test_a_compiled_model_saves_and_resumes_under_the_same_names(finished, tmp_path, monkeypatch):
+    """With dynamo's wrapper and no code generation, which takes a minute and changes rounding alone."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    compiled = dataclasses.replace(CPU, compile=True)
+    with pytest.raises(Interrupted):
+        train(CONFIG, InterruptedStream(stream(), 21), tmp_path, execution=compiled)
+    assert load(tmp_path / "step-000020").config.d_model == 16
+    assert train(CONFIG, stream(), tmp_path, execution=compiled).resumed_from == 20
+    assert_same_run(tmp_path, finished[0].folder)
+
+
+def test_tf32_is_for_gpus_and_for_the_time_of_a_run():
+    settings = torch.backends.cuda.matmul
+    before = settings.fp32_precision
+    for device, allowed, inside in [("cpu", True, before), ("cuda", False, before), ("cuda", True, "tf32")]:
+        with pytest.raises(Interrupted), devices.tf32(torch.device(device), allowed):
+            assert settings.fp32_precision == inside
+            raise Interrupted
+        assert settings.fp32_precision == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="asks CUDA for synchronisations: no GPU here")
+def test_no_step_waits_for_the_gpu(tmp_path, monkeypatch):
+    from curation_assets.pretraining import trainer
+
+    step = trainer._Training._train_step
+
+    def watched(*arguments):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(*arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(trainer._Training, "_train_step", watched)
+    train(CONFIG, stream(), tmp_path, execution=Execution(device="cuda"))
 
 
 def test_bad_settings_are_refused():
