@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.corpus.build import VALIDATION_SETS
-from curation_assets.corpus.tokenizer import load_tokenizer
+from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.evaluation.perplexity import PerplexitySettings, TokenSet, evaluate
-from curation_assets.files import write_table
+from curation_assets.evaluation.finetune import FineTuneConfig
+from curation_assets.evaluation.gathering import read_suites
+from curation_assets.evaluation.perplexity import PerplexityResult, PerplexitySettings, TokenSet, evaluate
+from curation_assets.evaluation.suites import SuiteConfig, SuiteExamples, run_suite
+from curation_assets.files import safe_name, write_table
 from curation_assets.pretraining.snapshots import read_snapshots
 from curation_assets.progress import Progress, one_of
 from curation_assets.report.pictures import lines, png_markdown
@@ -34,40 +38,128 @@ METRICS_SCHEMA = pa.schema(
         ("n", pa.int64()),
     ]
 )
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        ("suite", pa.string()),
+        ("task", pa.string()),
+        ("seed", pa.int64()),
+        ("id", pa.string()),
+        ("prediction", pa.string()),
+        ("answer", pa.string()),
+    ]
+)
 
 
 def metrics(sampler: str) -> Builder:
-    """Return the builder of `<sampler>/metrics`: `metrics.parquet` (METRICS_SCHEMA), and each document's likelihood.
+    """Return the builder of `<sampler>/metrics`: `metrics.parquet` (METRICS_SCHEMA), and what lies behind it.
 
-    `documents.parquet` holds set, doc_id, seed, nll (nats) and target tokens under the last snapshot, so that two runs
-    can be compared document by document.
+    `documents.parquet` holds set, doc_id, seed, nll (nats) and target tokens under the last snapshot, `predictions.parquet`
+    suite, task, seed, id, prediction and answer, so that two runs can be compared document by document.
     """
 
     def load(workspace: Workspace) -> BuildOne:
         sets, ids = _validation_sets(workspace)
         settings = _settings(workspace)
+        tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
+        suites = read_suites(workspace.open("evaluation/examples"))
 
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
             rate, size = partition.split("|") if "|" in partition else ("100", partition)
             runs = sorted(workspace.open(f"{sampler}/checkpoint", partition).glob("seed-*"))
-            rows: list[dict[str, Any]] = []
-            documents = []
+            home = workspace.scratch / "evaluations" / sampler / safe_name(partition)
+            measured = _Measured()
             for number, run in enumerate(runs):
-                seed = int(run.name.removeprefix("seed-"))
+                seed, snapshots = int(run.name.removeprefix("seed-")), read_snapshots(run)
+                measured.begin(
+                    {"sampler": sampler, "rate": rate, "size": size, "seed": seed}, snapshots[-1].tokens
+                )
+                stages = _stages(len(snapshots), sets, suites, workspace)
                 part = one_of(progress, number, len(runs))
-                result = evaluate([s.folder for s in read_snapshots(run)], sets, settings, part)
-                fixed = {"sampler": sampler, "rate": rate, "size": size, "seed": seed, "suite": "perplexity"}
-                rows += [fixed | row for row in result.rows]
-                documents += [
-                    _by_document(name, ids[name], seed, nll) for name, nll in result.documents.items()
-                ]
-            write_table(folder / "metrics.parquet", pa.Table.from_pylist(rows, METRICS_SCHEMA))
-            write_table(folder / "documents.parquet", pa.concat_tables(documents))
-            return _about(rows)
+                result = evaluate([s.folder for s in snapshots], sets, settings, next(stages)(part))
+                measured.add_perplexities(result, ids)
+                for suite in suites:
+                    config = _suite_config(workspace, tokenizer, seed)
+                    at = home / f"seed-{seed}"
+                    measured.add_suite(
+                        *run_suite(suite, snapshots[-1].folder, tokenizer, config, at, next(stages)(part))
+                    )
+            return measured.write(folder)
 
         return build
 
     return load
+
+
+class _Measured:
+    """The tables of one cell, as its seeds are measured one after another."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.documents: list[pa.Table] = []
+        self.predictions: list[dict[str, Any]] = []
+        self._fixed: dict[str, Any] = {}
+        self._tokens = 0
+
+    def begin(self, fixed: dict[str, Any], tokens: int) -> None:
+        """Go on with another seed, whose last snapshot has seen so many tokens."""
+        self._fixed, self._tokens = fixed, tokens
+
+    def add_perplexities(self, result: PerplexityResult, ids: dict[str, list[str]]) -> None:
+        self.rows += [self._fixed | {"suite": "perplexity"} | row for row in result.rows]
+        seed = self._fixed["seed"]
+        self.documents += [_by_document(name, ids[name], seed, nll) for name, nll in result.documents.items()]
+
+    def add_suite(self, rows: list[dict[str, Any]], predictions: list[dict[str, Any]]) -> None:
+        self.rows += [self._fixed | {"tokens_seen": self._tokens} | row for row in rows]
+        self.predictions += [{"seed": self._fixed["seed"]} | row for row in predictions]
+
+    def write(self, folder: Path) -> Metadata:
+        """Write the tables; return what is shown of them."""
+        write_table(folder / "metrics.parquet", pa.Table.from_pylist(self.rows, METRICS_SCHEMA))
+        write_table(folder / "documents.parquet", pa.concat_tables(self.documents))
+        write_table(
+            folder / "predictions.parquet", pa.Table.from_pylist(self.predictions, PREDICTIONS_SCHEMA)
+        )
+        return _about(self.rows)
+
+
+def _stages(
+    snapshots: int, sets: dict[str, TokenSet], suites: list[SuiteExamples], workspace: Workspace
+) -> Iterator[Callable[[Progress], Progress]]:
+    """Yield, for perplexity and then each suite, how its progress becomes part of the cell's: by the examples to read."""
+    tuning = workspace.profile.evaluation.finetuning
+    work = [snapshots * sum(len(hashes) for _, _, hashes in sets.values())]
+    work += [tuning.steps * tuning.batch_size + sum(map(len, suite.tests.values())) for suite in suites]
+    begun = 0
+    for part in work:
+
+        def wrap(progress: Progress, before: float = begun, size: float = part) -> Progress:
+            def told(done: float, total: float, unit: str, note: str = "") -> None:
+                progress(before + size * done / total, sum(work), "examples", note)
+
+            return told
+
+        yield wrap
+        begun += part
+
+
+def _suite_config(workspace: Workspace, tokenizer: Tokenizer, seed: int) -> SuiteConfig:
+    wanted = workspace.profile.evaluation
+    recipe = wanted.finetuning.identity()
+    del recipe["max_prompt"]
+    tuning = FineTuneConfig(
+        **recipe,
+        seed=seed,
+        eos=tokenizer.eos_id,
+        pad=tokenizer.pad_id,
+    )
+    return SuiteConfig(
+        tuning,
+        max_prompt=wanted.finetuning.max_prompt,
+        device=workspace.device,
+        resume_seconds=wanted.finetuning.resume_seconds,
+        batch_tokens=wanted.batch_tokens,
+    )
 
 
 def _settings(workspace: Workspace) -> PerplexitySettings:
@@ -112,6 +204,7 @@ def _by_document(name: str, ids: list[str], seed: int, nll: Any) -> pa.Table:
 
 
 def _about(rows: list[dict[str, Any]]) -> Metadata:
+    tuned = [row for row in rows if row["suite"] != "perplexity"]
     perplexities = [row for row in rows if row["metric"] == "perplexity"]
     last = max(row["tokens_seen"] for row in perplexities)
     about: Metadata = {"rows": len(rows), "tokens_seen": last}
@@ -125,4 +218,6 @@ def _about(rows: list[dict[str, Any]]) -> Metadata:
     picture = lines(series, "perplexity (first seed)", "raw tokens seen", "perplexity")
     about["curve"] = Markdown(png_markdown(picture, "perplexity by tokens seen"))
     about["perplexities"] = Markdown(markdown_table(perplexities, shown))
+    if tuned:
+        about["tasks"] = Markdown(markdown_table(tuned, ["seed", "suite", "task", "metric", "value", "n"]))
     return about
