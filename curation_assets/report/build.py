@@ -5,50 +5,55 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow.parquet as pq
 
 from curation_assets.corpus.reading import NO_ROWS, open_hashes, read_repeats
-from curation_assets.files import read_json
 from curation_assets.graph import STEPS
 from curation_assets.pretraining.build import recipe
 from curation_assets.progress import Progress
-from curation_assets.registry import RATES, SAMPLERS
-from curation_assets.report import comparison as table
+from curation_assets.registry import SAMPLERS
+from curation_assets.report import comparison as table_of
 from curation_assets.report import correlation as tau
+from curation_assets.report.figures import figures, suites
+from curation_assets.report.inputs import ORDER, not_measured, read_ladder, read_metrics, read_subsets
+from curation_assets.report.scores import Scores
 from curation_assets.versions import Versions
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 
 def comparison(workspace: Workspace) -> BuildOne:
-    """Join every metrics artifact that there is with its subset's size."""
+    """Join every metrics artifact that there is with its subset's size, and work out the figures of merit."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        keys = [(table.FULL, size) for size in workspace.profile.sizes]
-        keys += [(name, cell) for name in SAMPLERS for cell in workspace.partitions("rate|size")]
-        found = [
-            pl.read_parquet(workspace.open(f"{name}/metrics", cell) / "metrics.parquet")
-            for name, cell in keys
-            if workspace.store.receipt(f"{name}/metrics", cell)
-        ]
-        if not found:
-            raise ValueError("no metrics have been materialized yet: there is nothing to compare")
-        joined = table.compare(pl.concat(found), _subsets(workspace), [table.FULL, *SAMPLERS])
-        text = table.write(folder, joined, recipe(workspace.profile))
-        return {"rows": len(joined), "comparison": Markdown(text)}
+        metrics = read_metrics(workspace)
+        scores = Scores(metrics)
+        found = figures(scores, read_ladder(workspace), workspace.profile.report.seed)
+        table = table_of.with_figures(table_of.compare(metrics, read_subsets(workspace), ORDER), found)
+        about = {
+            **recipe(workspace.profile),
+            "suites": suites(scores),
+            "verdicts": found.verdicts,
+            "gaps": _gaps(workspace, scores),
+        }
+        parts = table_of.write(folder, table, about, found)
+        return {"rows": len(table), **{name: Markdown(part) for name, part in parts.items()}}
 
     return build
 
 
-def _subsets(workspace: Workspace) -> pl.DataFrame:
-    index = workspace.metadata("corpus/index")
-    rows = [(table.FULL, "100", index["documents"], index["tokens"])]
-    for name in SAMPLERS:
-        for rate in RATES:
-            if workspace.store.receipt(f"{name}/subset", rate):
-                manifest = read_json(workspace.open(f"{name}/subset", rate) / "manifest.json")
-                rows.append((name, rate, manifest["documents"], manifest["tokens"]))
-    return pl.DataFrame(rows, schema=["sampler", "rate", "documents", "tokens"], orient="row")
+def _gaps(workspace: Workspace, scores: Scores) -> list[str]:
+    """Return sentences on what was not measured, or not as it should be."""
+    lacking, standins = not_measured(workspace), scores.standins()
+    wanted = {metric.name.split("/")[0] for metric in scores.metrics}
+    absent = [suite for suite in getattr(workspace.profile.evaluation, "suites", []) if suite not in wanted]
+    said = []
+    if absent:
+        said.append(f"No run has been measured by {', '.join(absent)}, which the profile names.")
+    if lacking:
+        said.append(f"There were no data for {', '.join(lacking)}.")
+    if standins:
+        said.append(f"On a stand-in split and part of no figure: {', '.join(standins)}.")
+    return said
 
 
 def correlation(workspace: Workspace) -> BuildOne:

@@ -9,12 +9,15 @@ import polars as pl
 
 from curation_assets.files import read_json, write_json
 from curation_assets.registry import SIZES
-from curation_assets.report.tables import markdown_table, text_table
+from curation_assets.report.figures import FULL, RANDOM, Figures, in_words
+from curation_assets.report.scores import SETS
+from curation_assets.report.tables import markdown_table, plus_minus, text_table
 
-SETS = {"in_distribution": "perplexity", "hq": "perplexity_hq"}
-"""Evaluation set -> column."""
-FULL = "full_data"
 COLUMNS = ["sampler", "rate", "size", "seeds", "documents", "tokens", "epochs"]
+_KEYS = ["sampler", "rate", "size"]
+_ON_A_SCREEN = 3  # suites in the terminal's table
+_NOT_ON_A_SCREEN = ("documents", "effective size", "mean rank")
+_NOT_MEASURED = "not measured"
 
 
 def compare(metrics: pl.DataFrame, subsets: pl.DataFrame, order: list[str]) -> pl.DataFrame:
@@ -35,14 +38,13 @@ def compare(metrics: pl.DataFrame, subsets: pl.DataFrame, order: list[str]) -> p
         (pl.col("metric") == "perplexity")
         & (pl.col("tokens_seen") == pl.col("tokens_seen").max().over("sampler", "rate", "size", "seed"))
     )
-    by = ["sampler", "rate", "size"]
-    table = final.group_by(by).agg(
+    table = final.group_by(_KEYS).agg(
         pl.col("seed").n_unique().alias("seeds"), pl.col("tokens_seen").max().alias("trained")
     )
     for task, column in SETS.items():
-        one = final.filter(pl.col("task") == task).group_by(by)
+        one = final.filter(pl.col("task") == task).group_by(_KEYS)
         spread = one.agg(pl.col("value").mean().alias(column), pl.col("value").std().alias(f"{column}_sd"))
-        table = table.join(spread, on=by, how="left")
+        table = table.join(spread, on=_KEYS, how="left")
     table = table.join(subsets, on=["sampler", "rate"], how="left")
     rank = {name: i for i, name in enumerate(order)}
     sizes = {size: i for i, size in enumerate(SIZES)}
@@ -56,8 +58,13 @@ def compare(metrics: pl.DataFrame, subsets: pl.DataFrame, order: list[str]) -> p
     )
 
 
-def rows_for_people(table: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the comparison's rows with perplexities as "mean ± spread" and columns named in words."""
+def with_figures(table: pl.DataFrame, figures: Figures) -> pl.DataFrame:
+    """Return the comparison with the columns of the figures of merit."""
+    return table.join(figures.columns, on=_KEYS, how="left", maintain_order="left")
+
+
+def rows_for_people(table: pl.DataFrame, suites: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return the comparison's rows with "mean ± spread", columns named in words; `suites` are columns of averages."""
     shown = []
     for row in table.iter_rows(named=True):
         cells = {
@@ -65,19 +72,67 @@ def rows_for_people(table: pl.DataFrame) -> list[dict[str, Any]]:
             "rate %": row["rate"],
             "T5": row["size"],
             "documents": row["documents"],
-            "tokens": row["tokens"],
             "epochs": f"{row['epochs']:.2f}" if row["epochs"] is not None else None,
         }
         for column, title in (("perplexity", "perplexity"), ("perplexity_hq", "HQ perplexity")):
-            cells[title] = _spread(row[column], row[f"{column}_sd"])
+            cells[title] = plus_minus(row[column], row[f"{column}_sd"]) or _NOT_MEASURED
+        for suite in suites or []:
+            cells[f"{suite} %"] = plus_minus(row[suite], row[f"{suite}_sd"]) or _NOT_MEASURED
+        if "over_scaling" in row:
+            cells["over-scaling %"] = _over_scaling(row)
+            cells["effective size"] = _effective_size(row)
+            cells["mean rank"] = f"{row['mean_rank']:.1f}" if row.get("mean_rank") is not None else None
+            cells["against random"] = _against_random(row, table)
         shown.append(cells)
     return shown
 
 
-def _spread(mean: float | None, deviation: float | None) -> str:
-    if mean is None:
-        return "not measured"
-    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+def _over_scaling(row: dict[str, Any]) -> str | None:
+    if row["over_scaling"] is None:
+        return None
+    ends = (row["over_scaling_low"], row["over_scaling_high"])
+    between = f" [{ends[0]:+.0f}, {ends[1]:+.0f}]" if None not in ends else ""
+    return f"{row['over_scaling']:+.1f}{between}"
+
+
+def _effective_size(row: dict[str, Any]) -> str | None:
+    if row["effective_size"] is None:
+        return None
+    ends = [row["effective_size_low"], row["effective_size_high"]]
+    low, high = (_size(row, f"effective_size_{end}") for end in ("low", "high"))
+    return _size(row, "effective_size") + ("" if None in ends else f" [{low}, {high}]")
+
+
+def _size(row: dict[str, Any], name: str) -> str:
+    return "" if row[name] is None else f"{row[f'{name}_bound']}{parameters(row[name])}"
+
+
+def parameters(count: float) -> str:
+    """Return a parameter count as people write it: 713M, 1.5B."""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= unit:
+            return f"{float(f'{count / unit:.3g}'):g}{name}"
+    return f"{count:.0f}"
+
+
+def _against_random(row: dict[str, Any], table: pl.DataFrame) -> str | None:
+    if row["sampler"] in (FULL, RANDOM):
+        return None
+    told = {
+        column.removeprefix("beyond_noise_"): row[column]
+        for column in table.columns
+        if column.startswith("beyond_noise_") and row[f"vs_random_{column[13:]}"] is not None
+    }
+    if not told:
+        return _NOT_MEASURED
+    if all(beyond is None for beyond in told.values()):
+        return "one seed" if row["seeds"] < 2 else "no spread"
+    found = []
+    for group, beyond in told.items():
+        if beyond:
+            better = (row[f"vs_random_{group}"] > 0) != group.startswith("perplexity")
+            found.append(f"{'better' if better else 'worse'}: {in_words(group)}")
+    return ", ".join(found) or "within noise"
 
 
 def how_to_read(table: pl.DataFrame, recipe: dict[str, Any]) -> str:
@@ -89,25 +144,88 @@ def how_to_read(table: pl.DataFrame, recipe: dict[str, Any]) -> str:
         if seeds < 2
         else f"± is the standard deviation over {seeds} seeds of training; it is no confidence interval."
     )
-    return (
+    said = (
         f"Span-corruption perplexity (lower is better) on held-out documents of the corpus and on high-quality texts. "
         f"Every run sees {recipe['tokens']:,} raw tokens ({recipe['steps']:,} steps of {recipe['batch_size']} x "
         f"{recipe['raw_length']}), so a smaller subset is repeated more often. {noise}"
     )
+    return " ".join([said, *recipe.get("verdicts", []), *recipe.get("gaps", [])])
 
 
-def write(folder: Path, table: pl.DataFrame, recipe: dict[str, Any]) -> str:
-    """Write comparison.parquet, .csv and .md to `folder`; return the Markdown."""
+METHOD = """\
+**Suites** are averages over their tasks, in percent, of each task's metric of record; stand-ins for a missing official split \
+are never part of them, and a run that lacks one of the tasks has no average.
+
+**Over-scaling** (v1, table 1) is the mean over metrics of 100 (sampled - full data) / (next larger model on full data - full \
+data): 0 is as good as the same model on everything, 100 as the next larger one. A metric counts only where the next larger \
+model is really better, by more than 1 % of the value and by more than twice the standard error over seeds. The brackets are \
+a 95 % Student t interval over seeds, with the noise of the larger model in it; there is none for one seed.
+
+**Effective size** (ICLR version) is the number of parameters at which training on everything reaches the same score, read off \
+the ladder: straight lines over the logarithm of the size, a rung that is no better than the one below it pooled with it. Beyond \
+the ladder it is only known as < or >. The score is the mean over metrics, each scaled from the smallest to the largest rung; the \
+brackets are its 95 % interval over seeds, taken through the ladder as measured.
+
+**Mean rank** is among the samplers of the same rate and size, 1 for the best, over the metrics that they all have; it knows \
+nothing of noise.
+
+**Against random** compares with random sampling of the same rate and size, seed by seed: a difference counts as beyond the noise \
+where Student's t test, adjusted for the number of samplers by Holm's method, has p below 5 %. Several scores, rates and sizes \
+are so many tables, and are not adjusted for. The noise is that of training (initial weights, masks, order of documents), \
+not of another corpus or another evaluation set.\
+"""
+
+
+def write(
+    folder: Path, table: pl.DataFrame, recipe: dict[str, Any], figures: Figures | None = None
+) -> dict[str, str]:
+    """Write the comparison's files to `folder`; return the Markdown by name, the table itself as "comparison".
+
+    comparison.parquet, .csv and .md; with figures also over_scaling.parquet (by metric) and differences.parquet.
+    """
     table.write_parquet(folder / "comparison.parquet")
     table.write_csv(folder / "comparison.csv")
-    text = f"{markdown_table(rows_for_people(table))}\n\n{how_to_read(table, recipe)}\n"
-    (folder / "comparison.md").write_text(f"# Comparison of samplers\n\n{text}", "utf-8")
+    shown = rows_for_people(table, recipe.get("suites"))
+    parts = {"comparison": f"{markdown_table(shown)}\n\n{how_to_read(table, recipe)}\n"}
+    if figures is not None:
+        figures.by_metric.write_parquet(folder / "over_scaling.parquet")
+        figures.differences.write_parquet(folder / "differences.parquet")
+        parts["how_to_read"] = METHOD
+        parts["differences_to_random"] = markdown_table(difference_rows(figures.differences))
+        if figures.left_out:
+            parts["metrics_that_do_not_count"] = markdown_table(figures.left_out)
+    text = "\n\n".join(
+        f"## {name.replace('_', ' ').capitalize()}\n\n{part}" if name != "comparison" else part
+        for name, part in parts.items()
+    )
+    (folder / "comparison.md").write_text(f"# Comparison of samplers\n\n{text}\n", "utf-8")
     write_json(folder / "recipe.json", recipe)
-    return text
+    return parts
+
+
+def difference_rows(differences: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the differences to random sampling with columns named in words."""
+    return [
+        {
+            "rate %": row["rate"],
+            "T5": row["size"],
+            "score": in_words(row["score"]),
+            "sampler": row["sampler"],
+            "difference": f"{row['difference']:+.3f}",
+            "95 % over seeds": None if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}",
+            "seeds": row["seeds"],
+            "p (Holm)": None if row["p_adjusted"] is None else f"{row['p_adjusted']:.3f}",
+            "verdict": row["verdict"],
+        }
+        for row in differences.sort("size", "rate", "score", maintain_order=True).iter_rows(named=True)
+    ]
 
 
 def terminal_table(folder: Path) -> str:
     """Return the comparison in `folder` for a terminal."""
     table = pl.read_parquet(folder / "comparison.parquet")
     recipe = read_json(folder / "recipe.json")
-    return f"{text_table(rows_for_people(table))}\n\n{how_to_read(table, recipe)}"
+    suites = recipe.get("suites", [])[:_ON_A_SCREEN]
+    rows = rows_for_people(table, suites)
+    columns = [name for name in (rows[0] if rows else {}) if name not in _NOT_ON_A_SCREEN]
+    return f"{text_table(rows, columns)}\n\n{how_to_read(table, recipe)}"

@@ -29,6 +29,11 @@ _MARKERS = "osD^vPX"
 _MOST_BINS = 120
 
 
+def mark(i: int) -> str:
+    """Return the marker of a series of points: with its colour one of a kind, as there are as many colours as markers."""
+    return _MARKERS[(i + i // len(_PALETTE)) % len(_MARKERS)]
+
+
 def histogram(values: ArrayLike, title: str, xlabel: str) -> bytes:
     """Draw how `values` (any shape) are distributed, with their number and median.
 

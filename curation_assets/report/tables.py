@@ -90,6 +90,13 @@ def number(value: Real | float) -> str:
     return f"{x:,.{max(decimals, 0)}f}"
 
 
+def plus_minus(mean: float | None, deviation: float | None) -> str | None:
+    """Render a mean and its spread, `12.34 ± 0.56`; without the latter where there is none, None without a mean."""
+    if mean is None:
+        return None
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
 def _select(
     rows: Rows, columns: Sequence[str] | None, limit: int | None
 ) -> tuple[list[str], list[Mapping[str, Any]], int]:

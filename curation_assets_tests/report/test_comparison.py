@@ -7,7 +7,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curation_assets.report.comparison import compare, how_to_read, rows_for_people, terminal_table, write
+from curation_assets.report.comparison import (
+    compare,
+    how_to_read,
+    parameters,
+    rows_for_people,
+    terminal_table,
+    with_figures,
+    write,
+)
+from curation_assets.report.figures import Ladder, figures
+from curation_assets.report.scores import Scores
 
 RECIPE = {"tokens": 1000, "steps": 10, "batch_size": 4, "raw_length": 25}
 
@@ -80,7 +90,43 @@ def test_one_seed_is_called_what_it_is(metrics: pl.DataFrame) -> None:
 
 def test_what_is_written_can_be_read_back(metrics: pl.DataFrame, tmp_path: Path) -> None:
     table = compare(metrics, SUBSETS, ["full_data", "density"])
-    text = write(tmp_path, table, RECIPE)
+    parts = write(tmp_path, table, RECIPE)
     assert pl.read_csv(tmp_path / "comparison.csv").shape == table.shape
-    assert text in (tmp_path / "comparison.md").read_text()
+    assert list(parts) == ["comparison"] and parts["comparison"] in (tmp_path / "comparison.md").read_text()
     assert "density" in terminal_table(tmp_path) and "10 steps of 4 x 25" in terminal_table(tmp_path)
+
+
+def test_figures_join_the_table_and_are_told_in_words(metrics: pl.DataFrame, tmp_path: Path) -> None:
+    larger = [
+        {**_row("full_data", "100", seed, 1000, task, value), "size": "base"}
+        for seed, task, value in ((0, "in_distribution", 4.0), (1, "in_distribution", 6.0), (0, "hq", 15.0))
+    ]
+    metrics = pl.concat([metrics, pl.DataFrame(larger)])
+    ladder = Ladder(["small", "base"], {"small": 1_000_000, "base": 2_500_000})
+    found = figures(Scores(metrics), ladder, seed=0)
+    table = with_figures(compare(metrics, SUBSETS, ["full_data", "random", "density"]), found)
+    assert table.columns[:7] == ["sampler", "rate", "size", "seeds", "documents", "tokens", "epochs"]
+    density = rows_for_people(table)[2]
+    assert density["over-scaling %"] == "-50.0", (
+        "(-2 / 2 + 0 / 5) / 2, in percent; the second set has one seed"
+    )
+    assert density["effective size"] == "<1M" and density["against random"] == "not measured"
+    recipe = RECIPE | {
+        "suites": [],
+        "verdicts": found.verdicts,
+        "gaps": ["There were no data for glue/ax (test)."],
+    }
+    parts = write(tmp_path, table, recipe, found)
+    assert set(parts) == {"comparison", "how_to_read", "differences_to_random"}
+    assert "effective size" in parts["comparison"] and "-50.0" in parts["comparison"]
+    told = terminal_table(tmp_path)
+    assert "no run of random" in told and "no data for glue/ax" in told
+    assert "effective size" not in told and "over-scaling %" in told, "the terminal has room for few columns"
+    assert pl.read_parquet(tmp_path / "over_scaling.parquet")["over_scaling"].to_list() == [-100.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(713e6, "713M"), (1.5e9, "1.5B"), (912_400, "912k"), (60, "60"), (8e8, "800M")]
+)
+def test_parameter_counts_as_people_write_them(count: float, text: str) -> None:
+    assert parameters(count) == text

@@ -149,3 +149,8 @@ def test_markdown_carries_the_picture() -> None:
     alt, data = text.removeprefix("![").removesuffix(")").split("](data:image/png;base64,")
     assert base64.b64decode(data) == png
     assert not set(alt) & set("[]`\n")
+
+
+def test_points_of_many_series_are_told_apart() -> None:
+    looks = {(i % len(pictures._PALETTE), pictures.mark(i)) for i in range(49)}
+    assert len(looks) == 49 and len(pictures._PALETTE) == len(pictures._MARKERS) == 7

@@ -1,0 +1,106 @@
+"""Intervals of means, and comparisons that know how many of them there are.
+
+With the three or so seeds of a comparison a percentile bootstrap over seeds is much too narrow (three values have ten
+distinct resamples). Intervals over seeds are Student's t with one degree of freedom less than seeds, on one value a seed,
+and thus wide for few. They tell how another draw of initial weights, masks and order of documents would come out, on the
+same corpus and the same evaluation. `bootstrap` is over metrics: how much a mean hangs on which tasks it is over. One
+seed, or seeds without any spread, give no interval, never one of width zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+_FEW_METRICS = 8  # a bootstrap over fewer says nothing
+_CONFIDENCE = 0.95
+
+
+class Interval(NamedTuple):
+    """A 95 % interval, how many seeds (or metrics) it is from, and the two-sided p of a mean of zero."""
+
+    low: float
+    high: float
+    n: int
+    p: float
+
+
+def t_interval(values: ArrayLike, center: float | None = None) -> Interval | None:
+    """Return Student's t interval of the mean of `values` [k], NaN left out; None where there is no spread to go by.
+
+    `center` replaces the mean where the estimate is another one (a ratio of means).
+    """
+    from scipy.stats import t
+
+    x = np.asarray(values, np.float64)
+    x = x[np.isfinite(x)]
+    n = len(x)
+    error = float(x.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    middle = float(x.mean()) if center is None and n else float(center or 0.0)
+    if error <= 1e-12 * max(1.0, abs(middle)):
+        return None
+    reach = float(t.ppf((1 + _CONFIDENCE) / 2, n - 1)) * error
+    return Interval(middle - reach, middle + reach, n, float(2 * t.sf(abs(middle) / error, n - 1)))
+
+
+def bootstrap(values: ArrayLike, seed: int, draws: int = 10_000) -> Interval | None:
+    """Return the percentile bootstrap interval of the mean of `values` [m] over metrics; None for fewer than eight."""
+    x = np.asarray(values, np.float64)
+    x = x[np.isfinite(x)]
+    if len(x) < _FEW_METRICS:
+        return None
+    generator = np.random.Generator(np.random.PCG64(seed))
+    means = x[generator.integers(len(x), size=(draws, len(x)))].mean(axis=1)
+    low, high = np.quantile(means, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    p = 2 * min((means <= 0).mean(), (means >= 0).mean())
+    return Interval(float(low), float(high), len(x), float(min(p, 1.0)))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference over paired seeds; `interval` is None for one seed, `p` is adjusted where `compare_all` made it."""
+
+    mean: float
+    seeds: int
+    interval: Interval | None
+    p: float | None
+
+    @property
+    def beyond_noise(self) -> bool | None:
+        """Whether the difference is there: the adjusted p is below 5 %, which the interval without 0 is part of."""
+        return None if self.interval is None or self.p is None else self.p < 1 - _CONFIDENCE
+
+
+def paired(one: ArrayLike, other: ArrayLike) -> Difference | None:
+    """Compare two runs seed by seed, [seeds] each: one - other; None where no seed has both."""
+    difference = np.asarray(one, np.float64) - np.asarray(other, np.float64)
+    difference = difference[np.isfinite(difference)]
+    if not len(difference):
+        return None
+    interval = t_interval(difference)
+    return Difference(float(difference.mean()), len(difference), interval, interval.p if interval else None)
+
+
+def compare_all(runs: Mapping[str, ArrayLike], reference: ArrayLike) -> dict[str, Difference]:
+    """Compare each sampler's run with the reference (random sampling); p is Holm's over all samplers of the table."""
+    found = {name: difference for name, x in runs.items() if (difference := paired(x, reference))}
+    adjusted = holm([difference.p for difference in found.values()])
+    return {
+        name: Difference(d.mean, d.seeds, d.interval, p)
+        for (name, d), p in zip(found.items(), adjusted, strict=True)
+    }
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """Return p-values adjusted for how many there are (Holm 1979), None left as it is and not counted."""
+    known = sorted((value, i) for i, value in enumerate(p) if value is not None)
+    out: list[float | None] = [None] * len(p)
+    least = 0.0
+    for k, (value, i) in enumerate(known):
+        least = max(least, min(1.0, (len(known) - k) * value))
+        out[i] = least
+    return out

@@ -1,0 +1,236 @@
+"""What was spent on choosing data and on training: seconds by the receipts, operations by shapes and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
+from curation_assets.corpus.tokens import read_tokens
+from curation_assets.graph import STEPS
+from curation_assets.models.sources import ModelSource, parse
+from curation_assets.pretraining.build import train_config
+from curation_assets.pretraining.model import Shape
+from curation_assets.registry import SAMPLERS
+from curation_assets.report import cost
+from curation_assets.report.cost import Lengths
+from curation_assets.step import Step, upstream
+from curation_assets.versions import Versions
+from curation_assets.workspace import Workspace
+
+_RUNG = "full_data/checkpoint"
+_PREPARES = ("judge", "full_data")
+"""Groups of steps that make a model to score with."""
+
+
+def _training_needs(step: Step) -> bool:
+    """Tell whether a step is made for the training anyway, or for the evaluation: no cost of choosing."""
+    return step.group in ("corpus", "evaluation")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What choosing by a sampler took; None where it is not known. `missing` names what has not been made."""
+
+    scoring: float | None
+    preparing: float | None
+    missing: str = ""
+
+    @property
+    def total(self) -> float | None:
+        """Both."""
+        return None if self.scoring is None or self.preparing is None else self.scoring + self.preparing
+
+
+class Seconds:
+    """Wall-clock seconds by the receipts of the artifacts that there are."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace, self._versions = workspace, Versions(workspace)
+
+    def choosing(self, sampler: str) -> Spent:
+        """Return the seconds of a sampler's scores and of everything that they need and training does not.
+
+        Of the rung of the ladder behind a scorer or judge, the share of one seed's training that went into it.
+        """
+        found: dict[tuple[str, str], None] = {}
+        scores = STEPS[f"{sampler}/scores"]
+        for shard in self._versions.partitions("shard"):
+            self._collect(scores, shard, found)
+        seconds = {"scoring": 0.0, "preparing": 0.0}
+        for key, partition in found:
+            receipt = self._versions.receipt(key, partition)
+            if receipt is None:
+                return Spent(None, None, f"{key}[{partition}]" if partition else key)
+            prepares = STEPS[key].group in _PREPARES or key.endswith("/model")
+            spent = receipt.seconds
+            if key == _RUNG:
+                spent *= _rung_share(self._workspace, sampler) / receipt.metadata["seeds"]
+            seconds["preparing" if prepares else "scoring"] += spent
+        return Spent(seconds["scoring"], seconds["preparing"])
+
+    def _collect(self, step: Step, partition: str, found: dict[tuple[str, str], None]) -> None:
+        if (step.key, partition) in found:
+            return
+        found[step.key, partition] = None
+        for key, only in step.reads(self._workspace.profile).items():
+            if not _training_needs(STEPS[key]):
+                for one in upstream(step, partition, STEPS[key], self._versions.partitions, only):
+                    self._collect(STEPS[key], one, found)
+
+    def training(self, sampler: str, partition: str) -> float | None:
+        """Return the seconds of one seed's training; None where there is none."""
+        receipt = self._versions.receipt(f"{sampler}/checkpoint", partition)
+        return receipt.seconds / receipt.metadata["seeds"] if receipt else None
+
+
+def _rung_share(workspace: Workspace, sampler: str) -> float:
+    """Return the share of its training after which a rung lent the weights of a sampler's scorer or of its judge."""
+    source = workspace.profile.model_source(sampler)
+    if source is not None and source.name == "judge/checkpoint":
+        source = parse(workspace.profile.judge.bases[source.partition])  # type: ignore[index]
+    return source.share if source is not None else 0.0
+
+
+class Flops:
+    """Operations, as the settings and the corpus as it is now would take them.
+
+    Seeds and interrupted runs make no difference here: one training is one seed. Documents are as long as the corpus's
+    tokenizer makes them; for a model with another one that is an estimate.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace, self._profile = workspace, workspace.profile
+        self._by_name: dict[str, Callable[[], float | None]] = {
+            "random": lambda: 0.0,
+            "density": self._density,
+            "semdedup": self._semdedup,
+            "prototypes": self._prototypes,
+        }
+
+    def training(self, size: str) -> float:
+        """Return the operations of one training."""
+        from curation_assets.pretraining.flops import training_flops
+
+        special = {
+            "vocab_size": self._tokenizer.vocab_size,
+            "first_sentinel": self._tokenizer.first_sentinel_id,
+        }
+        return training_flops(train_config(self._profile, size, **special))
+
+    def choosing(self, sampler: str) -> Spent:
+        """Return the operations of a sampler's scores, and of what its model took to make."""
+        source = self._profile.model_source(sampler)
+        if source is None:
+            count = self._by_name.get(sampler)
+            scoring = count() if count else None
+            return Spent(scoring, 0.0, "" if count else f"a rule to count {sampler}")
+        if source.kind != "asset":
+            return Spent(self._by_parameters(sampler), 0.0)
+        shape, vocabulary = self._shape(source.partition), self._tokenizer.vocab_size
+        if SAMPLERS[sampler].family == "perplexity":
+            settings = self._profile.perplexity
+            scoring = cost.perplexity_flops(
+                *(shape, vocabulary, self.documents),
+                window=settings.window,
+                max_windows=settings.max_windows or None,
+            )
+            return Spent(scoring, self.training(source.partition) * source.share)
+        most = self._profile.ask_llm.max_tokens
+        scoring = cost.ask_llm_flops(
+            *(shape, vocabulary, self.documents), max_tokens=most, question=self._question
+        )
+        return Spent(scoring, self._judge(source))
+
+    @cached_property
+    def documents(self) -> Lengths:
+        """Lengths of the corpus's documents, shard by shard."""
+        found = cost.histogram([])
+        for shard in self._workspace.shards():
+            _, offsets = read_tokens(self._workspace.open("corpus/tokens", shard), "documents")
+            found = cost.added(found, cost.histogram(np.diff(offsets)))
+        return found
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self._workspace.open("corpus/tokenizer"))
+
+    @cached_property
+    def _question(self) -> int:
+        text = self._profile.ask_llm.prompt.replace("{document}", "")
+        return len(self._tokenizer.encode_batch([text])[0]) + 1
+
+    def _shape(self, size: str) -> Shape:
+        rungs: dict[Any, Any] = self._profile.ladder
+        return Shape(**rungs[size].model_dump())
+
+    def _judge(self, source: ModelSource) -> float | None:
+        """Return what a judge took: its base, the teacher's labels (at most), and learning from them."""
+        settings, size = self._profile.judge, source.partition
+        bases: dict[Any, str] = settings.bases
+        base = parse(bases[size])
+        rung = self.training(base.partition) * base.share if base.kind == "asset" else 0.0
+        teacher = self._workspace.metadata("judge/teacher").get("parameters")
+        if teacher is None:
+            return None
+        labels = cost.by_parameters(teacher, settings.documents * settings.teacher_max_tokens)
+        most = self._profile.ask_llm.max_tokens
+        inputs = np.minimum(self.documents.tokens + self._question, most) * self.documents.counts
+        learning = cost.judge_training_flops(
+            *(self._shape(size), self._tokenizer.vocab_size),
+            self._workspace.metadata("judge/checkpoint", size)["documents"],
+            settings.epochs,
+            float(inputs.sum()) / max(self.documents.documents, 1),
+        )
+        return rung + labels + learning
+
+    def _by_parameters(self, sampler: str) -> float | None:
+        known = self._workspace.metadata(f"{sampler}/model").get("parameters")
+        if known is None:
+            return None
+        if SAMPLERS[sampler].family == "perplexity":
+            settings = self._profile.perplexity
+            most = settings.window * settings.max_windows or int(self.documents.tokens.max(initial=0))
+            return cost.by_parameters(known, self.documents.read(most))
+        inputs = np.minimum(self.documents.tokens + self._question, self._profile.ask_llm.max_tokens)
+        return cost.by_parameters(known, float((inputs * self.documents.counts).sum()))
+
+    def _embedding(self) -> tuple[float | None, int]:
+        """Return the cost of the embeddings, and their dimensions."""
+        about = self._workspace.metadata("corpus/embeddings", self._workspace.shards()[0])
+        if about.get("parameters") is None:
+            return None, about["dimensions"]
+        tokens = self.documents.read(self._profile.embeddings.max_tokens)
+        return cost.by_parameters(about["parameters"], tokens), about["dimensions"]
+
+    def _density(self) -> float | None:
+        embedding, dim = self._embedding()
+        sketch = cost.sketch_flops(self.documents.documents, dim, self._profile.density.rows)
+        return None if embedding is None else embedding + sketch
+
+    def _clusters(self) -> float | None:
+        embedding, dim = self._embedding()
+        about = self._workspace.metadata("clusters/centroids")
+        fit = cost.kmeans_flops(about["points_used"], about["clusters"], dim, about["iterations"])
+        assigning = cost.assignment_flops(self.documents.documents, about["clusters"], dim)
+        return None if embedding is None else embedding + fit + assigning
+
+    def _prototypes(self) -> float | None:
+        clusters, (_, dim) = self._clusters(), self._embedding()
+        return (
+            None if clusters is None else clusters + cost.assignment_flops(self.documents.documents, 1, dim)
+        )
+
+    def _semdedup(self) -> float | None:
+        clusters, (_, dim) = self._clusters(), self._embedding()
+        sizes = np.zeros(0, np.int64)
+        for shard in self._workspace.shards():
+            own = np.bincount(np.load(self._workspace.open("clusters/assignments", shard) / "clusters.npy"))
+            longer, other = (sizes, own) if len(sizes) > len(own) else (own, sizes)
+            sizes = longer.copy()
+            sizes[: len(other)] += other
+        return None if clusters is None else clusters + cost.similarity_flops(sizes, dim)

@@ -1,0 +1,129 @@
+"""Who is charged for what: seconds of hand-made receipts, and the break-even of hand-made costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curation_assets.files import write_json
+from curation_assets.profile import load_profile
+from curation_assets.report.convergence import SCHEMA
+from curation_assets.report.spent import Flops, Seconds, Spent
+from curation_assets.report.tradeoff import rows_for_people, tradeoff
+from curation_assets.storage import Receipt
+from curation_assets.workspace import Workspace
+
+SHARDS = ("s0", "s1")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("CURATION_DATA", str(tmp_path / "data"))
+    found = Workspace(load_profile("local"))
+    _put(found, "corpus/source", "", 1000.0)
+    for shard in SHARDS:
+        _put(found, "corpus/documents", shard, 1000.0)
+        _put(found, "corpus/tokens", shard, 1000.0)
+    return found
+
+
+def _put(workspace: Workspace, key: str, partition: str, seconds: float, **metadata: object) -> None:
+    with workspace.store.staged(key, partition) as folder:
+        write_json(folder / "shards.json", {shard: {} for shard in SHARDS})
+        receipt = Receipt(key, partition, "v", "v", "c", {}, "", {}, metadata, seconds=seconds)
+        workspace.store.commit(folder, receipt)
+
+
+def _put_shards(workspace: Workspace, **seconds: float) -> None:
+    for key, each in seconds.items():
+        for shard in SHARDS:
+            _put(workspace, key.replace("__", "/"), shard, each)
+
+
+def test_coverage_pays_for_embeddings_but_not_for_the_corpus(workspace: Workspace) -> None:
+    assert Seconds(workspace).choosing("density") == Spent(None, None, "density/scores[s0]")
+    _put_shards(workspace, corpus__embeddings=10.0, density__shard_sketch=3.0, density__scores=2.0)
+    _put(workspace, "density/sketch", "", 1.0)
+    assert Seconds(workspace).choosing("density") == Spent(2 * 15.0 + 1.0, 0.0)
+
+
+def test_perplexity_pays_for_its_share_of_one_seed_of_its_rung(workspace: Workspace) -> None:
+    _put_shards(workspace, perplexity_large__scores=4.0, perplexity_large_20k__scores=4.0)
+    for name in ("perplexity_large", "perplexity_large_20k"):
+        _put(workspace, f"{name}/model", "", 0.5)
+    _put(workspace, "full_data/checkpoint", "large", 600.0, seeds=3)
+    seconds = Seconds(workspace)
+    assert seconds.choosing("perplexity_large") == Spent(8.0, 0.5 + 200.0)
+    assert seconds.choosing("perplexity_large_20k") == Spent(8.0, pytest.approx(0.5 + 200.0 * 0.02))
+    assert seconds.choosing("perplexity_large").total == 208.5
+    assert seconds.training("random", "20|small") is None
+
+
+def test_a_judge_pays_for_labels_learning_and_what_it_is_made_from(workspace: Workspace) -> None:
+    _put_shards(workspace, ask_llm_base__scores=5.0)
+    _put(workspace, "ask_llm_base/model", "", 1.0)
+    _put(workspace, "judge/checkpoint", "base", 20.0)
+    _put(workspace, "judge/teacher", "", 2.0)
+    _put(workspace, "judge/labels", "", 170.0)
+    _put(workspace, "full_data/checkpoint", "base", 90.0, seeds=3)
+    assert Seconds(workspace).choosing("ask_llm_base") == Spent(10.0, 1 + 20 + 2 + 170 + 30)
+
+
+def test_random_costs_no_operations_and_needs_no_artifact(workspace: Workspace) -> None:
+    assert Flops(workspace).choosing("random") == Spent(0.0, 0.0)
+
+
+QUALITY = pl.DataFrame(
+    {
+        "sampler": ["full_data", "ask_llm_xl", "random"],
+        "rate": ["100", "20", "20"],
+        "size": ["large"] * 3,
+        "perplexity": [4.0, 3.9, 4.2],
+        "perplexity_sd": [None, 0.1, None],
+    }
+)
+
+
+def _reached(there: int, seeds: int) -> pl.DataFrame:
+    values = (
+        "ask_llm_xl",
+        "20",
+        "large",
+        "in_distribution",
+        3.9,
+        4.0,
+        100.0,
+        30.0,
+        0.7,
+        None,
+        None,
+        there,
+        seeds,
+    )
+    return pl.DataFrame([dict(zip(SCHEMA, values, strict=True))], schema=SCHEMA)
+
+
+def _table(reached: pl.DataFrame) -> pl.DataFrame:
+    hours = {"ask_llm_xl": Spent(10.0, 0.0), "random": Spent(0.0, 0.0)}  # ICLR, cost table
+    flops = {"ask_llm_xl": Spent(1e3, None), "random": Spent(0.0, 0.0)}
+    training: dict[tuple[str, str], float | None] = {("ask_llm_xl", "20|large"): 24.0}
+    return tradeoff(QUALITY, reached, hours, flops, training, {"large": 1e3})
+
+
+def test_the_papers_ask_llm_pays_off_after_one_training() -> None:
+    ask, random = _table(_reached(3, 3)).iter_rows(named=True)
+    assert (ask["sampler"], ask["break_even_seconds"], ask["break_even_flops"]) == ("ask_llm_xl", 1, None)
+    assert random["saved_share"] is None and random["training_seconds"] is None
+    shown = rows_for_people(_table(_reached(3, 3)))
+    assert shown[0]["pays off after"] == "1 by seconds" and shown[0]["preparing FLOPs"] == "not known"
+    assert shown[1]["pays off after"] == "no full data to compare with"
+
+
+def test_what_not_every_seed_saves_is_not_counted() -> None:
+    ask, _ = _table(_reached(2, 3)).iter_rows(named=True)
+    assert ask["saved_share"] is None and ask["break_even_seconds"] is None
+    assert rows_for_people(_table(_reached(2, 3)))[0]["pays off after"] == "2 of 3 seeds got there"
+    none = _reached(0, 3).with_columns(pl.lit(None, pl.Float64).alias("speed_up"))
+    assert rows_for_people(_table(none))[0]["pays off after"] == "never"
