@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
+from curation_assets import identity
 from curation_assets.models.sources import parse
-from curation_assets.profile import Profile
 from curation_assets.registry import SAMPLERS, SamplerSpec
 from curation_assets.step import Step, nothing
-
-
-def _document_settings(p: Profile) -> Any:
-    return {k: v for k, v in p.corpus.identity().items() if k != "builtin"}
-
-
-def _training(p: Profile) -> Any:
-    return {
-        "recipe": p.pretraining.identity(),
-        "ladder": {size: shape.identity() for size, shape in p.ladder.items()},
-    }
-
 
 _CORPUS = (
     Step("corpus/source", "", (), "corpus", ("python",), lambda p: p.corpus.builtin.identity()),
     Step("corpus/shards", "shard", ("corpus/source",), "corpus", ("file",)),
-    Step("corpus/documents", "shard", ("corpus/shards",), "corpus", ("parquet",), _document_settings),
+    Step("corpus/documents", "shard", ("corpus/shards",), "corpus", ("parquet",), identity.document_settings),
     Step(
         "corpus/tokenizer",
         "",
@@ -47,7 +32,7 @@ _CORPUS = (
         lambda p: {
             "hq": bool(p.corpus.hq_url),
             "n": p.evaluation.max_documents,
-            "corpus": _document_settings(p),
+            "corpus": identity.document_settings(p),
         },
     ),
     Step(
@@ -58,6 +43,37 @@ _CORPUS = (
         ("huggingface", "pytorch"),
         lambda p: p.embeddings.identity(),
         accelerated=True,
+    ),
+)
+
+_EVALUATION = (
+    Step(
+        "evaluation/examples",
+        "",
+        ("corpus/documents",),
+        "evaluation",
+        ("parquet",),
+        lambda p: {
+            name: value
+            for name, value in p.evaluation.identity().items()
+            if name in ("suites", "instructions", "max_examples", "max_training_examples", "seed")
+        },
+        pinned=True,  # what models are measured by stays the same while the corpus moves on
+    ),
+    Step(
+        "evaluation/ngrams",
+        "",
+        ("evaluation/examples", "corpus/validation", "corpus/source", "corpus/documents"),
+        "evaluation",
+        ("numpy",),
+        pinned=True,
+    ),
+    Step(
+        "evaluation/contamination",
+        "shard",
+        ("corpus/documents", "evaluation/ngrams"),
+        "evaluation",
+        ("parquet",),
     ),
 )
 
@@ -103,40 +119,15 @@ _COVERAGE = (
 )
 
 
-def _perplexity_settings(p: Profile) -> Any:
-    return {k: v for k, v in p.perplexity.identity().items() if k != "models"}
-
-
-def _ask_llm_settings(p: Profile) -> Any:
-    return {k: v for k, v in p.ask_llm.identity().items() if k != "models"}
-
-
-_SCORE_SETTINGS: dict[str, Callable[[Profile], Any]] = {
-    "random": lambda p: p.selection.identity(),
-    "density": lambda p: p.density.identity(),
-    "perplexity": _perplexity_settings,
-    "ask_llm": _ask_llm_settings,
-}
-"""By sampler, or else by family."""
-
-
-def _from_source(source_of: Callable[[Profile], Any]) -> dict[str, Any]:
-    """Return the settings and what is borrowed of a step that finds the files of a model source."""
-
-    def borrows(profile: Profile) -> dict[str, str | None]:
-        source = source_of(profile)
-        return {source.name: source.partition} if source is not None and source.kind == "asset" else {}
-
-    return {"settings": lambda p: str(source_of(p)), "borrows": borrows, "kinds": ("huggingface",)}
-
-
-def _bases(profile: Profile) -> dict[str, str | None]:
-    kinds = {parse(base).kind for base in profile.judge.bases.values()}
-    return {"full_data/checkpoint": None} if "asset" in kinds else {}
-
-
 _JUDGE = (
-    Step("judge/teacher", "", (), "judge", pinned=True, **_from_source(lambda p: parse(p.judge.teacher))),
+    Step(
+        "judge/teacher",
+        "",
+        (),
+        "judge",
+        pinned=True,
+        **identity.from_source(lambda p: parse(p.judge.teacher)),
+    ),
     Step(
         "judge/labels",
         "",
@@ -166,12 +157,12 @@ _JUDGE = (
                 for k, v in p.judge.identity().items()
                 if k not in ("teacher", "documents", "teacher_max_tokens")
             },
-            "ask_llm": _ask_llm_settings(p),
+            "ask_llm": identity.ask_llm_settings(p),
         },
         pinned=True,
         trains=True,
         accelerated=True,
-        borrows=_bases,
+        borrows=identity.bases,
     ),
 )
 
@@ -179,7 +170,7 @@ _JUDGE = (
 def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
     """Return a sampler's own chain: the model behind its scores if there is one, scores, subset, checkpoint, metrics."""
     name, family = spec.name, spec.family
-    model = Step(f"{name}/model", "", (), family, **_from_source(lambda p: p.model_source(name)))
+    model = Step(f"{name}/model", "", (), family, **identity.from_source(lambda p: p.model_source(name)))
     return (
         *((model,) if spec.model else ()),
         Step(
@@ -188,7 +179,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             spec.needs,
             family,
             ("pytorch", "parquet") if spec.model else ("parquet",),
-            _SCORE_SETTINGS.get(name, _SCORE_SETTINGS.get(family, nothing)),
+            identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),
             accelerated=bool(spec.model),
         ),
         Step(
@@ -198,6 +189,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("parquet",),
             lambda p: {"technique": spec.technique, **p.selection.identity()},
+            borrows=identity.contaminated,
         ),
         Step(
             f"{name}/checkpoint",
@@ -205,17 +197,17 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             (f"{name}/subset", "corpus/tokens", "corpus/tokenizer"),
             family,
             ("pytorch",),
-            _training,
+            identity.training,
             trains=True,
             accelerated=True,
         ),
         Step(
             f"{name}/metrics",
             "rate|size",
-            (f"{name}/checkpoint", "corpus/validation"),
+            (f"{name}/checkpoint", "corpus/validation", "corpus/tokenizer", "evaluation/examples"),
             family,
-            ("parquet",),
-            lambda p: p.evaluation.identity(),
+            ("pytorch", "parquet"),
+            identity.evaluation_settings,
             trains=True,
             accelerated=True,
         ),
@@ -229,18 +221,19 @@ _FULL_DATA = (
         ("corpus/index", "corpus/tokens", "corpus/tokenizer"),
         "full_data",
         ("pytorch",),
-        _training,
+        identity.training_on_all,
         pinned=True,
         trains=True,
         accelerated=True,
+        borrows=identity.contaminated,
     ),
     Step(
         "full_data/metrics",
         "size",
-        ("full_data/checkpoint", "corpus/validation"),
+        ("full_data/checkpoint", "corpus/validation", "corpus/tokenizer", "evaluation/examples"),
         "full_data",
-        ("parquet",),
-        lambda p: p.evaluation.identity(),
+        ("pytorch", "parquet"),
+        identity.evaluation_settings,
         trains=True,
         accelerated=True,
     ),
@@ -252,13 +245,42 @@ _REPORT = (
         "",
         (
             "corpus/index",
+            "corpus/tokens",
+            "evaluation/examples",
+            "full_data/checkpoint",
             "full_data/metrics",
             *(f"{name}/subset" for name in SAMPLERS),
             *(f"{name}/metrics" for name in SAMPLERS),
         ),
         "report",
         ("polars",),
-        lambda p: p.pretraining.identity(),
+        lambda p: [p.pretraining.identity(), p.report.seed, p.evaluation.suites],
+        code=2,
+        partial=True,
+        borrows=identity.contaminated,
+    ),
+    Step(
+        "report/convergence",
+        "",
+        ("full_data/metrics", *(f"{name}/metrics" for name in SAMPLERS)),
+        "report",
+        ("polars", "python"),
+        partial=True,
+    ),
+    Step(
+        "report/tradeoff",
+        "",
+        (
+            *(f"corpus/{end}" for end in ("tokens", "tokenizer", "embeddings")),
+            *(step.key for step in (*_COVERAGE, *_JUDGE, *_FULL_DATA)),
+            *(step.key for spec in SAMPLERS.values() for step in _chain(spec)),
+        ),
+        "report",
+        ("polars", "python"),
+        lambda p: [
+            identity.training(p),
+            *(s.identity() for s in (p.perplexity, p.ask_llm, p.judge, p.embeddings, p.density)),
+        ],
         partial=True,
     ),
     Step(
@@ -276,6 +298,7 @@ STEPS: dict[str, Step] = {
     step.key: step
     for step in (
         *_CORPUS,
+        *_EVALUATION,
         *_COVERAGE,
         *_FULL_DATA,
         *_JUDGE,

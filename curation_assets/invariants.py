@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +32,8 @@ Invariant = Callable[[Workspace], Outcome]
 _NORM_TOLERANCE = 1e-3  # embeddings may be kept as float16
 _NORM_ROWS = 500
 _ROUNDING = 1e-6
+_OVERLAPS = ["row", "suite", "task"]
+_TASKS_SAID = 10
 _HIGHEST = {"perplexity": -1.0, "ask_llm": 0.0}
 
 
@@ -145,7 +148,7 @@ def agrees_with_teacher(workspace: Workspace) -> Outcome:
 
 
 def realised_rate(sampler: str, workspace: Workspace) -> Outcome:
-    """Every subset has exactly the stated share of the corpus's distinct documents, each once, none held out."""
+    """Every subset has exactly the stated share of the documents to choose from, each once, none held out."""
     key, sizes, wrong = f"{sampler}/subset", {}, []
     for rate in _made(workspace, key, list(RATES)):
         folder = workspace.open(key, rate)
@@ -211,6 +214,31 @@ def all_read(workspace: Workspace) -> Outcome:
     return Outcome(not aside and not old, said, {"left_out": aside, "as_read_last": old}, warns=True)
 
 
+def clean(workspace: Workspace) -> Outcome:
+    """No document shares 13 words in a row with an evaluation input, or those that do are dropped (a warning, no error)."""
+    key, tasks = "evaluation/contamination", Counter[str]()
+    documents = contaminated = 0
+    for shard in _made(workspace, key, workspace.shards()):
+        table = pq.read_table(workspace.open(key, shard) / "contamination.parquet", columns=_OVERLAPS)
+        tasks.update(pc.binary_join_element_wise(table["suite"], table["task"], "/").to_pylist())
+        contaminated += pc.count_distinct(table["row"]).as_py()
+        documents += workspace.metadata(key, shard)["documents"]
+    dropped = workspace.profile.evaluation.decontaminate
+    said = f"{contaminated:,} of {documents:,} documents share n-grams with evaluation inputs"
+    if contaminated:
+        of_each = ", ".join(f"{name} {n:,}" for name, n in tasks.most_common(_TASKS_SAID))
+        more = f" and {len(tasks) - _TASKS_SAID:,} more tasks" if len(tasks) > _TASKS_SAID else ""
+        what = "they are dropped" if dropped else "they are not dropped (evaluation.decontaminate is false)"
+        said += f": {of_each}{more}; {what}"
+    figures = {
+        "documents": documents,
+        "contaminated": contaminated,
+        "tasks": dict(tasks.most_common()),
+        "dropped": dropped,
+    }
+    return Outcome(dropped or not contaminated, said, figures, warns=True)
+
+
 def metrics_finite(workspace: Workspace) -> Outcome:
     """Every measured value that the comparison shows is a finite number."""
     if workspace.store.receipt("report/comparison") is None:
@@ -240,6 +268,7 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
         for name in SAMPLERS
     },
     **{f"{name}/metrics": {"matches_subset": partial(matches_subset, name)} for name in SAMPLERS},
+    "evaluation/contamination": {"clean": clean},
     "report/comparison": {"metrics_finite": metrics_finite},
 }
 """{asset key: {check name: check}}."""

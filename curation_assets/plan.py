@@ -21,7 +21,7 @@ _EFFORT = {
     "full_data/checkpoint": 12.0,
     "judge/checkpoint": 15.0,
     "checkpoint": 12.0,
-    "metrics": 4.0,
+    "metrics": 13.0,
     "scores": 0.3,
     "ask_llm": 3.0,
     "perplexity": 2.0,
@@ -82,7 +82,8 @@ def wanted_steps(profile: Profile) -> list[Step]:
     """Return the steps that the profile's samplers need, each after what it needs."""
     chains = ("subset", "metrics")
     roots = [f"{name}/{end}" for name in profile.samplers for end in chains]
-    keys, todo = set(), ["full_data/metrics", "report/comparison", "report/correlation", *roots]
+    reports = [key for key in STEPS if key.startswith("report/")]
+    keys, todo = set(), ["full_data/metrics", "evaluation/contamination", *reports, *roots]
     while todo:
         key = todo.pop()
         if key in keys:

@@ -20,13 +20,10 @@ from curation_assets.settings import (
     Corpus,
     Density,
     Embeddings,
-    Evaluation,
     Execution,
     Judge,
-    LadderShape,
     Perplexity,
     PerplexityModel,
-    Pretraining,
     Rate,
     Report,
     Run,
@@ -36,8 +33,10 @@ from curation_assets.settings import (
     Tokenizer,
     nearest,
 )
+from curation_assets.training_settings import Evaluation, LadderShape, Pretraining
 
 PACKAGED = ("local", "hub")
+_FROM_ITS_FOLDER = (("corpus", "url"), ("corpus", "hq_url"), ("evaluation", "eval_root"))
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -123,7 +122,7 @@ def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
     """Read a packaged profile ("local", "hub") or a TOML file; default: CURATION_PROFILE, or else "local".
 
     A file says `extends = "local"` (the default), "hub" or another file, and overrides any field of it. Relative
-    paths in `corpus.url` and `corpus.hq_url` count from the file's own folder.
+    paths in `corpus.url`, `corpus.hq_url` and `evaluation.eval_root` count from the file's own folder.
 
     Raises
     ------
@@ -153,12 +152,10 @@ def _merged(wanted: str, seen: tuple[str, ...]) -> dict[str, Any]:
         raise ProfileError(f"{wanted}: extends: expected a profile's name or path, got {base!r}")
     if base not in PACKAGED and not Path(base).is_absolute():
         base = str(path.parent / base)
-    corpus = settings.get("corpus")
-    if isinstance(corpus, dict):
-        for field in ("url", "hq_url"):
-            corpus[field] = _relative_to(path, corpus[field]) if isinstance(corpus.get(field), str) else None
-            if corpus[field] is None:
-                del corpus[field]
+    for section, name in _FROM_ITS_FOLDER:
+        given = settings.get(section)
+        if isinstance(given, dict) and isinstance(given.get(name), str):
+            given[name] = _relative_to(path, given[name])
     settings.setdefault("name", path.stem)
     return _overlay(_merged(base, (*seen, wanted)), settings)
 

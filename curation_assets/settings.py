@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from curation_assets.models.sources import parse
 from curation_assets.registry import SAMPLERS
 
-_EXECUTION: dict[str, Any] = {"execution": True}
+EXECUTION: dict[str, Any] = {"execution": True}
 
 Rate = Literal["10", "20", "40", "60", "80"]
 Size = Literal["small", "base", "large", "xl", "xxl"]
@@ -69,9 +69,9 @@ class Builtin(Section):
 class Corpus(Section):
     """Where documents come from and which rows count as documents."""
 
-    url: str = Field(json_schema_extra=_EXECUTION)
-    hq_url: str = Field(json_schema_extra=_EXECUTION)
-    storage_options: dict[str, Any] = Field(json_schema_extra=_EXECUTION)
+    url: str = Field(json_schema_extra=EXECUTION)
+    hq_url: str = Field(json_schema_extra=EXECUTION)
+    storage_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
     text_field: str
     id_field: str
     keep_fields: list[str]
@@ -94,7 +94,7 @@ class Embeddings(Section):
 
     model: str
     max_tokens: Positive
-    batch_tokens: Positive = Field(json_schema_extra=_EXECUTION)
+    batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
 
 
 class Clusters(Section):
@@ -126,7 +126,7 @@ class Perplexity(Section):
     window: Positive
     max_windows: Annotated[int, Field(ge=0)]
     seed: int
-    batch_tokens: Positive = Field(json_schema_extra=_EXECUTION)
+    batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
 
 
 class AskLLM(Section):
@@ -135,7 +135,7 @@ class AskLLM(Section):
     models: dict[Size, Model]
     prompt: str
     max_tokens: Positive
-    batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)
+    batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -163,7 +163,7 @@ class Judge(Section):
     warmup_share: Share
     clip_norm: Annotated[float, Field(gt=0)]
     seed: int
-    resume_seconds: Annotated[float, Field(gt=0)] = Field(json_schema_extra=_EXECUTION)
+    resume_seconds: Annotated[float, Field(gt=0)] = Field(json_schema_extra=EXECUTION)
 
     @model_validator(mode="after")
     def _own_rung(self) -> Self:
@@ -182,60 +182,6 @@ class Selection(Section):
     seed: int
 
 
-class LadderShape(Section):
-    """One T5 size: the numbers of `transformers.T5Config`."""
-
-    d_model: Positive
-    d_kv: Positive
-    d_ff: Positive
-    num_layers: Positive
-    num_heads: Positive
-
-
-class Pretraining(Section):
-    """The recipe, the same for every sampler; `tokens` is the budget of raw tokens of every run (iso-compute)."""
-
-    tokens: Positive
-    batch_size: Positive
-    input_length: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    final_learning_rate: Annotated[float, Field(gt=0)]
-    warmup_share: Share
-    weight_decay: Annotated[float, Field(ge=0)]
-    clip_norm: Annotated[float, Field(gt=0)]
-    noise_density: Annotated[float, Field(gt=0, lt=1)]
-    mean_noise_span: Annotated[float, Field(ge=1)]
-    snapshots: list[float]
-    seeds: Annotated[list[int], Field(min_length=1)]
-    micro_batch_size: Positive = Field(json_schema_extra=_EXECUTION)
-    resume_seconds: Annotated[float, Field(gt=0)] = Field(json_schema_extra=_EXECUTION)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds repeat")
-        if sorted(set(self.snapshots)) != self.snapshots or not self.snapshots or self.snapshots[-1] != 1.0:
-            raise ValueError("snapshots must rise and end with 1.0")
-        if self.snapshots[0] <= 0:
-            raise ValueError("snapshots must lie above 0")
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batch_size")
-        return self
-
-
-class Evaluation(Section):
-    """Held-out perplexity: at most `max_documents` of each set, chosen by hash, in windows of `window` tokens.
-
-    `max_windows` is the most of a document, 0 for all.
-    """
-
-    max_documents: Positive
-    window: Positive
-    max_windows: Annotated[int, Field(ge=0)]
-    seed: int
-    batch_tokens: Positive = Field(json_schema_extra=_EXECUTION)
-
-
 class Report(Section):
     """Figures over documents go by a hash sample of at most `documents` of the corpus."""
 
@@ -246,9 +192,9 @@ class Report(Section):
 class Run(Section):
     """What `curation run` materializes: all five rates of the subsets, and training at these rates and sizes."""
 
-    samplers: list[str] = Field(json_schema_extra=_EXECUTION)
-    rates: list[Rate] = Field(json_schema_extra=_EXECUTION)
-    sizes: list[Size] = Field(json_schema_extra=_EXECUTION)
+    samplers: list[str] = Field(json_schema_extra=EXECUTION)
+    rates: list[Rate] = Field(json_schema_extra=EXECUTION)
+    sizes: list[Size] = Field(json_schema_extra=EXECUTION)
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -267,23 +213,25 @@ class Automation(Section):
     learned anew ("" for never).
     """
 
-    follow: bool = Field(json_schema_extra=_EXECUTION)
-    training: bool = Field(json_schema_extra=_EXECUTION)
-    interval_seconds: Positive = Field(json_schema_extra=_EXECUTION)
-    settle_seconds: Annotated[float, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)
-    retries: Annotated[int, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)
-    retry_seconds: Annotated[float, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)
-    listing_cron: str = Field(json_schema_extra=_EXECUTION)
-    refresh_cron: str = Field(json_schema_extra=_EXECUTION)
+    follow: bool = Field(json_schema_extra=EXECUTION)
+    training: bool = Field(json_schema_extra=EXECUTION)
+    interval_seconds: Positive = Field(json_schema_extra=EXECUTION)
+    settle_seconds: Annotated[float, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    retries: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    retry_seconds: Annotated[float, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    listing_cron: str = Field(json_schema_extra=EXECUTION)
+    refresh_cron: str = Field(json_schema_extra=EXECUTION)
 
 
 class Execution(Section):
     """Where and how things run; nothing here changes a result beyond floating-point rounding."""
 
-    data: str = Field(json_schema_extra=_EXECUTION)
-    store: str = Field(json_schema_extra=_EXECUTION)
-    store_options: dict[str, Any] = Field(json_schema_extra=_EXECUTION)
-    device: str = Field(json_schema_extra=_EXECUTION)
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(json_schema_extra=_EXECUTION)
-    engine: Literal["local"] = Field(json_schema_extra=_EXECUTION)
-    workers: Annotated[int, Field(ge=0)] = Field(json_schema_extra=_EXECUTION)
+    data: str = Field(json_schema_extra=EXECUTION)
+    store: str = Field(json_schema_extra=EXECUTION)
+    store_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
+    device: str = Field(json_schema_extra=EXECUTION)
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(json_schema_extra=EXECUTION)
+    engine: Literal["local"] = Field(json_schema_extra=EXECUTION)
+    workers: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    processes: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    compile: bool = Field(json_schema_extra=EXECUTION)

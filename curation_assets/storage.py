@@ -11,6 +11,7 @@ or the new one, and a run that is killed leaves no half artifact behind, only a 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -173,18 +174,32 @@ class Store:
         name = f"{version}-{folder.name.removeprefix(_STAGING)}"
         done = replace(receipt, version=version, files=files, folder=name)
         place = self.place(receipt.key, receipt.partition)
-        previous = self.receipt(receipt.key, receipt.partition)
-        if self.local:
-            for relative in files:
+        for relative in files:
+            if self.local:
                 _fsync(folder / relative)
-            folder.rename(f"{place}/{name}")
-            self._verified.add(f"{place}/{name}")
-        else:
-            for relative in files:
+            else:
                 self.fs.put_file(str(folder / relative), f"{place}/{name}/{relative}")
-        self.write(f"{place}/{RECEIPT}", json.dumps(asdict(done), indent=1).encode())
-        self._clean(place, keep={name, previous.folder if previous else ""})
+        with self._alone(place):
+            previous = self.receipt(receipt.key, receipt.partition)
+            if self.local:
+                folder.rename(f"{place}/{name}")
+                self._verified.add(f"{place}/{name}")
+            self.write(f"{place}/{RECEIPT}", json.dumps(asdict(done), indent=1).encode())
+            self._clean(place, keep={name, previous.folder if previous else ""})
         return done
+
+    @contextlib.contextmanager
+    def _alone(self, place: str) -> Iterator[None]:
+        """Keep others of this machine from committing here meanwhile: cleaning must not take a folder whose receipt comes next."""
+        if not self.local:
+            yield
+            return
+        handle = os.open(place, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _clean(self, place: str, keep: set[str]) -> None:
         """Remove superseded folders and what dead runs staged; the folder replaced just now stays for its readers."""

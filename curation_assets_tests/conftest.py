@@ -81,9 +81,16 @@ epochs = 1.0
 batch_size = 8
 [execution]
 workers = 1
+[evaluation.finetuning]
+steps = 3
+batch_size = 4
+max_input = 24
+max_target = 8
 [evaluation]
 max_documents = 12
 window = 64
+max_examples = 8
+max_training_examples = 16
 """
 
 

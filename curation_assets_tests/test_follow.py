@@ -43,6 +43,7 @@ LOCAL = {
     "corpus/documents",
     "corpus/tokens",
     "corpus/embeddings",
+    "evaluation/contamination",
     "clusters/assignments",
     "density/shard_sketch",
     "random/scores",

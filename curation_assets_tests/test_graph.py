@@ -36,8 +36,13 @@ PUBLIC = {
     "full_data/metrics": "size",
     "judge/labels": "",
     "judge/checkpoint": "size",
+    "evaluation/examples": "",
+    "evaluation/ngrams": "",
+    "evaluation/contamination": "shard",
     "report/comparison": "",
     "report/correlation": "",
+    "report/convergence": "",
+    "report/tradeoff": "",
 } | {
     f"{name}/{end}": by
     for name in PAPER

@@ -85,6 +85,11 @@ def test_every_mistake_has_one_clear_line(tmp_path: Path, text: str, message: st
     assert len(lines) == 1 and message in lines[0] and ".toml: " in lines[0]
 
 
+def test_perplexity_is_always_measured(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match='suites must name "perplexity"'):
+        load_profile(_write(tmp_path, '[evaluation]\nsuites = ["probes"]'))
+
+
 def test_two_mistakes_are_both_told(tmp_path: Path) -> None:
     with pytest.raises(ProfileError) as caught:
         load_profile(_write(tmp_path, "[density]\nrowz = 3\n[clusters]\ncount = -1"))
@@ -102,6 +107,8 @@ data = "elsewhere"
 device = "cuda"
 dtype = "bfloat16"
 workers = 3
+processes = 2
+compile = true
 [embeddings]
 batch_tokens = 999
 [pretraining]
@@ -112,6 +119,10 @@ url = "/somewhere"
 storage_options = { anon = true }
 [evaluation]
 batch_tokens = 77
+eval_root = "/elsewhere"
+optional = []
+[evaluation.finetuning]
+resume_seconds = 1.0
 [clusters]
 [perplexity]
 batch_tokens = 77
@@ -135,25 +146,30 @@ def test_where_and_how_something_runs_never_changes_a_version(tmp_path: Path) ->
     }
 
 
+COSTS = ("report/tradeoff",)
+METRICS = tuple(key for key in STEPS if key.endswith("/metrics"))
 ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for size in SIZES}
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[density]\nseed = 5", {"density/shard_sketch", "density/sketch", "density/scores"}),
-        ("[embeddings]\nmax_tokens = 64", {"corpus/embeddings"}),
+        ("[density]\nseed = 5", {"density/shard_sketch", "density/sketch", "density/scores", *COSTS}),
+        ("[embeddings]\nmax_tokens = 64", {"corpus/embeddings", *COSTS}),
         ("[tokenizer]\nvocab_size = 1024", {"corpus/tokenizer"}),
         ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation"}),
         ("[clusters]\ndrift = 0.5", set()),
-        ('[ask_llm]\nprompt = "{document} Good?"', ASK_LLM),
+        ('[ask_llm]\nprompt = "{document} Good?"', {*ASK_LLM, *COSTS}),
         (
             "[perplexity]\nmax_windows = 9",
-            {name for name in STEPS if name.startswith("perplexity") and "scores" in name},
+            {*COSTS, *(name for name in STEPS if name.startswith("perplexity") and "scores" in name)},
         ),
-        ('[perplexity.models]\nxl = "path:/xl"', {"perplexity_xl/model"}),
-        ("[judge]\ndocuments = 999", {"judge/labels"}),
-        ("[judge]\nepochs = 9.0", {"judge/checkpoint"}),
+        ('[perplexity.models]\nxl = "path:/xl"', {"perplexity_xl/model", *COSTS}),
+        ("[judge]\ndocuments = 999", {"judge/labels", *COSTS}),
+        ("[judge]\nepochs = 9.0", {"judge/checkpoint", *COSTS}),
+        ("[evaluation]\nmax_examples = 9", {"evaluation/examples", *METRICS}),
+        ("[evaluation.finetuning]\nsteps = 9", set(METRICS)),
+        ("[evaluation]\ndecontaminate = true", {"full_data/checkpoint"}),
     ],
 )
 def test_what_changes_a_result_changes_the_code_version_of_exactly_its_steps(

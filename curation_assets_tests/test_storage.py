@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,16 @@ def test_json_is_replaced_in_one_step(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": 2})
     assert json.loads((tmp_path / "a.json").read_text()) == {"b": 2}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_writers_at_once_leave_one_whole_artifact(tmp_path: Path) -> None:
+    """What one has just put in place and not yet named in its receipt is no rubbish for another to clear away."""
+
+    def write(version: str) -> None:
+        _put(Store(str(tmp_path / "store"), tmp_path / "cache"), version, version)
+
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(25):
+            list(pool.map(write, [f"v{number}-{writer}" for writer in range(6)]))
+            last = Store(str(tmp_path / "store"), tmp_path / "cache")
+            assert last.receipt("corpus/documents", "a.jsonl") is not None, f"lost in round {number}"

@@ -266,7 +266,7 @@ def validation(workspace: Workspace) -> BuildOne:
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         about: Metadata = {}
-        candidates = {"in_distribution": _held_out(workspace), "hq": _high_quality_texts(workspace)}
+        candidates = validation_candidates(workspace)
         for name in VALIDATION_SETS:
             chosen = heapq.nsmallest(profile.evaluation.max_documents, candidates[name])
             write_table(
@@ -283,6 +283,11 @@ def validation(workspace: Workspace) -> BuildOne:
         return about
 
     return build
+
+
+def validation_candidates(workspace: Workspace) -> dict[str, Iterator[tuple[int, str, str]]]:
+    """Return {evaluation set: (doc_hash, doc_id, text) of all that it is chosen from}; texts are read as they are asked for."""
+    return {"in_distribution": _held_out(workspace), "hq": _high_quality_texts(workspace)}
 
 
 def _held_out(workspace: Workspace) -> Iterator[tuple[int, str, str]]:

@@ -1,8 +1,8 @@
-"""Getting at what the corpus steps made, shard by shard."""
+"""Getting at what is known of the corpus, shard by shard: documents, and which of them are left out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curation_assets.workspace import Workspace
 
 Repeats = Mapping[str, NDArray[np.int64]]
-"""{shard: rows of its documents table whose id an earlier shard has}."""
+"""{shard: rows of its documents table that are left out, rising}: those whose id an earlier shard has, and what `left_out` adds."""
 
 NO_ROWS = np.zeros(0, np.int64)
 
@@ -36,3 +36,32 @@ def read_repeats(workspace: Workspace) -> Repeats:
     ends = np.searchsorted(codes[order], np.arange(1, len(shards.dictionary)))
     parts = np.split(table["row"].to_numpy()[order], ends)
     return dict(zip(shards.dictionary.to_pylist(), parts, strict=False))
+
+
+def left_out(workspace: Workspace) -> Repeats:
+    """Return the rows that no subset and no training on full data may have.
+
+    These are the repeats and, if the profile says `evaluation.decontaminate`, documents that share n-grams with
+    evaluation inputs. Scores are not concerned: a document that is left out has one, and the others' are the same.
+
+    Raises
+    ------
+    FileNotFoundError
+        `corpus/index` is not there, or `evaluation/contamination` of a shard where the profile asks for it.
+    """
+    repeats = read_repeats(workspace)
+    if not workspace.profile.evaluation.decontaminate:
+        return repeats
+    return with_contaminated(workspace, repeats, workspace.shards())
+
+
+def with_contaminated(workspace: Workspace, repeats: Repeats, shards: Iterable[str]) -> Repeats:
+    """Return `repeats` and, of some shards, the documents that share n-grams with evaluation inputs."""
+    found = {s: np.union1d(repeats.get(s, NO_ROWS), read_contaminated(workspace, s)) for s in shards}
+    return {**repeats, **found}
+
+
+def read_contaminated(workspace: Workspace, shard: str) -> NDArray[np.int64]:
+    """Return the rows of a shard's documents that share n-grams with evaluation inputs, rising, int64 [k]."""
+    path = workspace.open("evaluation/contamination", shard) / "contamination.parquet"
+    return np.unique(pq.read_table(path, columns=["row"])["row"].to_numpy())

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from curation_assets.corpus.discover import split_suffixes
-from curation_assets.corpus.reading import Repeats, read_repeats
+from curation_assets.corpus.reading import Repeats, read_repeats, with_contaminated
 from curation_assets.graph import STEPS
 from curation_assets.lineage.finding import Place, SetAside, find, near_ids
 from curation_assets.lineage.standing import Choice, Standing, standing
@@ -22,6 +22,7 @@ from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace
 
 State = Literal["document", "held out", "quarantined"]
+_CONTAMINATION = "evaluation/contamination"
 _MARKS = {"in": "in", "out": "-", "none": ""}
 
 
@@ -78,9 +79,10 @@ def explain(
     if found.places:
         state = "held out" if found.places[0].table == "validation" else "document"
     if state == "document":
-        repeats = _repeats(versions)
+        place, left_out = found.places[0], _left_out(versions)
+        dropped = "" if not workspace.profile.evaluation.decontaminate else _overlaps(versions, place)
         asked = [name for name in SAMPLERS if not samplers or name in samplers]
-        standings = [standing(versions, name, doc_id, found.places[0], repeats, progress) for name in asked]
+        standings = [standing(versions, name, doc_id, place, left_out, progress, dropped) for name in asked]
     return Explanation(
         doc_id,
         state,
@@ -109,8 +111,25 @@ def _unknown(versions: Versions, doc_id: str, searched: int) -> str:
     return f"no document {doc_id!r} in {of}, held out or quarantined{hint}"
 
 
-def _repeats(versions: Versions) -> Repeats:
-    return read_repeats(versions.workspace) if versions.receipt("corpus/index", "") is not None else {}
+def _left_out(versions: Versions) -> Repeats:
+    """Return what `corpus.reading.left_out` would, as far as it is known."""
+    workspace = versions.workspace
+    repeats = read_repeats(workspace) if versions.receipt("corpus/index", "") is not None else {}
+    if not workspace.profile.evaluation.decontaminate:
+        return repeats
+    known = [s for s in versions.partitions("shard") if versions.receipt(_CONTAMINATION, s) is not None]
+    return with_contaminated(workspace, repeats, known)
+
+
+def _overlaps(versions: Versions, place: Place) -> str:
+    """Say which evaluation inputs the document shares n-grams with, "" if none or that has not been looked at."""
+    receipt = versions.receipt(_CONTAMINATION, place.shard)
+    if receipt is None:
+        return ""
+    columns, filters = ["suite", "task", "overlaps"], [("row", "=", place.position)]
+    rows = read_filtered(versions.workspace.store, receipt, "contamination.parquet", columns, filters)
+    tasks = ", ".join(f"{row['suite']}/{row['task']} ({row['overlaps']:,})" for row in rows)
+    return f"it shares n-grams with evaluation inputs: {tasks}" if rows else ""
 
 
 def _notes(versions: Versions, doc_id: str, state: State, places: list[Place]) -> Iterator[str]:
@@ -120,11 +139,22 @@ def _notes(versions: Versions, doc_id: str, state: State, places: list[Place]) -
                 yield f"{key}[{place.shard}] is missing or out of date"
     if state == "document" and not versions.current(STEPS["corpus/index"], ""):
         yield "corpus/index is missing or out of date: other documents may be candidates"
+    if state == "document":
+        yield from _contaminated(versions, places[0])
     receipt = versions.receipt("corpus/validation", "")
     if state == "held out" and receipt is not None:
         name, filters = "in_distribution.parquet", [("doc_id", "=", doc_id)]
         used = read_filtered(versions.workspace.store, receipt, name, ["doc_id"], filters)
         yield "perplexity is measured on it" if used else "perplexity is measured on others of its kind"
+
+
+def _contaminated(versions: Versions, place: Place) -> Iterator[str]:
+    dropped = versions.workspace.profile.evaluation.decontaminate
+    receipt = versions.receipt(_CONTAMINATION, place.shard)
+    if dropped and not versions.current(STEPS[_CONTAMINATION], place.shard):
+        yield f"{_CONTAMINATION}[{place.shard}] is missing or out of date"
+    if receipt is not None and (overlaps := _overlaps(versions, place)):
+        yield f"{overlaps}; {'no subset and no training has it' if dropped else 'it is not dropped for that'}"
 
 
 def to_text(found: Explanation) -> str:

@@ -30,7 +30,8 @@ class Choice:
     ----------
     state : "in", "out", or "none" where the subset has not been drawn.
     stale : whether the subset is out of date.
-    key : the document's selection key: in the subset, or else as it is now; None where it is not known.
+    key : the document's selection key: in the subset, or else as it is now; None where it is not known, or the document is
+        none to choose from.
     threshold : the lowest key in the subset.
     why : why it is not in, or what about the subset is out of date; "" otherwise.
     """
@@ -49,7 +50,7 @@ class Standing:
 
     Attributes
     ----------
-    score : None where there is none; then `percentile` and `rank` are None, too.
+    score : None where there is none; then `percentile` and `rank` are None, too, as of a document that is none to choose from.
     percentile : share of candidates with a lower score, in [0, 1); where scores are equal, that of their middle rank.
     rank : 1 for the highest score; equal scores have the same.
     candidates : documents that the two are counted over.
@@ -79,13 +80,19 @@ class _OneSampler(Versions):
 
     def receipt(self, key: str, partition: str) -> Receipt | None:
         """Return an artifact's receipt, or None."""
-        if key.startswith("corpus/"):
+        if key.startswith(("corpus/", "evaluation/")):
             return self._shared.receipt(key, partition)
         return super().receipt(key, partition)
 
 
 def standing(
-    shared: Versions, sampler: str, doc_id: str, place: Place, repeats: Repeats, progress: Progress
+    shared: Versions,
+    sampler: str,
+    doc_id: str,
+    place: Place,
+    left_out: Repeats,
+    progress: Progress,
+    why_not: str = "",
 ) -> Standing:
     """Return how a sampler sees the document at `place`; one pass over the sampler's scores.
 
@@ -93,8 +100,10 @@ def standing(
     ----------
     shared
         Receipts of the corpus's artifacts.
-    repeats
+    left_out
         Rows that are no candidates, by shard.
+    why_not
+        Why the document itself is no candidate, "" if it is one.
     """
     versions = _OneSampler(shared)
     key = f"{sampler}/scores"
@@ -103,18 +112,21 @@ def standing(
         return Standing(
             sampler,
             note="no scores yet",
-            choices=tuple(_choices(versions, sampler, doc_id, place.shard, None)),
+            choices=tuple(_choices(versions, sampler, doc_id, place.shard, None, why_not)),
         )
     filters = [("doc_id", "=", doc_id)]
     rows = read_filtered(versions.workspace.store, receipt, "scores.parquet", None, filters)
     stale = not versions.current(STEPS[key], place.shard)
     if not rows:
         note = "its scores were of other documents than the shard has now"
-        choices = tuple(_choices(versions, sampler, doc_id, place.shard, None))
+        choices = tuple(_choices(versions, sampler, doc_id, place.shard, None, why_not))
         return Standing(sampler, stale=stale, note=note, choices=choices)
     details = {name: value for name, value in rows[0].items() if name not in ("doc_id", "score")}
     score = float(rows[0]["score"])
-    lower, equal, count, unscored = _rank(versions, sampler, score, repeats, progress)
+    if why_not:
+        choices = tuple(_choices(versions, sampler, doc_id, place.shard, None, why_not))
+        return Standing(sampler, score, stale=stale, details=details, choices=choices)
+    lower, equal, count, unscored = _rank(versions, sampler, score, left_out, progress)
     return Standing(
         sampler,
         score,
@@ -130,7 +142,7 @@ def standing(
 
 
 def _rank(
-    versions: Versions, sampler: str, score: float, repeats: Repeats, progress: Progress
+    versions: Versions, sampler: str, score: float, left_out: Repeats, progress: Progress
 ) -> tuple[int, int, int, int]:
     """Return how many candidates have a lower score, an equal one, how many there are, and shards without scores."""
     store, shards = versions.workspace.store, versions.partitions("shard")
@@ -141,7 +153,7 @@ def _rank(
             return 0, 0, 0, 1
         with open_parquet(store, receipt, "scores.parquet") as file:
             scores = file.read(columns=["score"])["score"].to_numpy()
-        skipped = repeats.get(shard, NO_ROWS)
+        skipped = left_out.get(shard, NO_ROWS)
         scores = np.delete(scores, skipped[skipped < len(scores)])
         return int((scores < score).sum()), int((scores == score).sum()), len(scores), 0
 
@@ -154,7 +166,7 @@ def _rank(
 
 
 def _choices(
-    versions: Versions, sampler: str, doc_id: str, shard: str, score: float | None
+    versions: Versions, sampler: str, doc_id: str, shard: str, score: float | None, why_not: str = ""
 ) -> Iterator[Choice]:
     spec, seed = SAMPLERS[sampler], versions.workspace.profile.selection.seed
     key = None
@@ -165,10 +177,12 @@ def _choices(
         if receipt is None:
             yield Choice(rate, "none", why="no subset yet")
         else:
-            yield _choice(versions, receipt, doc_id, shard, key)
+            yield _choice(versions, receipt, doc_id, shard, key, why_not)
 
 
-def _choice(versions: Versions, receipt: Receipt, doc_id: str, shard: str, key: float | None) -> Choice:
+def _choice(
+    versions: Versions, receipt: Receipt, doc_id: str, shard: str, key: float | None, why_not: str
+) -> Choice:
     store, rate = versions.workspace.store, receipt.partition
     with open_file(store, receipt, "manifest.json") as file:
         threshold = json.load(file)["threshold"]
@@ -180,7 +194,9 @@ def _choice(versions: Versions, receipt: Receipt, doc_id: str, shard: str, key: 
         return Choice(rate, "in", bool(changed), rows[0]["key"], threshold, changed)
     if changed:
         return Choice(rate, "out", True, key, threshold, changed)
-    if threshold is None:
+    if why_not:
+        why = why_not
+    elif threshold is None:
         why = "the subset is empty"
     elif key is None:
         why = "it has no score"

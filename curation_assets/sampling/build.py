@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.corpus.reading import read_repeats
+from curation_assets.corpus.reading import left_out
 from curation_assets.files import write_batches, write_json
 from curation_assets.progress import Progress
 from curation_assets.registry import SamplerSpec
@@ -31,7 +31,7 @@ def subset(spec: SamplerSpec) -> Builder:
 
     def load(workspace: Workspace) -> BuildOne:
         shards, seed = workspace.shards(), workspace.profile.selection.seed
-        draw = Draw(workspace, spec.name, spec.technique, seed, shards, read_repeats(workspace))
+        draw = Draw(workspace, spec.name, spec.technique, seed, shards, left_out(workspace))
 
         @cache  # the same for all rates of a run
         def picture() -> Metadata:
@@ -65,6 +65,7 @@ def subset(spec: SamplerSpec) -> Builder:
                 "tokens": tokens.total(),
                 "threshold": float(lowest[0]) if count else None,
                 "by_shard": {s: {"documents": documents[s], "tokens": tokens[s]} for s in shards},
+                **({"decontaminated": True} if workspace.profile.evaluation.decontaminate else {}),
                 "score_versions": {s: _version(workspace, f"{spec.name}/scores", s) for s in shards},
             }
             write_json(folder / "manifest.json", manifest)

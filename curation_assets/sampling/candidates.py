@@ -36,7 +36,7 @@ def _ignored(number: int) -> None:
 
 @dataclass(frozen=True)
 class Candidates:
-    """A shard's documents that may be chosen: those whose id no earlier shard has. Arrays of equal length."""
+    """A shard's documents that may be chosen: all but those that `corpus.reading.left_out` names. Arrays of equal length."""
 
     shard: str
     rows: np.ndarray
@@ -48,14 +48,14 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Draw:
-    """What turns a sampler's scores into selection keys, over which shards; `repeats` are left out."""
+    """What turns a sampler's scores into selection keys, over which shards, without the rows of `left_out`."""
 
     workspace: Workspace
     sampler: str
     technique: str
     seed: int
     shards: Sequence[str]
-    repeats: Repeats
+    left_out: Repeats
 
     def __iter__(self) -> Iterator[Candidates]:
         """Read the scores, a shard at a time."""
@@ -72,7 +72,7 @@ class Draw:
         path = self.workspace.open(f"{self.sampler}/scores", shard) / "scores.parquet"
         table = pq.read_table(path, columns=["doc_id", "score"])
         free = np.ones(table.num_rows, bool)
-        free[self.repeats.get(shard, NO_ROWS)] = False
+        free[self.left_out.get(shard, NO_ROWS)] = False
         rows = np.flatnonzero(free)
         doc_ids = table["doc_id"].combine_chunks().filter(pa.array(free))
         scores = table["score"].to_numpy()[rows]
@@ -103,7 +103,7 @@ def count_candidates(draw: Draw) -> int:
     total = 0
     for shard in draw.shards:
         path = draw.workspace.open(f"{draw.sampler}/scores", shard) / "scores.parquet"
-        total += pq.read_metadata(path).num_rows - len(draw.repeats.get(shard, NO_ROWS))
+        total += pq.read_metadata(path).num_rows - len(draw.left_out.get(shard, NO_ROWS))
     return total
 
 

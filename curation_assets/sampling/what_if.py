@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from curation_assets.corpus.reading import read_repeats
+from curation_assets.corpus.reading import left_out
 from curation_assets.files import write_batches, write_json
 from curation_assets.graph import STEPS
 from curation_assets.progress import Progress, silent
@@ -31,6 +31,7 @@ from curation_assets.workspace import MissingInput, Workspace, title
 
 Combine = Literal["intersection", "union"]
 _WORDS = {"intersection": "all of them", "union": "at least one of them"}
+_CONTAMINATION = "evaluation/contamination"
 _NOISY = ("ips", "uniform")
 
 
@@ -41,12 +42,13 @@ class WhatIf:
     Attributes
     ----------
     combine : how several samplers' choices become one; "" for one sampler.
-    candidates : documents to choose from, each id once.
+    candidates : documents to choose from, each id once, without contaminated ones if the profile leaves those out.
     drawn : what each sampler keeps by itself, in the order asked for.
     overlaps : of each pair of samplers, and of all where there are more than two.
     documents, tokens : what is kept in the end; `by_shard` has both for each shard.
     score_versions : {sampler: {shard: version}}; `stale` names those that are out of date.
     index_version : of `corpus/index`, which says what the candidates are.
+    contamination_versions : {shard: version} of `evaluation/contamination`, where that says so, too.
     folder : where `subset.parquet` and `manifest.json` lie; None if they were not asked for.
     """
 
@@ -64,9 +66,11 @@ class WhatIf:
     stale: tuple[str, ...]
     index_version: str
     folder: Path | None = None
+    contamination_versions: dict[str, str] = field(default_factory=dict)
 
     def manifest(self) -> dict[str, Any]:
         """Return what `manifest.json` holds."""
+        clean = self.contamination_versions
         return {
             "profile": self.profile,
             "amount": {"kind": self.amount.kind, "value": self.amount.value},
@@ -82,6 +86,7 @@ class WhatIf:
             "score_versions": self.score_versions,
             "stale": list(self.stale),
             "index_version": self.index_version,
+            **({"contamination_versions": clean} if clean else {}),
         }
 
 
@@ -133,9 +138,9 @@ def what_if(
     place = free_place(folder) if folder is not None else None
     shards = workspace.shards()
     versions, stale = _versions(workspace, names, shards, allow_stale)
-    repeats = read_repeats(workspace)
+    unused = left_out(workspace)
     seed = workspace.profile.selection.seed if seed is None else seed
-    draws = [Draw(workspace, n, technique or SAMPLERS[n].technique, seed, shards, repeats) for n in names]
+    draws = [Draw(workspace, n, technique or SAMPLERS[n].technique, seed, shards, unused) for n in names]
     n = count_candidates(draws[0])
     cuts = [_cut(draw, wanted, n, progress) for draw in draws]
     chosen = Choice(draws, cuts, combine, progress)
@@ -157,6 +162,7 @@ def what_if(
             stale,
             versions["corpus/index", ""],
             place,
+            {shard: version for (key, shard), version in versions.items() if key == _CONTAMINATION},
         )
 
     with closing(chosen.batches()) as batches:
@@ -198,9 +204,10 @@ def _versions(
         raise MissingInput("the corpus has no shards; materialize corpus/source first")
     versions = Versions(workspace)
     scores = [f"{name}/scores" for name in names]
+    clean = [_CONTAMINATION] if workspace.profile.evaluation.decontaminate else []
     wanted = [
         ("corpus/index", ""),
-        *itertools.product(("corpus/documents", "corpus/tokens", *scores), shards),
+        *itertools.product(("corpus/documents", "corpus/tokens", *clean, *scores), shards),
     ]
     found, stale = {}, []
     for key, partition in wanted:

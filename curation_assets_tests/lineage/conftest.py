@@ -11,6 +11,7 @@ import torch
 
 from curation_assets.corpus import build as corpus
 from curation_assets.evaluation.build import metrics
+from curation_assets.evaluation.gathering import examples
 from curation_assets.graph import STEPS
 from curation_assets.making import materialize
 from curation_assets.models.build import found_model
@@ -27,6 +28,7 @@ from curation_assets_tests.corpus_builders import CORPUS
 BUILDERS: dict[str, Builder] = {
     **CORPUS,
     "corpus/validation": corpus.validation,
+    "evaluation/examples": examples,
     "random/scores": SCORERS["random"],
     "random/subset": subset(SAMPLERS["random"]),
     "random/checkpoint": subset_checkpoint("random"),

@@ -77,7 +77,11 @@ def test_a_change_of_the_corpus_has_its_cost(made: Profile, root: Path) -> None:
         "unread": 1,
         "at_most": True,
     }
-    assert dict(found.behind).keys() == {"corpus/tokenizer", "full_data/checkpoint[small]"}
+    assert dict(found.behind).keys() == {
+        "corpus/tokenizer",
+        "evaluation/examples",
+        "full_data/checkpoint[small]",
+    }
     text = to_text(found)
     assert (
         f"scores at most 2 shards, {then} documents and those of 1 shard not read yet with 1 random" in text

@@ -176,13 +176,15 @@ def _has(node: Node, key: str) -> bool:
 
 def test_reports_and_what_is_not_made(made: Profile) -> None:
     workspace = Workspace(made)
-    keys = [key for key in STEPS if key.split("/")[0] in ("corpus", "full_data", "random")] + [
-        "report/comparison"
-    ]
+    some = ("evaluation/examples", "report/comparison")
+    keys = [key for key in STEPS if key.split("/")[0] in ("corpus", "full_data", "random") or key in some]
     versions = imagine(workspace, list(SHARDS), keys)
     node = build(versions, STEPS["report/comparison"], [""])
     assert {need.step.key for need in node.inputs} == {
         "corpus/index",
+        "corpus/tokens",
+        "evaluation/examples",
+        "full_data/checkpoint",
         "full_data/metrics",
         "random/subset",
         "random/metrics",
