@@ -14,6 +14,8 @@ from curation_assets.progress import Progress
 from curation_assets.registry import SAMPLERS
 from curation_assets.report import comparison as table_of
 from curation_assets.report import correlation as tau
+from curation_assets.report import correlation_said
+from curation_assets.report.comparison_said import section
 from curation_assets.report.figures import figures, suites
 from curation_assets.report.inputs import ORDER, not_measured, read_ladder, read_metrics, read_subsets
 from curation_assets.report.scores import Scores
@@ -36,7 +38,8 @@ def comparison(workspace: Workspace) -> BuildOne:
             "gaps": _gaps(workspace, scores),
         }
         parts = table_of.write(folder, table, about, found)
-        return {"rows": len(table), **{name: Markdown(part) for name, part in parts.items()}}
+        shown = section(folder, table, about, found)
+        return {"rows": len(table), **shown, **{name: Markdown(part) for name, part in parts.items()}}
 
     return build
 
@@ -74,7 +77,7 @@ def correlation(workspace: Workspace) -> BuildOne:
             sample.add(hashes[first], {name: _scores(workspace, name, shard)[first] for name in names})
             progress(number + 1, len(shards), "shards")
         found = tau.kendall(sample.scores())
-        text = tau.write(folder, found)
+        text = correlation_said.write(folder, found)
         left_out = ", ".join(name for name in SAMPLERS if name not in names) or "none"
         return {
             "documents": found.n,

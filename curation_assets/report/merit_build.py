@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,110 +13,185 @@ import polars as pl
 from curation_assets.progress import Progress
 from curation_assets.registry import SAMPLERS
 from curation_assets.report import convergence as reaching
+from curation_assets.report import fresh as repeating
 from curation_assets.report import tradeoff as costs
+from curation_assets.report.canvas import Picture
+from curation_assets.report.charts import Series, points
 from curation_assets.report.comparison import compare
+from curation_assets.report.convergence_figures import by_epochs, by_tokens
 from curation_assets.report.figures import FULL
-from curation_assets.report.inputs import ORDER, SUBSETS, read_metrics
-from curation_assets.report.panels import Series, panels
+from curation_assets.report.inputs import ORDER, SUBSETS, read_metrics, read_subsets
+from curation_assets.report.merit import Floats
 from curation_assets.report.pictures import png_markdown
+from curation_assets.report.scores import PERPLEXITY, Scores
+from curation_assets.report.section import Figure, Section, Table, table
 from curation_assets.report.spent import Flops, Seconds, Spent
 from curation_assets.report.tables import markdown_table
 from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
 
 _SET = "in_distribution"
-_MOST_CHARTS = 6
-_PARTED = 1.6  # times the highest end of a curve: above that all curves are alike
+_MOST_CHARTS = 10
+_PICTURES = 4  # in the metadata; the folder has all
+_REACHING = (
+    "Perplexity against the tokens of training: how soon each sampler's run is as good as one on everything is at the end, and "
+    "what fresh tokens bring against repeated ones."
+)
+_COST = "What choosing the data took, in seconds and in operations, against the quality of the model that is trained on it."
 
 
 def convergence(workspace: Workspace) -> BuildOne:
-    """Find when each run is as good as full data at the end: `convergence.parquet`, `.md` and `.png`."""
+    """Find when each run is as good as full data at the end, and how good runs are after so many epochs.
+
+    Writes `convergence.parquet`, `fresh.parquet`, `convergence.md`, the first figure as `convergence` and the others beside it.
+    """
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         curves = reaching.Curves(read_metrics(workspace))
-        table = reaching.convergence(curves)
-        table.write_parquet(folder / "convergence.parquet")
-        text = f"{markdown_table(reaching.rows_for_people(table))}\n\n{reaching.METHOD}\n"
-        picture = _curves_picture(curves)
-        (folder / "convergence.png").write_bytes(picture)
+        found, cut = reaching.convergence(curves), repeating.fresh(curves, read_subsets(workspace))
+        found.write_parquet(folder / "convergence.parquet")
+        cut.write_parquet(folder / "fresh.parquet")
+        figures, shown = _curves(curves, cut, folder, progress)
+        tables = [
+            _linked(
+                "Tokens to reach full data", reaching.rows_for_people(found), "convergence.parquet", found
+            ),
+            _linked(
+                "Perplexity of runs cut after so many epochs over their subset",
+                repeating.rows_for_people(cut),
+                "fresh.parquet",
+                cut.unique(["sampler", "rate", "size", "set"], keep="first", maintain_order=True),
+            ),
+        ]
+        said = reaching.findings(found) + repeating.findings(cut)
+        method = f"{reaching.METHOD}\n\nFresh against repeated tokens: {repeating.METHOD}"
+        Section("Tokens to reach full data", _REACHING, said, figures, tables, method).write(folder)
+        text = _page(said, tables, method)
         (folder / "convergence.md").write_text(
-            f"# Tokens to reach full data\n\n![perplexity by tokens seen](convergence.png)\n\n{text}", "utf-8"
+            f"# Tokens to reach full data\n\n{_images(figures)}{text}", "utf-8"
         )
         return {
-            "rows": len(table),
-            "reached": int(table["tokens_to_reach"].is_not_null().sum()),
-            "curves": Markdown(png_markdown(picture, "perplexity by tokens seen")),
+            "rows": len(found),
+            "reached": int(found["tokens_to_reach"].is_not_null().sum()),
+            **shown,
             "convergence": Markdown(text),
         }
 
     return build
 
 
-def _curves_picture(curves: reaching.Curves) -> bytes:
-    task = _SET if _SET in curves.sets else curves.sets[0]
-    charts: dict[str, dict[str, Series]] = {}
-    references = {}
-    for rate, size in list(dict.fromkeys(run[1:] for run in curves.runs if run[0] != FULL))[:_MOST_CHARTS]:
-        name = f"{rate} %, {size} T5"
-        full = curves.mean((FULL, "100", size), task)
-        charts[name] = {
-            run[0]: (*curve, None)
-            for run in curves.runs
-            if run[1:] == (rate, size) and (curve := curves.mean(run, task)) is not None
-        }
-        if full is not None:
-            charts[name][FULL] = (*full, None)
-            references[name] = ("full data at the end", float(full[1][-1]))
-    if not charts:  # nothing but full data has been measured
-        measured = ((run, curves.mean(run, task)) for run in curves.runs)
-        charts["full data"] = {run[2]: (*curve, None) for run, curve in measured if curve is not None}
-    ends = [float(y[-1]) for series in charts.values() for _, y, _ in series.values()]
-    return panels(
-        charts,
-        "perplexity by tokens seen, from where curves part",
-        "raw tokens",
-        "perplexity",
-        joined=True,
-        references=references,
-        highest=_PARTED * max(ends),
-    )
+def _curves(
+    curves: reaching.Curves, cut: pl.DataFrame, folder: Path, progress: Progress
+) -> tuple[list[Figure], dict[str, Markdown]]:
+    figures: list[Figure] = []
+    shown: dict[str, Markdown] = {}
+    for figure, picture in chain(by_tokens(curves), by_epochs(cut)):
+        name = figure.name if figures else "convergence"
+        picture.save(folder, name)
+        figures.append(dataclasses.replace(figure, name=name))
+        if len(shown) < _PICTURES:
+            shown["curves" if not shown else name] = Markdown(png_markdown(picture.png(), figure.alt))
+        progress(len(figures), 0, "figures")
+    return figures, shown
+
+
+def _linked(caption: str, rows: list[dict[str, Any]], source: str, runs: pl.DataFrame) -> Table:
+    """Return a table of which row i is about the metrics of run i."""
+    links: list[tuple[str, str] | None] = [
+        (f"{sampler}/metrics", size if sampler == FULL else f"{rate}|{size}")
+        for sampler, rate, size in runs.select("sampler", "rate", "size").rows()
+    ]
+    return table(rows, caption, source, links=links)
+
+
+def _images(figures: list[Figure]) -> str:
+    return "".join(f"![{figure.alt}]({figure.name}.png)\n\n" for figure in figures)
+
+
+def _page(said: list[str], tables: list[Table], method: str) -> str:
+    parts = ["\n".join(f"- {one}" for one in said)]
+    for one in tables:
+        rows = [dict(zip(one.columns, row, strict=True)) for row in one.rows]
+        parts.append(f"**{one.caption}**\n\n{markdown_table(rows)}")
+    return "\n\n".join([*parts, method]) + "\n"
 
 
 def tradeoff(workspace: Workspace) -> BuildOne:
-    """Set what choosing and training took against perplexity: `tradeoff.parquet`, `.md` and `.png`."""
+    """Set what choosing and training took against perplexity: `tradeoff.parquet`, `.md` and the figure `tradeoff`."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         metrics = read_metrics(workspace)
-        quality = compare(metrics, pl.DataFrame(schema=SUBSETS), ORDER)
-        names = [name for name in SAMPLERS if name in set(quality["sampler"])]
-        seconds, flops = Seconds(workspace), Flops(workspace)
-        by_flop = {}
-        for number, name in enumerate(names, 1):
-            by_flop[name] = _flops(flops, name)
-            progress(number, len(names), "samplers")
-        cells = quality.select("sampler", "rate", "size").rows()
-        reached = reaching.convergence(reaching.Curves(metrics)).filter(pl.col("set") == _SET)
-        table = costs.tradeoff(
-            quality,
-            reached,
-            {name: seconds.choosing(name) for name in names},
-            by_flop,
-            {(name, f"{r}|{s}"): seconds.training(name, f"{r}|{s}") for name, r, s in cells if name in names},
-            {size: flops.training(size) for size in quality["size"].unique()},
-        )
-        table.write_parquet(folder / "tradeoff.parquet")
-        missing = sorted({spent.missing for spent in by_flop.values() if spent.missing})
-        gaps = f"\n\nNot known, and why: {'; '.join(missing)}." if missing else ""
-        text = f"{markdown_table(costs.rows_for_people(table))}\n\n{costs.METHOD}{gaps}\n"
-        picture = _cost_picture(table, quality)
-        shown: Metadata = {"rows": len(table)}
+        found = _costs(workspace, metrics, progress)
+        found.rows.write_parquet(folder / "tradeoff.parquet")
+        gaps = [f"Not known, and why: {'; '.join(found.missing)}."] if found.missing else []
+        said = costs.findings(found.rows, _by_seed(metrics)) + gaps
+        tables = [
+            _linked("Cost and quality", costs.rows_for_people(found.rows), "tradeoff.parquet", found.rows)
+        ]
+        shown: Metadata = {"rows": len(found.rows)}
+        figures = []
+        picture = _cost_picture(found.rows, found.full)
         if picture:
-            (folder / "tradeoff.png").write_bytes(picture)
-            shown["cost_and_quality"] = Markdown(png_markdown(picture, "perplexity by cost of choosing"))
-        image = "![perplexity by cost of choosing](tradeoff.png)\n\n" if picture else ""
-        (folder / "tradeoff.md").write_text(f"# Cost and quality\n\n{image}{text}", "utf-8")
-        return {**shown, "tradeoff": Markdown(text)}
+            alt = "perplexity by seconds of choosing, one point a sampler, with the Pareto front"
+            picture.save(folder, "tradeoff")
+            spread = found.rows["perplexity_sd"].is_not_null().any()
+            figures = [
+                Figure(
+                    "tradeoff",
+                    alt,
+                    "Bars are ± one standard deviation over seeds." if spread else "One seed: no spread.",
+                )
+            ]
+            shown["cost_and_quality"] = Markdown(png_markdown(picture.png(), alt))
+        Section("Cost and quality", _COST, said, figures, tables, costs.METHOD.replace("**", "")).write(
+            folder
+        )
+        text = _page(said, tables, costs.METHOD)
+        (folder / "tradeoff.md").write_text(f"# Cost and quality\n\n{_images(figures)}{text}", "utf-8")
+        return {**shown, "on_front": int(found.rows["on_front"].sum()), "tradeoff": Markdown(text)}
 
     return build
+
+
+@dataclasses.dataclass(frozen=True)
+class _Costs:
+    """The table, what full data reaches by size, and what is not known."""
+
+    rows: pl.DataFrame
+    full: dict[str, float]
+    missing: list[str]
+
+
+def _costs(workspace: Workspace, metrics: pl.DataFrame, progress: Progress) -> _Costs:
+    quality = compare(metrics, pl.DataFrame(schema=SUBSETS), ORDER)
+    names = [name for name in SAMPLERS if name in set(quality["sampler"])]
+    seconds, flops = Seconds(workspace), Flops(workspace)
+    by_flop = {}
+    for number, name in enumerate(names, 1):
+        by_flop[name] = _flops(flops, name)
+        progress(number, len(names), "samplers")
+    cells = quality.select("sampler", "rate", "size").rows()
+    reached = reaching.convergence(reaching.Curves(metrics)).filter(pl.col("set") == _SET)
+    rows = costs.tradeoff(
+        quality,
+        reached,
+        {name: seconds.choosing(name) for name in names},
+        by_flop,
+        {(name, f"{r}|{s}"): seconds.training(name, f"{r}|{s}") for name, r, s in cells if name in names},
+        {size: flops.training(size) for size in quality["size"].unique()},
+    )
+    whole = quality.filter((pl.col("sampler") == FULL) & pl.col("perplexity").is_not_null())
+    missing = sorted({spent.missing for spent in by_flop.values() if spent.missing})
+    return _Costs(rows, dict(whole.select("size", "perplexity").rows()), missing)
+
+
+def _by_seed(metrics: pl.DataFrame) -> dict[tuple[str, str], dict[str, Floats]]:
+    """Return by (rate, size) each sampler's final held-out perplexity, [seeds]."""
+    scores = Scores(metrics)
+    found: dict[tuple[str, str], dict[str, Floats]] = {}
+    for run in scores.runs:
+        if run[0] != FULL and PERPLEXITY in scores.groups:
+            found.setdefault((run[1], run[2]), {})[run[0]] = scores.column(run, PERPLEXITY)
+    return found
 
 
 def _flops(flops: Flops, sampler: str) -> Spent:
@@ -123,29 +201,24 @@ def _flops(flops: Flops, sampler: str) -> Spent:
         return Spent(None, None, str(error))  # a report shows what there is
 
 
-def _cost_picture(table: pl.DataFrame, quality: pl.DataFrame) -> bytes:
-    """Draw perplexity over the seconds that choosing took, for each rate and size; empty where no cost is known."""
-    full = {
-        row["size"]: row["perplexity"]
-        for row in quality.filter(pl.col("sampler") == FULL).iter_rows(named=True)
-    }
+def _cost_picture(found: pl.DataFrame, full: dict[str, float]) -> Picture | None:
+    """Draw perplexity over the seconds that choosing took, for each rate and size; None where no cost is known."""
     charts: dict[str, dict[str, Series]] = {}
-    references = {}
-    for row in table.iter_rows(named=True):
-        if row["scoring_seconds"] is None or row["perplexity"] is None:
-            continue
+    references: dict[str, dict[str, float]] = {}
+    front: dict[str, list[str]] = {}
+    for row in found.filter(pl.col("on_front").is_not_null()).iter_rows(named=True):
         name = f"{row['rate']} %, {row['size']} T5"
         if name not in charts and len(charts) == _MOST_CHARTS:
             continue
-        spent = max(row["scoring_seconds"] + row["preparing_seconds"], 1e-3)
-        spread = None if row["perplexity_sd"] is None else np.array([row["perplexity_sd"]])
-        charts.setdefault(name, {})[row["sampler"]] = (
-            *(np.array([spent]), np.array([row["perplexity"]])),
-            spread,
-        )
-        if full.get(row["size"]) is not None:
-            references[name] = ("full data", full[row["size"]])
+        spent = np.array([max(row["scoring_seconds"] + row["preparing_seconds"], 1e-3)])
+        mean, sd = np.array([row["perplexity"]]), row["perplexity_sd"]
+        ends = (mean - sd, mean + sd) if sd is not None else (None, None)
+        charts.setdefault(name, {})[row["sampler"]] = Series(spent, mean, *ends)
+        if row["on_front"]:
+            front.setdefault(name, []).append(row["sampler"])
+        if row["size"] in full:
+            references[name] = {FULL: full[row["size"]]}
     if not charts:
-        return b""
-    title, x = "perplexity (± sd over seeds) by cost of choosing", "seconds of scoring and preparing"
-    return panels(charts, title, x, "perplexity", joined=False, references=references)
+        return None
+    title, x = "Perplexity by cost of choosing", "seconds of scoring and preparing"
+    return points(charts, title, x, "lower is better", front=front, references=references)

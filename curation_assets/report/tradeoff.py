@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from curation_assets.progress import duration
+from curation_assets.report import ties
 from curation_assets.report.cost import break_even
+from curation_assets.report.merit import Floats
 from curation_assets.report.spent import Spent
 from curation_assets.report.tables import plus_minus
 
@@ -29,6 +34,7 @@ SCHEMA = {
     "saved_share": pl.Float64,
     "break_even_seconds": pl.Int64,
     "break_even_flops": pl.Int64,
+    "on_front": pl.Boolean,
 }
 
 METHOD = """\
@@ -43,7 +49,11 @@ models of which only the number of parameters is known as 2 x parameters x token
 
 **Pays off after** so many trainings: (scoring + preparing) / (one training x the share of its tokens that are saved), the \
 share being what is left of the budget when the run is as good as full data at the end (see report/convergence, held-out \
-documents). It is given only where every seed got there; with one seed that may be chance.\
+documents). It is given only where every seed got there; with one seed that may be chance.
+
+**On the front** is who no other sampler of the same rate and size beats in both: fewer seconds of scoring and preparing, and a \
+better mean perplexity. The front is of means and knows nothing of noise; neighbours on it are compared by Tukey's range test over \
+seeds (see report/quality). Who lacks a cost or a perplexity is neither on it nor off it.\
 """
 
 
@@ -94,7 +104,32 @@ def tradeoff(
                 "break_even_flops": _pays(by_flop.total, training_flops.get(run[2]), share),
             }
         )
-    return pl.DataFrame(rows, schema=SCHEMA)
+    return with_front(pl.DataFrame(rows, schema={n: kind for n, kind in SCHEMA.items() if n != "on_front"}))
+
+
+def with_front(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with `on_front`, found for each rate and size by itself; null without a cost or a perplexity."""
+    spent = table["scoring_seconds"] + table["preparing_seconds"]
+    known = (spent.is_not_null() & table["perplexity"].is_not_null()).to_numpy()
+    cost = spent.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    quality = table["perplexity"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    cells = (
+        table.select(pl.struct("rate", "size").rank("dense"))["rate"].to_numpy()
+        if len(table)
+        else np.empty(0)
+    )
+    found = np.zeros(len(table), np.bool_)
+    for cell in np.unique(cells):
+        rows = np.flatnonzero((cells == cell) & known)
+        found[rows] = pareto(cost[rows], quality[rows])
+    column = [bool(on) if is_known else None for on, is_known in zip(found, known, strict=True)]
+    return table.with_columns(pl.Series("on_front", column, pl.Boolean))
+
+
+def pareto(cost: Floats, quality: Floats) -> NDArray[np.bool_]:
+    """Tell who is on the front, [n]: nobody has both a lower cost and a lower (better) `quality`, [n] each."""
+    beaten = (cost[None, :] < cost[:, None]) & (quality[None, :] < quality[:, None])
+    return np.logical_not(np.any(beaten, axis=1))
 
 
 def _pays(choosing: float | None, training: float | None, saved: float | None) -> int | None:
@@ -118,6 +153,7 @@ def rows_for_people(table: pl.DataFrame) -> list[dict[str, Any]]:
             "training FLOPs": _flops(row["training_flops"]),
             "saves %": None if row["saved_share"] is None else f"{100 * row['saved_share']:.0f}",
             "pays off after": _trainings(row),
+            "on the front": row["on_front"],
         }
         for row in table.iter_rows(named=True)
     ]
@@ -145,3 +181,64 @@ def _trainings(row: dict[str, Any]) -> str:
         f"{n:,} by {unit}" for n, unit in zip(counts, ("seconds", "FLOPs"), strict=True) if n is not None
     ]
     return ", ".join(known) or "not known"
+
+
+def findings(table: pl.DataFrame, by_seed: Mapping[tuple[str, str], Mapping[str, Floats]]) -> list[str]:
+    """Return sentences on each rate and size: the front and whether its steps are beyond the noise, and who pays off.
+
+    `by_seed` has by (rate, size) the samplers' perplexities, {sampler: [seeds]}.
+    """
+    said = []
+    for (rate, size), part in table.group_by("rate", "size", maintain_order=True):
+        where = f"At {rate} % with the {size} T5"
+        front = part.filter(pl.col("on_front")).sort("perplexity", descending=True).rows(named=True)
+        if front:
+            said.append(f"{where} {_front(front, by_seed.get((str(rate), str(size)), {}))}")
+        unknown = part.filter(pl.col("on_front").is_null())["sampler"].to_list()
+        if unknown:
+            said.append(f"{where} no cost or no perplexity is known of {', '.join(unknown)}.")
+        said.append(f"{where} {_paying(part)}")
+    return said
+
+
+def _front(front: Sequence[Mapping[str, Any]], by_seed: Mapping[str, Floats]) -> str:
+    names = [
+        f"{r['sampler']} ({_seconds(_choosing(r))}, perplexity {plus_minus(r['perplexity'], r['perplexity_sd'])})"
+        for r in front
+    ]
+    text = f"the front of cost and quality has, from the worst perplexity to the best: {', '.join(names)}."
+    told, compared = ties.apart(by_seed), ties.whole(by_seed)
+    if len(front) < 2:
+        return text
+    if told is None:
+        return f"{text} Whether they differ beyond the noise cannot be told: there is one seed, or no spread over seeds."
+    steps = []
+    for worse, better in pairwise(front):
+        pair = [worse["sampler"], better["sampler"]]
+        if not set(pair) <= set(compared):
+            steps.append(f"{pair[1]} and {pair[0]} lack a seed and are not compared")
+            continue
+        gap = float(compared[pair[0]].mean() - compared[pair[1]].mean())
+        verdict = "beyond the noise" if gap > told else "within the noise"
+        steps.append(f"{pair[1]} is {gap:.2f} better than {pair[0]}, {verdict}")
+    seeds = len(next(iter(compared.values())))
+    return f"{text} Over {seeds} seeds, {'; '.join(steps)} (told apart from {told:.2f} on)."
+
+
+def _choosing(row: Mapping[str, Any]) -> float:
+    return float(row["scoring_seconds"] + row["preparing_seconds"])
+
+
+def _paying(part: pl.DataFrame) -> str:
+    known = part.filter(pl.col("seeds").is_not_null())
+    if known.is_empty():
+        return "nothing can be said of paying off: there is no full data of that size to compare with."
+    paying = known.filter(pl.col("saved_share") > 0).rows(named=True)
+    if not paying:
+        return f"none of {len(known)} samplers pays off: none is as good as full data before the end in every seed."
+    chance = "; it is one seed, which may be chance" if known["seeds"].max() == 1 else ""
+    return (
+        f"as good as full data in every seed, and paid off after so many trainings{chance}: "
+        + "; ".join(f"{row['sampler']}, {_trainings(dict(row))}" for row in paying)
+        + "."
+    )

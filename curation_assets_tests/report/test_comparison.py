@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -16,8 +17,12 @@ from curation_assets.report.comparison import (
     with_figures,
     write,
 )
+from curation_assets.report.comparison_said import findings, section
 from curation_assets.report.figures import Ladder, figures
 from curation_assets.report.scores import Scores
+from curation_assets.report.section import read_section
+from curation_assets_tests.report.test_figures import LADDER, NOISE, rows
+from curation_assets_tests.report.test_figures import table as as_table
 
 RECIPE = {"tokens": 1000, "steps": 10, "batch_size": 4, "raw_length": 25}
 
@@ -130,3 +135,41 @@ def test_figures_join_the_table_and_are_told_in_words(metrics: pl.DataFrame, tmp
 )
 def test_parameter_counts_as_people_write_them(count: float, text: str) -> None:
     assert parameters(count) == text
+
+
+def _noisy(*samplers: tuple[str, float]) -> pl.DataFrame:
+    parts = []
+    for i, (name, mean) in enumerate(samplers):
+        values = mean + NOISE[[i % 3, (i + 1) % 3, (i + 2) % 3]]
+        parts.append(rows((name, "20", "small"), "perplexity/in_distribution", values))
+    return as_table(*parts)
+
+
+def test_the_section_says_with_interval_and_p_what_is_beyond_the_noise(tmp_path: Path) -> None:
+    metrics = _noisy(("random", 20.0), ("density", 10.0), ("semdedup", 20.1))
+    found = figures(Scores(metrics), LADDER, seed=0)
+    table = with_figures(compare(metrics, SUBSETS, ["random", "density", "semdedup"]), found)
+    recipe = RECIPE | {
+        "suites": [],
+        "verdicts": found.verdicts,
+        "gaps": ["There were no data for glue/ax (test)."],
+    }
+    shown = section(tmp_path, table, recipe, found)
+    told = read_section(tmp_path)
+    start = "At 20 % with the small T5 by perplexity, over 3 seeds (Holm, 2 samplers): better than random: density (-10 ["
+    assert told.findings[0].startswith(start)
+    assert re.search(r"p = 0\.0\d+\); 1 of 2 within the noise\.$", told.findings[0])
+    assert "semdedup" not in told.findings[0] and told.findings[-1].startswith("There were no data")
+    assert [figure.name for figure in told.figures] == list(shown) == ["difference_perplexity_small"]
+    assert (tmp_path / "difference_perplexity_small.svg").exists()
+    assert told.tables[0].links[0] == ("random/metrics", "20|small") and len(told.tables) == 3
+    assert all(len(one.links) in (0, len(one.rows)) for one in told.tables)
+
+
+def test_one_seed_and_no_random_are_said_once(metrics: pl.DataFrame) -> None:
+    one = _noisy(("random", 20.0), ("density", 10.0)).filter(pl.col("seed") == 0)
+    found = figures(Scores(one), LADDER, seed=0)
+    (said,) = findings(found.differences, found.verdicts, [])
+    assert "cannot tell any sampler from random: at 20 % with the small T5" in said
+    without = figures(Scores(metrics), LADDER, seed=0)
+    assert findings(without.differences, without.verdicts, []) == without.verdicts

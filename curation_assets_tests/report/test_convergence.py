@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from curation_assets.report.convergence import Curves, convergence, rows_for_people
-from curation_assets.report.panels import panels
+from curation_assets.report.convergence import Curves, average, convergence, findings, rows_for_people
+from curation_assets.report.convergence_figures import by_tokens
 from curation_assets_tests.report.test_figures import rows, table
 
-TASK = "perplexity/in_distribution"
+TASK, SET = "perplexity/in_distribution", "in_distribution"
+RUN = ("density", "20", "small")
 SNAPSHOTS = (100, 1000, 10_000)
 
 
@@ -62,20 +65,68 @@ def test_only_perplexities_have_curves() -> None:
     assert Curves(table(FULL, other)).sets == ["in_distribution"]
 
 
-def test_pictures_are_drawn_for_every_rate() -> None:
-    curves = Curves(table(FULL, _curve("density", {0: (50, 40, 21)})))
-    means = {run[0]: curves.mean(run, "in_distribution") for run in curves.runs}
-    drawn = {name: (*curve, curve[1] / 10) for name, curve in means.items() if curve}
-    charts = {"20 %": drawn, "60 %": drawn, "80 %": drawn}
-    one = panels(charts, "t", "x", "y", joined=True, references={"20 %": ("full", 20.0)})
-    assert one.startswith(b"\x89PNG") and one == panels(
-        charts, "t", "x", "y", joined=True, references={"20 %": ("full", 20.0)}
+def test_the_average_has_an_interval_where_seeds_differ() -> None:
+    found = average(Curves(table(_curve("density", {0: (50, 25, 15), 1: (50, 20, 15)}))).seeds(RUN, SET))
+    assert found is not None and found.mean.tolist() == [50, 22.5, 15]
+    assert np.isnan(found.low).tolist() == [True, False, True], "no spread, no interval"
+    half = 12.7062 * 2.5
+    assert (found.low[1], found.high[1]) == pytest.approx((22.5 - half, 22.5 + half), rel=1e-4)
+    assert average({}) is None
+
+
+def test_a_family_is_averaged_seed_by_seed_over_the_seeds_that_all_have() -> None:
+    curves = Curves(
+        table(
+            _curve("perplexity_small", {0: (50, 20, 10), 1: (9, 9, 9)}),
+            _curve("perplexity_xl", {0: (30, 20, 5)}),
+        )
     )
-    assert one != panels(charts, "t", "x", "y", joined=False)
-    cut = panels(charts, "t", "x", "y", joined=True, references={"20 %": ("full", 20.0)}, highest=30.0)
-    assert cut != one
-    with pytest.raises(ValueError, match="nothing to draw"):
-        panels({}, "t", "x", "y", joined=True)
+    together = curves.together(curves.runs, SET)
+    assert list(together) == [0] and together[0][1].tolist() == [40, 20, 7.5]
+    assert curves.together([], SET) == {}
+
+
+def test_figures_have_families_averaged_beside_every_sampler(tmp_path: Path) -> None:
+    parts = [
+        _curve(name, {0: (50, 40, 21), 1: (50, 38, 20)}) for name in ("perplexity_xl", "ask_llm_xl", "random")
+    ]
+    (figure, picture), *others = by_tokens(Curves(table(FULL, *parts)))
+    assert (
+        figure.name == "tokens_in_distribution_20_small"
+        and not others
+        and "intervals over seeds" in figure.caption
+    )
+    svg = picture.svg()
+    for words in (
+        "Families averaged",
+        "perplexity, mean of 1",
+        "Ask-LLM, mean of 1",
+        "Perplexity by size of scorer",
+    ):
+        assert words in svg
+    assert "Coverage" not in svg, "no panel without a curve"
+    picture.save(tmp_path, "one")
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pdf", ".png", ".svg"]
+    ((alone, _),) = by_tokens(Curves(table(FULL)))
+    assert alone.name == "tokens_in_distribution_full_data"
+
+
+def test_the_findings_say_who_got_there_in_every_seed() -> None:
+    (said,) = findings(
+        convergence(Curves(table(FULL, _curve("density", {0: (50, 25, 15), 1: (50, 20, 15)}))))
+    )
+    assert said.startswith("At 20 % with the small T5 1 of 1 samplers reach") and "over 2 seeds" in said
+    assert "within the noise]" in said, "the interval of two seeds is wide, and holds 0"
+    (one,) = findings(convergence(Curves(table(FULL, _curve("density", {0: (50, 25, 15)})))))
+    assert one.endswith("It is one seed, which may be chance.")
+    (some,) = findings(
+        convergence(Curves(table(FULL, _curve("density", {0: (50, 40, 21), 1: (50, 40, 19.5)}))))
+    )
+    assert "none of 1" in some and "In some seeds only: density" in some
+    assert (
+        "nothing to reach"
+        in findings(convergence(Curves(table(FULL[:0] + _curve("density", {0: (5, 4, 3)})))))[0]
+    )
 
 
 def test_frames_keep_their_types_where_all_is_null() -> None:

@@ -13,15 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import binom
 
-from curation_assets.report.correlation import (
-    SCHEMA,
-    Correlation,
-    HashSample,
-    family_agreement,
-    interval,
-    kendall,
-    write,
-)
+from curation_assets.report.correlation import Correlation, HashSample, interval, kendall
+from curation_assets.report.correlation_said import SCHEMA, family_agreement, findings, write
+from curation_assets.report.section import read_section
 from curation_assets.sampling.keys import hash_ids, noise
 
 FAMILY = {
@@ -270,6 +264,10 @@ def test_the_artifact_has_pairs_a_picture_and_a_page(tmp_path: Path) -> None:
             )
     png = (tmp_path / "correlation.png").read_bytes()
     assert Image.open(io.BytesIO(png)).format == "PNG"
+    svg = (tmp_path / "correlation.svg").read_text("utf-8")
+    assert svg.startswith("<svg") and ">easy</text>" in svg and svg.count(">1</text>") == 4, (
+        "flat has no cell"
+    )
     page = (tmp_path / "correlation.md").read_text("utf-8")
     assert "](correlation.png)" in page and "data:image/png;base64" in shown
     for text in (page, shown):
@@ -289,7 +287,9 @@ def test_families_come_from_the_registry_and_preferring_low_scores_is_told(tmp_p
 def test_without_any_tau_there_is_a_page_and_no_picture(tmp_path: Path) -> None:
     shown = write(tmp_path, kendall({"random": np.zeros(5), "dense": np.ones(5)}), FAMILY)
     assert "has the same score: random, dense" in shown and "reach at most" not in shown
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["correlation.md", "correlation.parquet"]
+    wanted = ["correlation.md", "correlation.parquet", "section.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == wanted
+    assert read_section(tmp_path).figures == []
     assert pq.read_table(tmp_path / "correlation.parquet")["tau"].null_count == 4
 
 
@@ -300,5 +300,18 @@ def test_the_same_scores_give_the_same_files(tmp_path: Path) -> None:
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         write(folder, kendall(scores), FAMILY)
-    for name in ("correlation.parquet", "correlation.png", "correlation.md"):
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert {"correlation.svg", "correlation.pdf", "section.json"} < set(names)
+    for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_findings_name_the_extremes_and_count_what_is_told_from_chance(tmp_path: Path) -> None:
+    matrix = [[1.0, 0.8, -0.5, 0.05], [0.8, 1.0, 0.2, 0.0], [-0.5, 0.2, 1.0, 0.3], [0.05, 0.0, 0.3, 1.0]]
+    said = findings(by_hand(matrix, ["a", "b", "c", "d"]))  # every interval reaches 0.1 to either side
+    assert said[0] == "The most alike are a and b, tau 0.80 [0.70, 0.90]."
+    assert said[1] == "The most opposed are a and c, tau -0.50 [-0.60, -0.40]."
+    assert "Of 6 pairs, 3 agree and 1 disagree" in said[2] and "2 cannot be told" in said[2]
+    assert len(findings(by_hand([[1.0, 0.5], [0.5, 1.0]], ["a", "b"]))) == 2, "who all agree are not opposed"
+    write(tmp_path, kendall({"random": np.zeros(5), "dense": np.arange(5.0)}), FAMILY)
+    assert "nothing to compare" in read_section(tmp_path).findings[0]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curation_assets.files import write_json
 from curation_assets.profile import load_profile
 from curation_assets.report.convergence import SCHEMA
 from curation_assets.report.spent import Flops, Seconds, Spent
-from curation_assets.report.tradeoff import rows_for_people, tradeoff
+from curation_assets.report.tradeoff import findings, pareto, rows_for_people, tradeoff, with_front
 from curation_assets.storage import Receipt
 from curation_assets.workspace import Workspace
 
@@ -127,3 +130,68 @@ def test_what_not_every_seed_saves_is_not_counted() -> None:
     assert rows_for_people(_table(_reached(2, 3)))[0]["pays off after"] == "2 of 3 seeds got there"
     none = _reached(0, 3).with_columns(pl.lit(None, pl.Float64).alias("speed_up"))
     assert rows_for_people(_table(none))[0]["pays off after"] == "never"
+
+
+points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)
+
+
+@given(points)
+def test_nothing_on_the_front_is_dominated_and_all_else_is(cells: list[tuple[int, int]]) -> None:
+    cost, quality = np.array(cells, np.float64).T
+    on = pareto(cost, quality)
+    for i, (c, q) in enumerate(cells):
+        beaten = any(other_c < c and other_q < q for other_c, other_q in cells)
+        assert on[i] != beaten
+    assert on.any(), "somebody is cheapest"
+
+
+def _costs(*rows: tuple[str, str, float | None, float | None]) -> pl.DataFrame:
+    names = ("sampler", "rate", "scoring_seconds", "perplexity")
+    fixed = {
+        "size": "small",
+        "preparing_seconds": 1.0,
+        "perplexity_sd": None,
+        "seeds": None,
+        "seeds_reached": None,
+    }
+    return with_front(
+        pl.DataFrame(
+            [dict(zip(names, row, strict=True)) | fixed for row in rows],
+            schema_overrides={"scoring_seconds": pl.Float64, "perplexity": pl.Float64},
+        )
+    )
+
+
+FRONT = (
+    ("random", "20", 0.0, 20.0),
+    ("density", "20", 5.0, 18.0),
+    ("semdedup", "20", 6.0, 19.0),
+    ("ask_llm_xl", "20", 90.0, 17.9),
+    ("prototypes", "20", None, 1.0),
+    ("semdedup", "40", 6.0, 19.0),
+)
+
+
+def test_each_rate_has_its_own_front_and_what_is_not_known_is_on_none() -> None:
+    assert _costs(*FRONT)["on_front"].to_list() == [True, True, False, True, None, True]
+    assert _costs(FRONT[4])["on_front"].to_list() == [None]
+    equal = _costs(("a", "20", 5.0, 3.0), ("b", "20", 5.0, 2.0), ("c", "20", 4.0, 3.0))
+    assert equal["on_front"].to_list() == [True, True, True], "only who is beaten in both is off the front"
+
+
+def test_steps_of_the_front_are_told_from_noise() -> None:
+    wiggle = {"random": [0.1, 0.0, -0.1], "density": [0.0, 0.1, -0.1], "ask_llm_xl": [-0.1, 0.1, 0.0]}
+    means = {"random": 20.0, "density": 18.0, "ask_llm_xl": 17.9}
+    by_seed = {name: np.array(wiggle[name]) + mean for name, mean in means.items()}
+    first, unknown, paying, *_ = findings(_costs(*FRONT), {("20", "small"): by_seed})
+    assert "density is 2.00 better than random, beyond the noise" in first
+    assert "ask_llm_xl is 0.10 better than density, within the noise" in first and "Over 3 seeds" in first
+    assert unknown.endswith("is known of prototypes.") and "no full data of that size" in paying
+    alone = findings(_costs(*FRONT), {("20", "small"): {n: x[:1] for n, x in by_seed.items()}})[0]
+    assert "cannot be told" in alone and "beyond the noise:" not in alone and "better than" not in alone
+
+
+def test_who_pays_off_is_said_with_the_number_of_trainings() -> None:
+    said = findings(_table(_reached(3, 3)), {})
+    assert any("ask_llm_xl, 1 by seconds" in one for one in said)
+    assert any("none of 1 samplers pays off" in one for one in findings(_table(_reached(2, 3)), {}))

@@ -1,0 +1,148 @@
+"""The comparison's section of the report: who differs from random beyond the noise, in sentences, figures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curation_assets.registry import RATES
+from curation_assets.report.canvas import Picture
+from curation_assets.report.charts import Series, curves
+from curation_assets.report.comparison import METHOD, difference_rows, how_to_read, rows_for_people
+from curation_assets.report.figures import FULL, RANDOM, Figures, in_words
+from curation_assets.report.looks import PANELS
+from curation_assets.report.pictures import png_markdown
+from curation_assets.report.scores import PERPLEXITY
+from curation_assets.report.section import Figure, Section, table
+from curation_assets.workspace import Markdown
+
+_BEYOND = ("better", "worse")
+_NAMED = 4  # in a sentence; more are counted
+_PICTURES = 4  # in the metadata; the folder has all
+_INTRO = "Every sampler, rate and size that has been trained and evaluated, side by side with random sampling and with full data."
+
+
+def findings(differences: pl.DataFrame, verdicts: list[str], gaps: list[str]) -> list[str]:
+    """Return sentences: each difference to random that is beyond the noise, with interval and p; what is not; what is missing.
+
+    `differences` is `figures.Figures.differences`; `verdicts`, its sentences, are told where it has no line of a rate and size.
+    """
+    said, within, cells = [], [], set()
+    for (rate, size, score), part in differences.group_by("rate", "size", "score", maintain_order=True):
+        cells.add((str(rate), str(size)))
+        where = f"at {rate} % with the {size} T5 by {in_words(str(score))}"
+        told = part.filter(pl.col("p_adjusted").is_not_null())
+        if not told.is_empty() and not told["verdict"].is_in(_BEYOND).any():
+            within.append(where)
+        elif not told.is_empty():
+            said.append(_beyond(where, told))
+    none = (
+        [f"No sampler differs from random beyond the noise of training: {'; '.join(within)}."]
+        if within
+        else []
+    )
+    single = (
+        differences.filter(pl.col("p_adjusted").is_null())
+        .select("rate", "size")
+        .unique(maintain_order=True)
+        .rows()
+    )
+    compared = set(differences.filter(pl.col("p_adjusted").is_not_null()).select("rate", "size").rows())
+    alone = [f"{rate} % with the {size} T5" for rate, size in single if (rate, size) not in compared]
+    if alone:
+        none.append(
+            f"One seed, or no spread over seeds, cannot tell any sampler from random: at {'; '.join(alone)}."
+        )
+    starts = tuple(f"At {rate} % with the {size} T5{end}" for rate, size in cells for end in " ,")
+    rest = [verdict for verdict in verdicts if not verdict.startswith(starts)]
+    return [*said, *none, *rest, *gaps]
+
+
+def _beyond(where: str, told: pl.DataFrame) -> str:
+    parts = []
+    for verdict in _BEYOND:
+        rows = told.filter(pl.col("verdict") == verdict).sort(pl.col("difference").abs(), descending=True)
+        if rows.is_empty():
+            continue
+        named = [
+            f"{r['sampler']} ({r['difference']:+.3g} [{r['low']:+.3g}, {r['high']:+.3g}], p = {r['p_adjusted']:.2g})"
+            for r in rows.head(_NAMED).iter_rows(named=True)
+        ]
+        more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+        parts.append(f"{verdict} than random: {', '.join(named)}{more}")
+    rest = len(told.filter(~pl.col("verdict").is_in(_BEYOND)))
+    parts += [f"{rest} of {len(told)} within the noise"] if rest else []
+    seeds = min(told["seeds"].to_list())
+    return f"{where[:1].upper()}{where[1:]}, over {seeds} seeds (Holm, {len(told)} samplers): {'; '.join(parts)}."
+
+
+def section(folder: Path, rows: pl.DataFrame, recipe: dict[str, Any], found: Figures) -> dict[str, Markdown]:
+    """Write section.json and its figures to `folder`; return the main figures for the metadata."""
+    figures: list[Figure] = []
+    shown: dict[str, Markdown] = {}
+    for figure, picture in _differences(found.differences):
+        picture.save(folder, figure.name)
+        figures.append(figure)
+        if len(shown) < _PICTURES:
+            shown[figure.name] = Markdown(png_markdown(picture.png(), figure.alt))
+    cells = rows_for_people(rows, recipe.get("suites"))
+    tables = [
+        table(cells, "All runs", "comparison.parquet", links=_links(rows)),
+    ]
+    if len(found.differences):
+        ordered = found.differences.sort("size", "rate", "score", maintain_order=True)
+        words = "Differences to random sampling"
+        tables.append(table(difference_rows(ordered), words, "differences.parquet", links=_links(ordered)))
+    if found.left_out:
+        tables.append(table(found.left_out, "Metrics that do not count, and why"))
+    said = findings(found.differences, found.verdicts, recipe.get("gaps", []))
+    method = f"{how_to_read(rows, {**recipe, 'verdicts': [], 'gaps': []})}\n\n{METHOD}".replace("**", "")
+    Section("Comparison of samplers", _INTRO, said, figures, tables, method).write(folder)
+    return shown
+
+
+def _links(rows: pl.DataFrame) -> list[tuple[str, str] | None]:
+    return [
+        (f"{sampler}/metrics", size if sampler == FULL else f"{rate}|{size}")
+        for sampler, rate, size in rows.select("sampler", "rate", "size").rows()
+    ]
+
+
+def _differences(differences: pl.DataFrame) -> Iterator[tuple[Figure, Picture]]:
+    """Yield a figure of the differences to random by rate, for each size and perplexity."""
+    part = differences.filter(pl.col("score").str.starts_with(PERPLEXITY))
+    for (size, score), here in part.group_by("size", "score", maintain_order=True):
+        rows = {(r["sampler"], r["rate"]): r for r in here.iter_rows(named=True)}
+        charts = {panel: {name: _series(rows, name) for name in names} for panel, names in PANELS.items()}
+        words = in_words(str(score))
+        title = f"Difference to random in {words}, {size} T5"
+        picture = curves(
+            charts,
+            title,
+            "sampling rate, % of documents",
+            "below 0 is better",
+            references={panel: {RANDOM: 0.0} for panel in charts},
+            xticks=[float(rate) for rate in RATES],
+        )
+        spread = here["low"].is_not_null().any()
+        caption = (
+            "Bars are 95 % intervals over seeds, not adjusted for the number of samplers."
+            if spread
+            else "One seed: no intervals."
+        )
+        yield (
+            Figure(f"difference_{score}_{size}", f"{title}, by sampling rate, one line a sampler", caption),
+            picture,
+        )
+
+
+def _series(rows: dict[tuple[str, str], dict[str, Any]], name: str) -> Series:
+    def column(key: str) -> np.ndarray:
+        found = (rows.get((name, rate), {}).get(key) for rate in RATES)
+        return np.array([np.nan if value is None else value for value in found], np.float64)
+
+    return Series(np.array(RATES, np.float64), column("difference"), column("low"), column("high"))

@@ -1,0 +1,205 @@
+"""Quality against the share of the data that is kept (v1, figures 4 and 10 to 16, table 1): every metric, rate and size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curation_assets.report import ties
+from curation_assets.report.figures import FULL, Ladder, in_words, suites
+from curation_assets.report.intervals import compare_all, t_interval
+from curation_assets.report.merit import Floats, over_scaling, ranks
+from curation_assets.report.scores import PERPLEXITY, Run, Scores
+
+OVER_SCALING = "over_scaling"
+SCHEMA = {
+    "sampler": pl.String,
+    "rate": pl.String,
+    "size": pl.String,
+    "metric": pl.String,
+    "higher_is_better": pl.Boolean,
+    "mean": pl.Float64,
+    "sd": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "seeds": pl.Int64,
+    "rank": pl.Float64,
+    "ranked": pl.Int64,
+    "mean_rank": pl.Float64,
+    "tied_with_best": pl.Boolean,
+    "vs_full": pl.Float64,
+    "vs_full_p": pl.Float64,
+}
+"""Columns of quality.parquet; a cell that was not measured has a row with no mean and 0 seeds."""
+
+METHOD = f"""\
+Each value is that of the last snapshot, averaged over seeds of training; ± is the sample standard deviation over them, and an \
+interval is Student's t at 95 % over seeds, drawn and given where there are two or more. A suite is the mean over its tasks, in \
+percent, of each task's metric of record; a run that lacks one of them has none. Over-scaling is as in the comparison (v1, table 1).
+
+Ranks are among the samplers of the same rate and size, 1 for the best, equals sharing the mean; the mean rank is over the metrics \
+(without over-scaling, which is made of them) that any sampler of the cell has, and only samplers that have them all get one. \
+{ties.METHOD}
+
+A sampler is better or worse than full data where the paired t test over seeds, adjusted by Holm's method for the number of \
+samplers of the same rate and size, has p below 5 %. Metrics, rates and sizes are not adjusted for: of many cells without any \
+difference, 5 % would still show one.\
+"""
+
+
+class Cell:
+    """What the samplers of one rate and size reached, metric by metric, seed by seed."""
+
+    def __init__(self, scores: Scores, ladder: Ladder, rate: str, size: str) -> None:
+        self.scores, self.rate, self.size = scores, rate, size
+        self.runs = [run for run in scores.runs if run[0] != FULL and run[1:] == (rate, size)]
+        self.full: Run = (FULL, "100", size)
+        self._larger = scores.values((FULL, "100", ladder.next_larger(size)))
+        self._found = {run: self._over_scaling(run) for run in self.runs}
+
+    def by_seed(self, metric: str) -> dict[str, Floats]:
+        """Return what tells samplers apart by a metric: {sampler: [seeds]}, NaN where not measured.
+
+        Of over-scaling it is the part that differs between samplers: the same metrics must count for all of them, or there
+        is none; the gain to the larger model is their mean over seeds.
+        """
+        if metric != OVER_SCALING:
+            return {run[0]: self.scores.column(run, metric) for run in self.runs}
+        counting = {tuple(found.by_metric) for found in self._found.values() if found.by_metric}
+        if len(counting) != 1:
+            return {}
+        names = counting.pop()
+        rows = [i for i, m in enumerate(self.scores.metrics) if m.name in names]
+        gain = np.nanmean(self._larger[rows] - self.scores.values(self.full)[rows], axis=1)
+        return {
+            run[0]: (100 * self.scores.values(run)[rows] / gain[:, None]).mean(axis=0) for run in self.runs
+        }
+
+    def value(self, run: Run, metric: str) -> dict[str, Any]:
+        """Return mean, sd, low, high and seeds of a run by a metric."""
+        if metric == OVER_SCALING:
+            found = self._found.get(run)
+            if found is None or found.value is None:
+                return dict(_NOTHING)
+            interval = found.interval
+            seeds = int(np.isfinite(self.scores.values(run)).any(axis=0).sum())
+            ends = (interval.low, interval.high) if interval else (None, None)
+            return {"mean": found.value, "sd": None, "low": ends[0], "high": ends[1], "seeds": seeds}
+        return _summary(self.scores.column(run, metric))
+
+    def _over_scaling(self, run: Run) -> Any:
+        scores = self.scores
+        return over_scaling(scores.metrics, scores.values(run), scores.values(self.full), self._larger)
+
+
+_NOTHING: dict[str, Any] = {"mean": None, "sd": None, "low": None, "high": None, "seeds": 0}
+
+
+def _summary(by_seed: Floats) -> dict[str, Any]:
+    x = by_seed[np.isfinite(by_seed)]
+    if not len(x):
+        return dict(_NOTHING)
+    interval = t_interval(x)
+    return {
+        "mean": float(x.mean()),
+        "sd": float(x.std(ddof=1)) if len(x) > 1 else None,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "seeds": len(x),
+    }
+
+
+def metrics_of(scores: Scores) -> list[str]:
+    """Return the metrics that quality is told by: the perplexities, over-scaling, the averages of the suites."""
+    perplexities = sorted(group for group in scores.groups if group.startswith(PERPLEXITY))
+    return [*perplexities, OVER_SCALING, *suites(scores)]
+
+
+def higher_is_better(scores: Scores, metric: str) -> bool:
+    """Tell a metric's direction."""
+    return metric == OVER_SCALING or scores.higher_is_better(metric)
+
+
+def title(metric: str) -> str:
+    """Return a metric's name as people read it, with its unit."""
+    if metric == OVER_SCALING:
+        return "over-scaling %"
+    if metric == PERPLEXITY:
+        return "in-distribution perplexity"
+    return in_words(metric) if metric.startswith(PERPLEXITY) else f"{in_words(metric)} %"
+
+
+def quality(scores: Scores, ladder: Ladder, samplers: Sequence[str], rates: Sequence[str]) -> pl.DataFrame:
+    """Return one row (SCHEMA) for each sampler, rate and metric at every size that any sampler was trained at, and full data's.
+
+    Cells that were not measured are rows too: no mean, 0 seeds.
+    """
+    rows: list[dict[str, Any]] = []
+    for size in dict.fromkeys(run[2] for run in scores.runs if run[0] != FULL):
+        rows += _full_rows(scores, size)
+        for rate in rates:
+            rows += _cell_rows(Cell(scores, ladder, rate, size), samplers)
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _full_rows(scores: Scores, size: str) -> list[dict[str, Any]]:
+    fixed = {"sampler": FULL, "rate": "100", "size": size}
+    return [
+        _row(fixed, scores, metric, _summary(scores.column((FULL, "100", size), metric)))
+        for metric in metrics_of(scores)
+        if metric != OVER_SCALING
+    ]
+
+
+def _cell_rows(cell: Cell, samplers: Sequence[str]) -> list[dict[str, Any]]:
+    scores, metrics = cell.scores, metrics_of(cell.scores)
+    values = {(s, m): cell.value((s, cell.rate, cell.size), m) for s in samplers for m in metrics}
+    places, means = _ranks(scores, samplers, metrics, values)
+    rows = []
+    for metric in metrics:
+        by_seed = cell.by_seed(metric)
+        tied = ties.tied_with_best(by_seed, higher_is_better=higher_is_better(scores, metric))
+        plain = metric != OVER_SCALING  # over-scaling is itself a difference to full data
+        against = compare_all(by_seed, scores.column(cell.full, metric)) if plain else {}
+        for sampler in samplers:
+            fixed = {"sampler": sampler, "rate": cell.rate, "size": cell.size}
+            difference = against.get(sampler)
+            rows.append(
+                _row(fixed, scores, metric, values[sampler, metric])
+                | {
+                    "rank": places.get((sampler, metric)),
+                    "ranked": sum((name, metric) in places for name in samplers),
+                    "mean_rank": means.get(sampler),
+                    "tied_with_best": tied.get(sampler),
+                    "vs_full": difference.mean if difference else None,
+                    "vs_full_p": difference.p if difference else None,
+                }
+            )
+    return rows
+
+
+def _row(fixed: dict[str, str], scores: Scores, metric: str, value: dict[str, Any]) -> dict[str, Any]:
+    return fixed | {"metric": metric, "higher_is_better": higher_is_better(scores, metric)} | value
+
+
+def _ranks(
+    scores: Scores,
+    samplers: Sequence[str],
+    metrics: Sequence[str],
+    values: dict[tuple[str, str], dict[str, Any]],
+) -> tuple[dict[tuple[str, str], float], dict[str, float]]:
+    """Return {(sampler, metric): rank} and {sampler: mean rank} of one rate and size."""
+    x = np.array([[values[s, m]["mean"] for m in metrics] for s in samplers], np.float64)
+    found = ranks(x, [higher_is_better(scores, m) for m in metrics])
+    places = {
+        (s, m): float(found.by_metric[i, j])
+        for i, s in enumerate(samplers)
+        for j, m in enumerate(metrics)
+        if np.isfinite(x[i, j])
+    }
+    used = [j for j, m in enumerate(metrics) if m != OVER_SCALING and np.isfinite(x[:, j]).any()]
+    mean = ranks(x[:, used], [higher_is_better(scores, metrics[j]) for j in used]).mean
+    return places, {s: float(mean[i]) for i, s in enumerate(samplers) if np.isfinite(mean[i])}

@@ -1,0 +1,139 @@
+"""How the report on quality is made of the metrics that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from curation_assets.progress import Progress
+from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.report import quality as table_of
+from curation_assets.report import quality_said as said
+from curation_assets.report.canvas import Picture
+from curation_assets.report.charts import Series, curves
+from curation_assets.report.figures import FULL, RANDOM, Ladder
+from curation_assets.report.inputs import read_metrics
+from curation_assets.report.looks import PANELS
+from curation_assets.report.pictures import png_markdown
+from curation_assets.report.scores import Scores
+from curation_assets.report.section import Figure, Section, Table
+from curation_assets.report.tables import markdown_table
+from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+
+_PICTURES = 4  # in the metadata; the folder has all
+_TITLE = "Quality against the share of the data"
+_INTRO = (
+    "How good the trained model is when it sees only a share of the corpus, chosen by each sampler. Every run sees the same number "
+    "of tokens, so that a smaller share is repeated more often. Random sampling and full data are the references in every panel."
+)
+
+
+def quality(workspace: Workspace) -> BuildOne:
+    """Draw each metric over the share of the data and rank the samplers: `quality.parquet`, `.md` and a figure a metric and size."""
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        scores = Scores(read_metrics(workspace))
+        ladder = Ladder(list(workspace.profile.sizes), {})
+        table = table_of.quality(scores, ladder, list(SAMPLERS), RATES)
+        table.write_parquet(folder / "quality.parquet")
+        tables, findings = said.tables(table), said.findings(table)
+        figures, shown = draw(table, folder, progress)
+        section = Section(_TITLE, _INTRO, findings, figures, tables, table_of.METHOD)
+        section.write(folder)
+        images = "".join(f"![{figure.alt}]({figure.name}.png)\n\n" for figure in figures)
+        text = "\n\n".join([_bullets(findings), *(_markdown(one) for one in tables), table_of.METHOD])
+        (folder / "quality.md").write_text(f"# {_TITLE}\n\n{images}{text}\n", "utf-8")
+        measured = table.filter(pl.col("seeds") > 0)
+        return {
+            "rows": len(table),
+            "measured": len(measured),
+            "metrics": measured["metric"].n_unique(),
+            **shown,
+            "findings": Markdown(_bullets(findings)),
+            "ranks": Markdown("\n\n".join(_markdown(one) for one in tables[:_PICTURES]) or "*no rows*"),
+        }
+
+    return build
+
+
+def draw(table: pl.DataFrame, folder: Path, progress: Progress) -> tuple[list[Figure], dict[str, Markdown]]:
+    """Draw every metric and size with anything measured into `folder`; return the figures, and the main ones as metadata."""
+    ours = table.filter(pl.col("sampler") != FULL)
+    told = ours.filter(pl.col("mean").is_not_null()).select("size", "metric")
+    order = ours.select("size", "metric").unique(maintain_order=True)
+    parts = [
+        (size, metric, table.filter((pl.col("size") == size) & (pl.col("metric") == metric)))
+        for size, metric in order.rows()
+        if (size, metric) in set(told.rows())
+    ]
+    figures: list[Figure] = []
+    shown: dict[str, Markdown] = {}
+    for number, (size, metric, part) in enumerate(parts, 1):
+        picture = _picture(size, metric, part)
+        name = file_name(f"{metric}_{size}", {figure.name for figure in figures})
+        picture.save(folder, name)
+        alt = f"{table_of.title(metric)} of the {size} T5 by sampling rate, one line a sampler"
+        measured = part.filter((pl.col("sampler") != FULL) & (pl.col("seeds") > 0))
+        seeds = (
+            "bars are 95 % intervals over seeds"
+            if measured["low"].is_not_null().any()
+            else "one seed: no intervals"
+        )
+        figures.append(Figure(name, alt, f"{_first(table_of.title(metric))}, {size} T5; {seeds}."))
+        if len(shown) < _PICTURES:
+            shown[name] = Markdown(png_markdown(picture.png(), alt))
+        progress(number, len(parts), "figures")
+    return figures, shown
+
+
+def file_name(text: str, taken: set[str]) -> str:
+    """Return a name for files made of lower-case letters, digits and underscores, different from those `taken`."""
+    plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "figure"
+    name, number = plain, 2
+    while name in taken:
+        name, number = f"{plain}_{number}", number + 1
+    return name
+
+
+def _picture(size: str, metric: str, part: pl.DataFrame) -> Picture:
+    rows = {(r["sampler"], r["rate"]): r for r in part.iter_rows(named=True)}
+    charts = {
+        panel: {name: _series(rows, name) for name in (*members, RANDOM)} for panel, members in PANELS.items()
+    }
+    full = rows.get((FULL, "100"))
+    reference = {FULL: full["mean"]} if full is not None and full["mean"] is not None else {}
+    if metric == table_of.OVER_SCALING:
+        reference = {FULL: 0.0}  # by definition
+    better = "higher" if part["higher_is_better"][0] else "lower"
+    return curves(
+        charts,
+        f"{_first(table_of.title(metric))}, {size} T5",
+        "sampling rate, % of documents",
+        f"{better} is better",
+        references=dict.fromkeys(charts, reference),
+        xticks=[float(rate) for rate in RATES],
+    )
+
+
+def _series(rows: dict[tuple[str, str], dict[str, float | None]], name: str) -> Series:
+    def column(key: str) -> np.ndarray:
+        found = (rows.get((name, rate), {}).get(key) for rate in RATES)
+        return np.array([np.nan if value is None else value for value in found], np.float64)
+
+    return Series(np.array(RATES, np.float64), column("mean"), column("low"), column("high"))
+
+
+def _first(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _bullets(findings: list[str]) -> str:
+    return "\n".join(f"- {one}" for one in findings)
+
+
+def _markdown(one: Table) -> str:
+    rows = [dict(zip(one.columns, row, strict=True)) for row in one.rows]
+    return f"**{one.caption}**\n\n{markdown_table(rows)}"

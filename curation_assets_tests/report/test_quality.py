@@ -1,0 +1,167 @@
+"""Quality by rate on hand-made metrics: means, ranks, ties, what is missing, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curation_assets.report.quality import OVER_SCALING, quality
+from curation_assets.report.quality_build import draw, file_name
+from curation_assets.report.quality_said import findings, tables
+from curation_assets.report.scores import Scores
+from curation_assets_tests.report.test_figures import LADDER, NOISE, rows, table
+
+SAMPLERS = ["random", "density", "semdedup", "prototypes"]
+RATES = ("10", "20")
+PERPLEXITY, RTE = "perplexity/in_distribution", "glue/rte"
+
+
+def _run(name: str, rate: str, perplexity: Any, accuracy: Any = None) -> list[dict[str, Any]]:
+    run = (name, rate, "small")
+    found = rows(run, PERPLEXITY, perplexity)
+    return found if accuracy is None else found + rows(run, RTE, accuracy)
+
+
+@pytest.fixture
+def found() -> pl.DataFrame:
+    """20 %: density as good as semdedup, random far behind; 10 %: one sampler; prototypes never trained."""
+    full = [_run("full_data", "100", 20 + NOISE, 60 - NOISE)]
+    larger = [
+        rows(("full_data", "100", "base"), PERPLEXITY, 10 + NOISE * 0.9),
+        rows(("full_data", "100", "base"), RTE, 80 - NOISE * 0.9),
+    ]
+    cells = [
+        _run("random", "20", 30 + NOISE[[1, 2, 0]], 50 + NOISE[[2, 1, 0]]),
+        _run("density", "20", 18 + NOISE[[1, 0, 2]], 61 + NOISE),
+        _run("semdedup", "20", 18.1 + NOISE[[2, 0, 1]], 70 + NOISE[[1, 0, 2]]),
+        _run("random", "10", 40 + NOISE),
+    ]
+    return quality(Scores(table(*full, *larger, *cells)), LADDER, SAMPLERS, RATES)
+
+
+def _cell(found: pl.DataFrame, sampler: str, rate: str, metric: str) -> dict[str, Any]:
+    part = found.filter(
+        (pl.col("sampler") == sampler) & (pl.col("rate") == rate) & (pl.col("metric") == metric)
+    )
+    return part.row(0, named=True)
+
+
+def test_every_cell_has_a_row_and_what_was_not_measured_has_no_mean(found: pl.DataFrame) -> None:
+    metrics = ["perplexity", OVER_SCALING, "glue"]
+    assert len(found) == 2 + len(SAMPLERS) * len(RATES) * len(metrics), "full data has no over-scaling"
+    missing = _cell(found, "prototypes", "20", "perplexity")
+    assert (missing["mean"], missing["seeds"], missing["rank"], missing["tied_with_best"]) == (
+        None,
+        0,
+        None,
+        None,
+    )
+    assert _cell(found, "random", "10", "glue")["mean"] is None
+
+
+def test_means_spreads_and_intervals_are_over_seeds(found: pl.DataFrame) -> None:
+    row = _cell(found, "density", "20", "perplexity")
+    assert row["mean"] == pytest.approx(18) and row["sd"] == pytest.approx(0.2) and row["seeds"] == 3
+    assert row["high"] - row["mean"] == pytest.approx(4.302653 * 0.2 / np.sqrt(3))
+    scaled = _cell(found, "density", "20", OVER_SCALING)
+    assert (
+        scaled["mean"] == pytest.approx((100 * 2 / 10 + 100 * 1 / 20) / 2) and scaled["low"] < scaled["mean"]
+    )
+
+
+def test_ranks_are_within_a_rate_and_share_the_mean(found: pl.DataFrame) -> None:
+    ranks = {name: _cell(found, name, "20", "perplexity")["rank"] for name in SAMPLERS}
+    assert ranks == {"random": 3, "density": 1, "semdedup": 2, "prototypes": None}
+    assert [_cell(found, name, "20", "glue")["rank"] for name in SAMPLERS[:3]] == [3, 2, 1]
+    means = [_cell(found, name, "20", "glue")["mean_rank"] for name in SAMPLERS[:3]]
+    assert means == [3.0, 1.5, 1.5], "over perplexity and GLUE"
+    assert _cell(found, "random", "20", "glue")["ranked"] == 3
+    alone = _cell(found, "random", "10", "perplexity")
+    assert (alone["rank"], alone["ranked"], alone["tied_with_best"]) == (1, 1, None)
+    equal = table(_run("random", "20", [5.0]), _run("density", "20", [5.0]))
+    tied = quality(Scores(equal), LADDER, SAMPLERS, ["20"])
+    assert [_cell(tied, name, "20", "perplexity")["rank"] for name in SAMPLERS[:2]] == [1.5, 1.5]
+
+
+def test_a_difference_inside_the_noise_is_a_tie(found: pl.DataFrame) -> None:
+    by_perplexity = [_cell(found, name, "20", "perplexity")["tied_with_best"] for name in SAMPLERS]
+    assert by_perplexity == [False, True, True, None]
+    assert [_cell(found, name, "20", "glue")["tied_with_best"] for name in SAMPLERS] == [
+        False,
+        False,
+        True,
+        None,
+    ]
+    assert _cell(found, "semdedup", "20", OVER_SCALING)["tied_with_best"] is True
+
+
+def test_the_findings_name_no_winner_inside_the_noise(found: pl.DataFrame) -> None:
+    said = findings(found)
+    assert (
+        said[0].startswith("4 of 8 combinations")
+        and "each with 3 seeds" in said[0]
+        and "are missing" in said[0]
+    )
+    text = "\n".join(said)
+    assert "at 20 % tied for the best of 3 over 3 seeds: density, semdedup" in text
+    assert "at 20 % semdedup is the best of 3 beyond the noise, 70.00 [69.50, 70.50] over 3 seeds" in text
+    assert (
+        "density is the best" not in text
+        and "By in-distribution perplexity with the small T5, compared" in text
+    )
+
+
+def test_with_one_seed_nobody_is_better() -> None:
+    metrics = table(
+        _run("full_data", "100", [9.0]), _run("random", "20", [5.0]), _run("density", "20", [4.0])
+    )
+    found = quality(Scores(metrics), LADDER, SAMPLERS, RATES)
+    text = " ".join(findings(found))
+    assert "one seed" in text and "is the best" not in text and "tied" not in text and "better" not in text
+    assert found["tied_with_best"].null_count() == len(found)
+    assert _cell(found, "density", "20", "perplexity")["rank"] == 1, (
+        "a rank of means, which the text does not rely on"
+    )
+
+
+def test_the_table_has_every_sampler_with_its_metrics_as_link(found: pl.DataFrame) -> None:
+    ten, twenty = tables(found)
+    assert "at 10 %" in ten.caption and "at 20 %" in twenty.caption
+    lines = {row[0]: dict(zip(twenty.columns, row, strict=True)) for row in twenty.rows}
+    assert list(lines) == ["full data", *SAMPLERS]
+    density = lines["density"]
+    assert density["in-distribution perplexity"] == "18.00 ± 0.20"
+    assert density["rank by in-distribution perplexity"] == "1, tied" and density["mean rank"] == "1.5"
+    assert lines["random"]["rank by in-distribution perplexity"] == "3"
+    assert lines["prototypes"]["glue %"] == "not measured" and lines["full data"]["rank by glue"] is None
+    assert twenty.links[:2] == [("full_data/metrics", "small"), ("random/metrics", "20|small")]
+    assert twenty.links[-1] is None, "prototypes has no metrics to show"
+
+
+def test_a_figure_for_every_metric_is_drawn_the_same_each_time(found: pl.DataFrame, tmp_path: Path) -> None:
+    told: list[int] = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        figures, shown = draw(found, tmp_path / name, lambda done, *rest: told.append(done))
+    assert [figure.name for figure in figures] == ["perplexity_small", "over_scaling_small", "glue_small"]
+    assert len(shown) == 3 and told == [1, 2, 3, 1, 2, 3]
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert len(files) == 9
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert "not measured: prototypes" in (tmp_path / "a" / "perplexity_small.svg").read_text("utf-8")
+
+
+def test_names_of_files_are_plain_and_different() -> None:
+    taken: set[str] = set()
+    for text in ("../a b", "A/B", "é", "?"):
+        taken.add(file_name(text, taken))
+    assert taken == {"a_b", "a_b_2", "figure", "figure_2"}
+    assert all(re.fullmatch("[a-z0-9_]+", name) for name in taken)
+    json.dumps(sorted(taken))
