@@ -1,0 +1,278 @@
+"""How the documents to read are found in the scores that there are, and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from curation_assets.corpus.reading import NO_ROWS, Repeats, open_documents, open_hashes, read_repeats
+from curation_assets.graph import STEPS
+from curation_assets.progress import Progress
+from curation_assets.registry import SAMPLERS
+from curation_assets.report.correlation import HashSample
+from curation_assets.report.documents import (
+    PAIRS,
+    Counts,
+    Entry,
+    Found,
+    Ranks,
+    Scored,
+    alone,
+    apart,
+    lists,
+    merge,
+)
+from curation_assets.report.section import Excerpt, Section, Table
+from curation_assets.report.tables import markdown_table
+from curation_assets.versions import Versions
+from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+
+_K = 5  # documents of a list
+_CUT = 600  # characters shown of a document
+_CELL = 80
+_OWN = (
+    "doc_id",
+    "doc_hash",
+    "text",
+    "n_chars",
+    "row",
+)  # columns of the documents table that are no kept fields
+_FILE = "documents.parquet"
+
+
+def documents(workspace: Workspace) -> BuildOne:
+    """Find the documents that samplers like most and least, and disagree on: `documents.parquet` and the section."""
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        shards = workspace.shards()
+        versions = Versions(workspace)
+        names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
+        if not names or not shards:
+            raise ValueError("no sampler has current scores of every shard: there are no documents to show")
+        corpus = _Corpus(workspace, shards, names, progress)
+        sample = corpus.sample()
+        found = _lists(corpus, sample)
+        entries, shown = merge(found)
+        counts = Counts(names, shown.scores)
+        for one in corpus:
+            counts.add(one)
+        table = _table(workspace, shards, names, entries, shown, counts.percentiles())
+        table.write_parquet(folder / _FILE)
+        missing = [name for name in SAMPLERS if name not in names]
+        section = _section(
+            table, names, missing, counts.seen, min(sample.seen, workspace.profile.report.documents)
+        )
+        section.write(folder)
+        return {
+            "documents": counts.seen,
+            "shown": shown.row.size,
+            "lists": len(found),
+            "not_current": ", ".join(missing) or "none",
+            **_previews(table),
+        }
+
+    return build
+
+
+class _Corpus:
+    """Every document once, with the scores of some samplers, shard by shard, as often as it is asked for."""
+
+    _PASSES = 4
+
+    def __init__(self, workspace: Workspace, shards: list[str], names: list[str], progress: Progress) -> None:
+        self._workspace, self._shards, self.names, self._progress = workspace, shards, names, progress
+        self._repeats: Repeats = read_repeats(workspace)
+        self._done = 0
+
+    def __iter__(self) -> Iterator[Scored]:
+        for number, shard in enumerate(self._shards):
+            hashes = open_hashes(self._workspace, shard)
+            rows = np.delete(np.arange(len(hashes)), self._repeats.get(shard, NO_ROWS))
+            scores = np.stack([self._scores(name, shard, len(hashes))[rows] for name in self.names])
+            yield Scored(number, rows, hashes[rows], scores)
+            self._done += 1
+            self._progress(self._done, self._PASSES * len(self._shards), "shards")
+
+    def _scores(self, sampler: str, shard: str, expected: int) -> np.ndarray:
+        path = self._workspace.open(f"{sampler}/scores", shard) / "scores.parquet"
+        scores = pq.read_table(path, columns=["score"])["score"].to_numpy()
+        if len(scores) != expected:
+            raise ValueError(
+                f"{sampler}/scores[{shard}] has {len(scores):,} scores for {expected:,} documents"
+            )
+        return scores
+
+    def sample(self) -> HashSample:
+        settings = self._workspace.profile.report
+        sample = HashSample(settings.documents, settings.seed)
+        for one in self:
+            sample.add(one.doc_hash, dict(zip(self.names, one.scores, strict=True)))
+        return sample
+
+
+def _lists(corpus: _Corpus, sample: HashSample) -> dict[tuple[tuple[str, ...], str], Found]:
+    """Return {(samplers, side): documents} of all lists, in the order of `lists`."""
+    names, sampled = corpus.names, sample.scores()
+    ranks = Ranks(names, np.stack([sampled[name] for name in names]))
+    found = apart(names, iter(corpus), ranks, _K) | alone(names, iter(corpus), _K)
+    return {at: found[at] for at in lists(names) if found[at].row.size}
+
+
+def _table(
+    workspace: Workspace,
+    shards: list[str],
+    names: list[str],
+    entries: list[Entry],
+    shown: Found,
+    percentiles: Any,
+) -> pl.DataFrame:
+    """Return one row for each line of each list, with all digits."""
+    about = _about(workspace, shards, shown)
+    fields = [name for name in about[0] if name not in _OWN]
+    rows = []
+    for entry in entries:
+        i, told = entry.document, about[entry.document]
+        kept = [str(told[name]) for name in fields if told[name] is not None]
+        rows.append(
+            {
+                "samplers": list(entry.samplers),
+                "list": entry.side,
+                "rank": entry.rank,
+                "doc_id": told["doc_id"],
+                "doc_hash": int(shown.doc_hash[i]),
+                "shard": shards[shown.shard[i]],
+                "position": int(shown.row[i]),
+                "row": told["row"],
+                "source": ", ".join(kept),
+                "n_chars": told["n_chars"],
+                "text": told["text"][:_CUT],
+                **{f"score_{name}": float(shown.scores[k, i]) for k, name in enumerate(names)},
+                **{f"percentile_{name}": float(percentiles[k, i]) for k, name in enumerate(names)},
+            }
+        )
+    return pl.DataFrame(rows, schema_overrides={"doc_hash": pl.UInt64}, infer_schema_length=None)
+
+
+def _about(workspace: Workspace, shards: list[str], shown: Found) -> list[dict[str, Any]]:
+    """Return the rows of the documents tables of the documents shown, in their order; other row groups are not read."""
+    found: list[dict[str, Any]] = [{} for _ in shown.row]
+    for number in np.unique(shown.shard):
+        mine = np.flatnonzero(shown.shard == number)
+        with pq.ParquetFile(open_documents(workspace, shards[number])) as source:
+            sizes = [source.metadata.row_group(g).num_rows for g in range(source.metadata.num_row_groups)]
+            ends = np.cumsum(sizes)
+            groups = np.searchsorted(ends, shown.row[mine], side="right")
+            for group in np.unique(groups):
+                here = mine[groups == group]
+                rows = shown.row[here] - (ends[group] - sizes[group])
+                for i, row in zip(here, source.read_row_group(group).take(rows).to_pylist(), strict=True):
+                    found[i] = row
+    return found
+
+
+_INTRO = (
+    "What the scores mean is seen best in the documents themselves: those that each sampler would keep first and drop first, and "
+    "those on which two samplers are furthest apart. A percentile says which share of all documents a sampler would drop before "
+    "this one: 100 is kept first. For density, that is the rarest text."
+)
+
+
+def _section(table: pl.DataFrame, names: list[str], missing: list[str], seen: int, sampled: int) -> Section:
+    found = _gaps(table)
+    if missing:
+        found.append(f"Without current scores of every shard, and not shown: {', '.join(missing)}.")
+    exact = "all of them" if sampled == seen else f"a sample of {sampled:,} of them, drawn by hash"
+    method = (
+        f"Each list has {_K} documents, picked from all {seen:,} (repeated ids count once); equal scores go by the smaller hash of "
+        f"the id. A document's percentiles are exact: the share of all documents that rank below it, half of the ties counted. "
+        f"Where samplers are compared, documents are picked by the difference of their percentiles among {exact}. Uniform "
+        f"sampling has no lists, as its score is noise. Texts are cut after {_CUT} characters."
+    )
+    rows = list(table.iter_rows(named=True))
+    columns = ["list", "rank", "percentile", "document", "source", "shard", "row", "characters", "text"]
+    cells = [[_line(row)[name] for name in columns] for row in rows]
+    links: list[tuple[str, str] | None] = [(f"{row['samplers'][0]}/scores", row["shard"]) for row in rows]
+    shown = Table("All documents of all lists", columns, cells, _FILE, links)
+    return Section(
+        "Documents to read", _INTRO, found, [], [shown], method, [_excerpt(row, names) for row in rows]
+    )
+
+
+def _gaps(table: pl.DataFrame) -> list[str]:
+    """Tell how far apart each pair of samplers comes."""
+    firsts = table.filter((pl.col("samplers").list.len() == 2) & (pl.col("rank") == 1))
+    ends = {
+        tuple(row["samplers"]): [row[f"percentile_{name}"] for name in row["samplers"]]
+        for row in firsts.iter_rows(named=True)
+    }
+    return [
+        f"{a} and {b} are furthest apart on documents at percentile {ends[a, b][0]:.1f} of {a} and {ends[a, b][1]:.1f} of {b}, and "
+        f"the other way at {ends[b, a][1]:.1f} and {ends[b, a][0]:.1f}."
+        for a, b in PAIRS
+        if (a, b) in ends
+    ]
+
+
+def _list_name(row: dict[str, Any]) -> str:
+    return row["list"] if len(row["samplers"]) == 2 else f"{row['samplers'][0]} {row['list']}"
+
+
+def _group(samplers: tuple[str, ...]) -> str:
+    return " and ".join(samplers if samplers in PAIRS or len(samplers) == 1 else samplers[::-1])
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a line of a list in the cells that people read."""
+    return {
+        "list": _list_name(row),
+        "rank": row["rank"],
+        "percentile": " and ".join(f"{row[f'percentile_{name}']:.1f}" for name in row["samplers"]),
+        "document": row["doc_id"],
+        "source": row["source"],
+        "shard": row["shard"],
+        "row": row["row"],
+        "characters": row["n_chars"],
+        "text": _start(row["text"]),
+    }
+
+
+def _start(text: str) -> str:
+    head = " ".join(text.split())
+    return head if len(head) <= _CELL else f"{head[: _CELL - 1]}…"
+
+
+def _excerpt(row: dict[str, Any], names: list[str]) -> Excerpt:
+    cut = row["n_chars"] > len(row["text"])
+    length = (
+        f"first {len(row['text']):,} of {row['n_chars']:,} characters"
+        if cut
+        else f"{row['n_chars']:,} characters"
+    )
+    where = f"row {row['row']:,} of {row['shard']}"
+    return Excerpt(
+        group=_group(tuple(row["samplers"])),
+        side=row["list"],
+        heading=row["doc_id"],
+        meta="; ".join(filter(None, [row["source"], where, length])),
+        text=row["text"] + ("…" if cut else ""),
+        percentiles={name: row[f"percentile_{name}"] for name in names},
+        link=(f"{row['samplers'][0]}/scores", row["shard"]),
+    )
+
+
+def _previews(table: pl.DataFrame) -> Metadata:
+    """Return tables for the UI: where samplers disagree, and the first document of every other list."""
+    rows = list(table.iter_rows(named=True))
+    columns = ["list", "rank", "percentile", "document", "source", "text"]
+    parts = {
+        "disagreements": [_line(row) for row in rows if len(row["samplers"]) == 2],
+        "liked_most_and_least": [
+            _line(row) for row in rows if len(row["samplers"]) == 1 and row["rank"] == 1
+        ],
+    }
+    return {name: Markdown(markdown_table(part, columns)) for name, part in parts.items() if part}
