@@ -72,6 +72,7 @@ def _run(profile: Profile) -> int:
         # Seconds of imports: after the first line, not before it.
         from curation_assets.jobs import WorkerDied, run_graph
         from curation_assets.report.comparison import terminal_table
+        from curation_assets.report.page_build import published_again
         from curation_assets.workspace import Workspace
 
         try:
@@ -81,8 +82,9 @@ def _run(profile: Profile) -> int:
             return 1
         workspace = Workspace(profile)
         if workspace.store.receipt("report/comparison") is not None:
-            folder = workspace.open("report/comparison")
-            print(f"\n{terminal_table(folder)}\n\nreport:  {folder / 'comparison.md'}")
+            print(f"\n{terminal_table(workspace.open('report/comparison'))}\n")
+        if (page := published_again(workspace)) is not None:
+            print(f"report:  {page}")
     print("UI:      make ui   (http://127.0.0.1:3000)")
     made = sum(outcome.made.values())
     print(

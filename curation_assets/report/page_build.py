@@ -1,0 +1,151 @@
+"""How the page is put together from the reports that there are, and published beside the artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curation_assets.files import write_bytes
+from curation_assets.graph import REPORTS, STEPS
+from curation_assets.lineage.stale import follows, reasons
+from curation_assets.progress import Progress
+from curation_assets.report.page import Data, Part, Report, render
+from curation_assets.report.page_appendix import Source
+from curation_assets.report.page_summary import facts, glances
+from curation_assets.report.page_tables import Glance
+from curation_assets.report.section import SECTION, Section, read_section
+from curation_assets.storage import PREVIEW
+from curation_assets.versions import Versions
+from curation_assets.workspace import BuildOne, Metadata, Workspace
+
+PAGE = "index.html"
+_KEY = "report/page"
+_TITLE = "Which data to train on: samplers compared"
+_FIGURES, _DATA = "figures", "data"
+_FOLDERS = {"svg": _FIGURES, "png": _FIGURES, "pdf": _FIGURES, "parquet": _DATA}
+_ROWS = 100  # shown of the numbers behind a figure; the file has all
+
+
+def published(workspace: Workspace) -> Path:
+    """Return where people find the page, whatever the store: report/index.html in the data folder."""
+    return workspace.data / "report" / PAGE
+
+
+def published_again(workspace: Workspace) -> Path | None:
+    """Return where the page as it was made last lies, copied there again if somebody removed it; None before the first."""
+    receipt = workspace.store.receipt(_KEY)
+    if receipt is None:
+        return None
+    target = published(workspace)
+    if not all((target.parent / name).exists() for name in receipt.files if name != PREVIEW):
+        _publish(workspace.open(_KEY), target.parent)
+    return target
+
+
+def page(workspace: Workspace) -> BuildOne:
+    """Write the report as one page, with downloads beside it, and publish it in the data folder."""
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        versions = Versions(workspace)
+        parts = []
+        for number, name in enumerate(REPORTS, 1):
+            parts.append(_part(versions, f"report/{name}", folder))
+            progress(number, len(REPORTS), "sections")
+        if not any(part.section for part in parts):
+            raise ValueError("no report has been made yet: there is nothing to put on a page")
+        seen = glances(workspace)
+        report = Report(_TITLE, facts(workspace), seen, parts, list(_sources(versions, parts, seen)))
+        write_bytes(folder / PAGE, render(report).encode())
+        _publish(folder, published(workspace).parent)
+        return {
+            "published": f"report/{PAGE} in the data folder",
+            "sections": sum(part.section is not None for part in parts),
+            "missing": ", ".join(part.key for part in parts if part.section is None) or "none",
+            "out_of_date": ", ".join(part.key for part in parts if part.stale) or "none",
+            "bytes": (folder / PAGE).stat().st_size,
+        }
+
+    return build
+
+
+def _part(versions: Versions, key: str, folder: Path) -> Part:
+    """Read a report, and put its figures and tables under `folder` for download."""
+    receipt = versions.receipt(key, "")
+    if receipt is None or SECTION not in receipt.files:
+        return Part(key, None)
+    source = versions.workspace.open(key)
+    section = read_section(source)
+    downloads = {}
+    for name in _wanted(section):
+        if (source / name).exists():
+            downloads[name] = f"{_FOLDERS[name.rsplit('.', 1)[1]]}/{_file(key, name)}"
+            write_bytes(folder / downloads[name], (source / name).read_bytes())
+    names = [figure.name for figure in section.figures]
+    return Part(
+        key,
+        section,
+        _stale(versions, key),
+        {name: (source / f"{name}.svg").read_text("utf-8") for name in names},
+        {name: _rows(source / f"{name}.parquet") for name in names if (source / f"{name}.parquet").exists()},
+        downloads,
+    )
+
+
+def _stale(versions: Versions, key: str) -> list[str]:
+    """Tell why a report is out of date; [] where it is not."""
+    found = reasons(versions, STEPS[key], "")
+    above = not found and follows(versions, STEPS[key], "")
+    return ["what it is made from is out of date itself"] if above else found
+
+
+def _wanted(section: Section) -> Iterator[str]:
+    for figure in section.figures:
+        yield from (f"{figure.name}.{end}" for end in _FOLDERS)
+    yield from dict.fromkeys(table.source for table in section.tables if table.source.endswith(".parquet"))
+
+
+def _file(key: str, name: str) -> str:
+    """Return a file's name among the downloads, where those of all reports lie together."""
+    report = key.rsplit("/", 1)[1]
+    return name if name.startswith(report) else f"{report}-{name}"
+
+
+def _rows(path: Path) -> Data:
+    total = pl.scan_parquet(path).select(pl.len()).collect().item()
+    table = pl.scan_parquet(path).head(_ROWS).collect()
+    return Data(table.columns, [[_plain(value) for value in row] for row in table.iter_rows()], total)
+
+
+def _plain(value: Any) -> str | int | float | None:
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _sources(versions: Versions, parts: list[Part], seen: list[Glance]) -> Iterator[Source]:
+    """Yield the reports, then what their rows are about, in the graph's order."""
+    linked = {mark.link for one in seen for marks in one.rows.values() for mark in marks if mark.link}
+    for part in parts:
+        if part.section is not None:
+            linked |= {link for table in part.section.tables for link in table.links if link}
+            linked |= {e.link for e in part.section.excerpts if e.link}
+    order = {key: number for number, key in enumerate(STEPS)}
+    asked = [(part.key, "") for part in parts]
+    asked += sorted((at for at in linked if at[0] in STEPS), key=lambda at: (order[at[0]], at[1]))
+    for key, partition in dict.fromkeys(asked):
+        receipt = versions.receipt(key, partition)
+        why = "; ".join(reasons(versions, STEPS[key], partition))
+        yield Source(key, partition, receipt.version if receipt else "", why)
+
+
+def _publish(folder: Path, target: Path) -> None:
+    """Copy the artifact's files, the page last, each in one step; then remove downloads that the page no longer names."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    names = [name for name in names if name not in (PAGE, PREVIEW)]
+    for name in [*names, PAGE]:
+        write_bytes(target / name, (folder / name).read_bytes())
+    for below in (_FIGURES, _DATA):
+        for old in (target / below).glob("*"):
+            if old.is_file() and f"{below}/{old.name}" not in names:
+                old.unlink()

@@ -1,0 +1,148 @@
+"""The page's first screen: what was compared, and every sampler against random sampling at a glance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from curation_assets.files import read_json
+from curation_assets.registry import RATES, SAMPLERS, SIZES
+from curation_assets.report.figures import FULL, RANDOM, in_words
+from curation_assets.report.page_tables import Glance, Mark, Verdict
+from curation_assets.workspace import Workspace
+
+_KEY = "report/comparison"
+_TABLE, _RECIPE = "comparison.parquet", "recipe.json"
+_AGAINST = "vs_random_"
+
+
+def facts(workspace: Workspace) -> dict[str, str]:
+    """Return what was compared, {word: sentence}, as the comparison has it; {} where that has not been made."""
+    receipt = workspace.store.receipt(_KEY)
+    if receipt is None:
+        return {}
+    folder = workspace.open(_KEY)
+    table, recipe = pl.read_parquet(folder / _TABLE), read_json(folder / _RECIPE)
+    chosen = table.filter(pl.col("sampler") != FULL)
+    cells = chosen.select("sampler", "rate", "size").n_unique()
+    samplers, rates, sizes = (chosen[name].unique().to_list() for name in ("sampler", "rate", "size"))
+    whole = len(samplers) * len(rates) * len(sizes)
+    corpus = table.filter(pl.col("sampler") == FULL).head(1)
+    version = receipt.inputs.get("corpus/index", "")
+    return {
+        "Samplers": f"{len(samplers)} of {len(SAMPLERS)}{_lacking(samplers)}",
+        "Rates": f"{', '.join(r for r in RATES if r in rates) or 'none'} % of the documents",
+        "Models": f"T5 {', '.join(s for s in SIZES if s in sizes) or 'none'}{_ladder(table)}",
+        "Seeds": f"{_span(chosen['seeds'].to_list())} of training for each of {cells:,} runs"
+        + ("" if cells == whole else f"; {whole - cells:,} combinations have not been run"),
+        "Training": f"{recipe['tokens']:,} raw tokens a run ({recipe['steps']:,} steps of {recipe['batch_size']:,} x "
+        f"{recipe['raw_length']:,}), the same for all: smaller subsets are repeated more often",
+        "Corpus": (
+            f"{corpus['documents'][0]:,} documents, {corpus['tokens'][0]:,} tokens; " if len(corpus) else ""
+        )
+        + f"version {version or 'unknown'}",
+        "Profile": workspace.profile.name,
+    }
+
+
+def _lacking(samplers: list[str]) -> str:
+    lacking = [name for name in SAMPLERS if name not in samplers]
+    return f"; without {', '.join(lacking)}" if 0 < len(lacking) <= len(SAMPLERS) // 2 else ""
+
+
+def _ladder(table: pl.DataFrame) -> str:
+    full = table.filter(pl.col("sampler") == FULL)["size"].to_list()
+    return f"; trained on everything: {', '.join(s for s in SIZES if s in full)}" if full else ""
+
+
+def _span(counts: list[int]) -> str:
+    if not counts:
+        return "none"
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def glances(workspace: Workspace) -> list[Glance]:
+    """Return the comparison's tables at a glance, perplexity first; [] where it has not been made."""
+    if workspace.store.receipt(_KEY) is None:
+        return []
+    table = pl.read_parquet(workspace.open(_KEY) / _TABLE)
+    return glances_of(table)
+
+
+def glances_of(table: pl.DataFrame) -> list[Glance]:
+    """Return one table for each score, columns by size and rate; all scores in one where there is one size and rate.
+
+    A run that is not in `table` is "missing", and one without a test (a single seed) "unknown": neither is zero.
+    """
+    groups = [name.removeprefix(_AGAINST) for name in table.columns if name.startswith(_AGAINST)]
+    groups = [g for g in groups if not g.endswith(("_low", "_high"))]
+    runs = {
+        (r["sampler"], r["rate"], r["size"]): r for r in table.iter_rows(named=True) if r["sampler"] != FULL
+    }
+    present = {run[1:] for run in runs}
+    cells = [(rate, size) for size in SIZES for rate in RATES if (rate, size) in present]
+    names = [name for name in SAMPLERS if name != RANDOM]
+    if not cells or not groups:
+        return []
+
+    def marks(name: str, columns: list[tuple[str, str, str]]) -> list[Mark]:
+        return [_mark(runs, name, *column) for column in columns]
+
+    def one(
+        title: str, spans: list[tuple[str, int]], heads: list[str], columns: list[tuple[str, str, str]]
+    ) -> Glance:
+        rows = {name: marks(name, columns) for name in names}
+        return Glance(title, spans, heads, rows, _note(columns))
+
+    if len(cells) == 1:
+        [(rate, size)] = cells
+        columns = [(group, rate, size) for group in groups]
+        title = "Each sampler against random sampling"
+        return [one(title, [(f"{rate} %, {size} T5", len(groups))], [_head(g) for g in groups], columns)]
+    spans = [
+        (f"{size} T5", sum(s == size for _, s in cells)) for size in SIZES if any(s == size for _, s in cells)
+    ]
+    return [
+        one(
+            f"{in_words(group)[:1].upper()}{in_words(group)[1:]} against random sampling",
+            spans,
+            [f"{rate} %" for rate, _ in cells],
+            [(group, rate, size) for rate, size in cells],
+        )
+        for group in groups
+    ]
+
+
+def _mark(
+    runs: dict[tuple[str, str, str], dict[str, Any]], name: str, group: str, rate: str, size: str
+) -> Mark:
+    run, reference = runs.get((name, rate, size)), runs.get((RANDOM, rate, size))
+    difference = run[f"{_AGAINST}{group}"] if run else None
+    if run is None or reference is None or difference is None:
+        return Mark("", "missing")
+    beyond = run[f"beyond_noise_{group}"]
+    verdict: Verdict = "unknown" if beyond is None else "noise"
+    if beyond:
+        verdict = "better" if (difference > 0) != _lower_is_better(group) else "worse"
+    share = 100 * difference / reference[group] if _lower_is_better(group) else difference
+    return Mark(f"{share:+.1f}".replace("-", "−"), verdict, (f"{name}/metrics", f"{rate}|{size}"))
+
+
+def _lower_is_better(group: str) -> bool:
+    return group.startswith("perplexity")
+
+
+def _head(group: str) -> str:
+    return f"{in_words(group)} {'(%)' if _lower_is_better(group) else '(points)'}"
+
+
+def _note(columns: list[tuple[str, str, str]]) -> str:
+    lower = {_lower_is_better(group) for group, _, _ in columns}
+    parts = []
+    if True in lower:
+        parts.append("of perplexity in percent of random sampling's (less is better)")
+    if False in lower:
+        parts.append("of averages in points (more is better)")
+    return f"Differences to random sampling of the same rate and size, means over seeds: {', '.join(parts)}."

@@ -1,0 +1,280 @@
+"""The page: what stands on it, that every link leads somewhere, and how it is published."""
+
+import base64
+import hashlib
+import itertools
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curation_assets.graph import REPORTS, STEPS
+from curation_assets.making import materialize
+from curation_assets.progress import silent
+from curation_assets.report.documents_build import documents
+from curation_assets.report.html import anchor
+from curation_assets.report.page import Data, Part, Report, render
+from curation_assets.report.page_appendix import Source, trace_command
+from curation_assets.report.page_build import page, published, published_again
+from curation_assets.report.page_summary import glances_of
+from curation_assets.report.page_tables import SIGNS
+from curation_assets.report.section import Excerpt, Figure, Section, Table, read_section
+from curation_assets.workspace import BuildOne, Workspace
+from curation_assets_tests.report.hand_made import texts, workspace
+from curation_assets_tests.report.reading_pages import Page, assert_inert
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9"/></svg>'
+SECTION = Section(
+    "Comparison of samplers",
+    "What was done.\n\nAnd **how**.",
+    ["density is better than random at 20 %.", "Nothing else can be told apart."],
+    [Figure("curve", "a curve going down", "Perplexity by rate")],
+    [
+        Table(
+            "All runs",
+            ["sampler", "perplexity", "note"],
+            [["density", 12.5, None], ["random", 13.25, "x"]],
+            "comparison.parquet",
+            [("density/metrics", "20|small"), None],
+        )
+    ],
+    "Counted.",
+    [
+        Excerpt(
+            "density",
+            "likes most",
+            "doc",
+            "from s",
+            "text",
+            {"density": 99.0, "random": 1.0},
+            ("density/metrics", "20|small"),
+        )
+    ],
+)
+DOWNLOADS = {"curve.png": "figures/comparison-curve.png", "comparison.parquet": "data/comparison.parquet"}
+
+
+def _table() -> pl.DataFrame:
+    runs = [("full_data", "100", "small", 10.0, None, None), ("random", "20", "small", 20.0, None, None)]
+    runs += [("random", "40", "small", 10.0, None, None), ("density", "20", "small", 19.0, -1.0, True)]
+    runs += [("density", "40", "small", 11.0, 1.0, True), ("semdedup", "20", "small", 20.2, 0.2, False)]
+    runs += [("prototypes", "20", "small", 21.0, 1.0, None)]
+    names = ["sampler", "rate", "size", "perplexity", "vs_random_perplexity", "beyond_noise_perplexity"]
+    return pl.DataFrame(runs, schema=names, orient="row")
+
+
+def _report() -> Report:
+    parts = [
+        Part(
+            "report/comparison",
+            SECTION,
+            [],
+            {"curve": SVG},
+            {"curve": Data(["x", "y"], [[1, 2.5]], 300)},
+            DOWNLOADS,
+        ),
+        Part(
+            "report/quality",
+            replace(SECTION, title="Quality", figures=[]),
+            ["random/metrics[20|small] changed"],
+        ),
+        Part("report/tradeoff", None),
+    ]
+    runs = ["20|small", "40|small"]
+    metrics = [
+        Source(f"{n}/metrics", p, "0123456789") for n in ("density", "semdedup", "prototypes") for p in runs
+    ]
+    reports = [Source(part.key, "", "abc") for part in parts[:2]] + [
+        Source("report/tradeoff", "", "", "not made yet")
+    ]
+    return Report(
+        "Samplers", {"Seeds": "5", "Rates": "20, 40 %"}, glances_of(_table()), parts, [*reports, *metrics]
+    )
+
+
+def test_the_page_is_whole_and_inert() -> None:
+    found = Page(render(_report()))
+    assert_inert(found)
+    assert render(_report()) == render(_report())
+    ids = found.attributes("id")
+    assert len(ids) == len(set(ids))
+    anchors = {href[1:] for href in found.attributes("href") if href.startswith("#")}
+    assert anchors <= set(ids)
+    files = {href for href in found.attributes("href") if not href.startswith("#")}
+    assert files == set(DOWNLOADS.values())
+
+
+def test_the_policy_lets_in_this_style_sheet_alone() -> None:
+    source = render(_report())
+    sheet = re.findall(r"<style>(.*?)</style>", source, re.DOTALL)
+    assert len(sheet) == 1
+    policy = next(a["content"] for n, a, _ in Page(source).elements if a.get("http-equiv"))
+    digest = base64.b64encode(hashlib.sha256(sheet[0].encode()).digest()).decode()
+    assert policy is not None and f"style-src-elem 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none';") and "script" not in policy and "http" not in policy
+
+
+def test_a_page_for_everybody() -> None:
+    found = Page(render(_report()))
+    levels = [int(name[1]) for name, _, _ in found.elements if re.fullmatch("h[1-6]", name)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert next(attrs for name, attrs, _ in found.elements if name == "html")["lang"] == "en"
+    assert all(attrs.get("scope") for name, attrs, _ in found.elements if name == "th")
+    assert sum(name == "caption" for name, _, _ in found.elements) == sum(
+        name == "table" for name, _, _ in found.elements
+    )
+    pictures = [attrs for name, attrs, _ in found.elements if name == "svg"]
+    assert pictures and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in pictures)
+    assert pictures[0]["aria-label"] == "a curve going down"
+
+
+def test_what_is_missing_or_stale_is_said() -> None:
+    text = Page(render(_report())).text()
+    assert "Not made yet." in text and "report/tradeoff" in text and "curation run" in text
+    assert "random/metrics[20|small] changed" in text and "Out of date." in text
+    fresh = _report()
+    fresh = replace(fresh, parts=[fresh.parts[0]])
+    text = Page(render(fresh)).text()
+    assert "Out of date" not in text and "Not made" not in text
+
+
+def test_the_answer_comes_first() -> None:
+    source = render(_report())
+    first = source[: source.index('<nav id="contents"')]
+    assert "density is better than random at 20 %." in first
+    assert "20, 40 %" in first and "against random sampling" in first
+    nothing = render(replace(_report(), parts=[Part("report/comparison", None)], glances=[], facts={}))
+    assert "has not been made, or has found nothing" in nothing
+
+
+def test_rows_lead_to_where_their_numbers_come_from() -> None:
+    found = Page(render(_report()))
+    target = anchor("from", "density/metrics", "20|small")
+    at = next(i for i, (_, attrs, _) in enumerate(found.elements) if attrs.get("id") == target)
+    row = [text for name, _, parts in found.elements[at : at + 9] for text in parts]
+    assert "density/metrics" in row and "20|small" in row and "0123456789" in row
+    assert "curation trace density/metrics --partition '20|small'" in row
+    links = [a for n, a, t in found.elements if n == "a" and a["href"] == f"#{target}" and t == ["density"]]
+    assert links and links[0]["title"] == "from density/metrics[20|small]"
+    assert trace_command("report/page", "") == "curation trace report/page"
+    assert trace_command("a/b", "$(rm -rf ~)'") == "curation trace a/b --partition '$(rm -rf ~)'\"'\"''"
+
+
+def test_a_figure_has_its_numbers_and_says_how_many_are_left_out() -> None:
+    text = Page(render(_report())).text()
+    assert "Numbers of the figure, the first 1 of 300 rows" in text and "Perplexity by rate" in text
+
+
+def test_glance_tells_noise_from_difference_and_missing_from_zero() -> None:
+    [found] = glances_of(_table())
+    assert list(found.spans) == [("small T5", 2)] and list(found.columns) == ["20 %", "40 %"]
+    assert "random" not in found.rows and len(found.rows) == 18
+    said = {name: [(m.shown, m.verdict) for m in found.rows[name]] for name in found.rows}
+    assert said["density"] == [("−5.0", "better"), ("+10.0", "worse")]
+    assert said["semdedup"] == [("+1.0", "noise"), ("", "missing")]
+    assert said["prototypes"] == [("+5.0", "unknown"), ("", "missing")]
+    assert said["ask_llm_xl"] == [("", "missing")] * 2
+    assert found.rows["density"][0].link == ("density/metrics", "20|small")
+    assert len({sign for sign, _ in SIGNS.values()}) == len(SIGNS)  # colour is not needed to tell them apart
+
+
+def test_glance_of_one_cell_has_all_scores_and_knows_which_way_is_better() -> None:
+    table = (
+        _table()
+        .filter(pl.col("rate") != "40")
+        .with_columns(
+            probes=pl.lit(50.0),
+            vs_random_probes=pl.when(pl.col("sampler") == "density").then(3.0),
+            beyond_noise_probes=pl.when(pl.col("sampler") == "density").then(True),
+        )
+    )
+    [found] = glances_of(table)
+    assert [m[:2] for m in found.rows["density"]] == [("−5.0", "better"), ("+3.0", "better")]
+    assert glances_of(table.filter(pl.col("sampler") == "full_data")) == []
+
+
+def test_a_section_survives_its_file(tmp_path: Path) -> None:
+    SECTION.write(tmp_path)
+    assert read_section(tmp_path) == SECTION
+
+
+def _sections(found: Workspace, *names: str, figure: str = "curve") -> None:
+    """Make reports by hand."""
+    for name in names:
+
+        def build(partition: str, folder: Path, progress: object, name: str = name) -> dict[str, int]:
+            replace(SECTION, title=name, figures=[Figure(figure, "a curve")]).write(folder)
+            (folder / f"{figure}.svg").write_text(SVG)
+            (folder / f"{figure}.png").write_bytes(b"png")
+            pl.DataFrame({"x": [1.5], "y": ["<b>"]}).write_parquet(folder / f"{figure}.parquet")
+            return {"rows": 1}
+
+        made: BuildOne = build
+        materialize(found, STEPS[f"report/{name}"], "", lambda inputs, made=made: made, force=True)
+
+
+def _publish(found: Workspace) -> Page:
+    materialize(found, STEPS["report/page"], "", lambda inputs: page(found), force=True)
+    return Page(published(found).read_text("utf-8"))
+
+
+def _scores(ids: list[str]) -> np.ndarray:
+    return np.array([float(len(i)) for i in ids])
+
+
+@pytest.mark.parametrize("store", ["", "memory://page"])
+def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
+    found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores}, store)
+    assert published_again(found) is None
+    with pytest.raises(ValueError, match="no report has been made"):
+        page(found)("", tmp_path, silent)
+    materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
+    _sections(found, "quality", "tradeoff")
+    shown = _publish(found)
+    assert_inert(shown)
+    assert shown.text("h2").split("\n")[3:] == [
+        *("Comparison", "quality", "Convergence", "tradeoff", "Correlation", "Distributions", "Composition"),
+        *("Documents to read", "Where the numbers come from"),
+    ]
+    folder = found.data / "report"
+    assert folder == tmp_path / "data" / "report"
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    named = {href for href in shown.attributes("href") if not href.startswith("#")}
+    assert named == files - {"index.html"} and "figures/quality-curve.png" in files
+    artifact = found.open("report/page")
+    assert all((artifact / name).read_bytes() == (folder / name).read_bytes() for name in files)
+    (folder / "figures" / "quality-curve.png").unlink()
+    assert published_again(found) == published(found), (
+        "a removed file comes back without the page being made anew"
+    )
+    assert (folder / "figures" / "quality-curve.png").exists()
+    _sections(found, "quality", figure="other")
+    assert "quality-other.png" in " ".join(_publish(found).attributes("href"))
+    assert {p.name for p in (folder / "figures").glob("quality*")} == {
+        "quality-other.png",
+        "quality-other.svg",
+    }
+
+
+def test_a_stale_report_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores})
+    materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
+    assert "Out of date" not in _publish(found).text()
+    monkeypatch.setattr(type(found.profile.report), "identity", lambda self: {"other": 1})
+    assert "settings or code changed" in _publish(found).text()
+    monkeypatch.undo()
+
+
+def test_a_report_of_stale_inputs_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores})
+    materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
+    monkeypatch.setattr(type(found.profile.density), "identity", lambda self: {"other": 1})
+    assert "what it is made from is out of date itself" in _publish(found).text()
+
+
+def test_the_page_reads_every_report() -> None:
+    assert tuple(STEPS["report/page"].needs) == tuple(f"report/{name}" for name in REPORTS)
