@@ -49,9 +49,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the page shows: `facts` are what was compared, in words, `glances` the comparison to take in at once."""
+    """Everything that the page shows.
+
+    `advice` is what to use, in sentences, `facts` are what was compared, `glances` the comparison to take in at once.
+    """
 
     title: str
+    advice: Sequence[str]
     facts: Mapping[str, str]
     glances: Sequence[Glance]
     parts: Sequence[Part]
@@ -113,7 +117,12 @@ def _first_screen(report: Report, references: References) -> Html:
         tag("h1", report.title),
         tag(
             "div",
-            tag("section", tag("h2", "What was found"), _lead(comparison), class_="found"),
+            tag(
+                "section",
+                [tag("h2", "What to use"), _sentences(report.advice)] if report.advice else None,
+                [tag("h2", "What was found"), _lead(comparison)],
+                class_="found",
+            ),
             tag(
                 "section",
                 [glance(g, references, open_=i == 0) for i, g in enumerate(report.glances)],
@@ -136,9 +145,13 @@ def _lead(comparison: Part | None) -> Html:
     if comparison is None or not said:
         return tag("p", "Nothing yet: the comparison has not been made, or has found nothing.")
     return join(
-        tag("ul", [tag("li", prose_line(s)) for s in said[:_LEAD]], class_="findings"),
+        _sentences(said[:_LEAD]),
         tag("p", tag("a", "Why, and how sure", href=f"#{_id(comparison)}")),
     )
+
+
+def _sentences(said: Sequence[str]) -> Html:
+    return tag("ul", [tag("li", prose_line(one)) for one in said], class_="findings")
 
 
 def _warning(part: Part) -> Html:
@@ -176,9 +189,7 @@ def _part(part: Part, references: References) -> Html:
         tag("h2", section.title),
         _stale(part) if part.stale else None,
         prose(section.intro),
-        tag("ul", [tag("li", prose_line(s)) for s in section.findings], class_="findings")
-        if section.findings
-        else None,
+        _sentences(section.findings) if section.findings else None,
         [_figure(part, figure) for figure in section.figures],
         excerpts(section.excerpts, references) if section.excerpts else None,
         tables,

@@ -14,7 +14,7 @@ from curation_assets.lineage.stale import follows, reasons
 from curation_assets.progress import Progress
 from curation_assets.report.page import Data, Part, Report, render
 from curation_assets.report.page_appendix import Source
-from curation_assets.report.page_summary import facts, glances
+from curation_assets.report.page_summary import facts, glances, to_use
 from curation_assets.report.page_tables import Glance
 from curation_assets.report.section import SECTION, Section, read_section
 from curation_assets.storage import PREVIEW
@@ -57,7 +57,9 @@ def page(workspace: Workspace) -> BuildOne:
         if not any(part.section for part in parts):
             raise ValueError("no report has been made yet: there is nothing to put on a page")
         seen = glances(workspace)
-        report = Report(_TITLE, facts(workspace), seen, parts, list(_sources(versions, parts, seen)))
+        report = Report(
+            _TITLE, to_use(workspace), facts(workspace), seen, parts, list(_sources(versions, parts, seen))
+        )
         write_bytes(folder / PAGE, render(report).encode())
         _publish(folder, published(workspace).parent)
         return {

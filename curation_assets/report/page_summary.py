@@ -8,11 +8,13 @@ import polars as pl
 
 from curation_assets.files import read_json
 from curation_assets.registry import RATES, SAMPLERS, SIZES
+from curation_assets.report.advice import Seconds, advice
 from curation_assets.report.figures import FULL, RANDOM, in_words
 from curation_assets.report.page_tables import Glance, Mark, Verdict
 from curation_assets.workspace import Workspace
 
 _KEY = "report/comparison"
+_QUALITY, _COSTS = "report/quality", "report/tradeoff"
 _TABLE, _RECIPE = "comparison.parquet", "recipe.json"
 _AGAINST = "vs_random_"
 
@@ -44,6 +46,18 @@ def facts(workspace: Workspace) -> dict[str, str]:
         + f"version {version or 'unknown'}",
         "Profile": workspace.profile.name,
     }
+
+
+def to_use(workspace: Workspace) -> list[str]:
+    """Return what to use, in sentences, as the report on quality and that on costs have it; [] without the first."""
+    if workspace.store.receipt(_QUALITY) is None:
+        return []
+    spent: Seconds = {}
+    if workspace.store.receipt(_COSTS) is not None:
+        costs = pl.read_parquet(workspace.open(_COSTS) / "tradeoff.parquet")
+        both = pl.col("scoring_seconds") + pl.col("preparing_seconds")
+        spent = {row[:3]: row[3] for row in costs.select("sampler", "rate", "size", both).rows()}
+    return advice(pl.read_parquet(workspace.open(_QUALITY) / "quality.parquet"), spent)
 
 
 def _lacking(samplers: list[str]) -> str:

@@ -12,6 +12,7 @@ from curation_assets.progress import Progress
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report import quality as table_of
 from curation_assets.report import quality_said as said
+from curation_assets.report.advice import METHOD as ADVICE
 from curation_assets.report.canvas import Picture
 from curation_assets.report.charts import Series, curves
 from curation_assets.report.figures import FULL, RANDOM, Ladder
@@ -41,10 +42,11 @@ def quality(workspace: Workspace) -> BuildOne:
         table.write_parquet(folder / "quality.parquet")
         tables, findings = said.tables(table), said.findings(table)
         figures, shown = draw(table, folder, progress)
-        section = Section(_TITLE, _INTRO, findings, figures, tables, table_of.METHOD)
+        method = f"{table_of.METHOD}\n\n{ADVICE}"
+        section = Section(_TITLE, _INTRO, findings, figures, tables, method)
         section.write(folder)
         images = "".join(f"![{figure.alt}]({figure.name}.png)\n\n" for figure in figures)
-        text = "\n\n".join([_bullets(findings), *(_markdown(one) for one in tables), table_of.METHOD])
+        text = "\n\n".join([_bullets(findings), *(_markdown(one) for one in tables), method])
         (folder / "quality.md").write_text(f"# {_TITLE}\n\n{images}{text}\n", "utf-8")
         measured = table.filter(pl.col("seeds") > 0)
         return {

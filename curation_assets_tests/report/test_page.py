@@ -91,7 +91,12 @@ def _report() -> Report:
         Source("report/tradeoff", "", "", "not made yet")
     ]
     return Report(
-        "Samplers", {"Seeds": "5", "Rates": "20, 40 %"}, glances_of(_table()), parts, [*reports, *metrics]
+        "Samplers",
+        ["At 20 % use density."],
+        {"Seeds": "5", "Rates": "20, 40 %"},
+        glances_of(_table()),
+        parts,
+        [*reports, *metrics],
     )
 
 
@@ -145,7 +150,7 @@ def test_what_is_missing_or_stale_is_said() -> None:
 def test_the_answer_comes_first() -> None:
     source = render(_report())
     first = source[: source.index('<nav id="contents"')]
-    assert "density is better than random at 20 %." in first
+    assert first.index("At 20 % use density.") < first.index("density is better than random at 20 %.")
     assert "20, 40 %" in first and "against random sampling" in first
     nothing = render(replace(_report(), parts=[Part("report/comparison", None)], glances=[], facts={}))
     assert "has not been made, or has found nothing" in nothing
@@ -233,30 +238,30 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
     with pytest.raises(ValueError, match="no report has been made"):
         page(found)("", tmp_path, silent)
     materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
-    _sections(found, "quality", "tradeoff")
+    _sections(found, "convergence", "correlation")
     shown = _publish(found)
     assert_inert(shown)
     assert shown.text("h2").split("\n")[3:] == [
-        *("Comparison", "quality", "Convergence", "tradeoff", "Correlation", "Distributions", "Composition"),
+        *("Comparison", "Quality", "convergence", "Tradeoff", "correlation", "Distributions", "Composition"),
         *("Documents to read", "Where the numbers come from"),
     ]
     folder = found.data / "report"
     assert folder == tmp_path / "data" / "report"
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     named = {href for href in shown.attributes("href") if not href.startswith("#")}
-    assert named == files - {"index.html"} and "figures/quality-curve.png" in files
+    assert named == files - {"index.html"} and "figures/convergence-curve.png" in files
     artifact = found.open("report/page")
     assert all((artifact / name).read_bytes() == (folder / name).read_bytes() for name in files)
-    (folder / "figures" / "quality-curve.png").unlink()
+    (folder / "figures" / "convergence-curve.png").unlink()
     assert published_again(found) == published(found), (
         "a removed file comes back without the page being made anew"
     )
-    assert (folder / "figures" / "quality-curve.png").exists()
-    _sections(found, "quality", figure="other")
-    assert "quality-other.png" in " ".join(_publish(found).attributes("href"))
-    assert {p.name for p in (folder / "figures").glob("quality*")} == {
-        "quality-other.png",
-        "quality-other.svg",
+    assert (folder / "figures" / "convergence-curve.png").exists()
+    _sections(found, "convergence", figure="other")
+    assert "convergence-other.png" in " ".join(_publish(found).attributes("href"))
+    assert {p.name for p in (folder / "figures").glob("convergence*")} == {
+        "convergence-other.png",
+        "convergence-other.svg",
     }
 
 

@@ -81,7 +81,7 @@ def _report(host: str = HOST) -> Report:
     glance = Glance(whole[0], [(whole[1], 1)], [whole[2]], marks, whole[3])
     parts = [Part(whole[0], section, whole, svgs, data), Part(whole[1], None)]
     sources = [Source(key, partition, partition, partition) for key, partition in links]
-    return Report(whole[0], dict(zip(whole, whole, strict=True)), [glance], parts, sources)
+    return Report(whole[0], whole, dict(zip(whole, whole, strict=True)), [glance], parts, sources)
 
 
 @pytest.mark.parametrize("name", EVIL)

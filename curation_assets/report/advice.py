@@ -1,0 +1,118 @@
+"""What follows from the reports for somebody who has to choose: samplers that the best cannot be told from, cheapest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from curation_assets.progress import duration
+from curation_assets.report.figures import FULL
+from curation_assets.report.quality import OVER_SCALING, title
+
+Cell = tuple[str, str]
+"""(rate, size)."""
+Seconds = Mapping[tuple[str, str, str], float | None]
+"""By (sampler, rate, size), what choosing took; None where that is not known."""
+_LEVEL = 0.05
+_NAMED = 5
+_ENOUGH = 3  # seeds
+
+METHOD = (
+    "What to use: a sampler is named where it is the best, or cannot be told from the best by Tukey's range test over seeds, in every "
+    "metric of that rate and size but over-scaling, which is made of the others. A sampler that is as good as the others may be left "
+    "out by chance in one metric of many; one that is worse may be named where there are few seeds. Among those named the one "
+    "with the fewest seconds of scoring and preparing is the cheapest. It is worse than full data where the paired t test, adjusted by "
+    "Holm's method, says so in any metric."
+)
+
+
+def advice(quality: pl.DataFrame, seconds: Seconds) -> list[str]:
+    """Return sentences on what to use, by size and rate; where seeds are too few to tell, what it takes to be told.
+
+    Parameters
+    ----------
+    quality
+        `quality.quality`'s table.
+    seconds
+        What choosing took, by run; {} where that is not known.
+    """
+    ours = quality.filter(
+        (pl.col("sampler") != FULL) & pl.col("mean").is_not_null() & (pl.col("metric") != OVER_SCALING)
+    )
+    if ours.is_empty():
+        return ["No sampler's model has been measured yet: train and evaluate at least two samplers."]
+    said, silent = [], []
+    for (size, rate), cell in ours.group_by("size", "rate", maintain_order=True):
+        known = cell.filter(pl.col("tied_with_best").is_not_null())
+        if known.is_empty():
+            silent.append(f"{rate} % with the {size} T5")
+        else:
+            said.append(_one(known, (str(rate), str(size)), seconds))
+    if silent:
+        said.append(_too_few(ours, silent, some=bool(said)))
+    return said
+
+
+def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:
+    rate, size = cell
+    metrics = known["metric"].unique(maintain_order=True).to_list()
+    compared = known.group_by("sampler", maintain_order=True).agg(pl.len(), pl.col("tied_with_best").all())
+    compared = compared.filter(pl.col("len") == len(metrics))
+    names = compared.filter(pl.col("tied_with_best"))["sampler"].to_list()
+    by = ", ".join(title(metric).removesuffix(" %") for metric in metrics)
+    where = f"At {rate} % with the {size} T5"
+    seeds = min(known["seeds"].to_list())
+    if not names:
+        return f"{where} no sampler is among the best by every metric ({by}): the metric that counts for you decides."
+    cheapest = _cheapest(names, cell, seconds)
+    if len(names) == len(compared) > 1:
+        text = f"{where} {seeds} seeds cannot tell any of {len(names)} samplers from the best ({by}): the cheapest will do"
+        text += f", {cheapest}" if cheapest else ""
+    elif len(names) == 1:
+        text = f"{where} use {names[0]}: over {seeds} seeds it is the best or not told from the best, by {by}"
+    else:
+        listed = ", ".join(names[:_NAMED]) + (
+            f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        )
+        text = f"{where} use one of {listed}: over {seeds} seeds they are not told from the best, by {by}"
+        text += f"; the cheapest is {cheapest}" if cheapest else ""
+    return f"{text}. {_against_full(known, names)}"
+
+
+def _cheapest(names: list[str], cell: Cell, seconds: Seconds) -> str:
+    spent = {name: seconds.get((name, *cell)) for name in names}
+    told = {name: value for name, value in spent.items() if value is not None}
+    if len(told) < len(names):
+        return ""  # one without a known cost may be cheaper
+    name = min(told, key=lambda n: (told[n], n))
+    return f"{name} ({duration(told[name])} of scoring and preparing)"
+
+
+def _against_full(known: pl.DataFrame, names: list[str]) -> str:
+    """Tell which of those named are worse than full data beyond the noise, in any metric."""
+    told = known.filter(pl.col("sampler").is_in(names) & pl.col("vs_full_p").is_not_null())
+    if told.is_empty():
+        return "There is no full data of that size with these seeds to compare with."
+    beyond = (pl.col("vs_full_p") < _LEVEL) & ((pl.col("vs_full") > 0) != pl.col("higher_is_better"))
+    worse = told.filter(beyond)["sampler"].unique(maintain_order=True).to_list()
+    each = "It is" if len(names) == 1 else "All of them are" if worse else "None of them is"
+    if not worse:
+        return f"{each.replace('It is', 'It is not')} worse than full data beyond the noise."
+    if len(worse) == len(names):
+        return f"{each} worse than full data beyond the noise: a larger share may be needed."
+    return f"Worse than full data beyond the noise: {', '.join(worse)}."
+
+
+def _too_few(ours: pl.DataFrame, cells: list[str], *, some: bool) -> str:
+    where = "; ".join(cells)
+    lone = ours["seeds"].max() == 1 and not some
+    start = (
+        "This run cannot say which sampler to use: there is one seed of training"
+        if lone
+        else (f"Nothing can be said at {where}: no two samplers share two seeds or more")
+    )
+    return (
+        f"{start}, and so no way to tell a difference from noise. To find out, set pretraining.seeds to at least {_ENOUGH} seeds in the "
+        "profile and run again."
+    )
