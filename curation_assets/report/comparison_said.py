@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curation_assets.registry import RATES
+from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report.canvas import Picture
 from curation_assets.report.charts import Series, curves
 from curation_assets.report.comparison import METHOD, difference_rows, how_to_read, rows_for_people
 from curation_assets.report.figures import FULL, RANDOM, Figures, in_words
+from curation_assets.report.forest import Dot, forest
 from curation_assets.report.looks import PANELS
 from curation_assets.report.pictures import png_markdown
 from curation_assets.report.scores import PERPLEXITY
@@ -113,31 +114,54 @@ def _links(rows: pl.DataFrame) -> list[tuple[str, str] | None]:
 
 
 def _differences(differences: pl.DataFrame) -> Iterator[tuple[Figure, Picture]]:
-    """Yield a figure of the differences to random by rate, for each size and perplexity."""
-    part = differences.filter(pl.col("score").str.starts_with(PERPLEXITY))
-    for (size, score), here in part.group_by("size", "score", maintain_order=True):
-        rows = {(r["sampler"], r["rate"]): r for r in here.iter_rows(named=True)}
-        charts = {panel: {name: _series(rows, name) for name in names} for panel, names in PANELS.items()}
-        words = in_words(str(score))
-        title = f"Difference to random in {words}, {size} T5"
-        picture = curves(
-            charts,
-            title,
-            "sampling rate, % of documents",
-            "below 0 is better",
-            references={panel: {RANDOM: 0.0} for panel in charts},
-            xticks=[float(rate) for rate in RATES],
-        )
-        spread = here["low"].is_not_null().any()
-        caption = (
-            "Bars are 95 % intervals over seeds, not adjusted for the number of samplers."
-            if spread
-            else "One seed: no intervals."
-        )
-        yield (
-            Figure(f"difference_{score}_{size}", f"{title}, by sampling rate, one line a sampler", caption),
-            picture,
-        )
+    """Yield a figure of the differences to random by rate, for each size and perplexity.
+
+    A size with a single rate has one figure with all scores instead.
+    """
+    for (size,), of_size in differences.group_by("size", maintain_order=True):
+        if of_size["rate"].n_unique() == 1:
+            yield _at_one_rate(str(size), of_size)
+            continue
+        part = of_size.filter(pl.col("score").str.starts_with(PERPLEXITY))
+        for (score,), here in part.group_by("score", maintain_order=True):
+            yield _by_rate(str(size), str(score), here)
+
+
+def _spread(rows: pl.DataFrame) -> str:
+    if rows["low"].is_not_null().any():
+        return "Bars are 95 % intervals over seeds, not adjusted for the number of samplers."
+    return "One seed: no intervals."
+
+
+def _by_rate(size: str, score: str, here: pl.DataFrame) -> tuple[Figure, Picture]:
+    rows = {(r["sampler"], r["rate"]): r for r in here.iter_rows(named=True)}
+    charts = {panel: {name: _series(rows, name) for name in names} for panel, names in PANELS.items()}
+    title = f"Difference to random in {in_words(score)}, {size} T5"
+    picture = curves(
+        charts,
+        title,
+        "sampling rate, % of documents",
+        "below 0 is better",
+        references={panel: {RANDOM: 0.0} for panel in charts},
+        xticks=[float(rate) for rate in RATES],
+    )
+    alt = f"{title}, by sampling rate, one line a sampler"
+    return Figure(f"difference_{score}_{size}", alt, _spread(here)), picture
+
+
+def _at_one_rate(size: str, here: pl.DataFrame) -> tuple[Figure, Picture]:
+    rate = here["rate"][0]
+    panels: dict[str, dict[str, Dot]] = {}
+    xlabels = {}
+    for row in here.iter_rows(named=True):
+        panel = f"{in_words(row['score'])[:1].upper()}{in_words(row['score'])[1:]}"
+        panels.setdefault(panel, {})[row["sampler"]] = Dot(row["difference"], row["low"], row["high"])
+        xlabels[panel] = f"{'below' if row['score'].startswith(PERPLEXITY) else 'above'} 0 is better"
+    title = f"Difference to random at {rate} %, {size} T5"
+    names = [name for name in SAMPLERS if name != RANDOM]
+    picture = forest(panels, names, title, xlabels, {panel: {RANDOM: 0.0} for panel in panels})
+    alt = f"{title}: a line for each sampler, a panel for each score"
+    return Figure(f"difference_{rate}_{size}", alt, _spread(here)), picture
 
 
 def _series(rows: dict[tuple[str, str], dict[str, Any]], name: str) -> Series:

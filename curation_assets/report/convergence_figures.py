@@ -12,6 +12,7 @@ from curation_assets.report.canvas import Picture
 from curation_assets.report.charts import Series, curves
 from curation_assets.report.convergence import Average, Curves, average
 from curation_assets.report.figures import FULL, RANDOM
+from curation_assets.report.forest import Dot, forest
 from curation_assets.report.fresh import EPOCHS
 from curation_assets.report.looks import PANELS
 from curation_assets.report.section import Figure
@@ -106,43 +107,66 @@ def _spread(charts: dict[str, dict[str, Series]]) -> str:
 
 
 def by_epochs(table: pl.DataFrame) -> Iterator[tuple[Figure, Picture]]:
-    """Yield a figure for each size and cut that any sampler's run reached: held-out perplexity by sampling rate."""
+    """Yield a figure for each size and cut that any sampler's run reached: held-out perplexity by sampling rate.
+
+    A size with a single rate has one figure with all cuts instead.
+    """
     task = "in_distribution" if "in_distribution" in table["set"] else None
-    part = table if task is None else table.filter(pl.col("set") == task)
-    reached = part.filter((pl.col("sampler") != FULL) & pl.col("value").is_not_null())
-    for (size,), of_size in reached.group_by("size", maintain_order=True):
+    part = table.filter(pl.col("value").is_not_null() & ((pl.col("set") == task) if task else pl.lit(True)))
+    for (size,), of_size in part.group_by("size", maintain_order=True):
+        ours, whole = of_size.filter(pl.col("sampler") != FULL), of_size.filter(pl.col("sampler") == FULL)
+        full: dict[int, float] = dict(whole.select("epochs", "value").rows())
+        if ours["rate"].n_unique() == 1:
+            yield _cuts_at_one_rate(str(size), ours, full)
+            continue
         for epochs in EPOCHS:
-            here = of_size.filter(pl.col("epochs") == epochs)
-            if here.is_empty():
-                continue
-            rows = {(r["sampler"], r["rate"]): r for r in here.iter_rows(named=True)}
-            full = part.filter(
-                (pl.col("sampler") == FULL)
-                & (pl.col("size") == size)
-                & (pl.col("epochs") == epochs)
-                & pl.col("value").is_not_null()
-            )
-            reference = {FULL: full["value"][0]} if len(full) else {}
-            title = f"Perplexity after {epochs} epochs over the subset, {size} T5"
-            charts = {
-                panel: {name: _by_rate(rows, name) for name in (*names, RANDOM)}
-                for panel, names in PANELS.items()
-            }
-            picture = curves(
-                charts,
-                title,
-                "sampling rate, % of documents",
-                "lower is better",
-                references=dict.fromkeys(charts, reference),
-                xticks=[float(rate) for rate in RATES],
-            )
-            caption = (
-                "Full data at the same cut as the reference."
-                if len(full)
-                else "Full data does not reach this cut."
-            )
-            alt = f"{title}, by sampling rate, one line a sampler"
-            yield Figure(f"epochs_{epochs}_{size}", alt, caption), picture
+            here = ours.filter(pl.col("epochs") == epochs)
+            if not here.is_empty():
+                yield _one_cut(str(size), epochs, here, full.get(epochs))
+
+
+def _one_cut(size: str, epochs: int, here: pl.DataFrame, full: float | None) -> tuple[Figure, Picture]:
+    rows = {(r["sampler"], r["rate"]): r for r in here.iter_rows(named=True)}
+    title = f"Perplexity after {epochs} epochs over the subset, {size} T5"
+    charts = {
+        panel: {name: _by_rate(rows, name) for name in (*names, RANDOM)} for panel, names in PANELS.items()
+    }
+    picture = curves(
+        charts,
+        title,
+        "sampling rate, % of documents",
+        "lower is better",
+        references=dict.fromkeys(charts, {} if full is None else {FULL: full}),
+        xticks=[float(rate) for rate in RATES],
+    )
+    said = (
+        "Full data does not reach this cut."
+        if full is None
+        else "Full data at the same cut as the reference."
+    )
+    alt = f"{title}, by sampling rate, one line a sampler"
+    return Figure(f"epochs_{epochs}_{size}", alt, said), picture
+
+
+def _cuts_at_one_rate(size: str, ours: pl.DataFrame, full: dict[int, float]) -> tuple[Figure, Picture]:
+    rate = ours["rate"][0]
+    panels: dict[str, dict[str, Dot]] = {}
+    references: dict[str, dict[str, float]] = {}
+    for row in ours.sort("epochs").iter_rows(named=True):
+        panel = f"After {row['epochs']} epochs"
+        panels.setdefault(panel, {})[row["sampler"]] = Dot(row["value"], row["low"], row["high"])
+        if row["epochs"] in full:
+            references[panel] = {FULL: full[row["epochs"]]}
+    title = f"Perplexity of runs cut after so many epochs, {rate} %, {size} T5"
+    picture = forest(panels, list(SAMPLERS), title, dict.fromkeys(panels, "lower is better"), references)
+    said = (
+        "Full data at the same cut as the reference."
+        if references
+        else "Full data reaches none of these cuts."
+    )
+    return Figure(
+        f"epochs_{rate}_{size}", f"{title}: a line for each sampler, a panel for each cut", said
+    ), picture
 
 
 def _by_rate(rows: dict[tuple[str, str], dict[str, float | None]], name: str) -> Series:

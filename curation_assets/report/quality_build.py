@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from curation_assets.report.advice import METHOD as ADVICE
 from curation_assets.report.canvas import Picture
 from curation_assets.report.charts import Series, curves
 from curation_assets.report.figures import FULL, RANDOM, Ladder
+from curation_assets.report.forest import Dot, forest
 from curation_assets.report.inputs import read_metrics
 from curation_assets.report.looks import PANELS
 from curation_assets.report.pictures import png_markdown
@@ -62,33 +64,68 @@ def quality(workspace: Workspace) -> BuildOne:
 
 
 def draw(table: pl.DataFrame, folder: Path, progress: Progress) -> tuple[list[Figure], dict[str, Markdown]]:
-    """Draw every metric and size with anything measured into `folder`; return the figures, and the main ones as metadata."""
-    ours = table.filter(pl.col("sampler") != FULL)
-    told = ours.filter(pl.col("mean").is_not_null()).select("size", "metric")
-    order = ours.select("size", "metric").unique(maintain_order=True)
-    parts = [
-        (size, metric, table.filter((pl.col("size") == size) & (pl.col("metric") == metric)))
-        for size, metric in order.rows()
-        if (size, metric) in set(told.rows())
-    ]
+    """Draw what was measured into `folder`; return the figures, and the main ones as metadata.
+
+    That is every metric over the rates for each size, or all metrics in one figure for a size with a single rate.
+    """
     figures: list[Figure] = []
     shown: dict[str, Markdown] = {}
-    for number, (size, metric, part) in enumerate(parts, 1):
-        picture = _picture(size, metric, part)
-        name = file_name(f"{metric}_{size}", {figure.name for figure in figures})
-        picture.save(folder, name)
-        alt = f"{table_of.title(metric)} of the {size} T5 by sampling rate, one line a sampler"
-        measured = part.filter((pl.col("sampler") != FULL) & (pl.col("seeds") > 0))
-        seeds = (
-            "bars are 95 % intervals over seeds"
-            if measured["low"].is_not_null().any()
-            else "one seed: no intervals"
+    measured = table.filter((pl.col("sampler") != FULL) & pl.col("mean").is_not_null())
+    parts = [
+        part for (size,), here in measured.group_by("size", maintain_order=True) for part in _parts(here)
+    ]
+    for number, (name, size, part) in enumerate(parts, 1):
+        about = table.filter(
+            (pl.col("size") == size) & pl.col("metric").is_in(part["metric"].unique().to_list())
         )
-        figures.append(Figure(name, alt, f"{_first(table_of.title(metric))}, {size} T5; {seeds}."))
+        figure, picture = _figure(file_name(name, {figure.name for figure in figures}), size, about, part)
+        picture.save(folder, figure.name)
+        figures.append(figure)
         if len(shown) < _PICTURES:
-            shown[name] = Markdown(png_markdown(picture.png(), alt))
+            shown[figure.name] = Markdown(png_markdown(picture.png(), figure.alt))
         progress(number, len(parts), "figures")
     return figures, shown
+
+
+def _parts(measured: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """Yield (name, size, rows) of the figures of one size."""
+    size, rates = measured["size"][0], measured["rate"].unique().to_list()
+    if len(rates) == 1:
+        yield f"quality_{rates[0]}_{size}", size, measured
+        return
+    for (metric,), part in measured.group_by("metric", maintain_order=True):
+        yield f"{metric}_{size}", size, part
+
+
+def _figure(name: str, size: str, about: pl.DataFrame, measured: pl.DataFrame) -> tuple[Figure, Picture]:
+    spread = measured["low"].is_not_null().any()
+    seeds = "bars are 95 % intervals over seeds" if spread else "one seed: no intervals"
+    rates = measured["rate"].unique().to_list()
+    if len(rates) == 1:
+        title = f"Quality at {rates[0]} % of the data, {size} T5"
+        alt = f"{title}: a line for each sampler, a panel for each metric, beside random and full data"
+        return Figure(name, alt, f"{title}; {seeds}."), _at_one_rate(title, rates[0], about)
+    metric = table_of.title(measured["metric"][0])
+    alt = f"{metric} of the {size} T5 by sampling rate, one line a sampler"
+    return Figure(name, alt, f"{_first(metric)}, {size} T5; {seeds}."), _picture(
+        size, measured["metric"][0], about
+    )
+
+
+def _at_one_rate(title: str, rate: str, table: pl.DataFrame) -> Picture:
+    panels: dict[str, dict[str, Dot]] = {}
+    references: dict[str, dict[str, float]] = {}
+    xlabels = {}
+    for row in table.filter(pl.col("rate").is_in([rate, "100"])).iter_rows(named=True):
+        panel = _first(table_of.title(row["metric"]))
+        xlabels[panel] = f"{'higher' if row['higher_is_better'] else 'lower'} is better"
+        if row["metric"] == table_of.OVER_SCALING:
+            references.setdefault(panel, {})[FULL] = 0.0  # by definition
+        if row["sampler"] in (FULL, RANDOM) and row["mean"] is not None:
+            references.setdefault(panel, {})[row["sampler"]] = row["mean"]
+        if row["sampler"] != FULL:
+            panels.setdefault(panel, {})[row["sampler"]] = Dot(row["mean"], row["low"], row["high"])
+    return forest(panels, list(SAMPLERS), title, xlabels, references)
 
 
 def file_name(text: str, taken: set[str]) -> str:

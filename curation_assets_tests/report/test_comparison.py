@@ -160,10 +160,20 @@ def test_the_section_says_with_interval_and_p_what_is_beyond_the_noise(tmp_path:
     assert told.findings[0].startswith(start)
     assert re.search(r"p = 0\.0\d+\); 1 of 2 within the noise\.$", told.findings[0])
     assert "semdedup" not in told.findings[0] and told.findings[-1].startswith("There were no data")
-    assert [figure.name for figure in told.figures] == list(shown) == ["difference_perplexity_small"]
-    assert (tmp_path / "difference_perplexity_small.svg").exists()
+    assert [figure.name for figure in told.figures] == list(shown) == ["difference_20_small"]
+    assert (tmp_path / "difference_20_small.svg").exists()
     assert told.tables[0].links[0] == ("random/metrics", "20|small") and len(told.tables) == 3
     assert all(len(one.links) in (0, len(one.rows)) for one in told.tables)
+
+
+def test_over_several_rates_each_perplexity_has_a_figure_of_its_own(tmp_path: Path) -> None:
+    one = _noisy(("random", 20.0), ("density", 10.0))
+    metrics = pl.concat([one, one.filter(pl.col("sampler") != "full_data").with_columns(rate=pl.lit("40"))])
+    found = figures(Scores(metrics), LADDER, seed=0)
+    table = with_figures(compare(metrics, SUBSETS, ["random", "density"]), found)
+    section(tmp_path, table, RECIPE | {"suites": [], "verdicts": found.verdicts, "gaps": []}, found)
+    [figure] = read_section(tmp_path).figures
+    assert figure.name == "difference_perplexity_small" and "by sampling rate" in figure.alt
 
 
 def test_one_seed_and_no_random_are_said_once(metrics: pl.DataFrame) -> None:

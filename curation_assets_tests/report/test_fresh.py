@@ -85,8 +85,14 @@ def test_who_cannot_be_told_from_the_best_is_tied_at_the_cut() -> None:
 
 def test_a_figure_for_every_cut_that_is_reached_with_full_data_at_the_same_cut() -> None:
     parts = [_curve("full_data", {0: (50, 30, 20)}), _curve("density", {0: (50, 30, 20)})]
-    drawn = list(by_epochs(fresh(Curves(table(*parts)), SUBSETS)))
+    larger = [row | {"rate": "40"} for row in parts[1]]
+    subsets = pl.concat([SUBSETS, SUBSETS[1:2].with_columns(rate=pl.lit("40"))])
+    cut = fresh(Curves(table(*parts, larger)), subsets)
+    drawn = list(by_epochs(cut))
     assert [figure.name for figure, _ in drawn] == [f"epochs_{epochs}_small" for epochs in (2, 3, 5, 10)]
     assert "as the reference" in drawn[0][0].caption and "does not reach" in drawn[1][0].caption
     assert "not measured" in drawn[0][1].svg()
+    [(figure, picture)] = by_epochs(cut.filter(pl.col("rate") != "40"))
+    assert figure.name == "epochs_20_small" and "as the reference" in figure.caption
+    assert all(f"After {epochs} epochs" in picture.svg() for epochs in (2, 3, 5, 10)), "one rate, one figure"
     assert list(by_epochs(fresh(Curves(table(parts[0])), SUBSETS))) == []
