@@ -1,7 +1,7 @@
 """Small multiples: one form for each question. Every chart takes plain arrays and returns a `Picture`.
 
 A sampler looks the same in all of them (`looks`). What was not measured is a gap, and is said where a whole series is missing;
-spreads over seeds are drawn wherever they are given.
+spreads over seeds are drawn wherever they are given. `histograms` has the charts of documents.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curation_assets.report.canvas import Picture, legend, name_axes, plain, sheet
-from curation_assets.report.looks import FULL, GREY, INK, look
+from curation_assets.report.canvas import Picture, label, legend, legend_rows, name_axes, sheet, write
+from curation_assets.report.looks import FULL, GREY, PAPER, PARTS, REST, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 _LEGEND = 0.19  # inches a line of the legend
 _PANEL = 2.35  # inches a row of panels
 _POINTS = 12  # a curve with more has no markers, and a band for its interval
+_FRONT = "Pareto front"
 
 
 class Series(NamedTuple):
@@ -59,13 +60,10 @@ def curves(
     ValueError
         There is no series, or one's arrays differ in length.
     """
-    names = _names(charts)
-    if not names:
-        raise ValueError(f"nothing to draw for {title!r}: there is no series")
+    names = _names(charts, title)
     columns = min(columns, len(charts))
     rows = -(-len(charts) // columns)
-    labels = len(names) + len({n for lines in (references or {}).values() for n in lines} - set(names))
-    figure, grid = sheet(title, rows, columns, 0.5 + _PANEL * rows + _LEGEND * -(-labels // 4), sharey=True)
+    figure, grid = sheet(title, rows, columns, 0.5 + _PANEL * rows + _legend(names, references), sharey=True)
     handles: dict[str, object] = {}
     for axes in grid.ravel()[len(charts) :]:
         axes.set_visible(False)
@@ -74,14 +72,17 @@ def curves(
         last_row = i + columns >= len(charts)
         name_axes(axes, name, xlabel if last_row else "", ylabel if i % columns == 0 else "")
         missing = [n for n, one in series.items() if not np.isfinite(np.asarray(one.y, np.float64)).any()]
-        for label, one in series.items():
-            if label not in missing:
-                handles.setdefault(label, _curve(axes, label, names.index(label), one))
-        for label, value in (references or {}).get(name, {}).items():
-            handles.setdefault(label, _reference(axes, label, value))
-        _say_missing(axes, missing)
-        if top is not None:
-            axes.set_ylim(top=top)
+        for own, one in series.items():
+            if own not in missing:
+                handles.setdefault(own, _curve(axes, own, names.index(own), one))
+        for own, value in (references or {}).get(name, {}).items():
+            handles.setdefault(own, _reference(axes, own, value))
+        if missing:
+            _say_missing(axes, missing)
+            for sharing in grid.ravel():
+                sharing.margins(y=0.14)  # room for what it says
+    if top is not None:
+        grid[0, 0].set_ylim(top=top)  # when all is drawn: from then on the axis keeps its range
     legend(figure, list(handles.values()))
     return Picture(figure, title)
 
@@ -101,60 +102,66 @@ def points(
     Raises
     ------
     ValueError
-        There is no series.
+        There is no series, or one's arrays differ in length.
     """
-    names = _names(charts)
-    if not names:
-        raise ValueError(f"nothing to draw for {title!r}: there is no series")
+    names = _names(charts, title)
     columns = min(2, len(charts))
     rows = -(-len(charts) // columns)
-    height = 0.5 + 2.7 * rows + _LEGEND * -(-(len(names) + 2) // 4)
+    height = 0.5 + 2.7 * rows + _legend([*names, _FRONT], references)
     figure, grid = sheet(title, rows, columns, height, sharey=True)
     handles: dict[str, object] = {}
+    lines: dict[str, object] = {}
     for axes in grid.ravel()[len(charts) :]:
         axes.set_visible(False)
     for i, (axes, (name, series)) in enumerate(zip(grid.ravel(), charts.items(), strict=False)):
         _scales(axes, log_x, False, None)
-        name_axes(axes, name, xlabel if i + columns >= len(charts) else "", ylabel if i % columns == 0 else "")
+        name_axes(
+            axes, name, xlabel if i + columns >= len(charts) else "", ylabel if i % columns == 0 else ""
+        )
         members = [series[n] for n in (front or {}).get(name, ()) if n in series]
         if len(members) > 1:
             ends = np.array([[np.asarray(s.x)[0], np.asarray(s.y)[0]] for s in members], np.float64)
             ends = ends[np.argsort(ends[:, 0])]
-            (line,) = axes.plot(*ends.T, color=GREY, linewidth=1, label="Pareto front", zorder=1)
-            handles.setdefault("Pareto front", line)
-        for label, one in series.items():
-            drawn = look(label, names.index(label))
-            x, y = _arrays(label, one)
-            if one.low is not None and one.high is not None:
-                axes.vlines(x, np.asarray(one.low), np.asarray(one.high), color=drawn.colour, alpha=0.5)
-            (dots,) = axes.plot(
-                x, y, linestyle="none", marker=drawn.marker or "P", color=drawn.colour, markersize=6, label=plain(drawn.label)
-            )
-            handles.setdefault(label, dots)
-        for label, value in (references or {}).get(name, {}).items():
-            handles.setdefault(f"{label} line", _reference(axes, label, value))
-    legend(figure, list(handles.values()))
+            (line,) = axes.plot(*ends.T, color=GREY, linewidth=1, label=_FRONT, zorder=1)
+            lines.setdefault(_FRONT, line)
+        for own, one in series.items():
+            handles.setdefault(own, _dots(axes, own, names.index(own), one))
+        for own, value in (references or {}).get(name, {}).items():
+            lines.setdefault(own, _reference(axes, own, value))
+    legend(figure, [*handles.values(), *lines.values()])
     return Picture(figure, title)
 
 
-def stacked(rows: Sequence[str], parts: Sequence[str], shares: ArrayLike, title: str, xlabel: str) -> Picture:
+def stacked(
+    rows: Sequence[str],
+    parts: Sequence[str],
+    shares: ArrayLike,
+    title: str,
+    xlabel: str,
+    *,
+    ordered: bool = False,
+    rest: bool = False,
+) -> Picture:
     """Draw one bar of 100 % a row, shares [rows, parts] in the order of `parts`; a row of NaN says "not made".
+
+    `ordered` parts (lengths, say) get a scale from dark to light, others colours of their own; with `rest` the last part is
+    what is left over, in grey.
 
     Raises
     ------
     ValueError
-        Shares do not fit the names, or a row of them does not sum to one.
+        Shares do not fit the names, a row of them does not sum to one, or there are more parts than colours.
     """
     x = np.asarray(shares, dtype=np.float64)
-    if x.shape != (len(rows), len(parts)):
+    if x.shape != (len(rows), len(parts)) or not x.size:
         raise ValueError(f"shares of shape {x.shape} for {len(rows)} rows and {len(parts)} parts")
     made = np.isfinite(x).all(axis=1)
-    if not np.allclose(x[made].sum(axis=1), 1):
-        raise ValueError(f"shares of {rows[int(np.flatnonzero(made)[0])]!r} and others do not sum to 1")
-    import matplotlib
-
-    colours = matplotlib.colormaps["cividis"](np.linspace(0.05, 0.97, len(parts)))
-    figure, grid = sheet(title, 1, 1, 0.9 + 0.2 * len(rows) + _LEGEND * -(-len(parts) // 4))
+    wrong = np.flatnonzero(made & ~np.isclose(x.sum(axis=1), 1))
+    if len(wrong):
+        raise ValueError(f"shares of {rows[wrong[0]]!r} sum to {x[wrong[0]].sum():.6g}, not to 1")
+    colours = _part_colours(len(parts), ordered, rest)
+    legend_height = _LEGEND * legend_rows(parts)
+    figure, grid = sheet(title, 1, 1, 0.9 + 0.2 * len(rows) + legend_height)
     axes = grid[0, 0]
     name_axes(axes, "", xlabel, "")
     axes.grid(visible=False)
@@ -164,124 +171,103 @@ def stacked(rows: Sequence[str], parts: Sequence[str], shares: ArrayLike, title:
     handles = []
     for j, part in enumerate(parts):
         width = np.where(made, x[:, j], 0.0)
-        handles.append(axes.barh(places, 100 * width, left=100 * left, color=colours[j], height=0.82, label=plain(part)))
+        drawn = {"color": colours[j], "height": 0.84, "edgecolor": PAPER, "linewidth": 0.5}
+        handles.append(axes.barh(places, 100 * width, left=100 * left, label=label(part), **drawn))
         left = left + width
     for row in np.flatnonzero(~made):
         axes.annotate("not made", (1, row), va="center", fontsize=8, color=GREY)
-    axes.set_yticks(places, [plain(look(name).label) for name in rows])
+    axes.set_yticks(places, [label(look(name).label) for name in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     axes.tick_params(axis="y", length=0)
-    legend(figure, list(handles))
+    legend(figure, handles)
     return Picture(figure, title)
 
 
-def densities(
-    panels: Mapping[str, tuple[ArrayLike, ArrayLike]],
-    title: str,
-    xlabel: str = "score",
-    *,
-    cuts: Mapping[str, Mapping[str, float]] | None = None,
-) -> Picture:
-    """Draw a small histogram (edges [b + 1], counts [b]) for each sampler in its colour; `cuts` marks named scores.
+def _part_colours(count: int, ordered: bool, rest: bool) -> list[str]:
+    import matplotlib
+    from matplotlib.colors import to_hex
 
-    Raises
-    ------
-    ValueError
-        There is no histogram.
-    """
-    if not panels:
-        raise ValueError(f"nothing to draw for {title!r}: there is no histogram")
-    columns = min(4, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, grid = sheet(title, rows, columns, 0.6 + 1.25 * rows)
-    for axes in grid.ravel()[len(panels) :]:
-        axes.set_visible(False)
-    for i, (axes, (name, (edges, counts))) in enumerate(zip(grid.ravel(), panels.items(), strict=False)):
-        drawn = look(name, i)
-        axes.stairs(np.asarray(counts, np.float64), np.asarray(edges, np.float64), fill=True, color=drawn.colour)
-        for score in (cuts or {}).get(name, {}).values():
-            axes.axvline(score, color=INK, linewidth=0.8)
-        axes.set_title(plain(drawn.label), loc="left", fontsize=8, color=INK)
-        axes.set_xlabel(plain(xlabel) if i + columns >= len(panels) else "", fontsize=8, color=GREY)
-        axes.set_yticks([])
-        axes.spines[["left"]].set_visible(False)
-        axes.grid(visible=False)
-        axes.locator_params(axis="x", nbins=3)
-    return Picture(figure, title)
+    own = count - rest
+    if ordered:
+        scale = matplotlib.colormaps["cividis"](np.linspace(0.05, 0.97, own))
+        colours = [to_hex(colour) for colour in scale]
+    elif own > len(PARTS):
+        raise ValueError(f"{own} parts, but only {len(PARTS)} colours: sum the smallest up")
+    else:
+        colours = list(PARTS[:own])
+    return [*colours, REST] if rest else colours
 
 
-def joint(panels: Mapping[str, ArrayLike], title: str, xlabel: str, ylabel: str) -> Picture:
-    """Draw counts [b, b] of percentile (row) under one score against percentile (column) under another, one panel a pair.
-
-    Raises
-    ------
-    ValueError
-        There is no pair.
-    """
-    if not panels:
-        raise ValueError(f"nothing to draw for {title!r}: there is no pair")
-    columns = min(4, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, grid = sheet(title, rows, columns, 0.6 + 1.75 * rows, sharex=True, sharey=True)
-    for axes in grid.ravel()[len(panels) :]:
-        axes.set_visible(False)
-    for i, (axes, (name, counts)) in enumerate(zip(grid.ravel(), panels.items(), strict=False)):
-        shown = np.asarray(counts, np.float64)
-        axes.grid(visible=False)
-        axes.imshow(shown.T, origin="lower", extent=(0, 100, 0, 100), cmap="cividis", aspect="equal")
-        axes.plot([0, 100], [0, 100], color="#ffffff", linewidth=0.8, linestyle=(0, (4, 3)))
-        name_axes(axes, name, xlabel if i + columns >= len(panels) else "", ylabel if i % columns == 0 else "")
-        axes.title.set_fontsize(8)
-        axes.set_xticks([0, 50, 100])
-        axes.set_yticks([0, 50, 100])
-    return Picture(figure, title)
+def _names(charts: Charts, title: str) -> list[str]:
+    names = list(dict.fromkeys(name for series in charts.values() for name in series))
+    if not names:
+        raise ValueError(f"nothing to draw for {title!r}: there is no series")
+    return names
 
 
-def _names(charts: Charts) -> list[str]:
-    return list(dict.fromkeys(name for series in charts.values() for name in series))
+def _legend(names: Sequence[str], references: References | None) -> float:
+    """Return the height of the legend in inches."""
+    lines = [name for own in (references or {}).values() for name in own]
+    return _LEGEND * legend_rows([look(name).label for name in dict.fromkeys([*names, *lines])])
 
 
-def _arrays(label: str, one: Series) -> tuple[Floats, Floats]:
+def _arrays(name: str, one: Series) -> tuple[Floats, Floats]:
     x, y = np.asarray(one.x, np.float64), np.asarray(one.y, np.float64)
     if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"series {label!r} has x of shape {x.shape} and y of shape {y.shape}")
+        raise ValueError(f"series {name!r} has x of shape {x.shape} and y of shape {y.shape}")
     return x, y
 
 
-def _curve(axes: Axes, label: str, number: int, one: Series) -> object:
-    drawn = look(label, number)
-    x, y = _arrays(label, one)
+def _curve(axes: Axes, name: str, number: int, one: Series) -> object:
+    drawn = look(name, number)
+    x, y = _arrays(name, one)
     few = len(x) <= _POINTS
-    width = 1.2 if label in (FULL, "random") else 1.6
     (line,) = axes.plot(
         *(x, y),
-        label=plain(drawn.label),
+        label=label(drawn.label),
         color=drawn.colour,
         linestyle=drawn.dash,
         marker=drawn.marker if few else "",
-        markersize=4,
-        linewidth=width,
+        markersize=4.5,
+        linewidth=1.2 if name in (FULL, "random") else 1.6,
     )
     if one.low is not None and one.high is not None:
         low, high = np.asarray(one.low, np.float64), np.asarray(one.high, np.float64)
         if few:
             axes.vlines(x, low, high, color=drawn.colour, alpha=0.5, linewidth=2.4)
         else:
-            axes.fill_between(x, low, high, color=drawn.colour, alpha=0.15, linewidth=0)
+            axes.fill_between(x, low, high, color=drawn.colour, alpha=0.1, linewidth=0)
     return line
 
 
-def _reference(axes: Axes, label: str, value: float) -> object:
-    drawn = look(label)
-    return axes.axhline(value, label=plain(drawn.label), color=drawn.colour, linewidth=1.2, linestyle=drawn.dash)
+def _dots(axes: Axes, name: str, number: int, one: Series) -> object:
+    drawn = look(name, number)
+    x, y = _arrays(name, one)
+    if one.low is not None and one.high is not None:
+        axes.vlines(x, np.asarray(one.low), np.asarray(one.high), color=drawn.colour, alpha=0.5)
+    (dots,) = axes.plot(
+        *(x, y),
+        label=label(drawn.label),
+        color=drawn.colour,
+        linestyle="none",
+        marker=drawn.marker or "o",
+        markersize=6,
+    )
+    return dots
+
+
+def _reference(axes: Axes, name: str, value: float) -> object:
+    drawn = look(name)
+    return axes.axhline(
+        value, label=label(drawn.label), color=drawn.colour, linewidth=1.2, linestyle=drawn.dash
+    )
 
 
 def _say_missing(axes: Axes, missing: list[str]) -> None:
-    if missing:
-        names = ", ".join(look(name).label for name in missing)
-        text = plain(f"not measured: {names}" if len(missing) < 3 else f"not measured: {len(missing)} of them")
-        axes.annotate(text, (0.02, 0.02), xycoords="axes fraction", fontsize=7.5, color=GREY)
+    names = ", ".join(look(name).label for name in missing)
+    text = f"not measured: {names}" if len(missing) < 3 else f"not measured: {len(missing)} of them"
+    write(axes, text, 0.02, 0.02, fontsize=7.5)
 
 
 def _scales(axes: Axes, log_x: bool, log_y: bool, xticks: Sequence[float] | None) -> None:

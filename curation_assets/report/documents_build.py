@@ -33,6 +33,7 @@ from curation_assets.versions import Versions
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _K = 5  # documents of a list
+_PASSES = 4  # over all scores
 _CUT = 600  # characters shown of a document
 _CELL = 80
 _OWN = (
@@ -54,7 +55,7 @@ def documents(workspace: Workspace) -> BuildOne:
         names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
         if not names or not shards:
             raise ValueError("no sampler has current scores of every shard: there are no documents to show")
-        corpus = _Corpus(workspace, shards, names, progress)
+        corpus = Corpus(workspace, shards, names, progress, _PASSES)
         sample = corpus.sample()
         found = _lists(corpus, sample)
         entries, shown = merge(found)
@@ -79,15 +80,15 @@ def documents(workspace: Workspace) -> BuildOne:
     return build
 
 
-class _Corpus:
-    """Every document once, with the scores of some samplers, shard by shard, as often as it is asked for."""
+class Corpus:
+    """Every document once, with the scores of some samplers, shard by shard, as often as it is asked for; `passes` times, for `progress`."""
 
-    _PASSES = 4
-
-    def __init__(self, workspace: Workspace, shards: list[str], names: list[str], progress: Progress) -> None:
+    def __init__(
+        self, workspace: Workspace, shards: list[str], names: list[str], progress: Progress, passes: int
+    ) -> None:
         self._workspace, self._shards, self.names, self._progress = workspace, shards, names, progress
         self._repeats: Repeats = read_repeats(workspace)
-        self._done = 0
+        self._done, self._total = 0, passes * len(shards)
 
     def __iter__(self) -> Iterator[Scored]:
         for number, shard in enumerate(self._shards):
@@ -96,7 +97,7 @@ class _Corpus:
             scores = np.stack([self._scores(name, shard, len(hashes))[rows] for name in self.names])
             yield Scored(number, rows, hashes[rows], scores)
             self._done += 1
-            self._progress(self._done, self._PASSES * len(self._shards), "shards")
+            self._progress(self._done, self._total, "shards")
 
     def _scores(self, sampler: str, shard: str, expected: int) -> np.ndarray:
         path = self._workspace.open(f"{sampler}/scores", shard) / "scores.parquet"
@@ -115,7 +116,7 @@ class _Corpus:
         return sample
 
 
-def _lists(corpus: _Corpus, sample: HashSample) -> dict[tuple[tuple[str, ...], str], Found]:
+def _lists(corpus: Corpus, sample: HashSample) -> dict[tuple[tuple[str, ...], str], Found]:
     """Return {(samplers, side): documents} of all lists, in the order of `lists`."""
     names, sampled = corpus.names, sample.scores()
     ranks = Ranks(names, np.stack([sampled[name] for name in names]))

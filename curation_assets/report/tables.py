@@ -24,6 +24,9 @@ _UNPRINTABLE = re.compile(
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # An underscore inside a word is no markup, and sampler names are full of them.
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
+# Readers of Markdown make links of addresses, escaped or not, unless something that is no text stands in them.
+_ADDRESS = re.compile(r"(?<=[A-Za-z]:)(?=//)|(?<=[Ww]{3})(?=\.)|(?=@)")
+_NOTHING = "<!-- -->"
 
 
 def markdown_table(rows: Rows, columns: Sequence[str] | None = None, limit: int | None = None) -> str:
@@ -97,6 +100,11 @@ def plus_minus(mean: float | None, deviation: float | None) -> str | None:
     return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
 
 
+def escaped(text: str) -> str:
+    """Return a text of any length as Markdown that means nothing but itself, on one line."""
+    return _escape(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split())))
+
+
 def _select(
     rows: Rows, columns: Sequence[str] | None, limit: int | None
 ) -> tuple[list[str], list[Mapping[str, Any]], int]:
@@ -154,7 +162,7 @@ def _clean(text: str) -> str:
 
 def _escape(text: str) -> str:
     """Make a text mean itself inside a cell of a Markdown table."""
-    return _MARKUP.sub(r"\\\g<0>", text.translate(_HTML))
+    return _ADDRESS.sub(_NOTHING, _MARKUP.sub(r"\\\g<0>", text.translate(_HTML)))
 
 
 def _width(text: str) -> int:

@@ -98,7 +98,9 @@ def test_on_the_page_it_is_text(name: str) -> None:
 def test_in_the_ui_it_is_text(name: str) -> None:
     table = markdown_table([{"id": EVIL[name], EVIL[name]: 1}])
     assert len(table.splitlines()) == 3
-    assert not re.search(r"(?<!\\)[<>\[\]`*$]", table)  # nothing that Markdown or HTML would take for itself
+    assert not re.search(
+        r"(?<!\\)[<>\[\]`*$]", table.replace("<!-- -->", "")
+    )  # nothing that Markdown or HTML would take for itself
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in table.splitlines())
     assert not _STEERING.search(table)
 
@@ -136,7 +138,9 @@ def test_from_the_corpus_to_page_and_ui(tmp_path: Path, monkeypatch: pytest.Monk
     previews = [str(v) for v in shown(found, receipt).values() if "|" in str(v)]
     assert previews
     for markdown in previews:
-        assert not re.search(r"(?<!\\)[<>\[\]`*$]", markdown) and not _STEERING.search(markdown)
+        assert not re.search(
+            r"(?<!\\)[<>\[\]`*$]", markdown.replace("<!-- -->", "")
+        ) and not _STEERING.search(markdown)
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

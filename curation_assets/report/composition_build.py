@@ -1,0 +1,203 @@
+"""How the report on what samplers keep is made of the subsets that there are, in two passes over the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents
+from curation_assets.files import read_batches, read_json
+from curation_assets.graph import STEPS
+from curation_assets.progress import Progress
+from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.report import composition as compute
+from curation_assets.report import composition_said as said
+from curation_assets.report.composition_figures import draw
+from curation_assets.report.section import Section
+from curation_assets.report.tables import markdown_table
+from curation_assets.sampling.candidates import token_counts
+from curation_assets.versions import Versions
+from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace, title
+
+_FIELD = "source"
+_ROOM = 2000  # sources held while the frequent ones are found: all with more than 0.05 % of the documents
+_NAMED = 8  # sources told apart; the others are summed up
+_BATCH = 16_384
+_CLUSTERS, _TOKENS, _INDEX = "clusters/assignments", "corpus/tokens", "corpus/index"
+Ints = NDArray[np.int64]
+
+
+def composition(workspace: Workspace) -> BuildOne:
+    """Count what every current subset is made of: `source.parquet`, `length.parquet`, `clusters.parquet`, figures, the section."""
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        shards, versions = workspace.shards(), Versions(workspace)
+        if not shards or versions.stale(STEPS[_TOKENS], shards) or versions.stale(STEPS[_INDEX], [""]):
+            raise ValueError("tokens or index of the corpus are missing or out of date: run the graph first")
+        made, state = subsets(versions, shards)
+        if not made:
+            raise ValueError("no sampler has a current subset: there is nothing to show")
+        reader = _Reader(
+            workspace, shards, clustered=not versions.stale(STEPS[_CLUSTERS], shards), progress=progress
+        )
+        sources = reader.sources()
+        corpus, choices = reader.count(made, sources)
+        tables = {
+            "length": compute.shares(
+                corpus, choices, "length", compute.joined_lengths(corpus.counts["length"])
+            )
+        }
+        if sources:
+            tables = {
+                "source": compute.shares(corpus, choices, "source", source_parts(corpus, sources)),
+                **tables,
+            }
+        if reader.clustered:
+            tables["clusters"] = compute.spread(corpus, choices)
+        for name, table in tables.items():
+            table.write_parquet(folder / f"{name}.parquet")
+        rate = said.main_rate([key[1] for key in made])
+        gaps = said.gaps(state, has_sources=bool(sources), clustered=reader.clustered)
+        figures, shown = draw(folder, tables, rate)
+        findings = said.findings(tables, rate, gaps)
+        told = said.tables(tables, state)
+        Section(said.TITLE, said.INTRO, findings, figures, told, said.method(corpus.documents)).write(folder)
+        return {
+            "documents": corpus.documents,
+            "subsets": len(made),
+            "not_current": f"{sum(value != 'current' for value in state.values())} of {len(state)}",
+            **shown,
+            "findings": Markdown(said.bullets(findings)),
+            **{name: Markdown(markdown_table(rows)) for name, rows in said.previews(tables, rate).items()},
+        }
+
+    return build
+
+
+def subsets(versions: Versions, shards: list[str]) -> tuple[list[compute.Key], dict[compute.Key, str]]:
+    """Return the subsets that are up to date with the documents as they are, and what each of all is: current, out of date, not made."""
+    state = {}
+    for name in SAMPLERS:
+        scored = not versions.stale(STEPS[f"{name}/scores"], shards)
+        for rate in RATES:
+            step = STEPS[f"{name}/subset"]
+            there = versions.receipt(step.key, rate) is not None
+            current = there and scored and versions.current(step, rate)
+            state[name, rate] = "current" if current else "out of date" if there else "not made"
+    return [key for key, value in state.items() if value == "current"], state
+
+
+def source_parts(corpus: compute.Tally, sources: list[str | None]) -> list[tuple[str, list[int]]]:
+    """Return [(name, numbers)] of the sources with most documents, the most frequent first, and of all others together."""
+    counts = compute.padded(corpus.counts.get("source"), len(sources) + 1)
+    order = sorted(range(len(sources)), key=lambda i: (-counts[i], sources[i] is None, sources[i] or ""))
+    order = [i for i in order if counts[i]]
+    kept = order if len(order) <= _NAMED and not counts[-1] else order[:_NAMED]
+    rest = sorted({*range(len(sources) + 1)} - set(kept))
+    parts = [(said.source_name(sources[i]), [i]) for i in kept]
+    return [*parts, (said.OTHER, rest)] if counts[rest].sum() else parts
+
+
+class _Reader:
+    """The corpus shard by shard: sources, lengths and clusters of its documents, and which of them subsets have."""
+
+    def __init__(
+        self, workspace: Workspace, shards: list[str], *, clustered: bool, progress: Progress
+    ) -> None:
+        self._workspace, self._shards, self.clustered, self._progress = workspace, shards, clustered, progress
+        self._left_out = left_out(workspace)
+        self._done = 0
+
+    def sources(self) -> list[str | None]:
+        """Return the frequent values of the field `source`, [] where documents have no such field or none has a value."""
+        found = compute.Frequent(_ROOM)
+        for shard in self._shards:
+            path = open_documents(self._workspace, shard)
+            if _FIELD not in pq.read_schema(path).names:
+                self._done = len(self._shards)
+                return []
+            for batch in read_batches(path, [_FIELD], _BATCH):
+                found.add(pl.Series(_FIELD, batch[_FIELD]))
+            self._tell()
+        values = found.values()
+        return values if any(value is not None for value in values) else []
+
+    def count(
+        self, made: list[compute.Key], sources: list[str | None]
+    ) -> tuple[compute.Tally, dict[compute.Key, compute.Tally]]:
+        """Return the tallies of the corpus without what subsets may not have, and of each subset."""
+        corpus, choices = compute.Tally(), {key: compute.Tally() for key in made}
+        with ExitStack() as stack:
+            rows = {key: stack.enter_context(_rows(self._workspace, key, self._shards)) for key in made}
+            for shard in self._shards:
+                tokens = token_counts(self._workspace, shard)
+                numbers = self._numbers(shard, tokens, sources)
+                free = np.delete(np.arange(len(tokens)), self._left_out.get(shard, NO_ROWS))
+                corpus.add(tokens[free], {name: x[free] for name, x in numbers.items()})
+                for key, tally in choices.items():
+                    own = next(rows[key])
+                    tally.add(tokens[own], {name: x[own] for name, x in numbers.items()})
+                self._tell()
+        return corpus, choices
+
+    def _numbers(self, shard: str, tokens: Ints, sources: list[str | None]) -> dict[str, Ints]:
+        """Return for each division the part that each document of a shard is in [n]."""
+        found = {"length": compute.length_bins(tokens)}
+        if sources:
+            column = pq.read_table(open_documents(self._workspace, shard), columns=[_FIELD])[_FIELD]
+            place = pc.index_in(column, pa.array(sources, pa.string())).fill_null(len(sources))
+            found["source"] = place.to_numpy().astype(np.int64)
+        if self.clustered:
+            found["cluster"] = np.load(self._workspace.open(_CLUSTERS, shard) / "clusters.npy").astype(
+                np.int64
+            )
+        for name, x in found.items():
+            if len(x) != len(tokens):
+                raise ValueError(
+                    f"{shard} has {len(tokens):,} documents, but {name} of {len(x):,}: run the graph first"
+                )
+        return found
+
+    def _tell(self) -> None:
+        self._done += 1
+        self._progress(self._done, 2 * len(self._shards), "shards")
+
+
+@contextmanager
+def _rows(workspace: Workspace, key: compute.Key, shards: list[str]) -> Iterator[Iterator[Ints]]:
+    """Open a subset; give for one shard after another the rows of its documents table that the subset has [k].
+
+    Raises
+    ------
+    ValueError
+        The subset is not of these shards.
+    """
+    folder = workspace.open(f"{key[0]}/subset", key[1])
+    counts = {s: one["documents"] for s, one in read_json(folder / "manifest.json")["by_shard"].items()}
+    if list(counts) != shards:
+        raise ValueError(
+            f"{title(f'{key[0]}/subset', key[1])} is not of the shards as they are: run the graph first"
+        )
+    with pq.ParquetFile(folder / "subset.parquet") as source:
+        yield _pieces(source, list(counts.values()))
+
+
+def _pieces(source: pq.ParquetFile, counts: list[int]) -> Iterator[Ints]:
+    """Yield the column `row` in pieces of these lengths; held is one piece and one batch."""
+    batches = source.iter_batches(_BATCH, columns=["row"])
+    held = np.zeros(0, np.int64)
+    for count in counts:
+        parts = [held]
+        while sum(map(len, parts)) < count:
+            parts.append(next(batches)["row"].to_numpy())
+        held = np.concatenate(parts)
+        yield held[:count]
+        held = held[count:]

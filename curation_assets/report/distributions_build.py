@@ -1,0 +1,206 @@
+"""How the report on scores is made: a few passes over the scores that there are, figures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curation_assets.graph import STEPS
+from curation_assets.progress import Progress
+from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.report import distributions_said as said
+from curation_assets.report.canvas import Picture
+from curation_assets.report.correlation import HashSample
+from curation_assets.report.distributions import PASSES, QUANTILES, Distribution
+from curation_assets.report.documents_build import Corpus
+from curation_assets.report.histograms import densities, joint
+from curation_assets.report.pictures import png_markdown
+from curation_assets.report.rank_change import rank_changes
+from curation_assets.report.section import Figure, Section, Table
+from curation_assets.report.tables import escaped, markdown_table
+from curation_assets.versions import Versions
+from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+
+_MARKS = ("10", "80", "40", "20", "60")  # where marks lie close together, the first of these has its label
+_TABLES = ("quantiles", "cuts", "rank_changes")  # in the metadata
+Pairs = Mapping[tuple[str, str], NDArray[np.int64]]
+
+
+def distributions(workspace: Workspace) -> BuildOne:
+    """Count every sampler's scores, and compare the ranks that scorers of growing size give: figures, tables, the section."""
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        shards, settings = workspace.shards(), workspace.profile.report
+        versions = Versions(workspace)
+        names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
+        if not names or not shards:
+            raise ValueError("no sampler has current scores of every shard: there is nothing to show")
+        missing = [name for name in SAMPLERS if name not in names]
+        sample = HashSample(settings.documents, settings.seed)
+        found = read(Corpus(workspace, shards, names, progress, 1 + PASSES), sample)
+        sampled = sample.scores()
+        changes, counts = rank_changes(sampled)
+        histograms(found).write_parquet(folder / "distributions.parquet")
+        quantiles(found, missing, sampled).write_parquet(folder / said.QUANTILES)
+        cuts(found).write_parquet(folder / said.CUTS)
+        changes.write_parquet(folder / said.CHANGES)
+        figures, shown = draw(folder, found, missing, changes, counts)
+        findings, tables = said.findings(found, missing, changes), said.tables(found, missing, changes)
+        method = said.method(sample.seen, len(sampled[names[0]]))
+        Section(said.TITLE, said.INTRO, findings, figures, tables, method).write(folder)
+        return {
+            "documents": sample.seen,
+            "samplers": len(names),
+            "not_current": ", ".join(missing) or "none",
+            **shown,
+            "findings": Markdown("\n".join(f"- {escaped(one)}" for one in findings)),
+            **{name: Markdown(_markdown(one)) for name, one in zip(_TABLES, tables, strict=False)},
+        }
+
+    return build
+
+
+def read(corpus: Corpus, sample: HashSample) -> dict[str, Distribution]:
+    """Return {sampler: distribution} of all documents, and put some of them into `sample`.
+
+    Raises
+    ------
+    ValueError
+        There are no documents.
+    """
+    found = {name: Distribution(SAMPLERS[name].technique) for name in corpus.names}
+    for number in range(1 + PASSES):
+        for one in corpus:
+            for distribution, scores in zip(found.values(), one.scores, strict=True):
+                distribution.add(scores)
+            if number == 0:
+                sample.add(one.doc_hash, dict(zip(corpus.names, one.scores, strict=True)))
+        if not sample.seen:
+            raise ValueError("the corpus has no documents: there is nothing to show")
+        for distribution in found.values():
+            distribution.advance()
+    return found
+
+
+def histograms(found: Mapping[str, Distribution]) -> pl.DataFrame:
+    """Return one row a bin, and one for what lies outside on either side, so that the documents add up to all."""
+    parts = []
+    for name, one in found.items():
+        edges = np.concatenate([[one.quantiles[0]], one.edges, [one.quantiles[1]]])
+        columns = {
+            "sampler": [name] * (len(edges) - 1),
+            "low": edges[:-1],
+            "high": edges[1:],
+            "documents": np.concatenate([[one.below], one.counts, [one.above]]),
+            "drawn": [False, *[True] * len(one.counts), False],
+        }
+        parts.append(pl.DataFrame(columns))
+    return pl.concat(parts)
+
+
+def quantiles(
+    found: Mapping[str, Distribution], missing: list[str], sampled: Mapping[str, NDArray[np.float64]]
+) -> pl.DataFrame:
+    """Return one row a sampler; those that are missing have none but their name."""
+    rows = [
+        {
+            "sampler": name,
+            "technique": one.technique,
+            "n": one.moments.n,
+            "mean": one.moments.mean,
+            "sd": None if np.isnan(one.moments.sd) else one.moments.sd,
+            **{f"q{100 * q:g}": one.quantiles[q] for q in QUANTILES},
+            "outside_below": one.below,
+            "outside_above": one.above,
+            "sampled": len(sampled[name]),
+            "distinct_in_sample": len(np.unique(sampled[name])),
+        }
+        for name, one in found.items()
+    ]
+    rows += [{"sampler": name} for name in missing]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def cuts(found: Mapping[str, Distribution]) -> pl.DataFrame:
+    """Return one row a sampler and rate: the score at the cut, null for samplers that draw and for rates that keep nothing."""
+    rows = [
+        {
+            "sampler": name,
+            "technique": one.technique,
+            "rate": rate,
+            "score": one.cuts[rate].score if rate in one.cuts else None,
+            "tied": one.cuts[rate].tied if rate in one.cuts else None,
+        }
+        for name, one in found.items()
+        for rate in RATES
+    ]
+    return pl.DataFrame(rows, schema_overrides={"score": pl.Float64, "tied": pl.Int64})
+
+
+def joint_counts(changes: pl.DataFrame, counts: Pairs) -> pl.DataFrame:
+    """Return the documents in each cell of the joint histograms of some pairs; a cell begins at these percentiles."""
+    parts = []
+    for pair in changes.select("smaller", "larger").iter_rows():
+        one = counts[pair]
+        starts = np.linspace(0, 100, len(one), endpoint=False)
+        columns = {
+            "smaller": [pair[0]] * one.size,
+            "larger": [pair[1]] * one.size,
+            "percentile_smaller": np.repeat(starts, len(one)),
+            "percentile_larger": np.tile(starts, len(one)),
+            "documents": one.ravel(),
+        }
+        parts.append(pl.DataFrame(columns))
+    return pl.concat(parts)
+
+
+def draw(
+    folder: Path, found: Mapping[str, Distribution], missing: list[str], changes: pl.DataFrame, counts: Pairs
+) -> tuple[list[Figure], dict[str, Markdown]]:
+    """Draw all figures into `folder`; return them, and their pictures as metadata."""
+    pictures = {"distributions": _densities(found)}
+    about = {
+        "distributions": ("distribution of each sampler's scores", said.distributions_caption(found, missing))
+    }
+    for ladder, part in changes.group_by("ladder", maintain_order=True):
+        if ladder[0] not in said.LADDER:
+            continue
+        name = f"rank_change_{ladder[0]}"
+        pictures[name] = _joint(str(ladder[0]), part, counts)
+        joint_counts(part, counts).write_parquet(folder / f"{name}.parquet")
+        about[name] = (f"{said.LADDER[str(ladder[0])]}: percentiles of documents", said.joint_caption(part))
+    figures, shown = [], {}
+    for name, picture in pictures.items():
+        alt, caption = about[name]
+        picture.save(folder, name)
+        figures.append(Figure(name, alt, caption))
+        shown[name] = Markdown(png_markdown(picture.png(), alt))
+    return figures, shown
+
+
+def _densities(found: Mapping[str, Distribution]) -> Picture:
+    return densities(
+        {name: (one.edges, one.counts) for name, one in found.items()},
+        "Scores of the corpus, and where the rates cut",
+        cuts={name: {r: one.cuts[r].score for r in _MARKS if r in one.cuts} for name, one in found.items()},
+        notes={
+            name: said.NO_CUT[one.technique] for name, one in found.items() if one.technique in said.NO_CUT
+        },
+    )
+
+
+def _joint(ladder: str, part: pl.DataFrame, counts: Pairs) -> Picture:
+    panels = {}
+    for row in part.iter_rows(named=True):
+        title = f"{said.short(row['smaller'])} → {said.short(row['larger'])}"
+        panels[title] = counts[row["smaller"], row["larger"]]
+    return joint(panels, said.LADDER[ladder], "percentile, smaller", "percentile, larger")
+
+
+def _markdown(one: Table) -> str:
+    rows = [dict(zip(one.columns, row, strict=True)) for row in one.rows]
+    return f"**{one.caption}**\n\n{markdown_table(rows)}"
