@@ -2,7 +2,7 @@
 
 A run of one partition ends with Dagster's ordinary result. A run of many partitions commits them one by one: each gets
 its own materialization event, with its own data version, the moment its artifact is complete, so that a run that dies
-leaves what it finished.
+leaves what it finished. The jobs of `launchpad` make artifacts by the same function.
 """
 
 import os
@@ -18,33 +18,39 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 
 from curation_assets import partitions
 from curation_assets.checks import severity
+from curation_assets.columns import Column, tables
 from curation_assets.files import fingerprint
 from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
-from curation_assets.making import materialize, shown
+from curation_assets.making import materialize
+from curation_assets.products import Product, description, group, tags
 from curation_assets.profile import Profile
 from curation_assets.progress import Throttled
 from curation_assets.registry import SAMPLERS
 from curation_assets.resources import HOST, PID, Curation
 from curation_assets.sensors import condition
+from curation_assets.showing import COLUMNS, AssetLink, Columns, Place, about
 from curation_assets.step import Step
 from curation_assets.storage import Receipt
-from curation_assets.workspace import Builder, BuildOne, Markdown, Workspace
+from curation_assets.story import Story, opening
+from curation_assets.workspace import Builder, BuildOne, Markdown, MissingInput, Workspace, title
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
-_CHECKED_WITH = {f"{name}/subset": f"{name}/metrics" for name in SAMPLERS}
+_CHECKED_WITH = {f"{name}/subset": [f"{name}/metrics"] for name in SAMPLERS}
 """Whose checks are evaluated with a step's own: a new subset leaves metrics behind."""
 OWNERS = ["team:data-curation"]
 _MANY = 1_000  # partitions of one run; a different number for each depth of the graph, see `_backfill_policy`
 
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
-def step_asset(key: str, build: Builder, profile: Profile, description: str) -> dg.AssetsDefinition:
-    """Define the asset of step `key`, made by `build`."""
-    step = STEPS[key]
+
+def step_asset(product: Product, profile: Profile) -> dg.AssetsDefinition:
+    """Define the asset of a product's step."""
+    step = STEPS[product.key]
 
     @dg.asset(
-        key=key.split("/"),
+        key=step.key.split("/"),
         deps=[
             dg.AssetDep(need.split("/"), partition_mapping=partitions.mapping(step.by, STEPS[need].by, only))
             for need, only in step.reads(profile).items()
@@ -52,18 +58,30 @@ def step_asset(key: str, build: Builder, profile: Profile, description: str) -> 
         partitions_def=partitions.definition(step.by, profile),
         backfill_policy=_backfill_policy(step, profile),
         code_version=step.code_version(profile),
-        description=description,
-        group_name=step.group,
+        description=description(product, profile),
+        metadata=_known_before(step, profile),
+        group_name=group(step),
         kinds=set(step.kinds),
+        tags=tags(step, product.paper),
         owners=OWNERS,
         pool="accelerator" if step.accelerated else None,
         output_required=False,
         automation_condition=condition(step, profile),
     )
     def asset(context: dg.AssetExecutionContext, curation: Curation) -> Iterator[Any]:
-        yield from _commit_each(context, curation, step, build)
+        yield from _commit_each(context, curation, step, product.build)
 
     return asset
+
+
+def _known_before(step: Step, profile: Profile) -> dict[str, Any]:
+    """Return what is known before there is an artifact: the columns of its table."""
+    columns = next(iter(tables(step, profile).values()), None)
+    return {COLUMNS: _schema(columns)} if columns else {}
+
+
+def _schema(columns: list[Column]) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(c.name, c.type, description=c.description) for c in columns])
 
 
 def _backfill_policy(step: Step, profile: Profile) -> dg.BackfillPolicy | None:
@@ -84,55 +102,75 @@ def _depth(step: Step, profile: Profile) -> int:
 def _commit_each(
     context: dg.AssetExecutionContext, curation: Curation, step: Step, build: Builder
 ) -> Iterator[Any]:
-    workspace = curation.workspace
+    keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
+    sign(context)
+    story = Story(step, len(keys))
+    # Only what is out of date is made unasked: for a model that is behind, a person asks.
+    several = len(keys) > 1
+    for receipt, metadata in make_each(
+        context, curation, step, build, keys, story, relearn=True, go_on=several
+    ):
+        if not several:
+            yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.version))
+        else:
+            yield event(step, receipt, metadata)
+    report_checks(context, curation, step, alone=not several)
+    if story.failed:
+        reasons = "; ".join(f"{partition}: {error}" for partition, error in story.failed.items())
+        raise dg.Failure(f"{len(story.failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")
+
+
+def sign(context: Context) -> None:
+    """Write down which process a run is in, so that a run whose process died is told from one that goes on."""
     if HOST not in context.run.tags:
         context.instance.add_run_tags(context.run_id, {PID: str(os.getpid()), HOST: socket.gethostname()})
-    keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
+
+
+def make_each(
+    context: Context,
+    curation: Curation,
+    step: Step,
+    build: Builder,
+    keys: list[str],
+    story: Story,
+    *,
+    relearn: bool,
+    go_on: bool,
+) -> Iterator[tuple[Receipt, dict[str, Any]]]:
+    """Make partitions of a step current, one by one, and yield each one's receipt and what Dagster shows of it.
+
+    `relearn`: learn anew what is pinned and behind the corpus. `go_on`: one bad partition does not keep the others
+    waiting, and why it failed is in `story` and in the log; otherwise its error is raised.
+    """
+    workspace, tell = curation.workspace, curation.teller(context.log.info)
     load = _once(build, workspace, step)
-    tell = curation.teller(context.log.info)
-    failed: dict[str, Exception] = {}
-    for number, partition in enumerate(keys, 1):
-        label = f"{step.key}[{partition}]" if partition else step.key
+    tell(f"{story.heading}{opening(workspace, step, keys)}")
+    for partition in keys:
         try:
             receipt, made = materialize(
                 workspace,
                 step,
                 partition,
                 load,
-                Throttled(tell, label),
+                Throttled(tell, title(step.key, partition)),
                 run_id=context.run_id,
-                relearn=True,  # only what is out of date is made unasked: for a model that is behind, a person asks
+                relearn=relearn,
+                tell=tell,
             )
         except Exception as error:
-            if len(keys) == 1:
+            if not go_on:
                 raise
-            failed[partition] = error  # one bad shard does not keep the others waiting
-            context.log.exception(f"{label}: failed")
+            line = story.went_wrong(partition, error)
+            if isinstance(error, MissingInput):
+                context.log.error(line)  # says all by itself
+            else:
+                context.log.exception(line)
             continue
-        tell(
-            f"{label}: {'made' if made else 'already current'} ({number} of {len(keys)}), {receipt.seconds:.1f} s"
-        )
+        tell(story.finished(receipt, made))
         if step.key == "corpus/source":
             partitions.sync_shards(context.instance, workspace.listed())
-        metadata = {name: _value(value) for name, value in shown(workspace, receipt).items()}
-        metadata |= {
-            "made": made,
-            "seconds": receipt.seconds,
-            "artifact": workspace.store.place(step.key, partition),
-            "input_versions": receipt.inputs,
-            **_measured_on(workspace, step, partition),
-        }
-        if len(keys) == 1:
-            yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.version))
-        else:
-            yield _event(step, receipt, metadata)
-    if len(keys) > 1:
-        _report_checks(context, workspace, step)
-    if step.key in _CHECKED_WITH:
-        _report_checks(context, workspace, STEPS[_CHECKED_WITH[step.key]])
-    if failed:
-        reasons = "; ".join(f"{partition}: {error}" for partition, error in failed.items())
-        raise dg.Failure(f"{len(failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")
+        shown = about(workspace, step, receipt, made)
+        yield receipt, {name: _value(value) for name, value in shown.items()}
 
 
 def _once(build: Builder, workspace: Workspace, step: Step) -> Callable[[dict[str, str]], BuildOne]:
@@ -154,40 +192,36 @@ def _only(context: dg.AssetExecutionContext) -> str:
     return str(context.partition_key) if context.has_partition_key else ""
 
 
-def _measured_on(workspace: Workspace, step: Step, partition: str) -> dict[str, Any]:
-    """Return, for a metric, the subset that it is about: a link, and the version that the model was trained on."""
-    sampler, _, stage = step.key.partition("/")
-    checkpoint = workspace.store.receipt(f"{sampler}/checkpoint", partition) if stage == "metrics" else None
-    if checkpoint is None or sampler not in SAMPLERS:
-        return {}
-    rate = partition.split("|")[0]
-    version = checkpoint.inputs[f"{sampler}/subset"]
-    return {
-        "subset": dg.MetadataValue.asset(dg.AssetKey([sampler, "subset"])),
-        "subset_partition": rate,
-        "subset_version": version,
-        "trace": f'curation trace {step.key} --partition "{partition}"',
-    }
-
-
-def _event(step: Step, receipt: Receipt, metadata: dict[str, Any]) -> dg.AssetMaterialization:
-    tags = {
+def event(step: Step, receipt: Receipt, metadata: dict[str, Any]) -> dg.AssetMaterialization:
+    """Return the event that an artifact is there, with its data version, where a run reports partition by partition."""
+    versions = {
         "dagster/data_version": receipt.version,
         "dagster/code_version": receipt.code,
         "dagster/data_version_is_user_provided": "true",
     }
-    tags |= {f"dagster/input_data_version/{need}": version for need, version in receipt.inputs.items()}
+    versions |= {f"dagster/input_data_version/{need}": version for need, version in receipt.inputs.items()}
     return dg.AssetMaterialization(
-        step.key.split("/"), metadata=metadata, partition=receipt.partition, tags=tags
+        step.key.split("/"), metadata=metadata, partition=receipt.partition or None, tags=versions
     )
 
 
-def _report_checks(context: dg.AssetExecutionContext, workspace: Workspace, step: Step) -> None:
-    """Evaluate the step's checks here: Dagster skips check steps after a run that reports partition by partition."""
-    key = dg.AssetKey(step.key.split("/"))
+def report_checks(context: Context, curation: Curation, step: Step, alone: bool = False) -> None:
+    """Evaluate a step's checks, and those that go with them, where Dagster does not.
+
+    It skips check steps after a run that reports partition by partition, and has none in a job; `alone`: it runs the
+    step's own by itself.
+    """
+    for key in ([] if alone else [step.key]) + _CHECKED_WITH.get(step.key, []):
+        _report_checks(context, curation, key)
+
+
+def _report_checks(context: Context, curation: Curation, of: str) -> None:
+    key, tell = dg.AssetKey(of.split("/")), curation.teller(context.log.info)
     latest = context.instance.fetch_materializations(key, limit=1).records
-    for name, check in INVARIANTS.get(step.key, {}).items() if latest else ():
-        outcome = check(workspace)
+    for name, check in INVARIANTS.get(of, {}).items() if latest else ():
+        outcome = check(curation.workspace)
+        verdict = "passed" if outcome.passed else "warns" if outcome.warns else "FAILED"
+        tell(f"{of}: check {name} {verdict}: {outcome.description}")
         context.instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=key,
@@ -204,4 +238,13 @@ def _report_checks(context: dg.AssetExecutionContext, workspace: Workspace, step
 
 
 def _value(value: Any) -> Any:
-    return dg.MetadataValue.md(str(value)) if isinstance(value, Markdown) else value
+    """Return a value in the form that Dagster's UI shows it best in."""
+    if isinstance(value, Markdown):
+        return dg.MetadataValue.md(str(value))
+    if isinstance(value, Place):
+        return dg.MetadataValue.path(str(value))
+    if isinstance(value, AssetLink):
+        return dg.MetadataValue.asset(dg.AssetKey(value.split("/")))
+    if isinstance(value, Columns):
+        return dg.MetadataValue.table_schema(_schema(value.columns))
+    return value

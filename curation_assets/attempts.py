@@ -12,12 +12,14 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from curation_assets.storage import Store
 
 _FILE = "attempt.json"
 _BELIEVED = 24 * 3600.0  # seconds for which an attempt on another machine is taken to be going on
 _LONGEST = 3600.0
+_CLOCK = 10.0  # seconds by which the system's times may be off
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,11 @@ class Attempt:
             return False
         if self.host != socket.gethostname():
             return time.time() - self.started < _BELIEVED
-        return alive(self.pid)
+        return alive(self.pid) and _began(self.pid) <= self.started + _CLOCK
+
+    def by_another(self) -> bool:
+        """Tell whether another process of this machine is at it for certain; what other machines do cannot be seen."""
+        return self.host == socket.gethostname() and self.pid != os.getpid() and self.running()
 
     def next_try(self, retries: int, seconds: float) -> float | None:
         """Return when to try again by itself, in seconds since the epoch; None for never: `retries` have failed too.
@@ -109,6 +115,20 @@ class Attempts:
 
     def _write(self, key: str, partition: str, attempt: Attempt) -> None:
         self._store.write(self._path(key, partition), json.dumps(asdict(attempt)).encode(), durable=False)
+
+
+def _began(pid: int) -> float:
+    """Return when a process of this machine began, in seconds since the epoch; 0 where the system does not say.
+
+    A process that began after the attempt only has the number of the one that made it, as happens after a restart.
+    """
+    try:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19])
+        lines = Path("/proc/stat").read_text("utf-8").splitlines()
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    boot = next((int(line.split()[1]) for line in lines if line.startswith("btime ")), 0)
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def alive(pid: int) -> bool:

@@ -4,38 +4,46 @@ import os
 
 import dagster as dg
 
-from curation_assets.checks import all_checks
-from curation_assets.corpus.assets import corpus_assets
-from curation_assets.embeddings.assets import embedding_assets
-from curation_assets.evaluation.assets import evaluation_assets
-from curation_assets.models.assets import model_assets
-from curation_assets.pretraining.assets import pretraining_assets
+from curation_assets.assets import step_asset
+from curation_assets.checks import all_checks, all_checks_job
+from curation_assets.corpus.assets import CORPUS
+from curation_assets.embeddings.assets import EMBEDDINGS
+from curation_assets.evaluation.assets import EVALUATION
+from curation_assets.launchpad.definitions import all_jobs
+from curation_assets.models.assets import MODELS
+from curation_assets.pretraining.assets import PRETRAINING
 from curation_assets.profile import Profile, load_profile
-from curation_assets.report.assets import report_assets
+from curation_assets.report.assets import REPORT
 from curation_assets.resources import Curation
-from curation_assets.sampling.assets import sampling_assets
-from curation_assets.scoring.assets import scoring_assets
+from curation_assets.sampling.assets import SAMPLING
+from curation_assets.scoring.assets import SCORING
 from curation_assets.sensors import all_schedules, all_sensors, refresh_models
+
+PRODUCTS = (
+    *CORPUS,
+    *EMBEDDINGS,
+    *MODELS,
+    *SCORING,
+    *SAMPLING,
+    *PRETRAINING,
+    *EVALUATION,
+    *REPORT,
+)
+"""What each asset is and how it is made."""
 
 
 def definitions(profile: Profile) -> dg.Definitions:
     """Return the definitions of the whole graph for one profile."""
     return dg.Definitions(
-        assets=[
-            *corpus_assets(profile),
-            *embedding_assets(profile),
-            *model_assets(profile),
-            *scoring_assets(profile),
-            *sampling_assets(profile),
-            *pretraining_assets(profile),
-            *evaluation_assets(profile),
-            *report_assets(profile),
-        ],
+        assets=[step_asset(product, profile) for product in PRODUCTS],
         asset_checks=all_checks(),
-        jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks()), refresh_models],
+        jobs=[*all_jobs(profile, PRODUCTS), all_checks_job(), refresh_models],
         sensors=all_sensors(profile),
         schedules=all_schedules(profile),
-        resources={"curation": Curation(profile=profile.source)},
+        resources={
+            "curation": Curation(profile=profile.source),
+            "io_manager": dg.mem_io_manager,  # nothing is handed on: steps open artifacts
+        },
         executor=dg.in_process_executor,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from curation_assets import identity
 from curation_assets.models.sources import parse
 from curation_assets.registry import SAMPLERS, SamplerSpec
+from curation_assets.report.steps import report_steps
 from curation_assets.step import Step, nothing
 
 _CORPUS = (
@@ -239,60 +240,9 @@ _FULL_DATA = (
     ),
 )
 
-_REPORT = (
-    Step(
-        "report/comparison",
-        "",
-        (
-            "corpus/index",
-            "corpus/tokens",
-            "evaluation/examples",
-            "full_data/checkpoint",
-            "full_data/metrics",
-            *(f"{name}/subset" for name in SAMPLERS),
-            *(f"{name}/metrics" for name in SAMPLERS),
-        ),
-        "report",
-        ("polars",),
-        lambda p: [p.pretraining.identity(), p.report.seed, p.evaluation.suites],
-        code=2,
-        partial=True,
-        borrows=identity.contaminated,
-    ),
-    Step(
-        "report/convergence",
-        "",
-        ("full_data/metrics", *(f"{name}/metrics" for name in SAMPLERS)),
-        "report",
-        ("polars", "python"),
-        partial=True,
-    ),
-    Step(
-        "report/tradeoff",
-        "",
-        (
-            *(f"corpus/{end}" for end in ("tokens", "tokenizer", "embeddings")),
-            *(step.key for step in (*_COVERAGE, *_JUDGE, *_FULL_DATA)),
-            *(step.key for spec in SAMPLERS.values() for step in _chain(spec)),
-        ),
-        "report",
-        ("polars", "python"),
-        lambda p: [
-            identity.training(p),
-            *(s.identity() for s in (p.perplexity, p.ask_llm, p.judge, p.embeddings, p.density)),
-        ],
-        partial=True,
-    ),
-    Step(
-        "report/correlation",
-        "",
-        ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS)),
-        "report",
-        ("python",),
-        lambda p: p.report.identity(),
-        partial=True,
-    ),
-)
+_CHAINS = tuple(step for spec in SAMPLERS.values() for step in _chain(spec))
+_COSTLY = tuple(step.key for step in (*_COVERAGE, *_JUDGE, *_FULL_DATA, *_CHAINS))
+"""What choosing the data may take time for."""
 
 STEPS: dict[str, Step] = {
     step.key: step
@@ -302,8 +252,8 @@ STEPS: dict[str, Step] = {
         *_COVERAGE,
         *_FULL_DATA,
         *_JUDGE,
-        *(step for spec in SAMPLERS.values() for step in _chain(spec)),
-        *_REPORT,
+        *_CHAINS,
+        *report_steps(_COSTLY),
     )
 }
 """Every step by key, each after the steps that it needs."""

@@ -63,7 +63,7 @@ def rows_add_up(workspace: Workspace) -> Outcome:
     )
 
 
-def unit_norm(workspace: Workspace) -> Outcome:
+def unit_length(workspace: Workspace) -> Outcome:
     """Embedding rows have length one (the first and last rows of every shard are measured)."""
     worst = 0.0
     shards = _made(workspace, "corpus/embeddings", workspace.shards())
@@ -100,7 +100,7 @@ def complete_and_finite(sampler: str, workspace: Workspace) -> Outcome:
     )
 
 
-def not_constant(sampler: str, workspace: Workspace) -> Outcome:
+def scores_differ(sampler: str, workspace: Workspace) -> Outcome:
     """Scores differ between documents (a constant score means a broken scorer)."""
     low, high, count = _range(workspace, sampler)
     return Outcome(
@@ -108,7 +108,7 @@ def not_constant(sampler: str, workspace: Workspace) -> Outcome:
     )
 
 
-def at_most(limit: float, sampler: str, workspace: Workspace) -> Outcome:
+def within_bound(limit: float, sampler: str, workspace: Workspace) -> Outcome:
     """No score is above what it can be: 0 for the logarithm of a probability, -1 for minus a perplexity."""
     _, high, _ = _range(workspace, sampler)
     return Outcome(
@@ -147,7 +147,7 @@ def agrees_with_teacher(workspace: Workspace) -> Outcome:
     )
 
 
-def realised_rate(sampler: str, workspace: Workspace) -> Outcome:
+def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     """Every subset has exactly the stated share of the documents to choose from, each once, none held out."""
     key, sizes, wrong = f"{sampler}/subset", {}, []
     for rate in _made(workspace, key, list(RATES)):
@@ -165,7 +165,7 @@ def realised_rate(sampler: str, workspace: Workspace) -> Outcome:
     )
 
 
-def nested(sampler: str, workspace: Workspace) -> Outcome:
+def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
     """A smaller subset is contained in every larger one drawn from the same scores."""
     key, wrong = f"{sampler}/subset", []
     smaller: dict[str, Any] = {}  # {version of the scores: ids of the last subset}
@@ -203,7 +203,7 @@ def matches_subset(sampler: str, workspace: Workspace) -> Outcome:
     return Outcome(not behind, said, {"cells": len(cells), "behind": behind})
 
 
-def all_read(workspace: Workspace) -> Outcome:
+def all_files_read(workspace: Workspace) -> Outcome:
     """Every file of the corpus could be read (a warning: the other files do not wait for it)."""
     aside = workspace.set_aside()
     old = workspace.unreadable(workspace.shards())
@@ -214,7 +214,7 @@ def all_read(workspace: Workspace) -> Outcome:
     return Outcome(not aside and not old, said, {"left_out": aside, "as_read_last": old}, warns=True)
 
 
-def clean(workspace: Workspace) -> Outcome:
+def free_of_evaluation_text(workspace: Workspace) -> Outcome:
     """No document shares 13 words in a row with an evaluation input, or those that do are dropped (a warning, no error)."""
     key, tasks = "evaluation/contamination", Counter[str]()
     documents = contaminated = 0
@@ -239,7 +239,7 @@ def clean(workspace: Workspace) -> Outcome:
     return Outcome(dropped or not contaminated, said, figures, warns=True)
 
 
-def metrics_finite(workspace: Workspace) -> Outcome:
+def values_finite(workspace: Workspace) -> Outcome:
     """Every measured value that the comparison shows is a finite number."""
     if workspace.store.receipt("report/comparison") is None:
         return Outcome(True, "not made yet")
@@ -250,25 +250,30 @@ def metrics_finite(workspace: Workspace) -> Outcome:
 
 
 INVARIANTS: dict[str, dict[str, Invariant]] = {
-    "corpus/documents": {"rows_add_up": rows_add_up, "all_read": all_read},
-    "corpus/embeddings": {"unit_norm": unit_norm},
+    "corpus/documents": {"rows_add_up": rows_add_up, "all_files_read": all_files_read},
+    "corpus/embeddings": {"unit_length": unit_length},
     **{
         f"{name}/scores": {
             "complete_and_finite": partial(complete_and_finite, name),
-            "not_constant": partial(not_constant, name),
+            "scores_differ": partial(scores_differ, name),
             **(
-                {"possible": partial(at_most, _HIGHEST[spec.family], name)} if spec.family in _HIGHEST else {}
+                {"within_bound": partial(within_bound, _HIGHEST[spec.family], name)}
+                if spec.family in _HIGHEST
+                else {}
             ),
         }
         for name, spec in SAMPLERS.items()
     },
     "judge/checkpoint": {"agrees_with_teacher": agrees_with_teacher},
     **{
-        f"{name}/subset": {"realised_rate": partial(realised_rate, name), "nested": partial(nested, name)}
+        f"{name}/subset": {
+            "exact_size": partial(exact_size, name),
+            "smaller_in_larger": partial(smaller_in_larger, name),
+        }
         for name in SAMPLERS
     },
     **{f"{name}/metrics": {"matches_subset": partial(matches_subset, name)} for name in SAMPLERS},
-    "evaluation/contamination": {"clean": clean},
-    "report/comparison": {"metrics_finite": metrics_finite},
+    "evaluation/contamination": {"free_of_evaluation_text": free_of_evaluation_text},
+    "report/comparison": {"values_finite": values_finite},
 }
 """{asset key: {check name: check}}."""

@@ -11,7 +11,13 @@ from curation_assets.progress import Progress, silent
 from curation_assets.step import EDGE, Step
 from curation_assets.storage import PREVIEW, DamagedArtifact, Receipt
 from curation_assets.versions import Versions
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace, title
+
+_LOOK_AGAIN = 0.5  # seconds between two looks at what another process is making
+
+
+def _unheard(line: str) -> None:
+    """Tell nobody."""
 
 
 def materialize(
@@ -24,17 +30,20 @@ def materialize(
     force: bool = False,
     relearn: bool = False,
     run_id: str = "",
+    tell: Callable[[str], object] = _unheard,
 ) -> tuple[Receipt, bool]:
     """Make one artifact current and return (its receipt, whether it was made now).
 
     Returns at once when it already is what its inputs would make; `force` makes it anyway, `relearn` a pinned model that
     is behind as well. `one` is called, with the inputs' versions, only when there is work, so that a model is not loaded
-    for nothing. Versions of inputs are read before the inputs are: an input that changes under the step leaves an
-    artifact that is known to be stale, never one that wrongly looks fresh.
+    for nothing. While another process of this machine makes it this waits, and says so to `tell`: people, jobs and
+    sensors may ask for the same, and it is made once. Versions of inputs are read before the inputs are: an input that
+    changes under the step leaves an artifact that is known to be stale, never one that wrongly looks fresh.
     """
     versions = Versions(workspace)
-    anew = force or (relearn and versions.behind(step, partition))
-    if not anew and versions.current(step, partition):
+    if not _done(versions, step, partition, force, relearn) and _let_finish(workspace, step, partition, tell):
+        versions = Versions(workspace)
+    if _done(versions, step, partition, force, relearn):
         receipt = versions.receipt(step.key, partition)
         assert receipt is not None
         return receipt, False
@@ -54,6 +63,23 @@ def materialize(
         raise
     workspace.attempts.end(step.key, partition)
     return made, True
+
+
+def _done(versions: Versions, step: Step, partition: str, force: bool, relearn: bool) -> bool:
+    anew = force or (relearn and versions.behind(step, partition))
+    return not anew and versions.current(step, partition)
+
+
+def _let_finish(workspace: Workspace, step: Step, partition: str, tell: Callable[[str], object]) -> bool:
+    """Wait as long as another process of this machine is making the artifact; return whether there was one."""
+    waited = ""
+    while (attempt := workspace.attempts.read(step.key, partition)) is not None and attempt.by_another():
+        who = f"run {attempt.run_id}" if attempt.run_id else f"process {attempt.pid}"
+        if who != waited:
+            tell(f"{title(step.key, partition)}: {who} is making it; this waits for that")
+        waited = who
+        time.sleep(_LOOK_AGAIN)
+    return bool(waited)
 
 
 def _adopt(

@@ -24,6 +24,7 @@ class SamplerSpec:
     needs : asset keys that scoring a shard reads.
     description : what the score is; higher is better throughout.
     model : for samplers that score with a model, its name in the profile's section for the family ("" for the others).
+    paper : what the paper calls it.
     """
 
     name: str
@@ -32,29 +33,32 @@ class SamplerSpec:
     needs: tuple[str, ...]
     description: str
     model: str = ""
+    paper: str = ""
 
 
 SIZES: tuple[str, ...] = ("small", "base", "large", "xl", "xxl")
 """Rungs of the T5 ladder, smallest first."""
 
+_T5 = {"small": "Small", "base": "Base", "large": "Large", "xl": "XL", "xxl": "XXL"}
+
 MILESTONES: dict[str, float] = {"20k": 0.02, "100k": 0.1, "300k": 0.3, "500k": 0.5, "700k": 0.7}
 """Of the paper's 1M steps, those after which T5-Large's own training lent a perplexity scorer -> share of the training."""
 
 
-def _by_model(family: Family, model: str, description: str) -> SamplerSpec:
+def _by_model(family: Family, model: str, description: str, paper: str) -> SamplerSpec:
     name = f"{family}_{model}"
     needs = ("corpus/documents", "corpus/tokens", "corpus/tokenizer", f"{name}/model")
-    return SamplerSpec(name, family, "top_k", needs, description, model)
+    return SamplerSpec(name, family, "top_k", needs, description, model, paper)
 
 
-def _perplexity(model: str, which: str) -> SamplerSpec:
+def _perplexity(model: str, which: str, paper: str) -> SamplerSpec:
     text = f"Minus the document's perplexity under {which}: text that the model finds easy is kept."
-    return _by_model("perplexity", model, text)
+    return _by_model("perplexity", model, text, f"perplexity filtering ({paper})")
 
 
 def _ask_llm(size: str) -> SamplerSpec:
     text = f'Log probability that the {size} judge answers "yes" when asked whether the document is worth training on.'
-    return _by_model("ask_llm", size, text)
+    return _by_model("ask_llm", size, text, f"Ask-LLM ({_T5[size]})")
 
 
 SAMPLERS: dict[str, SamplerSpec] = {
@@ -66,6 +70,7 @@ SAMPLERS: dict[str, SamplerSpec] = {
             "uniform",
             ("corpus/documents",),
             "A uniform number that depends on the document's id and the seed alone: the baseline.",
+            paper="random sampling",
         ),
         SamplerSpec(
             "density",
@@ -74,6 +79,7 @@ SAMPLERS: dict[str, SamplerSpec] = {
             ("corpus/embeddings", "density/sketch"),
             "Kernel density estimate of the document's embedding (mean count of a RACE sketch over its rows); "
             "subsets are drawn by inverse propensity, so that rare text is kept and crowded text thinned.",
+            paper="Density",
         ),
         SamplerSpec(
             "semdedup",
@@ -82,6 +88,7 @@ SAMPLERS: dict[str, SamplerSpec] = {
             ("semdedup/neighbours",),
             "Minus the largest cosine similarity to a document of the same cluster that is kept before it: the most "
             "similar go first, and a group of near-duplicates keeps one representative.",
+            paper="SemDeDup",
         ),
         SamplerSpec(
             "prototypes",
@@ -89,10 +96,15 @@ SAMPLERS: dict[str, SamplerSpec] = {
             "top_k",
             ("corpus/embeddings", "clusters/centroids", "clusters/assignments"),
             "Minus the cosine similarity to the document's own centroid: the most prototypical go first.",
+            paper="SSL Prototypes",
         ),
-        *(_perplexity(size, f"the {size} T5") for size in SIZES),
+        *(_perplexity(size, f"the {size} T5", f"T5-{_T5[size]}") for size in SIZES),
         *(
-            _perplexity(f"large_{steps}", f"the large T5 after {share:.0%} of its own training")
+            _perplexity(
+                f"large_{steps}",
+                f"the large T5 after {share:.0%} of its own training",
+                f"T5-Large after {steps} steps",
+            )
             for steps, share in MILESTONES.items()
         ),
         *(_ask_llm(size) for size in SIZES),

@@ -9,8 +9,10 @@ from pydantic import PrivateAttr
 from curation_assets.profile import load_profile
 from curation_assets.workspace import Workspace
 
-PID, HOST = "curation/pid", "curation/host"
-"""Tags of a run that name its process: by them a run whose process was killed is told from one that goes on."""
+PID, HOST = ".dagster/curation_pid", ".dagster/curation_host"
+"""Tags of a run that name its process: by them a run whose process was killed is told from one that goes on. Not shown."""
+JOB = ".dagster/curation_job"
+"""Tag of a run of one of `launchpad`'s jobs."""
 
 
 class Curation(dg.ConfigurableResource):

@@ -2,6 +2,8 @@
 
 import time
 import warnings
+from contextlib import suppress
+from enum import Enum
 from typing import Any
 
 import dagster as dg
@@ -10,8 +12,9 @@ from pydantic import Field
 from curation_assets.corpus.watch import look
 from curation_assets.follow import Follow
 from curation_assets.graph import STEPS
-from curation_assets.profile import Profile, load_profile
-from curation_assets.resources import Curation
+from curation_assets.launchpad.offers import OFFERS, choice_of
+from curation_assets.profile import Profile, ProfileError, load_profile
+from curation_assets.resources import JOB, Curation
 from curation_assets.step import Step
 from curation_assets.workspace import Workspace
 
@@ -19,7 +22,14 @@ warnings.filterwarnings("ignore", message="Parameter `use_user_code_server`", ca
 
 SOURCE = dg.AssetKey(["corpus", "source"])
 _SECONDS = 10  # between two looks at the graph
-_last: tuple[Any, Any, Follow] | None = None
+_GOING_ON = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_last: tuple[Any, Any, Follow, set[str]] | None = None
 
 
 class OutOfDate(dg.AutomationCondition):
@@ -40,7 +50,9 @@ class OutOfDate(dg.AutomationCondition):
 
     async def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:  # type: ignore[override]
         """Return the part of the candidates that is due and not being made."""
-        due = _look(context, self.profile).due(STEPS["/".join(context.key.path)])
+        step = STEPS["/".join(context.key.path)]
+        look, in_jobs = _look(context, self.profile)
+        due = [] if step.key in in_jobs else look.due(step)
         subset, view = context.candidate_subset, context.asset_graph_view
         if not due or subset.is_empty:
             return dg.AutomationResult(context, context.get_empty_subset())
@@ -51,8 +63,11 @@ class OutOfDate(dg.AutomationCondition):
         return dg.AutomationResult(context, subset)
 
 
-def _look(context: dg.AutomationContext, source: str) -> Follow:
-    """Return one look for all assets of a tick; and the last one again, while nothing has happened since it found nothing to do."""
+def _look(context: dg.AutomationContext, source: str) -> tuple[Follow, set[str]]:
+    """Return one look for all assets of a tick, and the assets that jobs are making.
+
+    It is the last look again while nothing has happened since that found nothing to do.
+    """
     global _last
     view = context.asset_graph_view
     if _last is None or _last[0] is not view:
@@ -62,8 +77,20 @@ def _look(context: dg.AutomationContext, source: str) -> Follow:
         idle = (
             _last is not None and _last[1] == happened and _last[2].idle() and time.time() < _last[2].next_try
         )
-        _last = (view, happened, _last[2] if _last and idle else Follow(workspace))
-    return _last[2]
+        follow = _last[2] if _last and idle else Follow(workspace)
+        _last = (view, happened, follow, _in_jobs(view.instance, profile))
+    return _last[2:]
+
+
+def _in_jobs(instance: dg.DagsterInstance, profile: Profile) -> set[str]:
+    """Return the assets that jobs are making now, or will when their turn comes: those are left to them."""
+    found: set[str] = set()
+    for run in instance.get_runs(dg.RunsFilter(statuses=_GOING_ON, tags={JOB: "true"})):
+        with suppress(ProfileError):  # what was chosen is not there: the job says so itself
+            config: Any = run.run_config
+            choice = choice_of(config.get("ops", {}).get("config", {}))
+            found |= {step.key for step in OFFERS[run.job_name].work(profile, choice)}
+    return found
 
 
 def condition(step: Step, profile: Profile) -> dg.AutomationCondition | None:
@@ -102,21 +129,26 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
     return [corpus_changes, follow]
 
 
+Learned = Enum("Learned", {step.key: step.key for step in STEPS.values() if step.learned()})  # type: ignore[misc]
+
+
 class Refresh(dg.Config):
     """Which models to learn anew; none for all of them."""
 
-    assets: list[str] = Field(default_factory=list)
+    assets: list[Learned] = Field(default_factory=list, description="Which; none for all of them")
 
 
 @dg.op
 def ask_for_new_models(context: dg.OpExecutionContext, config: Refresh, curation: Curation) -> None:
     """Mark the pinned models as to be learned anew where the corpus moved on; `follow_changes` or `curation run` does it."""
-    keys = curation.workspace.ask_refresh(config.assets)
+    keys = curation.workspace.ask_refresh([asset.value for asset in config.assets])
     context.log.info(f"to be learned anew, where the corpus moved on: {', '.join(keys)}")
 
 
 @dg.job(
-    description="Have the models that were learned from the corpus (tokenizer, ladder, judges, centroids) learned anew."
+    description="Have the models that were learned from the corpus learned anew.\n\n"
+    "Tokenizer, T5 ladder, judges, centroids, where the corpus moved on since. This job only asks: the sensor `follow_changes`, "
+    "`score_what_changed` or `curation run` makes them, and rescores what depends on them."
 )
 def refresh_models() -> None:
     """Ask for new models."""

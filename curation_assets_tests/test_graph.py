@@ -12,6 +12,7 @@ from curation_assets.definitions import definitions
 from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
 from curation_assets.plan import wanted_steps
+from curation_assets.products import group
 from curation_assets.profile import load_profile
 from curation_assets.registry import RATES, SAMPLERS, SIZES
 from curation_assets.scoring.build import SCORERS
@@ -135,7 +136,9 @@ def test_dagsters_assets_are_the_steps(name: str) -> None:
         node = graph.get(dg.AssetKey(step.key.split("/")))
         assert node.code_version == step.code_version(profile)
         assert {key.to_user_string() for key in node.parent_keys} == set(step.reads(profile))
-        assert node.group_name == step.group and node.description and node.owners and node.kinds
+        assert (
+            node.group_name == group(step) and node.description and node.owners and node.kinds and node.tags
+        )
     checked = {(check.asset_key.to_user_string(), check.name) for check in graph.asset_check_keys}
     assert checked == {(key, name) for key, checks in INVARIANTS.items() for name in checks}
 

@@ -64,7 +64,7 @@ def test_rows_that_do_not_add_up(workspace: Workspace) -> None:
 def test_vectors_that_are_not_of_unit_length(workspace: Workspace, row: list[float], good: bool) -> None:
     x = np.array([[1, 0], row], np.float32)
     _put(workspace, "corpus/embeddings", "s0.jsonl", lambda f: np.save(f / "embeddings.npy", x))
-    assert _passed(workspace, "corpus/embeddings", "unit_norm") == good
+    assert _passed(workspace, "corpus/embeddings", "unit_length") == good
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_scores_that_are_missing_not_finite_or_constant(
 ) -> None:
     _scores(workspace, ids, scores)
     assert _passed(workspace, "density/scores", "complete_and_finite") == complete
-    assert _passed(workspace, "density/scores", "not_constant") == varied
+    assert _passed(workspace, "density/scores", "scores_differ") == varied
 
 
 def _subset(workspace: Workspace, rate: str, ids: list[str], scores: str = "one") -> None:
@@ -99,17 +99,19 @@ def _subset(workspace: Workspace, rate: str, ids: list[str], scores: str = "one"
 )
 def test_a_subset_of_the_wrong_size(workspace: Workspace, ids: list[str], good: bool) -> None:
     _subset(workspace, "40", ids)
-    assert _passed(workspace, "random/subset", "realised_rate") == good
+    assert _passed(workspace, "random/subset", "exact_size") == good
 
 
 def test_subsets_that_are_not_nested(workspace: Workspace) -> None:
     _subset(workspace, "40", ["a", "b"])
     _subset(workspace, "60", ["a", "b", "c"])
-    assert _passed(workspace, "random/subset", "nested")
+    assert _passed(workspace, "random/subset", "smaller_in_larger")
     _subset(workspace, "60", ["a", "c", "d"])
-    assert not _passed(workspace, "random/subset", "nested")
+    assert not _passed(workspace, "random/subset", "smaller_in_larger")
     _subset(workspace, "60", ["a", "c", "d"], scores="another version")
-    assert _passed(workspace, "random/subset", "nested"), "subsets of different scores need not be nested"
+    assert _passed(workspace, "random/subset", "smaller_in_larger"), (
+        "subsets of different scores need not be nested"
+    )
 
 
 def test_a_comparison_with_a_value_that_is_no_number(workspace: Workspace) -> None:
@@ -121,7 +123,7 @@ def test_a_comparison_with_a_value_that_is_no_number(workspace: Workspace) -> No
             "",
             lambda f, table=table: write_table(f / "comparison.parquet", table),
         )
-        assert _passed(workspace, "report/comparison", "metrics_finite") == good
+        assert _passed(workspace, "report/comparison", "values_finite") == good
 
 
 def test_a_metric_of_an_earlier_subset(workspace: Workspace) -> None:
@@ -143,10 +145,10 @@ def test_a_metric_of_an_earlier_subset(workspace: Workspace) -> None:
 
 
 def test_a_file_that_cannot_be_read(workspace: Workspace) -> None:
-    assert _passed(workspace, "corpus/documents", "all_read")
+    assert _passed(workspace, "corpus/documents", "all_files_read")
     attempt = workspace.attempts.begin("corpus/documents", "s0.jsonl", "w", "")
     workspace.attempts.fail("corpus/documents", "s0.jsonl", attempt, ValueError("no gzip file"))
-    outcome = INVARIANTS["corpus/documents"]["all_read"](workspace)
+    outcome = INVARIANTS["corpus/documents"]["all_files_read"](workspace)
     assert not outcome.passed and outcome.warns and "no gzip file" in outcome.description
     workspace.attempts.end("corpus/documents", "s0.jsonl")
-    assert _passed(workspace, "corpus/documents", "all_read")
+    assert _passed(workspace, "corpus/documents", "all_files_read")

@@ -2,60 +2,63 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
-from curation_assets.assets import step_asset
 from curation_assets.corpus import build
-from curation_assets.profile import Profile
+from curation_assets.products import Product
 
-
-def corpus_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Return the assets of the corpus stage."""
-    return [
-        step_asset(
-            "corpus/source",
-            build.source,
-            profile,
-            "The list of corpus files. Materialize it first: it builds the default corpus where the profile asks for "
-            "it, lists the files and registers each as a shard partition.",
-        ),
-        step_asset(
-            "corpus/shards",
-            build.shards,
-            profile,
-            "One corpus file. Its version is the digest of its content, so a touched or renamed file is no change.",
-        ),
-        step_asset(
-            "corpus/documents",
-            build.documents,
-            profile,
-            "The shard's documents: Unicode NFC, line feeds, stable ids. Rows that cannot be documents go to the "
-            "quarantine table with file, row and reason; a fixed share, chosen by hash of the id, is held out.",
-        ),
-        step_asset(
-            "corpus/tokenizer",
-            build.tokenizer,
-            profile,
-            "T5's unigram tokenizer (pieces, special tokens, 100 sentinels): learned from the corpus, or T5's own. "
-            "Pinned: it is learned once, and again only on demand or with other settings.",
-        ),
-        step_asset(
-            "corpus/tokens",
-            build.token_ids,
-            profile,
-            "The shard's token ids, cached for every scorer and training run that shares the tokenizer.",
-        ),
-        step_asset(
-            "corpus/index",
-            build.index,
-            profile,
-            "The whole corpus in figures, and which ids stand in more than one shard (the first shard keeps them).",
-        ),
-        step_asset(
-            "corpus/validation",
-            build.validation,
-            profile,
-            "The evaluation sets as token ids: held-out documents of the corpus, and high-quality texts (paper: "
-            "wiki40b, realnews, webtext and LM1B news for HQ).",
-        ),
-    ]
+CORPUS = (
+    Product(
+        "corpus/source",
+        build.source,
+        "The list of corpus files: start here.",
+        "Materializing it builds the default corpus where the profile says `builtin`, lists the files with their sizes and "
+        "times, and makes each a partition of everything below.",
+        files="`shards.json`, `hq.json`",
+        use="after files came, changed or went, if the sensor `corpus_changes` is off.",
+    ),
+    Product(
+        "corpus/shards",
+        build.shards,
+        "One corpus file, by the digest of its content.",
+        "A touched or renamed file is no change; of one that was renamed, what is there is taken over without scoring.",
+        files="nothing but the digest in its metadata",
+    ),
+    Product(
+        "corpus/documents",
+        build.documents,
+        "The documents of a corpus file, and the rows that are none.",
+        "Unicode NFC, line feeds, stable ids. A row that cannot be a document goes to the quarantine table with file, row and reason "
+        "and stops nobody; a fixed share, chosen by hash of the id, is held out and reaches no scorer and no subset.",
+        paper="C4: 364M documents, 184B tokens",
+        use="read `quarantine` in the metadata when `reasons` names many rows.",
+    ),
+    Product(
+        "corpus/tokenizer",
+        build.tokenizer,
+        "The tokenizer of every model trained here.",
+        "T5's unigram tokenizer (pieces, special tokens, 100 sentinels): learned from the corpus, or T5's own.",
+        files="`tokenizer.json` and its configuration",
+    ),
+    Product(
+        "corpus/tokens",
+        build.token_ids,
+        "The documents of a corpus file as token ids.",
+        "Made once for all scorers and trainings that share the tokenizer.",
+        files="for `documents` and `validation`: `NAME.ids.npy` (one after the other) and `NAME.offsets.npy` (where each begins)",
+    ),
+    Product(
+        "corpus/index",
+        build.index,
+        "The whole corpus in figures, and ids that stand in several files.",
+        "An id that stands in two files counts once, in the first file by name; subsets and trainings go by this.",
+        files="`shards.json` (counts of each file)",
+        use="look here for documents, tokens, quarantined rows and files that are left out.",
+    ),
+    Product(
+        "corpus/validation",
+        build.validation,
+        "The two evaluation sets for perplexity, as token ids.",
+        "`in_distribution` are held-out documents of the corpus, `hq` the high-quality texts that the profile names.",
+        files="for each set `NAME.ids.npy` and `NAME.offsets.npy`",
+        paper="C4's validation set and HQ: English wiki40b, realnews and webtext of C4, LM1B news",
+    ),
+)

@@ -22,8 +22,11 @@ FORMATS = {
     ".txt": "text",
 }
 _TEMPORARY = (".tmp", ".part", ".crdownload")
-# Dagster forbids "..." and control characters in partition keys; "," and "|" separate keys; "::" chains URLs.
-_UNSAFE = re.compile(r"\.\.\.|::|[,|\x00-\x1f\x7f]")
+# Dagster forbids "..." and control characters in partition keys; "," and "|" separate keys; "::" chains URLs. Names are
+# printed wherever a shard is told of, so what steers a terminal or reverses writing is no part of one either.
+_UNSAFE = re.compile(
+    r"\.\.\.|::|[,|\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _MTIME_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
-from curation_assets.assets import step_asset
 from curation_assets.embeddings import build
-from curation_assets.profile import Profile
+from curation_assets.products import Product
 
-
-def embedding_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Return the assets of the embeddings stage."""
-    return [
-        step_asset(
-            "corpus/embeddings",
-            build.embeddings,
-            profile,
-            "Unit sentence embeddings of the shard's documents (paper: Sentence-T5-Base, 768 dimensions).",
-        )
-    ]
+EMBEDDINGS = (
+    Product(
+        "corpus/embeddings",
+        build.embeddings,
+        "A vector of length one for each document.",
+        "Row by row as in `corpus/documents`. All coverage samplers go by these; the model is `embeddings.model` in the profile.",
+        files="`embeddings.npy` (float32 or float16 [documents, dimensions])",
+        paper="Sentence-T5-Base, 768 dimensions",
+    ),
+)

@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
-from curation_assets.assets import step_asset
 from curation_assets.evaluation.build import metrics
 from curation_assets.evaluation.contamination import contamination, ngrams
 from curation_assets.evaluation.gathering import examples
-from curation_assets.profile import Profile
+from curation_assets.products import Product
 from curation_assets.registry import SAMPLERS
 
-
-def evaluation_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Return the assets of the evaluation stage."""
-    return [
-        step_asset(
-            "evaluation/examples",
-            examples,
-            profile,
-            "The examples of every fine-tuned and few-shot task as text in and text out, and which tasks lack data. Pinned: what "
-            "models are measured by stays the same while the corpus moves on.",
-        ),
-        step_asset(
-            "evaluation/ngrams",
-            ngrams,
-            profile,
-            "Hashes of every 13 words in a row of the evaluation inputs, without template text, and the tasks they are of.",
-        ),
-        step_asset(
-            "evaluation/contamination",
-            contamination,
-            profile,
-            "Documents that share 13 words in a row with evaluation inputs, and with which tasks' (Brown et al. 2020).",
-        ),
-        *(
-            step_asset(
-                f"{name}/metrics",
-                metrics(name),
-                profile,
-                f"What `{name}/checkpoint` is worth: span-corruption perplexity of each snapshot on held-out documents and on "
-                "high-quality texts, and the last snapshot's scores in the profile's suites of tasks, for each seed.",
-            )
-            for name in ("full_data", *SAMPLERS)
-        ),
-    ]
+EVALUATION = (
+    Product(
+        "evaluation/examples",
+        examples,
+        "The examples of all evaluation tasks, text in and text out.",
+        "Read once, before any model is trained, so that models are measured by the same examples while the corpus moves on. "
+        "Tasks that lack data are named in `gaps`.",
+        files="`coverage.json` (tasks and how many examples each has)",
+        paper="111 tasks",
+        use="check `coverage` before you compare: what is not there is not measured.",
+    ),
+    Product(
+        "evaluation/ngrams",
+        ngrams,
+        "Hashes of every 13 words in a row of the evaluation inputs.",
+        "Without the templates' own text, each with the tasks that it is of.",
+        files="`ngrams.npy` (uint64, sorted), `tasks.npy`, `index.json`",
+    ),
+    Product(
+        "evaluation/contamination",
+        contamination,
+        "Documents that share 13 words in a row with evaluation inputs.",
+        "As in Brown et al. 2020. With `evaluation.decontaminate = true` no subset has them and full-data training leaves them out.",
+        use="the check `free_of_evaluation_text` says of which tasks they are.",
+    ),
+    *(
+        Product(
+            f"{name}/metrics",
+            metrics(name),
+            f"How good the T5 trained {'on everything' if name == 'full_data' else f'on the subset of {name}'} is.",
+            "Span-corruption perplexity of each snapshot on held-out documents and on high-quality texts, and the last snapshot's "
+            "scores in the profile's suites of tasks, for each seed.",
+            paper="111 tasks",
+            use="compare two samplers in `report/comparison`, not by eye: one seed cannot tell a difference from noise.",
+        )
+        for name in ("full_data", *SAMPLERS)
+    ),
+)

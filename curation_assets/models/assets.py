@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
-from curation_assets.assets import step_asset
 from curation_assets.models import judges
 from curation_assets.models.build import found_model
 from curation_assets.models.sources import parse
-from curation_assets.profile import Profile
+from curation_assets.products import Product
 from curation_assets.registry import SAMPLERS
 
-
-def model_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Return the assets of the model stage."""
-    teacher = step_asset(
+MODELS = (
+    Product(
         "judge/teacher",
         found_model(lambda p: parse(p.judge.teacher)),
-        profile,
-        "The instruction-tuned model whose judgements the judges learn: which weights, by digest.",
-    )
-    labels = step_asset(
+        "The instruction-tuned model that the judges learn from.",
+        "Which weights it is, by digest: the source is `judge.teacher` in the profile.",
+        files="`model.json` (digest, parameters, files)",
+    ),
+    Product(
         "judge/labels",
         judges.labels,
-        profile,
-        "The teacher's answers to the Ask-LLM prompt on a hash sample of the corpus. Cached by text: a killed run goes on, "
-        "and more labels keep those that are there. Pinned.",
-    )
-    checkpoint = step_asset(
+        "The teacher's answers to the Ask-LLM prompt, on a sample.",
+        "A sample of the corpus by hash. Cached by text: a killed run goes on, and more labels keep those that are there.",
+        paper="the Ask-LLM prompt, word for word",
+        use="read `liked_most` and `liked_least` to see the teacher's taste before you trust it.",
+    ),
+    Product(
         "judge/checkpoint",
         judges.judge,
-        profile,
-        "A T5 fine-tuned to answer the Ask-LLM prompt as the teacher does, as Flan-T5 is an instruction-tuned T5; with its "
-        "agreement (Kendall's tau) on labels held out. Pinned.",
-    )
-    models = [
-        step_asset(
+        "A small T5 that answers the Ask-LLM prompt as the teacher does.",
+        "Fine-tuned on the labels, as Flan-T5 is an instruction-tuned T5; its agreement with the teacher (Kendall's tau, with an "
+        "interval) is measured on labels held out.",
+        files="`model/` (weights), `distillation.json` (agreement, losses)",
+        paper="Flan-T5 of five sizes",
+        use="the check `agrees_with_teacher` warns when a judge is not above chance.",
+    ),
+    *(
+        Product(
             f"{name}/model",
             found_model(lambda p, name=name: p.model_source(name)),  # type: ignore[misc]
-            profile,
-            f"The model that `{name}` scores with: where it was found, its digest and size. Scores follow the digest.",
+            f"The model that {name} scores with.",
+            f"Where `{spec.family}.models.{spec.model}` was found, its digest and size. Scores follow the digest: the same weights in "
+            "another place change nothing.",
+            files="`model.json` (digest, parameters, files)",
         )
         for name, spec in SAMPLERS.items()
         if spec.model
-    ]
-    return [teacher, labels, checkpoint, *models]
+    ),
+)

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
-from curation_assets.assets import step_asset
 from curation_assets.pretraining.build import full_data_checkpoint, subset_checkpoint
-from curation_assets.profile import Profile
+from curation_assets.products import Product
 from curation_assets.registry import SAMPLERS
 
+_FILES = "`seed-N/step-M/` (weights and configuration of each snapshot), `seed-N/losses.npy`, `training.json`"
+_BUDGET = (
+    "Span corruption for `pretraining.tokens` tokens, whatever the data (iso-compute): less data is read more often. Killed at any "
+    "step, it continues from its last resume point."
+)
 
-def pretraining_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Return the assets of the pre-training stage."""
-    full = step_asset(
+PRETRAINING = (
+    Product(
         "full_data/checkpoint",
         full_data_checkpoint,
-        profile,
-        "T5 pre-trained on the whole corpus: the baseline, and the reference for over-scaling. Pinned.",
-    )
-    subsets = [
-        step_asset(
+        "T5 pre-trained on the whole corpus.",
+        f"The baseline, the reference for over-scaling, and the source of perplexity scorers and judges. {_BUDGET}",
+        files=_FILES,
+        paper="T5-Small and T5-Large, 524B tokens each, section 4",
+    ),
+    *(
+        Product(
             f"{name}/checkpoint",
             subset_checkpoint(name),
-            profile,
-            f"T5 pre-trained on the subset of `{name}` with the token budget of every other run (iso-compute), with "
-            "snapshots along the way.",
+            f"T5 pre-trained on the subset of {name}.",
+            _BUDGET,
+            files=_FILES,
+            paper="T5-Small and T5-Large at equal tokens, section 4",
+            use="job `train_and_evaluate_one_cell` trains one rate and size and measures it.",
         )
         for name in SAMPLERS
-    ]
-    return [full, *subsets]
+    ),
+)

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from curation_assets.files import write_bytes
-from curation_assets.graph import REPORTS, STEPS
+from curation_assets.graph import STEPS
 from curation_assets.lineage.stale import follows, reasons
 from curation_assets.progress import Progress
 from curation_assets.report.page import Data, Part, Report, render
@@ -17,6 +17,7 @@ from curation_assets.report.page_appendix import Source
 from curation_assets.report.page_summary import facts, glances, to_use
 from curation_assets.report.page_tables import Glance
 from curation_assets.report.section import SECTION, Section, read_section
+from curation_assets.report.steps import REPORTS
 from curation_assets.storage import PREVIEW
 from curation_assets.versions import Versions
 from curation_assets.workspace import BuildOne, Metadata, Workspace

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
-from curation_assets.assets import step_asset
-from curation_assets.profile import Profile
+from curation_assets.products import Product
 from curation_assets.registry import SAMPLERS
 from curation_assets.sampling.build import subset
 
@@ -16,16 +13,16 @@ _TECHNIQUES = {
     "uniform": "drawn uniformly",
 }
 
-
-def sampling_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Return the assets of the sampling stage."""
-    return [
-        step_asset(
-            f"{name}/subset",
-            subset(spec),
-            profile,
-            f"The documents that `{name}` keeps at a rate (percent of the corpus's documents): "
-            f"{_TECHNIQUES[spec.technique]}.",
-        )
-        for name, spec in SAMPLERS.items()
-    ]
+SAMPLING = tuple(
+    Product(
+        f"{name}/subset",
+        subset(spec),
+        f"The documents that {name} keeps at each rate.",
+        f"Exactly `round(rate * documents)` of them: {_TECHNIQUES[spec.technique]}. A smaller rate's subset lies in every larger one's.",
+        files="`manifest.json` (threshold, counts of each file, versions of the scores)",
+        paper=f"{spec.paper}, section {'3.3' if spec.technique == 'ips' else '3'}",
+        use="the Parquet file is the subset: join it with your corpus by `doc_id`, or by `shard` and `row`. Other amounts and "
+        f"combinations: `curation select {name} --keep 33% --out chosen/`, from the same scores.",
+    )
+    for name, spec in SAMPLERS.items()
+)

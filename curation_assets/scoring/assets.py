@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
-from curation_assets.assets import step_asset
-from curation_assets.profile import Profile
+from curation_assets.products import Product
 from curation_assets.registry import SAMPLERS
 from curation_assets.scoring import build, coverage
 
+_SKETCH = "`keys.npy` and `counts.npy` (cells that are not 0), `settings.json`"
 
-def scoring_assets(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Return the assets of the scoring stage."""
-    shared = [
-        step_asset(
-            "clusters/centroids",
-            coverage.centroids,
-            profile,
-            "Spherical k-means of the embeddings (paper: 10,000 clusters for 364M documents). Pinned: kept until the "
-            "corpus has drifted by `clusters.drift`.",
-        ),
-        step_asset(
-            "clusters/assignments",
-            coverage.assignments,
-            profile,
-            "The nearest centroid of each of the shard's documents, and the cosine similarity to it.",
-        ),
-        step_asset(
-            "density/shard_sketch",
-            coverage.shard_sketch,
-            profile,
-            "The shard's part of the RACE sketch (first pass of the paper's density estimate), as sparse counts.",
-        ),
-        step_asset(
-            "density/sketch",
-            coverage.sketch,
-            profile,
-            "The RACE sketch of the whole corpus: the sum of the shards'.",
-        ),
-        step_asset(
-            "semdedup/neighbours",
-            coverage.neighbours,
-            profile,
-            "For each document the most similar one of its cluster that is kept before it (SemDeDup, exact cosine).",
-        ),
-    ]
-    scores = [
-        step_asset(f"{name}/scores", build.SCORERS[name], profile, f"{spec.description} Higher is better.")
+SCORING = (
+    Product(
+        "clusters/centroids",
+        coverage.centroids,
+        "Spherical k-means of the embeddings: the centroids.",
+        "Kept while the corpus changes little, so that scores can be compared.",
+        files="`centroids.npy` (float32 [clusters, dimensions])",
+        paper="appendix B (10,000 clusters for 364M documents)",
+    ),
+    Product(
+        "clusters/assignments",
+        coverage.assignments,
+        "Each document's nearest centroid, and how near it is.",
+        files="`clusters.npy` (int32 [documents]), `similarity.npy` (cosine, float32 [documents])",
+        paper="appendix B",
+    ),
+    Product(
+        "density/shard_sketch",
+        coverage.shard_sketch,
+        "A corpus file's part of the density sketch.",
+        "First pass of the density estimate: counts of a p-stable hash, kept sparse. Sketches add up, so a changed file costs one.",
+        files=_SKETCH,
+        paper="algorithm 2 (first pass)",
+    ),
+    Product(
+        "density/sketch",
+        coverage.sketch,
+        "The density sketch of the whole corpus: RACE.",
+        "The sum of the files' sketches.",
+        files=_SKETCH,
+        paper="algorithm 2 (80 MB for all of C4)",
+    ),
+    Product(
+        "semdedup/neighbours",
+        coverage.neighbours,
+        "For each document the most similar one that is kept before it.",
+        "Within its cluster, by exact cosine.",
+        files="one Parquet file for each corpus file (score, similarity, duplicate_shard, duplicate_row)",
+        paper="appendix B (SemDeDup, Abbas et al. 2023)",
+    ),
+    *(
+        Product(
+            f"{name}/scores",
+            build.SCORERS[name],
+            f"A score for each document by {name}; higher is better.",
+            spec.description,
+            paper=f"{spec.paper}, appendix B",
+            use="compare samplers' scores in `report/correlation`, read documents in `report/documents`; one document's scores: "
+            "`curation explain DOC_ID`.",
+        )
         for name, spec in SAMPLERS.items()
-    ]
-    return [*shared, *scores]
+    ),
+)

@@ -87,12 +87,17 @@ def test_an_empty_folder_has_no_shards_but_a_missing_one_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["a,b.jsonl", "a|b.jsonl", "a\tb.jsonl", "a...jsonl", "x::y.jsonl", "d,e/a.txt"]
+    "name",
+    [
+        *("a,b.jsonl", "a|b.jsonl", "a\tb.jsonl", "a...jsonl", "x::y.jsonl", "d,e/a.txt"),
+        *("a\x1b[2J.jsonl", "a\x9b2J.jsonl", "a\u202elnosj.txt", "a\u2028b.txt"),
+    ],
 )
 def test_refuses_names_that_cannot_be_partition_keys(tmp_path, name):
     make(tmp_path, name)
-    with pytest.raises(ValueError, match="cannot be a partition key"):
+    with pytest.raises(ValueError, match="cannot be a partition key") as refused:
         list_shards(str(tmp_path))
+    assert str(refused.value).isprintable()
 
 
 def test_refuses_two_files_of_one_key(tmp_path):

@@ -178,7 +178,7 @@ def test_the_table_is_what_strings_give(workspace: Workspace) -> None:
 def test_the_check_warns_and_says_what_is_done(
     workspace: Workspace, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check = INVARIANTS["evaluation/contamination"]["clean"]
+    check = INVARIANTS["evaluation/contamination"]["free_of_evaluation_text"]
     outcome = check(workspace)
     found = _table(workspace)
     documents = sum(workspace.metadata("corpus/documents", s)["documents"] for s in workspace.shards())
@@ -253,7 +253,7 @@ def test_dropped_documents_are_in_no_subset_and_no_training(
         asked = what_if(dropping, ["random"], int(rate) / 100)
         assert (asked.documents, asked.candidates) == (len(chosen), manifest["candidates"])
     assert set(asked.manifest()["contamination_versions"]) == {"s0.jsonl", "s1.jsonl"}
-    for check in ("realised_rate", "nested"):
+    for check in ("exact_size", "smaller_in_larger"):
         assert INVARIANTS["random/subset"][check](dropping).passed
     tokens = _tokens(dropping, every - contaminated)
     assert read_subsets(dropping).row(0) == ("full_data", "100", len(every - contaminated), tokens)

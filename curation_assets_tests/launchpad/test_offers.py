@@ -1,0 +1,116 @@
+"""What the jobs make: in which parts, in which order, and what a choice changes."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import pytest
+
+from curation_assets.graph import STEPS
+from curation_assets.launchpad.offers import OFFERS, Choice, asked_for, choice_of, chosen
+from curation_assets.plan import wanted_steps
+from curation_assets.profile import Profile, ProfileError, load_profile
+from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.report.steps import REPORTS
+from curation_assets.workspace import Workspace
+
+LOCAL = load_profile("local")
+
+
+@pytest.mark.parametrize("profile", ["local", "hub"])
+@pytest.mark.parametrize("name", OFFERS)
+def test_parts_come_after_all_that_they_read(name: str, profile: str) -> None:
+    """Directly or by way of parts before them; and each part's steps are in the graph's order."""
+    settings = load_profile(profile)
+    parts = OFFERS[name].parts(settings)
+    made_in = {step.key: part.name for part in parts for step in part.steps}
+    before: dict[str, set[str]] = {}
+    order = list(STEPS)
+    for part in parts:
+        assert part.before <= before.keys(), "each stands after those before it"
+        before[part.name] = part.before.union(*(before[other] for other in part.before))
+        for step in part.steps:
+            needs = {made_in[key] for key in step.reads(settings) if key in made_in} - {part.name}
+            assert needs <= before[part.name], step.key
+        keys = [step.key for step in part.steps]
+        assert keys == sorted(keys, key=order.index)
+    for part in parts:
+        others = set().union(*(before[other] for other in part.before))
+        assert not part.before & others, "no line of the job's graph is there twice"
+
+
+def test_every_step_that_a_job_makes_is_in_one_part_whatever_is_chosen() -> None:
+    choices = (Choice(), Choice(("density",), ("40",), ("base",)), Choice(("ask_llm_xl", "random")))
+    for offer in OFFERS.values():
+        there = [step.key for part in offer.parts(LOCAL) for step in part.steps]
+        assert len(there) == len(set(there))
+        for choice in choices:
+            steps = offer.work(LOCAL, choice)
+            assert {step.key for step in steps} <= set(there) and steps, offer.name
+
+
+def _keys(name: str, choice: Choice) -> set[str]:
+    return {step.key for step in OFFERS[name].work(LOCAL, choice)}
+
+
+def test_what_each_job_makes() -> None:
+    everything = {step.key for step in wanted_steps(LOCAL)}
+    assert _keys("first_comparison", Choice()) == everything
+    scored = _keys("score_what_changed", Choice())
+    assert {f"{name}/{end}" for name in SAMPLERS for end in ("scores", "subset")} <= scored
+    assert not {key for key in scored if key.endswith("/metrics") or key.startswith("report/")}
+    assert {key for key in scored if STEPS[key].trains} == {"full_data/checkpoint", "judge/checkpoint"}
+    assert _keys("select_at_all_rates", Choice()) == {f"{name}/subset" for name in SAMPLERS}
+    assert _keys("make_the_report", Choice()) == {f"report/{name}" for name in (*REPORTS, "page")}
+    assert _keys("make_the_report", Choice(sections=("quality",))) == {"report/quality", "report/page"}
+
+
+def test_a_cell_needs_its_own_sampler_alone() -> None:
+    made = _keys("train_and_evaluate_one_cell", Choice(("density",), ("40",), ("base",)))
+    assert {"density/scores", "density/subset", "density/checkpoint", "density/metrics"} <= made
+    assert not {key for key in made if key.split("/")[0] in (*SAMPLERS, "judge", "full_data")} - {
+        key for key in made if key.split("/")[0] == "density"
+    }
+    assert "full_data/checkpoint" in _keys("train_and_evaluate_one_cell", Choice(("perplexity_xl",)))
+
+
+def test_partitions_follow_the_choice(tiny: Profile) -> None:
+    Workspace(tiny)
+    choice = Choice(("density",), ("40",), ("base",))
+    assert asked_for(tiny, choice, STEPS["density/metrics"]) == ["40|base"]
+    assert asked_for(tiny, choice, STEPS["density/subset"]) == ["40"]
+    assert asked_for(tiny, Choice(), STEPS["density/metrics"]) == ["20|small"]
+    assert asked_for(tiny, Choice(), STEPS["density/subset"]) == list(RATES)
+    assert asked_for(tiny, Choice(), STEPS["corpus/index"]) == [""]
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (Choice(("densty",)), "samplers: there is no 'densty'; there are random, density"),
+        (Choice(rates=("25",)), "rates: there is no '25'; there are 10, 20, 40, 60, 80"),
+        (Choice(sizes=("xxxl",)), "sizes: there is no 'xxxl'"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_named(choice: Choice, said: str) -> None:
+    with pytest.raises(ProfileError, match=said.replace("(", r"\(")):
+        chosen(LOCAL, choice)
+
+
+def test_a_sampler_without_a_model_is_named() -> None:
+    models = {k: v for k, v in LOCAL.ask_llm.models.items() if k != "xl"}
+    profile = LOCAL.model_copy(update={"ask_llm": LOCAL.ask_llm.model_copy(update={"models": models})})
+    with pytest.raises(ProfileError, match="ask_llm_xl needs a model"):
+        chosen(profile, Choice(("ask_llm_xl",)))
+    assert all(
+        s.key != "ask_llm_xl/scores" for o in OFFERS.values() for p in o.parts(profile) for s in p.steps
+    )
+
+
+def test_a_choice_is_read_from_config_in_any_form() -> None:
+    size = Enum("size", {"base": "base"})
+    assert choice_of({"sampler": "density", "rate": 20, "size": size["base"]}) == Choice(
+        ("density",), ("20",), ("base",)
+    )
+    assert choice_of({"samplers": ["random"], "rates": [10, 80]}) == Choice(("random",), ("10", "80"))
+    assert choice_of({}) == Choice()
