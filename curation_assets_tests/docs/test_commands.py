@@ -1,0 +1,171 @@
+"""Every command of the docs is run, in the order of its page, on a small corpus; those that cannot be are named, with what is tested of them instead."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path, PurePath
+
+import pytest
+import torch
+from packaging.requirements import Requirement
+
+from curation_assets import cli
+from curation_assets.files import write_json
+from curation_assets.profile import load_profile
+from curation_assets_tests.docs.markdown import PAGES, ROOT, Command, blocks, commands, of_language
+from curation_assets_tests.docs.walk import Reader, make, wanted
+
+ELSEWHERE = {"your-sampler.md": "test_sampler.py"}
+"""Pages whose commands another test runs."""
+
+NOT_RUN: dict[tuple[str, ...], str] = {
+    ("make", "test"): "would run this test",
+    ("make", "bench"): "takes minutes",
+    ("make", "ui"): "serves until it is stopped",
+    ("make", "clean"): "would take away what the other commands need: run in a folder of its own",
+    ("pip", "install"): "needs the package index",
+    ("hf", "auth", "login"): "asks for an account",
+    ("ssh",): "needs another machine",
+}
+"""Commands that are not carried out, and why; `_instead` tests what can be tested of them."""
+
+
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def reader(
+    tmp_path_factory: pytest.TempPathFactory, teacher: Path, patch: pytest.MonkeyPatch
+) -> Iterator[Reader]:
+    """A reader in whose folder all but the ends of the graph has been made, under the profiles that the docs run."""
+    home = tmp_path_factory.mktemp("reader")
+    shutil.copytree(teacher, home / "models" / "my-judge")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = Reader(home / "project", home / "models", patch)
+    found.write_all()
+    found.run(Command("here", {}, ("python", "make_texts.py")))
+    mine = load_profile("mine.toml")
+    make(mine, wanted(mine, leave=("report/",)))
+    for name, data in (("local", "data"), ("judged", "data/judged")):
+        shutil.copytree("data/mine", data, dirs_exist_ok=True)
+        write_json(Path(data, "profile.json"), {"profile": name})
+    judged = load_profile("judged.toml")
+    make(judged, wanted(judged, leave=("report/", "ask_llm_small/metrics")))
+    yield found
+    torch.set_num_threads(threads)
+
+
+PAGES_WITH_COMMANDS = [page for page in PAGES if of_language(page, "sh") and page.name not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=lambda page: page.name)
+def test_every_command_is_run(page: Path, reader: Reader) -> None:
+    """Blocks of Python that are files are run by the commands; the others here, where they stand."""
+    for block in blocks(page):
+        if block.language == "python" and not block.file:
+            exec(compile(reader.here(block.text), block.where, "exec"), {})
+        for command in commands(block) if block.language == "sh" else []:
+            instead = next((test for start, test in INSTEAD.items() if _begins(command, start)), None)
+            if instead:
+                instead(command, reader)
+            else:
+                reader.run(command)
+    for name in ("CURATION_PROFILE", "CURATION_DATA"):
+        reader.patch.delenv(name, raising=False)
+
+
+def _begins(command: Command, start: tuple[str, ...]) -> bool:
+    words = (PurePath(command.words[0]).name, *command.words[1:])
+    return words[: len(start)] == start
+
+
+# ---- what is tested of commands that are not run
+
+
+def _its_recipe_exists(command: Command, reader: Reader) -> None:
+    """Check that make knows the target, and that what it would start is there: a module, a tool, a subcommand."""
+    started = [each for each in reader.recipe(command) if each.words[0].startswith(".venv/bin/")]
+    assert started, f"{command.where}: {command} starts nothing"
+    for each in started:
+        name, rest = PurePath(each.words[0]).name, list(each.words[1:])
+        if name == "curation":
+            _is_a_subcommand(each, reader)
+            continue
+        module = rest[1] if name == "python" else name
+        assert find_spec(module), f"{command.where}: {each}"
+        if module == "benchmarks":
+            assert all(find_spec(f"benchmarks.bench_{only}") for only in rest[2:]), f"{command.where}: {each}"
+
+
+def _is_a_subcommand(command: Command, reader: Reader) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command.words[1:], "--help"])
+    assert ended.value.code == 0, f"{command.where}: {command}"
+
+
+def _clears_a_folder(command: Command, reader: Reader) -> None:
+    """Run it in a folder of its own: it takes what the default profile made, and nothing else."""
+    folder = reader.folder.parent / "cleared"
+    for name in ("data/artifacts", "data/mine", "texts"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", folder)
+    subprocess.run(command.words, cwd=folder, check=True, capture_output=True)
+    assert sorted(path.name for path in folder.rglob("*")) == ["Makefile", "data", "mine", "texts"]
+
+
+def _names_packages(command: Command, reader: Reader) -> None:
+    """Check that what pip is asked for is well said: the project's own extras exist, files are there."""
+    words = list(command.words[2:])
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    while words:
+        word = words.pop(0)
+        if word == "--constraint":
+            assert (ROOT / words.pop(0)).is_file(), f"{command.where}: {command}"
+        elif word == "--editable":
+            asked = words.pop(0).removeprefix(".[").removesuffix("]").split(",")
+            assert set(asked) <= set(extras), f"{command.where}: {command}"
+        else:
+            Requirement(word)
+
+
+def _is_installed(command: Command, reader: Reader) -> None:
+    assert find_spec("huggingface_hub.cli.auth"), f"{command.where}: {command}"
+
+
+def _goes_to_loopback(command: Command, reader: Reader) -> None:
+    assert any("127.0.0.1" in word for word in command.words), f"{command.where}: {command}"
+
+
+INSTEAD: dict[tuple[str, ...], Callable[[Command, Reader], None]] = {
+    ("make", "test"): _its_recipe_exists,
+    ("make", "bench"): _its_recipe_exists,
+    ("make", "ui"): _its_recipe_exists,
+    ("make", "clean"): _clears_a_folder,
+    ("pip", "install"): _names_packages,
+    ("hf", "auth", "login"): _is_installed,
+    ("ssh",): _goes_to_loopback,
+}
+
+
+def test_what_is_not_run_is_named_and_tested_otherwise() -> None:
+    assert set(INSTEAD) == set(NOT_RUN)
+    there = [c for page in PAGES for block in of_language(page, "sh") for c in commands(block)]
+    idle = [start for start in NOT_RUN if not any(_begins(command, start) for command in there)]
+    assert not idle, f"no page has these any more: {idle}"
+
+
+def test_an_unknown_command_fails(reader: Reader) -> None:
+    with pytest.raises(AssertionError, match="no test knows how to run"):
+        reader.run(Command("here", {}, ("frobnicate",)))
+    with pytest.raises(AssertionError, match="No rule to make target"):
+        reader.run(Command("here", {}, ("make", "frobnicate")))
+    with pytest.raises(AssertionError, match="ended with 2"):
+        reader.run(Command("here", {"CURATION_PROFILE": "nowhere.toml"}, ("curation", "plan")))

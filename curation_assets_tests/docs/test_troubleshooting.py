@@ -1,0 +1,88 @@
+"""The messages in docs/troubleshooting.md are what is said: each is brought about, and compared word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from curation_assets_tests.conftest import stdlib_texts, write_shard
+from curation_assets_tests.docs import trouble_reading as reading
+from curation_assets_tests.docs import trouble_running as running
+from curation_assets_tests.docs.markdown import ROOT, of_language
+from curation_assets_tests.docs.trouble import Trouble
+from curation_assets_tests.docs.walk import Reader
+
+PAGE = ROOT / "docs" / "troubleshooting.md"
+MESSAGES = {block.heading: block.text for block in of_language(PAGE, "text")}
+CAUSES: dict[str, Callable[[Trouble], str]] = {
+    "Python is too old": reading.an_old_python,
+    "A misspelt setting": reading.a_misspelt_setting,
+    "No such profile": reading.a_profile_that_is_not_there,
+    "A rate that is not offered": reading.a_rate_that_is_none,
+    "A model without a commit": reading.a_model_without_a_commit,
+    "A data folder of another profile": reading.anothers_folder,
+    "No files": reading.no_files,
+    "No folder": reading.no_folder,
+    "A missing column": reading.no_column,
+    "A damaged file": reading.a_damaged_file,
+    "A file name that cannot be a partition": reading.a_comma,
+    "Two files of one name": reading.two_of_a_name,
+    "A store without a driver": reading.no_driver,
+    "Documents that are not there": running.no_such_document,
+    "A package that is not installed": reading.no_package,
+    "Pickled weights": reading.pickles,
+    "The hub cannot be reached": reading.no_hub,
+    "A model that is no chat model": reading.no_chat,
+    'A tokenizer without "yes"': reading.no_yes,
+    "A judge's base with another tokenizer": reading.other_pieces,
+    "Two runs of one folder": running.two_runs,
+    "Stopped": running.ctrl_c,
+    "A worker that died": running.a_killed_worker,
+    "No GPU": running.no_gpu,
+    "Fewer GPUs than processes": running.too_few_gpus,
+    "A batch that cannot be shared": running.an_odd_number,
+    "A training that diverged": running.divergence,
+    "Something that is needed is not there": running.out_of_order,
+    "A damaged artifact": running.damage,
+    "Held-out text is missing": running.nothing_held_out,
+    "Data of an evaluation suite are missing": running.no_evaluation_data,
+    "Nothing to compare": running.nothing_measured,
+    "A score that is no number": running.no_number,
+    "Scores that are out of date": running.stale_scores,
+    "An amount without a unit": running.no_amount,
+    "A folder that is not empty": running.an_occupied_folder,
+    "Models that are not learned": running.not_learned,
+}
+"""Heading -> what brings its message about."""
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Iterator[Reader]:
+    """A reader with 24 documents in two files."""
+    home = tmp_path_factory.mktemp("trouble")
+    (home / "models").mkdir()
+    (home / "models" / "my-judge").symlink_to(teacher)
+    with pytest.MonkeyPatch.context() as patch:
+        found = Reader(home / "project", home / "models", patch)
+        texts = stdlib_texts()
+        write_shard(Path("texts/a.jsonl"), texts[:12])
+        write_shard(Path("texts/b.jsonl"), texts[12:24])
+        yield found
+
+
+def test_every_message_has_a_cause() -> None:
+    assert list(MESSAGES) == list(CAUSES)
+    assert len(of_language(PAGE, "text")) == len(MESSAGES), "two messages under one heading"
+
+
+@pytest.mark.parametrize("heading", MESSAGES)
+def test_it_is_what_is_said(heading: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = CAUSES[heading](Trouble(reader, monkeypatch))
+    for path, name in ((reader.folder, "/home/me/project"), (reader.models, "/models")):
+        said = said.replace(str(path), name)
+    first, _, others = said.strip().partition("\n")
+    assert first == MESSAGES[heading]
+    assert all(line.startswith(("FAILED", "BLOCKED")) for line in others.split("\n") if line), others

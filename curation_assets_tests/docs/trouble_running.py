@@ -1,0 +1,159 @@
+"""Troubles of runs, and of what is asked afterwards."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from curation_assets.corpus.build import documents
+from curation_assets.evaluation.build import metrics
+from curation_assets.evaluation.gathering import examples
+from curation_assets.models.loading import torch_settings
+from curation_assets.pretraining.config import Execution
+from curation_assets.pretraining.devices import process_count
+from curation_assets.pretraining.launch import train_distributed
+from curation_assets.pretraining.trainer import train
+from curation_assets.report.build import comparison
+from curation_assets.scoring.build import write_scores
+from curation_assets.workers import Workers
+from curation_assets.workspace import Workspace
+from curation_assets_tests.docs.trouble import CORPUS, Trouble, why
+from curation_assets_tests.pretraining.small_run import CONFIG, stream
+
+
+def two_runs(t: Trouble) -> str:
+    t.profile("")
+    Path("data/mine").mkdir(parents=True, exist_ok=True)
+    with Path("data/mine/.run.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return t.curation("run")
+
+
+def no_gpu(t: Trouble) -> str:
+    t.patch.setattr(torch.cuda, "is_available", lambda: False)
+    return why(lambda: torch_settings("cuda", "auto"))
+
+
+def too_few_gpus(t: Trouble) -> str:
+    t.patch.setattr(torch.cuda, "is_available", lambda: True)
+    t.patch.setattr(torch.cuda, "device_count", lambda: 1)
+    return why(lambda: process_count(Execution(device="cuda", processes=2)))
+
+
+def an_odd_number(t: Trouble) -> str:
+    return why(
+        lambda: train_distributed(CONFIG, stream(), "odd-run", execution=Execution(device="cpu", processes=3))
+    )
+
+
+def divergence(t: Trouble) -> str:
+    config, folder = replace(CONFIG, learning_rate=2.0), Path("data/mine/scratch/runs/random").absolute()
+    return why(lambda: train(config, stream(), folder, execution=Execution(device="cpu", resume_seconds=1.0)))
+
+
+def a_killed_worker(t: Trouble) -> str:
+    def submit(self: Workers, job: object) -> Future[object]:
+        died: Future[object] = Future()
+        died.set_exception(BrokenProcessPool())
+        return died
+
+    t.profile("")
+    t.patch.setattr(Workers, "submit", submit)
+    return t.curation("run")
+
+
+def ctrl_c(t: Trouble) -> str:
+    def submit(self: Workers, job: object) -> Future[object]:
+        raise KeyboardInterrupt
+
+    t.profile("")
+    t.patch.setattr(Workers, "submit", submit)
+    return t.curation("run").strip()
+
+
+def damage(t: Trouble) -> str:
+    t.profile("", "damaged")
+    workspace = t.make(CORPUS, "damaged.toml")
+    file = workspace.open("corpus/documents", "a.jsonl") / "documents.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    return why(lambda: Workspace(workspace.profile).open("corpus/documents", "a.jsonl"))
+
+
+def nothing_held_out(t: Trouble) -> str:
+    t.profile("[corpus]\nvalidation_share = 0.0\n", "all")
+    before = ("corpus/tokenizer", "corpus/tokens", "corpus/index", "corpus/validation", "evaluation/examples")
+    t.make([*CORPUS, *before, "full_data/checkpoint"], "all.toml")
+    return t.making("full_data/metrics", metrics("full_data"), "small", "all.toml")
+
+
+def out_of_order(t: Trouble) -> str:
+    t.profile("", "listed")
+    t.make(CORPUS[:1], "listed.toml")
+    return t.making("corpus/documents", documents, "a.jsonl", "listed.toml")
+
+
+def stale_scores(t: Trouble) -> str:
+    t.profile("", "stale")
+    t.make([*CORPUS, "corpus/tokenizer", "corpus/tokens", "corpus/index", "random/scores"], "stale.toml")
+    t.profile("[selection]\nseed = 7\n", "stale")
+    return t.curation("select", "random", "--keep", "20%", name="stale.toml")
+
+
+def no_amount(t: Trouble) -> str:
+    t.profile("")
+    return t.curation("select", "random", "--keep", "25")
+
+
+def no_such_document(t: Trouble) -> str:
+    t.profile("", "fresh")
+    t.make(CORPUS, "fresh.toml")
+    first = json.loads(Path("texts/a.jsonl").read_text("utf-8").split("\n")[0])["id"]
+    return t.curation("explain", first + "s", name="fresh.toml")
+
+
+def not_learned(t: Trouble) -> str:
+    t.profile("")
+    return t.curation("refresh", "density/scores")
+
+
+def no_evaluation_data(t: Trouble) -> str:
+    Path("eval").mkdir()
+    t.profile('[evaluation]\nsuites = ["perplexity", "squad"]\neval_root = "eval"\n', "fresh")
+    t.make(CORPUS, "fresh.toml")
+    return t.making("evaluation/examples", examples, name="fresh.toml")
+
+
+def nothing_measured(t: Trouble) -> str:
+    t.profile("", "fresh")
+    t.make(
+        [*CORPUS, "corpus/tokenizer", "corpus/tokens", "corpus/index", "evaluation/examples"], "fresh.toml"
+    )
+    return t.making("report/comparison", comparison, name="fresh.toml")
+
+
+def no_number(t: Trouble) -> str:
+    t.profile("", "fresh")
+    workspace = t.make(CORPUS, "fresh.toml")
+    rows = pq.ParquetFile(
+        workspace.open("corpus/documents", "a.jsonl") / "documents.parquet"
+    ).metadata.num_rows
+    score = np.ones(rows)
+    score[2] = np.nan
+    return why(lambda: write_scores(workspace, "a.jsonl", Path(os.devnull), score))
+
+
+def an_occupied_folder(t: Trouble) -> str:
+    t.profile("")
+    Path("chosen").mkdir()
+    Path("chosen/subset.parquet").touch()
+    return t.curation("select", "random", "--keep", "25%", "--out", "chosen")

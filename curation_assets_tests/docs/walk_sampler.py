@@ -1,0 +1,89 @@
+"""What is tested in the copy of the project that has the sampler of docs/your-sampler.md; `test_sampler` runs this there."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import curation_assets
+from curation_assets.corpus.tokens import read_tokens
+from curation_assets.graph import STEPS
+from curation_assets.profile import load_profile
+from curation_assets.scoring.build import SCORERS
+from curation_assets.versions import Versions
+from curation_assets.workspace import Workspace
+from curation_assets_tests.corpus_builders import CORPUS
+from curation_assets_tests.docs.markdown import ROOT, Command, commands, of_language
+from curation_assets_tests.docs.walk import Reader, make, make_step, wanted
+
+PAGE = ROOT / "docs" / "your-sampler.md"
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    """A reader with a corpus."""
+    assert Path(curation_assets.__file__).is_relative_to(ROOT), "this is not the copy's package"
+    found = Reader(tmp_path / "project", tmp_path / "models", monkeypatch)
+    found.write_all()
+    found.run(Command("here", {}, ("python", "make_texts.py")))
+    return found
+
+
+def _scores(workspace: Workspace, n: int) -> dict[str, float]:
+    """Return each document's score by brute force."""
+    found = {}
+    for shard in workspace.shards():
+        ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
+        names = pl.read_parquet(workspace.open("corpus/documents", shard) / "documents.parquet")["doc_id"]
+        for name, (start, stop) in zip(names, pairwise(offsets.tolist()), strict=True):
+            grams = [tuple(ids[i : i + n].tolist()) for i in range(start, stop - n + 1)]
+            found[name] = len(set(grams)) / len(grams) - 1 if grams else 0.0
+    return found
+
+
+def _written(workspace: Workspace) -> dict[str, float]:
+    files = [workspace.open("repetition/scores", shard) / "scores.parquet" for shard in workspace.shards()]
+    table = pl.concat([pl.read_parquet(file) for file in files])
+    return dict(zip(table["doc_id"], table["score"], strict=True))
+
+
+def test_the_commands_of_the_page(reader: Reader) -> None:
+    profile = load_profile("try.toml")
+    make(profile, wanted(profile, leave=("report/", "repetition/")))  # only the new sampler is left
+    said = {}
+    for block in of_language(PAGE, "sh"):
+        for command in commands(block):
+            said[command.words[1]] = reader.run(command)
+    assert "repetition/scores" in said["plan"] and "repetition/metrics" in said["plan"]
+    workspace = Workspace(profile)
+    scores, found = _scores(workspace, 3), _written(workspace)
+    assert found.keys() == scores.keys() and np.allclose(
+        [found[name] for name in scores], list(scores.values())
+    )
+    chosen = pl.read_parquet("data/try/chosen/subset.parquet")
+    assert len(chosen) == round(0.2 * len(scores))
+    assert chosen["score"].min() >= np.quantile(list(scores.values()), 0.79)
+    table = pl.read_parquet(workspace.open("report/comparison") / "comparison.parquet")
+    assert table["sampler"].to_list().count("repetition") == 1
+    assert "repetition" in (workspace.data / "report" / "index.html").read_text("utf-8")
+
+
+def test_a_setting(reader: Reader) -> None:
+    before = load_profile("try.toml")
+    for key, build in (CORPUS | {"repetition/scores": SCORERS["repetition"]}).items():
+        make_step(Workspace(before), STEPS[key], build)
+    with Path("try.toml").open("a", encoding="utf-8") as file:
+        file.write("\n[repetition]\nn = 5\n")
+    after = load_profile("try.toml")
+    assert (before.repetition.n, after.repetition.n) == (3, 5)
+    stale = [key for key, step in STEPS.items() if step.code_version(before) != step.code_version(after)]
+    assert stale == ["repetition/scores"]
+    workspace, step = Workspace(after), STEPS["repetition/scores"]
+    assert Versions(workspace).stale(step, workspace.shards()) == workspace.shards()
+    make_step(workspace, step, SCORERS["repetition"])
+    scores, found = _scores(workspace, 5), _written(workspace)
+    assert np.allclose([found[name] for name in scores], list(scores.values()))
