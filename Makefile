@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INSTALLER ?= $(BIN)/pip
 
-.PHONY: run test ui plan bench lint format clean distclean
+.PHONY: run test test-changes test-others test-browser browser screenshots ui plan bench lint format clean distclean
 
 run: $(READY)
 	$(BIN)/curation run
@@ -18,9 +18,38 @@ plan: $(READY)
 	$(BIN)/curation plan
 
 # Hypothesis draws the same examples each time: a run that fails is one that failed yesterday as well. `pytest` alone draws new ones.
-test: $(READY) lint
-	$(BIN)/python -m pytest --hypothesis-profile=ci --ignore-glob='curation_assets_tests/test_*.py' --numprocesses auto --maxprocesses 4 --dist loadfile
-	$(BIN)/python -m pytest --hypothesis-profile=ci curation_assets_tests/test_*.py
+test: $(READY)
+	$(MAKE) --jobs=2 lint browser
+	$(BIN)/python -m pytest --hypothesis-profile=ci --ignore-glob='curation_assets_tests/test_*.py' --ignore=curation_assets_tests/browser --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(MAKE) --jobs=2 test-changes test-others test-browser
+
+# Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: two plain processes side by side.
+CHANGES := curation_assets_tests/test_follow.py curation_assets_tests/test_whole_graph.py
+
+test-changes:
+	$(BIN)/python -m pytest --hypothesis-profile=ci $(CHANGES)
+
+test-others:
+	$(BIN)/python -m pytest --hypothesis-profile=ci $(filter-out $(CHANGES),$(wildcard curation_assets_tests/test_*.py))
+
+# In a process of its own as well: the browser's driver keeps an event loop, beside which Dagster cannot start one.
+test-browser:
+	$(BIN)/python -m pytest --hypothesis-profile=ci curation_assets_tests/browser
+
+# A browser from Debian's packages, where it is Debian and may be installed. Elsewhere the tests that need one are skipped, and say so.
+APT := apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20
+CHROMIUM := install --yes --no-install-recommends chromium fonts-dejavu-core
+
+browser:
+	@command -v chromium chromium-browser google-chrome > /dev/null \
+	|| { grep -qs '^ID=debian' /etc/os-release && test "$$(id -u)" = 0 && echo 'Installing Chromium for the tests that need a browser.' \
+	&& timeout 300 $(APT) update && timeout 600 $(APT) --download-only $(CHROMIUM) > /dev/null \
+	&& DEBIAN_FRONTEND=noninteractive $(APT) $(CHROMIUM) > /dev/null; } \
+	|| echo 'There is no Chromium, and none can be installed here: tests in a browser are skipped.'
+
+# The pictures in docs/images, of what `make run` left in data/.
+screenshots: $(READY) browser
+	$(BIN)/python -m docs.screenshots
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ONLY)
@@ -48,7 +77,7 @@ $(READY): pyproject.toml constraints.txt
 
 # Everything the default profile made; a corpus of your own is never inside data/.
 clean:
-	rm -rf data/artifacts data/builtin data/scratch data/dagster_home data/profile.json
+	rm -rf data/artifacts data/builtin data/report data/scratch data/dagster_home data/profile.json
 
 distclean: clean
 	rm -rf $(VENV) .env *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
