@@ -20,17 +20,18 @@ plan: $(READY)
 # Hypothesis draws the same examples each time: a run that fails is one that failed yesterday as well. `pytest` alone draws new ones.
 test: $(READY)
 	$(MAKE) --jobs=2 lint browser
-	$(BIN)/python -m pytest --hypothesis-profile=ci --ignore-glob='curation_assets_tests/test_*.py' --ignore=curation_assets_tests/browser --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --hypothesis-profile=ci --ignore-glob='curation_assets_tests/test_*.py' $(WHOLE:%=--ignore=%) --numprocesses auto --maxprocesses 4 --dist loadfile
 	$(MAKE) --jobs=2 test-changes test-others test-browser
 
 # Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: two plain processes side by side.
 CHANGES := curation_assets_tests/test_follow.py curation_assets_tests/test_whole_graph.py
+WHOLE := curation_assets_tests/browser curation_assets_tests/docs curation_assets_tests/launchpad
 
 test-changes:
 	$(BIN)/python -m pytest --hypothesis-profile=ci $(CHANGES)
 
 test-others:
-	$(BIN)/python -m pytest --hypothesis-profile=ci $(filter-out $(CHANGES),$(wildcard curation_assets_tests/test_*.py))
+	$(BIN)/python -m pytest --hypothesis-profile=ci $(filter-out $(CHANGES),$(wildcard curation_assets_tests/test_*.py)) $(filter-out %/browser,$(WHOLE))
 
 # In a process of its own as well: the browser's driver keeps an event loop, beside which Dagster cannot start one.
 test-browser:
