@@ -107,13 +107,14 @@ def _commit_each(
     story = Story(step, len(keys))
     # Only what is out of date is made unasked: for a model that is behind, a person asks.
     several = len(keys) > 1
+    inputs = seen(context, step, curation.workspace.profile) if several else {}
     for receipt, metadata in make_each(
         context, curation, step, build, keys, story, relearn=True, go_on=several
     ):
         if not several:
             yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.version))
         else:
-            yield event(step, receipt, metadata)
+            yield event(step, receipt, metadata, inputs)
     report_checks(context, curation, step, alone=not several)
     if story.failed:
         reasons = "; ".join(f"{partition}: {error}" for partition, error in story.failed.items())
@@ -192,14 +193,30 @@ def _only(context: dg.AssetExecutionContext) -> str:
     return str(context.partition_key) if context.has_partition_key else ""
 
 
-def event(step: Step, receipt: Receipt, metadata: dict[str, Any]) -> dg.AssetMaterialization:
-    """Return the event that an artifact is there, with its data version, where a run reports partition by partition."""
+def seen(context: Context, step: Step, profile: Profile) -> dict[str, str]:
+    """Return {input: number of its latest event}: by them Dagster tells whether an input changed since. Look before you read."""
+    found = {}
+    for need in step.reads(profile):
+        latest = context.instance.fetch_materializations(dg.AssetKey(need.split("/")), limit=1).records
+        found[need] = str(latest[0].storage_id) if latest else "NULL"
+    return found
+
+
+def event(
+    step: Step, receipt: Receipt, metadata: dict[str, Any], inputs: dict[str, str]
+) -> dg.AssetMaterialization:
+    """Return the event that an artifact is there, with its data version, where a run reports partition by partition.
+
+    `inputs` is what `seen` returned. All of it is what Dagster writes down by itself for a run of one asset partition.
+    """
     versions = {
         "dagster/data_version": receipt.version,
         "dagster/code_version": receipt.code,
         "dagster/data_version_is_user_provided": "true",
     }
-    versions |= {f"dagster/input_data_version/{need}": version for need, version in receipt.inputs.items()}
+    for need, version in receipt.inputs.items():
+        versions[f"dagster/input_data_version/{need}"] = version
+        versions[f"dagster/input_event_pointer/{need}"] = inputs.get(need, "NULL")
     return dg.AssetMaterialization(
         step.key.split("/"), metadata=metadata, partition=receipt.partition or None, tags=versions
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,30 @@ def test_a_dead_process_runs_no_more(attempts: Attempts) -> None:
     assert replace(attempt, pid=os.getpid()).running()
     elsewhere = replace(attempt, host="another machine", pid=process.pid)
     assert elsewhere.running() and not replace(elsewhere, started=elsewhere.started - 100_000).running()
+
+
+def test_another_process_of_this_machine_is_told_from_this_one_and_from_a_later_one(
+    attempts: Attempts,
+) -> None:
+    attempt = attempts.begin(*AT, "recipe", "run")
+    assert not attempt.by_another(), "this process does not wait for itself"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        theirs = replace(attempt, pid=process.pid, started=time.time())
+        assert theirs.by_another() and not replace(theirs, ended=True).by_another()
+        assert not replace(theirs, host="another machine").by_another(), (
+            "whether that one lives cannot be seen"
+        )
+        process.kill()
+        process.wait()
+        assert not theirs.by_another()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_after_a_restart_the_number_of_a_process_may_be_anothers(attempts: Attempts) -> None:
+    attempt = attempts.begin(*AT, "recipe", "run")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert not replace(attempt, pid=process.pid, started=time.time() - 100).running()
+        process.kill()
 
 
 def test_it_is_kept_on_any_file_system(tmp_path: Path) -> None:

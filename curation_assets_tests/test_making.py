@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.corpus.build import documents
 from curation_assets.graph import STEPS
 from curation_assets.jobs import run_graph
+from curation_assets.making import materialize
 from curation_assets.profile import Profile
 from curation_assets.storage import DamagedArtifact
 from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
+from curation_assets.workspace import BuildOne, Workspace
 
 _MAKE = """
 import resource, signal, sys
@@ -28,6 +30,19 @@ if sys.argv[1] != "0":
 workspace = Workspace(load_profile())
 input() if sys.argv[2] == "wait" else None
 materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", lambda inputs: documents(workspace), force=True)
+"""
+_HELD = """
+from curation_assets.corpus.build import documents
+from curation_assets.graph import STEPS
+from curation_assets.making import materialize
+from curation_assets.profile import load_profile
+from curation_assets.workspace import Workspace
+workspace = Workspace(load_profile())
+def one(inputs):
+    print("at it", flush=True)
+    input()
+    return documents(workspace)
+materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", one, run_id="first")
 """
 AT = ("corpus/documents", "s0.jsonl")
 
@@ -66,6 +81,44 @@ def test_two_processes_at_once_leave_one_whole_artifact(workspace: Workspace) ->
         process.stdin.close()  # type: ignore[union-attr]
     assert (workspace.open(*AT) / "documents.parquet").exists(), "its digests hold"
     assert Versions(workspace).current(STEPS[AT[0]], AT[1]) and workspace.attempts.read(*AT) is None
+
+
+def test_who_comes_second_waits_and_makes_nothing_again(workspace: Workspace) -> None:
+    """The first one, a process of its own, is held in the middle of its work until the second has said that it waits."""
+    told: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", _HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdin and first.stdout
+        assert first.stdout.readline() == "at it\n"
+
+        def tell(line: str) -> None:
+            told.append(line)
+            assert first.stdin
+            first.stdin.write("go on\n")
+            first.stdin.flush()
+
+        def never(inputs: dict[str, str]) -> BuildOne:
+            raise AssertionError("it is made already")
+
+        receipt, made = materialize(workspace, STEPS[AT[0]], AT[1], never, run_id="second", tell=tell)
+    assert not made and receipt.run_id == "first"
+    assert told == ["corpus/documents[s0.jsonl]: run first is making it; this waits for that"]
+
+
+def test_who_died_is_not_waited_for(workspace: Workspace) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout and first.stdout.readline() == "at it\n"
+        first.kill()
+    attempt = workspace.attempts.read(*AT)
+    assert attempt and not attempt.ended
+    told: list[str] = []
+    _, made = materialize(
+        workspace, STEPS[AT[0]], AT[1], lambda inputs: documents(workspace), run_id="second", tell=told.append
+    )
+    assert made and not told
 
 
 def test_damage_is_no_failure_of_whoever_reads_it(tiny: Profile) -> None:

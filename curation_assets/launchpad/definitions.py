@@ -14,7 +14,7 @@ import dagster as dg
 from pydantic import Field
 
 from curation_assets import partitions
-from curation_assets.assets import event, make_each, report_checks, sign
+from curation_assets.assets import event, make_each, report_checks, seen, sign
 from curation_assets.launchpad.offers import OFFERS, Offer, Part, asked_for, choice_of
 from curation_assets.plan import Plan
 from curation_assets.products import Product
@@ -187,13 +187,13 @@ def _make_step(
     if not todo:
         tell(f"{heading}: {step.key}, all current" + (f" ({len(asked):,})" if step.by else ""))
         return story
-    build = products[step.key].build
+    build, inputs = products[step.key].build, seen(context, step, workspace.profile)
     for receipt, metadata in make_each(
         context, curation, step, build, todo, story, relearn=False, go_on=True
     ):
         plan.end(step, (receipt.partition,))
         if metadata["made"] or receipt.partition in untold:  # of what another run made, that one has told
-            yield event(step, receipt, metadata)
+            yield event(step, receipt, metadata, inputs)
     if story.made:
         report_checks(context, curation, step)
     return story

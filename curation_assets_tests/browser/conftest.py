@@ -148,13 +148,16 @@ def made(browser: Browser, canary: Canary, tmp_path_factory: pytest.TempPathFact
 
 
 def evil_documents(host: str) -> list[tuple[str, str, str]]:
-    """Return (id, text, source) with hostile text in all three, and then in the id and source of a harmless text."""
+    """Return (id, text, source) with hostile text in all three, and then in the id and source of a harmless text.
+
+    The address that listens is another one each time. It is not in the ids, so that the same documents are chosen.
+    """
     found = []
     for (name, text), (_, harmless) in zip(EVIL.items(), stdlib_texts(), strict=False):
         hostile = text.replace(HOST, host)
-        found.append((f"{name} {hostile[:150]}", f"{hostile} of document {name}\n{harmless}", hostile[:200]))
+        found.append((f"{name} {text[:150]}", f"{hostile} of document {name}\n{harmless}", hostile[:200]))
         if name in ("terminal", "bidi", "nul"):
-            found.append((f"{name}2 {hostile}", f"A harmless text. {harmless}", hostile))
+            found.append((f"{name}2 {text}", f"A harmless text. {harmless}", hostile))
     return found
 
 
@@ -171,14 +174,16 @@ def ui(made: Made) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser as one person uses it: what it has loaded once, it need not load again."""
     with browser.new_context(viewport={"width": 1280, "height": 800}) as found:
         found.set_default_timeout(PATIENCE)
         yield found
 
 
 @pytest.fixture
-def watched(context: BrowserContext) -> Watched:
-    """A page of a browser that knows nothing yet."""
-    return Watched(context.new_page())
+def watched(context: BrowserContext) -> Iterator[Watched]:
+    """A page of its own."""
+    with context.new_page() as page:
+        yield Watched(page)

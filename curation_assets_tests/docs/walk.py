@@ -73,10 +73,19 @@ def miniature(folder: Path, models: Path) -> Callable[[str], dict[str, Any]]:
 
 
 class Reader:
-    """Somebody who follows a page, in a folder of their own; `models` is what the docs call /models."""
+    """Somebody who follows a page, in a folder of their own; `models` is what the docs call /models.
 
-    def __init__(self, folder: Path, models: Path, patch: pytest.MonkeyPatch) -> None:
-        self.folder, self.models, self.patch = folder, models, patch
+    `steps` are what `curation run` makes under a profile.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        models: Path,
+        patch: pytest.MonkeyPatch,
+        steps: Callable[[Profile], list[Step]] | None = None,
+    ) -> None:
+        self.folder, self.models, self.patch, self.steps = folder, models, patch, steps or wanted
         folder.mkdir(parents=True, exist_ok=True)
         for name in COPIED:
             shutil.copy(ROOT / name, folder / name)
@@ -123,7 +132,7 @@ class Reader:
             return max(self._carry_out(each) for each in self.recipe(command))
         if name == "curation":
             if "run" in rest:
-                self.patch.setattr("curation_assets.jobs.wanted_steps", wanted)
+                self.patch.setattr("curation_assets.jobs.wanted_steps", self.steps)
             return cli.main(rest)
         if name == "python" and rest[0] == "-c":
             exec(rest[1], {})  # a line of the docs

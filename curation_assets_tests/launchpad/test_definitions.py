@@ -10,6 +10,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from curation_assets.definitions import definitions
 from curation_assets.graph import STEPS
@@ -98,6 +100,8 @@ def test_each_job_does_what_it_says_with_its_default_config(few: Profile, tmp_pa
         for step in wanted_steps(few):
             for partition in targets(workspace, step):
                 assert workspace.store.receipt(step.key, partition), f"{step.key}[{partition}]"
+        _nothing_is_shown_as_stale(instance, few)
+
         (Path(workspace.store.place("report/tradeoff", "")) / "current.json").unlink()
         report = _run(few, instance, "make_the_report")
         assert report.success and _made(report) == {("report/tradeoff", "")}, "the page is made of the same"
@@ -123,6 +127,26 @@ def _dagster_knows(instance: dg.DagsterInstance, workspace: Workspace, made: set
             event = instance.get_latest_materialization_event(dg.AssetKey(key.split("/")))
             assert event and event.asset_materialization
             assert event.asset_materialization.tags["dagster/data_version"] == receipt.version
+
+
+def _nothing_is_shown_as_stale(instance: dg.DagsterInstance, profile: Profile) -> None:
+    """By what Dagster itself says of assets and partitions that a job made, as the UI's badge does."""
+    graph = _defs(profile.source).resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    for key, partition in (
+        ("corpus/index", None),
+        ("corpus/tokens", "s1.jsonl"),
+        ("perplexity_small/scores", "s1.jsonl"),
+        ("random/subset", "20"),
+        ("random/metrics", "20|small"),
+        ("report/comparison", None),
+        ("report/page", None),
+    ):
+        status = resolver.get_status(dg.AssetKey(key.split("/")), partition)
+        assert status == StaleStatus.FRESH, (
+            key,
+            resolver.get_stale_causes(dg.AssetKey(key.split("/")), partition),
+        )
 
 
 def _another_home_is_told_what_is_there(profile: Profile, tmp_path: Path) -> None:
