@@ -43,12 +43,15 @@ def launch(playwright: Playwright) -> Browser:
 def served(log: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Run `curation ui` on a free port of loopback and give its address; all that it started ends with the block.
 
+    A polite request to end this process (a time limit, say) ends the block, too.
+
     Raises
     ------
     RuntimeError
         It ended, or has not loaded the graph in time: with the end of what it said.
     """
     port = _free_port()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = [sys.executable, "-m", "curation_assets.cli", "ui", "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -64,6 +67,7 @@ def served(log: Path, environment: Mapping[str, str]) -> Iterator[str]:
         yield url
     finally:
         _end(process)
+        signal.signal(signal.SIGTERM, before)
 
 
 def asked(url: str, query: str) -> dict[str, Any]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from curation_assets.definitions import definitions
 from curation_assets.graph import STEPS
+from curation_assets.invariants import INVARIANTS
 from curation_assets.profile import Profile, load_profile
 from curation_assets.registry import SAMPLERS
-from curation_assets_tests.docs.markdown import PAGES, ROOT, anchors, links, spans
+from curation_assets_tests.docs.markdown import PAGES, ROOT, anchors, links, prose, spans
 
+MAINTAINED = [page for page in PAGES if page.name != "LOG.md"]  # the log says how things were called then
 SECTIONS = set(Profile.model_fields)
 _KEY = re.compile(r"(\([a-z ]+\)|[a-z_*]+)/[a-z_*]+")
 _SETTING = re.compile(r"([a-z_]+)\.([a-z_.0-9*]+)")
@@ -46,7 +50,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert set(PAGES) <= seen
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "LOG.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", MAINTAINED, ids=lambda page: page.name)
 def test_assets_settings_and_files_that_are_named_exist(page: Path) -> None:
     for span in spans(page):
         if _KEY.fullmatch(span) and not _is_asset(span):
@@ -55,6 +59,45 @@ def test_assets_settings_and_files_that_are_named_exist(page: Path) -> None:
             assert _is_setting(span), f"{page.name}: there is no setting {span}"
         elif _FILE.fullmatch(span) and not span.startswith(MADE):
             assert _is_file(span) or _is_made(span), f"{page.name}: there is no file {span}"
+
+
+@pytest.mark.parametrize("page", MAINTAINED, ids=lambda page: page.name)
+def test_checks_jobs_sensors_and_schedules_that_are_named_exist(
+    page: Path, there: dict[str, set[str]]
+) -> None:
+    text = prose(page)
+    named = re.findall(r"\b(check|job|sensor|schedule) `(\w+)`", text)
+    for table in re.findall(r"(?m)^\| job \|.*\n(?:\|.*\n)+", text):
+        named += [("job", name) for name in re.findall(r"(?m)^\| `(\w+)`", table)]
+    for kind, name in named:
+        assert name in there[kind], f"{page.name}: there is no {kind} {name}"
+
+
+def test_searches_for_assets_find_some(local: dg.Definitions) -> None:
+    graph, searches = local.resolve_asset_graph(), []
+    for page in MAINTAINED:
+        for table in re.findall(r"(?m)^\| search \|.*\n(?:\|.*\n)+", prose(page)):
+            searches += re.findall(r"(?m)^\| `([^`]+)`", table)
+    assert searches
+    for search in searches:
+        found = dg.AssetSelection.from_string(search).resolve(graph)
+        assert found and found != graph.get_all_asset_keys(), f"{search} finds {len(found)} assets"
+
+
+@pytest.fixture(scope="module")
+def local() -> dg.Definitions:
+    return definitions(load_profile("local"))
+
+
+@pytest.fixture(scope="module")
+def there(local: dg.Definitions) -> dict[str, set[str]]:
+    """What there is of each kind, by name."""
+    return {
+        "check": {name for checks in INVARIANTS.values() for name in checks},
+        "job": {job.name for job in local.jobs or []},
+        "sensor": {sensor.name for sensor in local.sensors or []},
+        "schedule": {schedule.name for schedule in local.schedules or []},
+    }
 
 
 def _is_asset(span: str) -> bool:
