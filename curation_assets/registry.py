@@ -1,6 +1,6 @@
 """The samplers. Everything else in the graph (assets, subsets, training runs, reports) derives from these rows.
 
-Add a sampler by adding a row here and one function that scores a shard; the README walks through it.
+Add a sampler by adding a row here and one function that scores a shard; docs/your-sampler.md walks through it.
 """
 
 from __future__ import annotations

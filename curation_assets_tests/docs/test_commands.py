@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -16,7 +17,7 @@ from packaging.requirements import Requirement
 from curation_assets import cli
 from curation_assets.files import write_json
 from curation_assets.profile import load_profile
-from curation_assets_tests.docs.markdown import PAGES, ROOT, Command, blocks, commands, of_language
+from curation_assets_tests.docs.markdown import PAGES, ROOT, Command, blocks, commands, of_language, spans
 from curation_assets_tests.docs.walk import Reader, make, wanted
 
 ELSEWHERE = {"your-sampler.md": "test_sampler.py"}
@@ -63,6 +64,7 @@ def reader(
     torch.set_num_threads(threads)
 
 
+STARTS = ("make ", "curation ", ".venv/bin/")
 PAGES_WITH_COMMANDS = [page for page in PAGES if of_language(page, "sh") and page.name not in ELSEWHERE]
 
 
@@ -85,6 +87,28 @@ def test_every_command_is_run(page: Path, reader: Reader) -> None:
 def _begins(command: Command, start: tuple[str, ...]) -> bool:
     words = (PurePath(command.words[0]).name, *command.words[1:])
     return words[: len(start)] == start
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_running_text_exist(
+    page: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They have names in capitals and dots in them, so they are not run: targets, subcommands, options and packages are looked up."""
+    for span in spans(page):
+        words = tuple(shlex.split(span)) if span.startswith(STARTS) else ()
+        command = Command(page.name, {}, words)
+        if len(words) < 2:
+            continue
+        if words[0] == "make":
+            assert reader.recipe(command)
+        elif words[0].endswith("curation"):
+            _is_a_subcommand(Command(page.name, {}, words[:2]), reader)
+            told = capsys.readouterr().out
+            assert all(word in told for word in words if word.startswith("--")), f"{page.name}: {span}"
+        elif words[0].endswith("pip"):
+            _names_packages(command, reader)
+        else:
+            reader.run(command)
 
 
 # ---- what is tested of commands that are not run
