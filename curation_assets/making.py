@@ -41,9 +41,11 @@ def materialize(
     changes under the step leaves an artifact that is known to be stale, never one that wrongly looks fresh.
     """
     versions = Versions(workspace)
-    if not _done(versions, step, partition, force, relearn) and _let_finish(workspace, step, partition, tell):
+    done = _done(versions, step, partition, force, relearn)
+    if not done and _let_finish(workspace, step, partition, tell):
         versions = Versions(workspace)
-    if _done(versions, step, partition, force, relearn):
+        done = _done(versions, step, partition, force, relearn)
+    if done:
         receipt = versions.receipt(step.key, partition)
         assert receipt is not None
         return receipt, False

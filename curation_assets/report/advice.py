@@ -9,12 +9,12 @@ import polars as pl
 from curation_assets.progress import duration
 from curation_assets.report.figures import FULL
 from curation_assets.report.quality import OVER_SCALING, title
+from curation_assets.report.ties import LEVEL
 
 Cell = tuple[str, str]
 """(rate, size)."""
 Seconds = Mapping[tuple[str, str, str], float | None]
 """By (sampler, rate, size), what choosing took; None where that is not known."""
-_LEVEL = 0.05
 _NAMED = 5
 _ENOUGH = 3  # seeds
 
@@ -94,7 +94,7 @@ def _against_full(known: pl.DataFrame, names: list[str]) -> str:
     told = known.filter(pl.col("sampler").is_in(names) & pl.col("vs_full_p").is_not_null())
     if told.is_empty():
         return "There is no full data of that size with these seeds to compare with."
-    beyond = (pl.col("vs_full_p") < _LEVEL) & ((pl.col("vs_full") > 0) != pl.col("higher_is_better"))
+    beyond = (pl.col("vs_full_p") < LEVEL) & ((pl.col("vs_full") > 0) != pl.col("higher_is_better"))
     worse = told.filter(beyond)["sampler"].unique(maintain_order=True).to_list()
     each = "It is" if len(names) == 1 else "All of them are" if worse else "None of them is"
     if not worse:

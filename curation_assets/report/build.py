@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
-
-from curation_assets.corpus.reading import NO_ROWS, open_hashes, read_repeats
-from curation_assets.graph import STEPS
 from curation_assets.pretraining.build import recipe
 from curation_assets.progress import Progress
 from curation_assets.registry import SAMPLERS
@@ -18,8 +13,8 @@ from curation_assets.report import correlation_said
 from curation_assets.report.comparison_said import section
 from curation_assets.report.figures import figures, suites
 from curation_assets.report.inputs import ORDER, not_measured, read_ladder, read_metrics, read_subsets
+from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.scores import Scores
-from curation_assets.versions import Versions
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 
@@ -63,19 +58,9 @@ def correlation(workspace: Workspace) -> BuildOne:
     """Correlate the scores of every sampler whose scores are current for the whole corpus, over a hash sample of its documents."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        shards, settings = workspace.shards(), workspace.profile.report
-        versions = Versions(workspace)
-        names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
-        if not names or not shards:
-            raise ValueError("no sampler has current scores of every shard: there is nothing to correlate")
-        repeats = read_repeats(workspace)
-        sample = tau.HashSample(settings.documents, settings.seed)
-        for number, shard in enumerate(shards):
-            hashes = open_hashes(workspace, shard)
-            first = np.ones(len(hashes), np.bool_)
-            first[repeats.get(shard, NO_ROWS)] = False
-            sample.add(hashes[first], {name: _scores(workspace, name, shard)[first] for name in names})
-            progress(number + 1, len(shards), "shards")
+        shards = workspace.shards()
+        names = scored(workspace, shards, "there is nothing to correlate")
+        sample = Corpus(workspace, shards, names, progress, 1).sample()
         found = tau.kendall(sample.scores())
         text = correlation_said.write(folder, found)
         left_out = ", ".join(name for name in SAMPLERS if name not in names) or "none"
@@ -87,8 +72,3 @@ def correlation(workspace: Workspace) -> BuildOne:
         }
 
     return build
-
-
-def _scores(workspace: Workspace, sampler: str, shard: str) -> np.ndarray:
-    path = workspace.open(f"{sampler}/scores", shard) / "scores.parquet"
-    return pq.read_table(path, columns=["score"])["score"].to_numpy()

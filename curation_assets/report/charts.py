@@ -7,12 +7,22 @@ spreads over seeds are drawn wherever they are given. `histograms` has the chart
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curation_assets.report.canvas import Picture, label, legend, legend_rows, name_axes, sheet, write
+from curation_assets.registry import RATES
+from curation_assets.report.canvas import (
+    Picture,
+    label,
+    legend,
+    legend_rows,
+    multiples,
+    name_axes,
+    sheet,
+    write,
+)
 from curation_assets.report.looks import FULL, GREY, PAPER, PARTS, REST, look
 
 if TYPE_CHECKING:
@@ -32,6 +42,22 @@ class Series(NamedTuple):
     y: ArrayLike
     low: ArrayLike | None = None
     high: ArrayLike | None = None
+
+
+def over_rates(
+    rows: Mapping[tuple[str, str], Mapping[str, Any]],
+    name: str,
+    y: str,
+    ends: tuple[str, str] | None = ("low", "high"),
+) -> Series:
+    """Return a sampler's line over the sampling rates, from rows by (sampler, rate): column `y`, and those of its interval."""
+
+    def column(key: str) -> Floats:
+        found = (rows.get((name, rate), {}).get(key) for rate in RATES)
+        return np.array([np.nan if value is None else value for value in found], np.float64)
+
+    low, high = (column(ends[0]), column(ends[1])) if ends else (None, None)
+    return Series(np.array(RATES, np.float64), column(y), low, high)
 
 
 Charts = Mapping[str, Mapping[str, Series]]
@@ -61,12 +87,10 @@ def curves(
         There is no series, or one's arrays differ in length.
     """
     names = _names(charts, title)
-    columns = min(columns, len(charts))
-    rows = -(-len(charts) // columns)
-    figure, grid = sheet(title, rows, columns, 0.5 + _PANEL * rows + _legend(names, references), sharey=True)
+    top_and_legend = 0.5 + _legend(names, references)
+    figure, grid = multiples(title, len(charts), columns, top_and_legend, _PANEL, sharey=True)
+    columns = grid.shape[1]
     handles: dict[str, object] = {}
-    for axes in grid.ravel()[len(charts) :]:
-        axes.set_visible(False)
     for i, (axes, (name, series)) in enumerate(zip(grid.ravel(), charts.items(), strict=False)):
         _scales(axes, log_x, log_y, xticks)
         last_row = i + columns >= len(charts)
@@ -105,14 +129,11 @@ def points(
         There is no series, or one's arrays differ in length.
     """
     names = _names(charts, title)
-    columns = min(2, len(charts))
-    rows = -(-len(charts) // columns)
-    height = 0.5 + 2.7 * rows + _legend([*names, _FRONT], references)
-    figure, grid = sheet(title, rows, columns, height, sharey=True)
+    top = 0.5 + _legend([*names, _FRONT], references)
+    figure, grid = multiples(title, len(charts), 2, top, 2.7, sharey=True)
+    columns = grid.shape[1]
     handles: dict[str, object] = {}
     lines: dict[str, object] = {}
-    for axes in grid.ravel()[len(charts) :]:
-        axes.set_visible(False)
     for i, (axes, (name, series)) in enumerate(zip(grid.ravel(), charts.items(), strict=False)):
         _scales(axes, log_x, False, None)
         name_axes(

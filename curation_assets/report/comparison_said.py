@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report.canvas import Picture
-from curation_assets.report.charts import Series, curves
+from curation_assets.report.charts import curves, over_rates
 from curation_assets.report.comparison import METHOD, difference_rows, how_to_read, rows_for_people
-from curation_assets.report.figures import FULL, RANDOM, Figures, in_words
+from curation_assets.report.figures import FULL, RANDOM, Figures, in_title, in_words
 from curation_assets.report.forest import Dot, forest
 from curation_assets.report.looks import PANELS
 from curation_assets.report.pictures import png_markdown
@@ -78,7 +77,7 @@ def _beyond(where: str, told: pl.DataFrame) -> str:
     rest = len(told.filter(~pl.col("verdict").is_in(_BEYOND)))
     parts += [f"{rest} of {len(told)} within the noise"] if rest else []
     seeds = min(told["seeds"].to_list())
-    return f"{where[:1].upper()}{where[1:]}, over {seeds} seeds (Holm, {len(told)} samplers): {'; '.join(parts)}."
+    return f"{in_title(where)}, over {seeds} seeds (Holm, {len(told)} samplers): {'; '.join(parts)}."
 
 
 def section(folder: Path, rows: pl.DataFrame, recipe: dict[str, Any], found: Figures) -> dict[str, Markdown]:
@@ -135,7 +134,10 @@ def _spread(rows: pl.DataFrame) -> str:
 
 def _by_rate(size: str, score: str, here: pl.DataFrame) -> tuple[Figure, Picture]:
     rows = {(r["sampler"], r["rate"]): r for r in here.iter_rows(named=True)}
-    charts = {panel: {name: _series(rows, name) for name in names} for panel, names in PANELS.items()}
+    charts = {
+        panel: {name: over_rates(rows, name, "difference") for name in names}
+        for panel, names in PANELS.items()
+    }
     title = f"Difference to random in {in_words(score)}, {size} T5"
     picture = curves(
         charts,
@@ -154,7 +156,7 @@ def _at_one_rate(size: str, here: pl.DataFrame) -> tuple[Figure, Picture]:
     panels: dict[str, dict[str, Dot]] = {}
     xlabels = {}
     for row in here.iter_rows(named=True):
-        panel = f"{in_words(row['score'])[:1].upper()}{in_words(row['score'])[1:]}"
+        panel = in_title(in_words(row["score"]))
         panels.setdefault(panel, {})[row["sampler"]] = Dot(row["difference"], row["low"], row["high"])
         xlabels[panel] = f"{'below' if row['score'].startswith(PERPLEXITY) else 'above'} 0 is better"
     title = f"Difference to random at {rate} %, {size} T5"
@@ -162,11 +164,3 @@ def _at_one_rate(size: str, here: pl.DataFrame) -> tuple[Figure, Picture]:
     picture = forest(panels, names, title, xlabels, {panel: {RANDOM: 0.0} for panel in panels})
     alt = f"{title}: a line for each sampler, a panel for each score"
     return Figure(f"difference_{rate}_{size}", alt, _spread(here)), picture
-
-
-def _series(rows: dict[tuple[str, str], dict[str, Any]], name: str) -> Series:
-    def column(key: str) -> np.ndarray:
-        found = (rows.get((name, rate), {}).get(key) for rate in RATES)
-        return np.array([np.nan if value is None else value for value in found], np.float64)
-
-    return Series(np.array(RATES, np.float64), column("difference"), column("low"), column("high"))

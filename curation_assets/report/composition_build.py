@@ -21,8 +21,8 @@ from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report import composition as compute
 from curation_assets.report import composition_said as said
 from curation_assets.report.composition_figures import draw
-from curation_assets.report.section import Section
-from curation_assets.report.tables import markdown_table
+from curation_assets.report.section import Section, bullets
+from curation_assets.report.tables import escaped, markdown_table
 from curation_assets.sampling.candidates import token_counts
 from curation_assets.versions import Versions
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace, title
@@ -75,7 +75,9 @@ def composition(workspace: Workspace) -> BuildOne:
             "subsets": len(made),
             "not_current": f"{sum(value != 'current' for value in state.values())} of {len(state)}",
             **shown,
-            "findings": Markdown(said.bullets(findings)),
+            "findings": Markdown(
+                bullets([escaped(one) for one in findings])
+            ),  # names of sources are not ours
             **{name: Markdown(markdown_table(rows)) for name, rows in said.previews(tables, rate).items()},
         }
 

@@ -11,7 +11,7 @@ import polars as pl
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report import composition_said as said
 from curation_assets.report.canvas import Picture
-from curation_assets.report.charts import Series, curves, stacked
+from curation_assets.report.charts import curves, over_rates, stacked
 from curation_assets.report.composition import WHOLE
 from curation_assets.report.looks import FULL, PANELS
 from curation_assets.report.pictures import png_markdown
@@ -51,8 +51,11 @@ def _bars(table: pl.DataFrame, division: str, rate: str) -> Picture:
 
 def _clusters(table: pl.DataFrame) -> Picture:
     found = {(r["sampler"], r["rate"]): r for r in table.iter_rows(named=True)}
+    by_chance = {"random": ("effective_low", "effective_high")}
     charts = {
-        panel: {name: _series(found, name) for name in (*members, "random")}
+        panel: {
+            name: over_rates(found, name, "effective", by_chance.get(name)) for name in (*members, "random")
+        }
         for panel, members in PANELS.items()
     }
     reference = {FULL: found[WHOLE]["effective"]}
@@ -64,14 +67,3 @@ def _clusters(table: pl.DataFrame) -> Picture:
         references=dict.fromkeys(charts, reference),
         xticks=[float(rate) for rate in RATES],
     )
-
-
-def _series(found: Mapping[tuple[str, str], Mapping[str, float | None]], name: str) -> Series:
-    """Return a sampler's line; random sampling has the interval of random choices around it."""
-
-    def column(key: str) -> np.ndarray:
-        values = (found.get((name, rate), {}).get(key) for rate in RATES)
-        return np.array([np.nan if value is None else value for value in values], np.float64)
-
-    ends = (column("effective_low"), column("effective_high")) if name == "random" else (None, None)
-    return Series(np.array(RATES, np.float64), column("effective"), *ends)

@@ -12,7 +12,7 @@ from curation_assets.registry import RATES
 from curation_assets.report.composition import WHOLE, Key
 from curation_assets.report.looks import FULL
 from curation_assets.report.section import Table
-from curation_assets.report.tables import escaped
+from curation_assets.report.ties import LEVEL
 
 TITLE = "What each sampler keeps"
 INTRO = (
@@ -27,7 +27,6 @@ _RESERVED = (
     "rate",
     "documents",
 )  # columns and parts that no source may be taken for
-_LEVEL = 0.05
 _TOLD = 3  # of the largest differences in a sentence
 _MAIN = "20"  # the paper's rate of comparison (table 1)
 
@@ -117,7 +116,7 @@ def _preferences(division: str, table: pl.DataFrame, rate: str) -> list[str]:
     if tested.is_empty():
         few = f"By {division} at {rate} %, no part is large enough to tell a preference from chance."
         return _control(division, table) if cells.is_empty() else [few, *_control(division, table)]
-    beyond = cells.filter(pl.col("p") < _LEVEL).with_columns(by=pl.col("share") - pl.col("corpus_share"))
+    beyond = cells.filter(pl.col("p") < LEVEL).with_columns(by=pl.col("share") - pl.col("corpus_share"))
     said = []
     for word, part in (
         ("preferred", beyond.filter(pl.col("by") > 0).sort("by", descending=True)),
@@ -148,7 +147,7 @@ def _control(division: str, table: pl.DataFrame) -> list[str]:
     if z.is_empty():
         return []
     two = int((z["z"].abs() > 2).sum())
-    holm = int((z["p"] < _LEVEL).sum())
+    holm = int((z["p"] < LEVEL).sum())
     return [
         f"Random sampling, as a control: {two} of its {len(z)} shares by {division} lie beyond 2 standard deviations ({0.0455 * len(z):.1f} by "
         f"chance, though the choices at different rates are nested), {holm} after adjustment."
@@ -179,11 +178,6 @@ def _spread(table: pl.DataFrame, rate: str) -> list[str]:
     if within:
         said.append(f"At {rate} %, not told from random choices by their spread: {', '.join(within)}.")
     return said
-
-
-def bullets(sentences: Sequence[str]) -> str:
-    """Return sentences as a Markdown list; the names of sources in them are text and nothing else."""
-    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
 
 
 def tables(found: Mapping[str, pl.DataFrame], state: Mapping[Key, str]) -> list[Table]:
@@ -224,7 +218,7 @@ def _share_rows(table: pl.DataFrame) -> dict[Key, dict[str, Any]]:
 
 def _marked(row: Mapping[str, Any]) -> str:
     """Return a share in percent, and whether it is larger or smaller than chance explains."""
-    mark = "" if row["p"] is None or row["p"] >= _LEVEL else " (+)" if row["z"] > 0 else " (−)"
+    mark = "" if row["p"] is None or row["p"] >= LEVEL else " (+)" if row["z"] > 0 else " (−)"
     return f"{100 * row['share']:.1f}{mark}"
 
 

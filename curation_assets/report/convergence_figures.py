@@ -9,7 +9,7 @@ import polars as pl
 
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report.canvas import Picture
-from curation_assets.report.charts import Series, curves
+from curation_assets.report.charts import Series, curves, over_rates
 from curation_assets.report.convergence import Average, Curves, average
 from curation_assets.report.figures import FULL, RANDOM
 from curation_assets.report.forest import Dot, forest
@@ -129,7 +129,8 @@ def _one_cut(size: str, epochs: int, here: pl.DataFrame, full: float | None) -> 
     rows = {(r["sampler"], r["rate"]): r for r in here.iter_rows(named=True)}
     title = f"Perplexity after {epochs} epochs over the subset, {size} T5"
     charts = {
-        panel: {name: _by_rate(rows, name) for name in (*names, RANDOM)} for panel, names in PANELS.items()
+        panel: {name: over_rates(rows, name, "value") for name in (*names, RANDOM)}
+        for panel, names in PANELS.items()
     }
     picture = curves(
         charts,
@@ -167,11 +168,3 @@ def _cuts_at_one_rate(size: str, ours: pl.DataFrame, full: dict[int, float]) -> 
     return Figure(
         f"epochs_{rate}_{size}", f"{title}: a line for each sampler, a panel for each cut", said
     ), picture
-
-
-def _by_rate(rows: dict[tuple[str, str], dict[str, float | None]], name: str) -> Series:
-    def column(key: str) -> np.ndarray:
-        found = (rows.get((name, rate), {}).get(key) for rate in RATES)
-        return np.array([np.nan if value is None else value for value in found], np.float64)
-
-    return Series(np.array(RATES, np.float64), column("value"), column("low"), column("high"))

@@ -9,20 +9,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.graph import STEPS
 from curation_assets.progress import Progress
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report import distributions_said as said
 from curation_assets.report.canvas import Picture
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.distributions import PASSES, QUANTILES, Distribution
-from curation_assets.report.documents_build import Corpus
 from curation_assets.report.histograms import densities, joint
 from curation_assets.report.pictures import png_markdown
 from curation_assets.report.rank_change import rank_changes
-from curation_assets.report.section import Figure, Section, Table
-from curation_assets.report.tables import escaped, markdown_table
-from curation_assets.versions import Versions
+from curation_assets.report.scored import Corpus, scored
+from curation_assets.report.section import Figure, Section, bullets
+from curation_assets.report.tables import escaped
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _MARKS = ("10", "80", "40", "20", "60")  # where marks lie close together, the first of these has its label
@@ -35,10 +33,7 @@ def distributions(workspace: Workspace) -> BuildOne:
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         shards, settings = workspace.shards(), workspace.profile.report
-        versions = Versions(workspace)
-        names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
-        if not names or not shards:
-            raise ValueError("no sampler has current scores of every shard: there is nothing to show")
+        names = scored(workspace, shards, "there is nothing to show")
         missing = [name for name in SAMPLERS if name not in names]
         sample = HashSample(settings.documents, settings.seed)
         found = read(Corpus(workspace, shards, names, progress, 1 + PASSES), sample)
@@ -57,8 +52,8 @@ def distributions(workspace: Workspace) -> BuildOne:
             "samplers": len(names),
             "not_current": ", ".join(missing) or "none",
             **shown,
-            "findings": Markdown("\n".join(f"- {escaped(one)}" for one in findings)),
-            **{name: Markdown(_markdown(one)) for name, one in zip(_TABLES, tables, strict=False)},
+            "findings": Markdown(bullets([escaped(one) for one in findings])),
+            **{name: Markdown(one.markdown()) for name, one in zip(_TABLES, tables, strict=False)},
         }
 
     return build
@@ -199,8 +194,3 @@ def _joint(ladder: str, part: pl.DataFrame, counts: Pairs) -> Picture:
         title = f"{said.short(row['smaller'])} → {said.short(row['larger'])}"
         panels[title] = counts[row["smaller"], row["larger"]]
     return joint(panels, said.LADDER[ladder], "percentile, smaller", "percentile, larger")
-
-
-def _markdown(one: Table) -> str:
-    rows = [dict(zip(one.columns, row, strict=True)) for row in one.rows]
-    return f"**{one.caption}**\n\n{markdown_table(rows)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from curation_assets.corpus.reading import NO_ROWS, Repeats, open_documents, open_hashes, read_repeats
-from curation_assets.graph import STEPS
+from curation_assets.corpus.reading import open_documents
 from curation_assets.progress import Progress
 from curation_assets.registry import SAMPLERS
 from curation_assets.report.correlation import HashSample
@@ -21,15 +19,14 @@ from curation_assets.report.documents import (
     Entry,
     Found,
     Ranks,
-    Scored,
     alone,
     apart,
     lists,
     merge,
 )
+from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.section import Excerpt, Section, Table
 from curation_assets.report.tables import markdown_table
-from curation_assets.versions import Versions
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _K = 5  # documents of a list
@@ -51,10 +48,7 @@ def documents(workspace: Workspace) -> BuildOne:
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         shards = workspace.shards()
-        versions = Versions(workspace)
-        names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
-        if not names or not shards:
-            raise ValueError("no sampler has current scores of every shard: there are no documents to show")
+        names = scored(workspace, shards, "there are no documents to show")
         corpus = Corpus(workspace, shards, names, progress, _PASSES)
         sample = corpus.sample()
         found = _lists(corpus, sample)
@@ -78,42 +72,6 @@ def documents(workspace: Workspace) -> BuildOne:
         }
 
     return build
-
-
-class Corpus:
-    """Every document once, with the scores of some samplers, shard by shard, as often as it is asked for; `passes` times, for `progress`."""
-
-    def __init__(
-        self, workspace: Workspace, shards: list[str], names: list[str], progress: Progress, passes: int
-    ) -> None:
-        self._workspace, self._shards, self.names, self._progress = workspace, shards, names, progress
-        self._repeats: Repeats = read_repeats(workspace)
-        self._done, self._total = 0, passes * len(shards)
-
-    def __iter__(self) -> Iterator[Scored]:
-        for number, shard in enumerate(self._shards):
-            hashes = open_hashes(self._workspace, shard)
-            rows = np.delete(np.arange(len(hashes)), self._repeats.get(shard, NO_ROWS))
-            scores = np.stack([self._scores(name, shard, len(hashes))[rows] for name in self.names])
-            yield Scored(number, rows, hashes[rows], scores)
-            self._done += 1
-            self._progress(self._done, self._total, "shards")
-
-    def _scores(self, sampler: str, shard: str, expected: int) -> np.ndarray:
-        path = self._workspace.open(f"{sampler}/scores", shard) / "scores.parquet"
-        scores = pq.read_table(path, columns=["score"])["score"].to_numpy()
-        if len(scores) != expected:
-            raise ValueError(
-                f"{sampler}/scores[{shard}] has {len(scores):,} scores for {expected:,} documents"
-            )
-        return scores
-
-    def sample(self) -> HashSample:
-        settings = self._workspace.profile.report
-        sample = HashSample(settings.documents, settings.seed)
-        for one in self:
-            sample.add(one.doc_hash, dict(zip(self.names, one.scores, strict=True)))
-        return sample
 
 
 def _lists(corpus: Corpus, sample: HashSample) -> dict[tuple[tuple[str, ...], str], Found]:

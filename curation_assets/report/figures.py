@@ -56,6 +56,11 @@ def in_words(group: str) -> str:
     return "HQ perplexity" if group == SETS["hq"] else group.replace("_", " ")
 
 
+def in_title(words: str) -> str:
+    """Return words as a title begins: with a capital letter, the others as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def suites(scores: Scores) -> list[str]:
     """Return the columns of suite averages: every group but the perplexities."""
     return [group for group in scores.groups if not group.startswith(PERPLEXITY)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from curation_assets.registry import SAMPLERS
-from curation_assets.report.canvas import Picture, legend, plain, sheet
+from curation_assets.report.canvas import Picture, legend, multiples, plain
 from curation_assets.report.looks import GREY, INK, PAPER, look
 
 if TYPE_CHECKING:
@@ -54,14 +54,10 @@ def forest(
     """
     if not any(dot.value is not None for dots in panels.values() for dot in dots.values()):
         raise ValueError(f"nothing to draw for {title!r}: nothing was measured")
-    columns = min(len(panels), _MOST)
-    rows = -(-len(panels) // columns)
     places = _places(names)
-    height = 0.85 + rows * (_LINE * (max(places) + 1) + 0.55)
-    figure, grid = sheet(title, rows, columns, height, sharey=True)
+    row = _LINE * (max(places) + 1) + 0.55
+    figure, grid = multiples(title, len(panels), _MOST, 0.85, row, sharey=True)
     handles: dict[str, object] = {}
-    for axes in grid.ravel()[len(panels) :]:
-        axes.set_visible(False)
     for axes, (panel, dots) in zip(grid.ravel(), panels.items(), strict=False):
         lines = [plain(line) for line in textwrap.wrap(panel, _WIDE)]
         axes.set_title("\n".join(lines), loc="left", fontsize=8.5, color=INK)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from curation_assets.report.canvas import WIDTH, Picture, label, name_axes, plain, sheet, write
+from curation_assets.report.canvas import WIDTH, Picture, label, multiples, name_axes, plain, write
 from curation_assets.report.looks import GREY, INK, look
 
 if TYPE_CHECKING:
@@ -39,11 +39,7 @@ def densities(
     """
     if not panels:
         raise ValueError(f"nothing to draw for {title!r}: there is no histogram")
-    columns = min(_COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, grid = sheet(title, rows, columns, 0.55 + 1.22 * rows)
-    for axes in grid.ravel()[len(panels) :]:
-        axes.set_visible(False)
+    figure, grid = multiples(title, len(panels), _COLUMNS, 0.55, 1.22)
     for i, (axes, (name, (edges, counts))) in enumerate(zip(grid.ravel(), panels.items(), strict=False)):
         drawn = look(name, i)
         x, y = np.asarray(edges, np.float64), np.asarray(counts, np.float64)
@@ -95,12 +91,9 @@ def joint(panels: Mapping[str, ArrayLike], title: str, xlabel: str, ylabel: str)
             raise ValueError(f"{name!r} has counts of shape {counts.shape} with the sum {counts.sum():g}")
     shown = {name: counts * (counts.size / counts.sum()) for name, counts in shown.items()}
     most = max(2.0, float(np.quantile(np.concatenate([c.ravel() for c in shown.values()]), 0.98)))
-    columns = min(_COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
     side = (WIDTH - 0.5) / _COLUMNS
-    figure, grid = sheet(title, rows, columns, 1.3 + (side + 0.12) * rows, sharex=True, sharey=True)
-    for axes in grid.ravel()[len(panels) :]:
-        axes.set_visible(False)
+    figure, grid = multiples(title, len(panels), _COLUMNS, 1.3, side + 0.12, sharex=True, sharey=True)
+    rows, columns = grid.shape
     for i, (axes, (name, ratio)) in enumerate(zip(grid.ravel(), shown.items(), strict=False)):
         axes.grid(visible=False)
         drawn = axes.imshow(

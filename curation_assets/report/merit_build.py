@@ -24,9 +24,8 @@ from curation_assets.report.inputs import ORDER, SUBSETS, read_metrics, read_sub
 from curation_assets.report.merit import Floats
 from curation_assets.report.pictures import png_markdown
 from curation_assets.report.scores import PERPLEXITY, Scores
-from curation_assets.report.section import Figure, Section, Table, table
+from curation_assets.report.section import Figure, Section, Table, bullets, table
 from curation_assets.report.spent import Flops, Seconds, Spent
-from curation_assets.report.tables import markdown_table
 from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
 
 _SET = "in_distribution"
@@ -84,13 +83,14 @@ def _curves(
 ) -> tuple[list[Figure], dict[str, Markdown]]:
     figures: list[Figure] = []
     shown: dict[str, Markdown] = {}
-    for figure, picture in chain(by_tokens(curves), by_epochs(cut)):
+    drawn = list(chain(by_tokens(curves), by_epochs(cut)))  # how many there are, is known when they are there
+    for figure, picture in drawn:
         name = figure.name if figures else "convergence"
         picture.save(folder, name)
         figures.append(dataclasses.replace(figure, name=name))
         if len(shown) < _PICTURES:
             shown["curves" if not shown else name] = Markdown(png_markdown(picture.png(), figure.alt))
-        progress(len(figures), 0, "figures")
+        progress(len(figures), len(drawn), "figures")
     return figures, shown
 
 
@@ -108,11 +108,7 @@ def _images(figures: list[Figure]) -> str:
 
 
 def _page(said: list[str], tables: list[Table], method: str) -> str:
-    parts = ["\n".join(f"- {one}" for one in said)]
-    for one in tables:
-        rows = [dict(zip(one.columns, row, strict=True)) for row in one.rows]
-        parts.append(f"**{one.caption}**\n\n{markdown_table(rows)}")
-    return "\n\n".join([*parts, method]) + "\n"
+    return "\n\n".join([bullets(said), *(one.markdown() for one in tables), method]) + "\n"
 
 
 def tradeoff(workspace: Workspace) -> BuildOne:

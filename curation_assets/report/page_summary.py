@@ -9,7 +9,7 @@ import polars as pl
 from curation_assets.files import read_json
 from curation_assets.registry import RATES, SAMPLERS, SIZES
 from curation_assets.report.advice import Seconds, advice
-from curation_assets.report.figures import FULL, RANDOM, in_words
+from curation_assets.report.figures import FULL, RANDOM, in_title, in_words
 from curation_assets.report.page_tables import Glance, Mark, Verdict
 from curation_assets.workspace import Workspace
 
@@ -120,7 +120,7 @@ def glances_of(table: pl.DataFrame) -> list[Glance]:
     ]
     return [
         one(
-            f"{in_words(group)[:1].upper()}{in_words(group)[1:]} against random sampling",
+            f"{in_title(in_words(group))} against random sampling",
             spans,
             [f"{rate} %" for rate, _ in cells],
             [(group, rate, size) for rate, size in cells],

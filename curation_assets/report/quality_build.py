@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from curation_assets.progress import Progress
@@ -15,15 +14,14 @@ from curation_assets.report import quality as table_of
 from curation_assets.report import quality_said as said
 from curation_assets.report.advice import METHOD as ADVICE
 from curation_assets.report.canvas import Picture
-from curation_assets.report.charts import Series, curves
-from curation_assets.report.figures import FULL, RANDOM, Ladder
+from curation_assets.report.charts import curves, over_rates
+from curation_assets.report.figures import FULL, RANDOM, Ladder, in_title
 from curation_assets.report.forest import Dot, forest
 from curation_assets.report.inputs import read_metrics
 from curation_assets.report.looks import PANELS
 from curation_assets.report.pictures import png_markdown
 from curation_assets.report.scores import Scores
-from curation_assets.report.section import Figure, Section, Table
-from curation_assets.report.tables import markdown_table
+from curation_assets.report.section import Figure, Section, bullets
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _PICTURES = 4  # in the metadata; the folder has all
@@ -48,7 +46,7 @@ def quality(workspace: Workspace) -> BuildOne:
         section = Section(_TITLE, _INTRO, findings, figures, tables, method)
         section.write(folder)
         images = "".join(f"![{figure.alt}]({figure.name}.png)\n\n" for figure in figures)
-        text = "\n\n".join([_bullets(findings), *(_markdown(one) for one in tables), method])
+        text = "\n\n".join([bullets(findings), *(one.markdown() for one in tables), method])
         (folder / "quality.md").write_text(f"# {_TITLE}\n\n{images}{text}\n", "utf-8")
         measured = table.filter(pl.col("seeds") > 0)
         return {
@@ -56,8 +54,8 @@ def quality(workspace: Workspace) -> BuildOne:
             "measured": len(measured),
             "metrics": measured["metric"].n_unique(),
             **shown,
-            "findings": Markdown(_bullets(findings)),
-            "ranks": Markdown("\n\n".join(_markdown(one) for one in tables[:_PICTURES]) or "*no rows*"),
+            "findings": Markdown(bullets(findings)),
+            "ranks": Markdown("\n\n".join(one.markdown() for one in tables[:_PICTURES]) or "*no rows*"),
         }
 
     return build
@@ -107,7 +105,7 @@ def _figure(name: str, size: str, about: pl.DataFrame, measured: pl.DataFrame) -
         return Figure(name, alt, f"{title}; {seeds}."), _at_one_rate(title, rates[0], about)
     metric = table_of.title(measured["metric"][0])
     alt = f"{metric} of the {size} T5 by sampling rate, one line a sampler"
-    return Figure(name, alt, f"{_first(metric)}, {size} T5; {seeds}."), _picture(
+    return Figure(name, alt, f"{in_title(metric)}, {size} T5; {seeds}."), _picture(
         size, measured["metric"][0], about
     )
 
@@ -117,7 +115,7 @@ def _at_one_rate(title: str, rate: str, table: pl.DataFrame) -> Picture:
     references: dict[str, dict[str, float]] = {}
     xlabels = {}
     for row in table.filter(pl.col("rate").is_in([rate, "100"])).iter_rows(named=True):
-        panel = _first(table_of.title(row["metric"]))
+        panel = in_title(table_of.title(row["metric"]))
         xlabels[panel] = f"{'higher' if row['higher_is_better'] else 'lower'} is better"
         if row["metric"] == table_of.OVER_SCALING:
             references.setdefault(panel, {})[FULL] = 0.0  # by definition
@@ -140,7 +138,8 @@ def file_name(text: str, taken: set[str]) -> str:
 def _picture(size: str, metric: str, part: pl.DataFrame) -> Picture:
     rows = {(r["sampler"], r["rate"]): r for r in part.iter_rows(named=True)}
     charts = {
-        panel: {name: _series(rows, name) for name in (*members, RANDOM)} for panel, members in PANELS.items()
+        panel: {name: over_rates(rows, name, "mean") for name in (*members, RANDOM)}
+        for panel, members in PANELS.items()
     }
     full = rows.get((FULL, "100"))
     reference = {FULL: full["mean"]} if full is not None and full["mean"] is not None else {}
@@ -149,30 +148,9 @@ def _picture(size: str, metric: str, part: pl.DataFrame) -> Picture:
     better = "higher" if part["higher_is_better"][0] else "lower"
     return curves(
         charts,
-        f"{_first(table_of.title(metric))}, {size} T5",
+        f"{in_title(table_of.title(metric))}, {size} T5",
         "sampling rate, % of documents",
         f"{better} is better",
         references=dict.fromkeys(charts, reference),
         xticks=[float(rate) for rate in RATES],
     )
-
-
-def _series(rows: dict[tuple[str, str], dict[str, float | None]], name: str) -> Series:
-    def column(key: str) -> np.ndarray:
-        found = (rows.get((name, rate), {}).get(key) for rate in RATES)
-        return np.array([np.nan if value is None else value for value in found], np.float64)
-
-    return Series(np.array(RATES, np.float64), column("mean"), column("low"), column("high"))
-
-
-def _first(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _bullets(findings: list[str]) -> str:
-    return "\n".join(f"- {one}" for one in findings)
-
-
-def _markdown(one: Table) -> str:
-    rows = [dict(zip(one.columns, row, strict=True)) for row in one.rows]
-    return f"**{one.caption}**\n\n{markdown_table(rows)}"

@@ -11,8 +11,8 @@ from curation_assets.report.figures import FULL
 from curation_assets.report.quality import OVER_SCALING, title
 from curation_assets.report.section import Table
 from curation_assets.report.tables import plus_minus
+from curation_assets.report.ties import LEVEL
 
-_LEVEL = 0.05
 _NAMED = 6  # as many names in a sentence; more are counted
 
 
@@ -93,7 +93,7 @@ def _against_full(part: pl.DataFrame) -> str:
         if known.is_empty():
             said.append(f"at {rate} % nothing can be told")
             continue
-        beyond = known.filter(pl.col("vs_full_p") < _LEVEL)
+        beyond = known.filter(pl.col("vs_full_p") < LEVEL)
         better = beyond.filter((pl.col("vs_full") > 0) == pl.col("higher_is_better"))
         worse = beyond.filter((pl.col("vs_full") > 0) != pl.col("higher_is_better"))
         parts = [

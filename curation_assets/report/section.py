@@ -7,11 +7,13 @@ to know nothing else of it. Texts are plain: they are escaped where they are sho
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from curation_assets.files import read_json, write_json
+from curation_assets.report.tables import markdown_table
 
 SECTION = "section.json"
 
@@ -38,6 +40,11 @@ class Table:
     rows: list[list[str | int | float | None]]
     source: str = ""
     links: list[tuple[str, str] | None] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        """Return it as Markdown under its caption; cells are text and nothing else."""
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return f"**{self.caption}**\n\n{markdown_table(rows)}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,11 @@ class Section:
     def write(self, folder: Path) -> None:
         """Write `section.json`."""
         write_json(folder / SECTION, dataclasses.asdict(self))
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    """Return sentences as a Markdown list."""
+    return "\n".join(f"- {one}" for one in sentences)
 
 
 def table(rows: list[dict[str, Any]], caption: str, source: str = "", **more: Any) -> Table:

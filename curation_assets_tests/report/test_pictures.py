@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from curation_assets.report import pictures
-from curation_assets.report.pictures import bars_with_intervals, heatmap, histogram, lines, png_markdown
+from curation_assets.report.pictures import histogram, lines, png_markdown
 
 DRAW = np.random.default_rng(0)
 NAMES = [f"sampler_{i}" for i in range(19)]
@@ -20,13 +20,8 @@ X = np.arange(1, 6)
 PICTURES: dict[str, Callable[[], bytes]] = {
     "histogram": lambda: histogram(DRAW.normal(size=1000), "Scores", "score"),
     "constant": lambda: histogram([2.0], "One value", "score"),
-    "correlation": lambda: heatmap(np.corrcoef(DRAW.normal(size=(19, 40))), NAMES, "Correlation"),
-    "rates": lambda: heatmap(DRAW.uniform(3, 4000, (3, 5)), NAMES[:3], "Rates", column_labels=list("abcde")),
     "lines": lambda: lines({n: (X, X * i) for i, n in enumerate(NAMES)}, "Lines", "x", "y", log_x=True),
     "one line": lambda: lines({"only": (X, [1, np.nan, 3, 4, 5])}, "Line", "x", "y", reference=("all", 2.5)),
-    "bars": lambda: bars_with_intervals(
-        NAMES, X.repeat(4)[:19], [0] * 19, [6] * 19, "Bars", "x", reference=("all", 2)
-    ),
     "odd names": lambda: lines({"_$a$": (X, X), "$\\frac{": (X, X)}, "$ in _names_", "$", "^"),
 }
 
@@ -93,30 +88,6 @@ def test_histogram_of_nothing_is_an_error() -> None:
         histogram([], "t", "x")
 
 
-def test_heatmap_scale_follows_the_values(figures: list[Figure]) -> None:
-    heatmap([[1, -0.5], [np.nan, 1]], ["a", "b"], "Correlation")
-    heatmap([[10, 20], [30, 40]], ["a", "b"], "Perplexity")
-    first, second = (figure.axes[0] for figure in figures)
-    assert first.images[0].get_clim() == (-1, 1) and second.images[0].get_clim() == (10, 40)
-    cells = [t.get_text() for t in first.texts if t.get_text()]
-    assert cells == ["1", "-.50", "1"]  # and none in the cell that is NaN
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(-0.001, ".00"), (0.876, ".88"), (-0.5, "-.50"), (0.996, "0.996"), (12.34, "12.3"), (23456, "2.3e4")],
-)
-def test_cells_are_short(value: float, expected: str) -> None:
-    assert pictures._short(value) == expected
-
-
-def test_heatmap_checks_its_labels() -> None:
-    with pytest.raises(ValueError, match=r"shape \(2, 3\) with 2 row and 2 column labels"):
-        heatmap(np.zeros((2, 3)), ["a", "b"], "t")
-    with pytest.raises(ValueError, match="no cell is finite"):
-        heatmap([[np.nan]], ["a"], "t")
-
-
 def test_every_line_is_in_the_legend_and_looks_different(figures: list[Figure]) -> None:
     lines(dict.fromkeys(NAMES, (X, X)), "t", "x", "y", reference=("full data", 3.0))
     drawn = figures[0].axes[0].lines
@@ -134,23 +105,9 @@ def test_lines_check_their_series() -> None:
         lines({"a": ([0, 1], [1, 2])}, "t", "x", "y", log_x=True)
 
 
-def test_bars_show_what_was_not_measured_and_check_intervals(figures: list[Figure]) -> None:
-    bars_with_intervals(["a", "b"], [1, np.nan], [0, np.nan], [2, np.nan], "t", "x")
-    assert [t.get_text() for t in figures[0].axes[0].texts if t.get_text()] == ["not measured"]
-    with pytest.raises(ValueError, match=r"b: 5\.0 lies outside its interval from 0\.0 to 2\.0"):
-        bars_with_intervals(["a", "b"], [1, 5], [0, 0], [2, 2], "t", "x")
-    with pytest.raises(ValueError, match="1 names with"):
-        bars_with_intervals(["a"], [1, 2], [0, 0], [2, 2], "t", "x")
-
-
 def test_markdown_carries_the_picture() -> None:
     png = PICTURES["constant"]()
     text = png_markdown(png, "scores](http://example.org) of\n`x`")
     alt, data = text.removeprefix("![").removesuffix(")").split("](data:image/png;base64,")
     assert base64.b64decode(data) == png
     assert not set(alt) & set("[]`\n")
-
-
-def test_points_of_many_series_are_told_apart() -> None:
-    looks = {(i % len(pictures._PALETTE), pictures.mark(i)) for i in range(49)}
-    assert len(looks) == 49 and len(pictures._PALETTE) == len(pictures._MARKERS) == 7

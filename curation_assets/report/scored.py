@@ -1,0 +1,68 @@
+"""The scores that reports are made of: every document once, with the scores of the samplers that are current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from curation_assets.corpus.reading import NO_ROWS, Repeats, open_hashes, read_repeats
+from curation_assets.graph import STEPS
+from curation_assets.progress import Progress
+from curation_assets.registry import SAMPLERS
+from curation_assets.report.correlation import HashSample
+from curation_assets.report.documents import Scored
+from curation_assets.versions import Versions
+from curation_assets.workspace import Workspace
+
+
+def scored(workspace: Workspace, shards: list[str], otherwise: str) -> list[str]:
+    """Return the samplers whose scores of all shards are current, in the registry's order.
+
+    Raises
+    ------
+    ValueError
+        There is none, or no shard; the message ends with `otherwise`.
+    """
+    versions = Versions(workspace)
+    names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
+    if not names or not shards:
+        raise ValueError(f"no sampler has current scores of every shard: {otherwise}")
+    return names
+
+
+class Corpus:
+    """Every document once, with the scores of some samplers, shard by shard, as often as it is asked for; `passes` times, for `progress`."""
+
+    def __init__(
+        self, workspace: Workspace, shards: list[str], names: list[str], progress: Progress, passes: int
+    ) -> None:
+        self._workspace, self._shards, self.names, self._progress = workspace, shards, names, progress
+        self._repeats: Repeats = read_repeats(workspace)
+        self._done, self._total = 0, passes * len(shards)
+
+    def __iter__(self) -> Iterator[Scored]:
+        for number, shard in enumerate(self._shards):
+            hashes = open_hashes(self._workspace, shard)
+            rows = np.delete(np.arange(len(hashes)), self._repeats.get(shard, NO_ROWS))
+            scores = np.stack([self._scores(name, shard, len(hashes))[rows] for name in self.names])
+            yield Scored(number, rows, hashes[rows], scores)
+            self._done += 1
+            self._progress(self._done, self._total, "shards")
+
+    def _scores(self, sampler: str, shard: str, expected: int) -> np.ndarray:
+        path = self._workspace.open(f"{sampler}/scores", shard) / "scores.parquet"
+        scores = pq.read_table(path, columns=["score"])["score"].to_numpy()
+        if len(scores) != expected:
+            raise ValueError(
+                f"{sampler}/scores[{shard}] has {len(scores):,} scores for {expected:,} documents"
+            )
+        return scores
+
+    def sample(self) -> HashSample:
+        settings = self._workspace.profile.report
+        sample = HashSample(settings.documents, settings.seed)
+        for one in self:
+            sample.add(one.doc_hash, dict(zip(self.names, one.scores, strict=True)))
+        return sample
