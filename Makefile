@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-INSTALLER ?= $(BIN)/pip
+
+# The packages come without byte code: where it may not be kept, each of the many processes would compile them again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test test-changes test-others test-browser browser screenshots ui plan bench lint format clean distclean
 

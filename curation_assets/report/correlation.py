@@ -25,6 +25,7 @@ class HashSample:
 
     Attributes
     ----------
+    limit : documents that it holds at most.
     seen : documents fed so far.
     """
 
@@ -32,7 +33,7 @@ class HashSample:
         if limit < 1:
             raise ValueError(f"a sample must have room for at least one document, not {limit}")
         noise(np.empty(0, dtype=np.uint64), seed)  # raises where it is no seed
-        self._limit, self._seed = limit, int(seed) ^ _SALT
+        self.limit, self._seed = limit, int(seed) ^ _SALT
         self._names: tuple[str, ...] | None = None
         self._parts: list[tuple[np.ndarray, ...]] = []  # (key [m], doc_hash [m], scores [k, m])
         self._held, self._bound = 0, np.inf
@@ -63,7 +64,7 @@ class HashSample:
         rows = np.stack([columns[name][near] for name in names])
         self._parts.append((key[near], doc_hash[near], rows))
         self._names, self.seen, self._held = names, self.seen + len(key), self._held + rows.shape[1]
-        if self._held > 2 * self._limit:
+        if self._held > 2 * self.limit:
             self._cut()
 
     def scores(self) -> dict[str, np.ndarray]:
@@ -79,10 +80,10 @@ class HashSample:
         twice = np.flatnonzero(np.diff(doc_hash[order]) == 0)
         if len(twice):
             raise ValueError(f"the document with hash {doc_hash[order][twice[0]]} occurs twice")
-        order = order[: self._limit]
+        order = order[: self.limit]
         self._parts = [(key[order], doc_hash[order], rows[:, order])]
         self._held = len(order)
-        if self._held == self._limit:
+        if self._held == self.limit:
             self._bound = key[order[-1]]
 
 

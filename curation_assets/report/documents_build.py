@@ -16,7 +16,6 @@ from curation_assets.report.correlation import HashSample
 from curation_assets.report.documents import (
     PAIRS,
     Counts,
-    Entry,
     Found,
     Ranks,
     alone,
@@ -41,6 +40,19 @@ _OWN = (
     "row",
 )  # columns of the documents table that are no kept fields
 _FILE = "documents.parquet"
+_COLUMNS: dict[str, Any] = {
+    "samplers": pl.List(pl.String),
+    "list": pl.String,
+    "rank": pl.Int64,
+    "doc_id": pl.String,
+    "doc_hash": pl.UInt64,
+    "shard": pl.String,
+    "position": pl.Int64,
+    "row": pl.Int64,
+    "source": pl.String,
+    "n_chars": pl.Int64,
+    "text": pl.String,
+}  # and a score and a percentile of each sampler
 
 
 def documents(workspace: Workspace) -> BuildOne:
@@ -52,20 +64,13 @@ def documents(workspace: Workspace) -> BuildOne:
         corpus = Corpus(workspace, shards, names, progress, _PASSES)
         sample = corpus.sample()
         found = _lists(corpus, sample)
-        entries, shown = merge(found)
-        counts = Counts(names, shown.scores)
-        for one in corpus:
-            counts.add(one)
-        table = _table(workspace, shards, names, entries, shown, counts.percentiles())
+        table = _table(corpus, found)
         table.write_parquet(folder / _FILE)
         missing = [name for name in SAMPLERS if name not in names]
-        section = _section(
-            table, names, missing, counts.seen, min(sample.seen, workspace.profile.report.documents)
-        )
-        section.write(folder)
+        _section(table, names, missing, sample).write(folder)
         return {
-            "documents": counts.seen,
-            "shown": shown.row.size,
+            "documents": sample.seen,
+            "shown": table["doc_hash"].n_unique(),
             "lists": len(found),
             "not_current": ", ".join(missing) or "none",
             **_previews(table),
@@ -82,39 +87,25 @@ def _lists(corpus: Corpus, sample: HashSample) -> dict[tuple[tuple[str, ...], st
     return {at: found[at] for at in lists(names) if found[at].row.size}
 
 
-def _table(
-    workspace: Workspace,
-    shards: list[str],
-    names: list[str],
-    entries: list[Entry],
-    shown: Found,
-    percentiles: Any,
-) -> pl.DataFrame:
-    """Return one row for each line of each list, with all digits."""
-    about = _about(workspace, shards, shown)
-    fields = [name for name in about[0] if name not in _OWN]
-    rows = []
-    for entry in entries:
-        i, told = entry.document, about[entry.document]
-        kept = [str(told[name]) for name in fields if told[name] is not None]
-        rows.append(
-            {
-                "samplers": list(entry.samplers),
-                "list": entry.side,
-                "rank": entry.rank,
-                "doc_id": told["doc_id"],
-                "doc_hash": int(shown.doc_hash[i]),
-                "shard": shards[shown.shard[i]],
-                "position": int(shown.row[i]),
-                "row": told["row"],
-                "source": ", ".join(kept),
-                "n_chars": told["n_chars"],
-                "text": told["text"][:_CUT],
-                **{f"score_{name}": float(shown.scores[k, i]) for k, name in enumerate(names)},
-                **{f"percentile_{name}": float(percentiles[k, i]) for k, name in enumerate(names)},
-            }
-        )
-    return pl.DataFrame(rows, schema_overrides={"doc_hash": pl.UInt64}, infer_schema_length=None)
+def _table(corpus: Corpus, found: dict[tuple[tuple[str, ...], str], Found]) -> pl.DataFrame:
+    """Return one row for each line of each list, with all digits; none where uniform sampling is alone, which has no list."""
+    names, rows = corpus.names, []
+    if found:
+        entries, shown = merge(found)
+        counts = Counts(names, shown.scores)
+        for one in corpus:
+            counts.add(one)
+        percentiles, about = counts.percentiles(), _about(corpus.workspace, corpus.shards, shown)
+        fields = [name for name in about[0] if name not in _OWN]
+        for entry in entries:
+            i, told = entry.document, about[entry.document]
+            kept = [str(told[name]) for name in fields if told[name] is not None]
+            place = (corpus.shards[shown.shard[i]], int(shown.row[i]), told["row"])
+            document = (", ".join(kept), told["n_chars"], told["text"][:_CUT])
+            numbers = (*shown.scores[:, i].tolist(), *percentiles[:, i].tolist())
+            rows.append((*entry[:3], told["doc_id"], int(shown.doc_hash[i]), *place, *document, *numbers))
+    of_samplers = {f"{kind}_{name}": pl.Float64 for kind in ("score", "percentile") for name in names}
+    return pl.DataFrame(rows, schema=_COLUMNS | of_samplers, orient="row")
 
 
 def _about(workspace: Workspace, shards: list[str], shown: Found) -> list[dict[str, Any]]:
@@ -141,10 +132,13 @@ _INTRO = (
 )
 
 
-def _section(table: pl.DataFrame, names: list[str], missing: list[str], seen: int, sampled: int) -> Section:
+def _section(table: pl.DataFrame, names: list[str], missing: list[str], sample: HashSample) -> Section:
     found = _gaps(table)
+    if table.is_empty():
+        found.append("Only uniform sampling has scores, and its scores are noise: there is no list to show.")
     if missing:
         found.append(f"Without current scores of every shard, and not shown: {', '.join(missing)}.")
+    seen, sampled = sample.seen, min(sample.seen, sample.limit)
     exact = "all of them" if sampled == seen else f"a sample of {sampled:,} of them, drawn by hash"
     method = (
         f"Each list has {_K} documents, picked from all {seen:,} (repeated ids count once); equal scores go by the smaller hash of "

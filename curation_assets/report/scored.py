@@ -38,13 +38,13 @@ class Corpus:
     def __init__(
         self, workspace: Workspace, shards: list[str], names: list[str], progress: Progress, passes: int
     ) -> None:
-        self._workspace, self._shards, self.names, self._progress = workspace, shards, names, progress
+        self.workspace, self.shards, self.names, self._progress = workspace, shards, names, progress
         self._repeats: Repeats = read_repeats(workspace)
         self._done, self._total = 0, passes * len(shards)
 
     def __iter__(self) -> Iterator[Scored]:
-        for number, shard in enumerate(self._shards):
-            hashes = open_hashes(self._workspace, shard)
+        for number, shard in enumerate(self.shards):
+            hashes = open_hashes(self.workspace, shard)
             rows = np.delete(np.arange(len(hashes)), self._repeats.get(shard, NO_ROWS))
             scores = np.stack([self._scores(name, shard, len(hashes))[rows] for name in self.names])
             yield Scored(number, rows, hashes[rows], scores)
@@ -52,7 +52,7 @@ class Corpus:
             self._progress(self._done, self._total, "shards")
 
     def _scores(self, sampler: str, shard: str, expected: int) -> np.ndarray:
-        path = self._workspace.open(f"{sampler}/scores", shard) / "scores.parquet"
+        path = self.workspace.open(f"{sampler}/scores", shard) / "scores.parquet"
         scores = pq.read_table(path, columns=["score"])["score"].to_numpy()
         if len(scores) != expected:
             raise ValueError(
@@ -61,7 +61,7 @@ class Corpus:
         return scores
 
     def sample(self) -> HashSample:
-        settings = self._workspace.profile.report
+        settings = self.workspace.profile.report
         sample = HashSample(settings.documents, settings.seed)
         for one in self:
             sample.add(one.doc_hash, dict(zip(self.names, one.scores, strict=True)))

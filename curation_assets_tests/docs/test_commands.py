@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from curation_assets import cli
 from curation_assets.files import write_json
 from curation_assets.profile import load_profile
 from curation_assets_tests.docs.markdown import PAGES, ROOT, Command, blocks, commands, of_language, spans
-from curation_assets_tests.docs.walk import Reader, make, wanted
+from curation_assets_tests.docs.walk import Reader, make, run_make, wanted
 
 ELSEWHERE = {"your-sampler.md": "test_sampler.py"}
 """Pages whose commands another test runs."""
@@ -141,7 +140,8 @@ def _clears_a_folder(command: Command, reader: Reader) -> None:
     for name in ("data/artifacts", "data/mine", "texts"):
         (folder / name).mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
-    subprocess.run(command.words, cwd=folder, check=True, capture_output=True)
+    done = run_make(command.words, folder)
+    assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in folder.rglob("*")) == ["Makefile", "data", "mine", "texts"]
 
 

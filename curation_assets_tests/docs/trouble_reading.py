@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.docs.markdown import ROOT
 from curation_assets_tests.docs.trouble import CORPUS, Trouble, why
+from curation_assets_tests.docs.walk import run_make
 from curation_assets_tests.models.small_models import CHAT, byte_level, small_llama
 
 
@@ -33,7 +33,7 @@ def an_old_python(t: Trouble) -> str:
     old.chmod(0o755)
     shutil.copy(ROOT / "Makefile", "Makefile")
     (Path(".venv") / ".ready").unlink()
-    done = subprocess.run(["make", "PYTHON=./old-python", "run"], capture_output=True, text=True, check=False)
+    done = run_make(["make", "PYTHON=./old-python", "run"], Path())
     (Path(".venv") / ".ready").touch()
     assert done.returncode != 0
     return done.stderr.split("\n")[0]

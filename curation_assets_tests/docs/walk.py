@@ -8,7 +8,7 @@ import runpy
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path, PurePath
 from typing import Any
@@ -152,10 +152,7 @@ class Reader:
     def recipe(self, command: Command) -> list[Command]:
         """Return the commands that `make TARGET` carries out here, where everything is set up."""
         words = ["make", "-n", "--no-print-directory", "-o", READY, *command.words[1:]]
-        quiet = {
-            name: value for name, value in os.environ.items() if not name.startswith("MAKE")
-        }  # of an outer make
-        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=self.folder, env=quiet)
+        done = run_make(words, self.folder)
         assert done.returncode == 0, f"{command.where}: {command}: {done.stderr}"
         lines = [line for line in done.stdout.splitlines() if line.strip()]
         assert lines, f"{command.where}: {command} does nothing"
@@ -167,6 +164,12 @@ class Reader:
         self.patch.delenv("DAGSTER_HOME", raising=False)
         yield
         self.patch.delenv("DAGSTER_HOME", raising=False)
+
+
+def run_make(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a make command in a folder, as a reader does: not as a part of the make that runs the tests."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=own)
 
 
 @contextmanager

@@ -245,3 +245,16 @@ def test_without_scores_there_is_nothing_to_show(tmp_path: Path, monkeypatch: py
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(30)}, {})
     with pytest.raises(ValueError, match="no sampler has current scores"):
         documents(found)("", tmp_path, silent)
+
+
+def test_uniform_sampling_alone_has_no_list_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = workspace(
+        tmp_path, monkeypatch, {"s.jsonl": texts(30)}, {"random": lambda ids: np.arange(len(ids))}
+    )
+    about = documents(found)("", tmp_path, silent)
+    section = read_section(tmp_path)
+    assert about["shown"] == about["lists"] == 0 < about["documents"]
+    assert "its scores are noise" in section.findings[0] and not section.excerpts
+    assert pl.read_parquet(tmp_path / "documents.parquet").columns[-1] == "percentile_random"
