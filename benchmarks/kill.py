@@ -46,6 +46,12 @@ resume_seconds = 2.0
 samplers = ["random", "density", "semdedup", "perplexity_large_20k", "ask_llm_small"]
 """
 _HISTORY = (PREVIEW, "training.json")  # the latter says where training was resumed
+_OF_A_FOLDER = (
+    "corpus/source",
+    "corpus/shards",
+    "report/tradeoff",
+    "report/page",
+)  # they name files of the folder, or show seconds
 Receipts = dict[tuple[str, str], Receipt]
 
 
@@ -111,11 +117,7 @@ def _again(before: Receipts, now: Receipts) -> list[str]:
 def differences(one: Receipts, other: Receipts) -> Iterator[str]:
     """Name the artifacts of two data folders that differ in any byte but those of previews and of how training went on."""
     for at in sorted(one.keys() | other.keys()):
-        if at[0] in (
-            "corpus/source",
-            "corpus/shards",
-            "report/tradeoff",
-        ):  # they name files of the folder, or seconds
+        if at[0] in _OF_A_FOLDER:
             continue
         files = [
             {n: d for n, d in r.files.items() if n not in _HISTORY} if r else None
