@@ -80,21 +80,24 @@ def receipts(profile: Profile) -> Receipts:
 def disturbed(
     profile: Profile, environment: Mapping[str, str], times: int, longest: float, seed: int
 ) -> Found:
-    """Run the profile, killing it `times` times after at most `longest` seconds each, and then to its end."""
+    """Run the profile, killing it `times` times after at most `longest` seconds of work each, and then to its end."""
     chance = random.Random(seed)
     before: Receipts = receipts(profile)
     redone: list[str] = []
     kills = 0
     for _ in range(times):
         process = subprocess.Popen(
-            _COMMAND, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            _COMMAND, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) and b"---" not in line:
+            pass  # it imports what it needs
         try:
-            process.wait(timeout=chance.uniform(0.2, longest))
+            process.communicate(timeout=chance.uniform(0.0, longest))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             kills += 1
-        process.communicate()
+            process.communicate()
         time.sleep(0.2)  # its workers end with it
         now = receipts(profile)
         redone += _again(before, now)
@@ -132,7 +135,7 @@ def main() -> int:
     """Run both, compare, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=100)
-    parser.add_argument("--longest", type=float, default=25.0, help="seconds until a kill, at most")
+    parser.add_argument("--longest", type=float, default=25.0, help="seconds of work until a kill, at most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -115,7 +115,11 @@ def _refresh(profile: Profile, options: argparse.Namespace) -> int:
     versions = Versions(workspace)
     for key in keys:
         behind = [p for p in targets(workspace, STEPS[key]) if versions.behind(STEPS[key], p)]
-        said = f"behind: {', '.join(behind) or 'yes'}" if behind else "not behind: stays as it is"
+        said = (
+            f"behind: {', '.join(behind) or 'yes'}"
+            if behind
+            else "not behind, as far as the last listing of the corpus goes: stays as it is"
+        )
         print(f"{key:<24} {said}")
     print("`curation run`, or the automation of `curation ui`, learns what is behind anew and then rescores")
     return 0

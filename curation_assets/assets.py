@@ -17,7 +17,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from curation_assets import partitions
-from curation_assets.checks import severity
+from curation_assets.checks import severity, told
 from curation_assets.columns import Column, tables
 from curation_assets.files import fingerprint
 from curation_assets.graph import STEPS
@@ -104,17 +104,19 @@ def _commit_each(
 ) -> Iterator[Any]:
     keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
     sign(context)
-    story = Story(step, len(keys))
-    # Only what is out of date is made unasked: for a model that is behind, a person asks.
-    several = len(keys) > 1
+    story, several = Story(step, len(keys)), len(keys) > 1
     inputs = seen(context, step, curation.workspace.profile) if several else {}
-    for receipt, metadata in make_each(
-        context, curation, step, build, keys, story, relearn=True, go_on=several
-    ):
-        if not several:
-            yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.version))
-        else:
-            yield event(step, receipt, metadata, inputs)
+    # Only what is out of date is made unasked: for a model that is behind, a person asks.
+    each = make_each(context, curation, step, build, keys, story, relearn=True, go_on=several)
+    try:
+        for receipt, metadata in each:
+            if several:
+                yield event(step, receipt, metadata, inputs)
+            else:
+                yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(receipt.version))
+    except Exception:
+        report_checks(context, curation, step)  # Dagster would have them fail, too, without a verdict
+        raise
     report_checks(context, curation, step, alone=not several)
     if story.failed:
         reasons = "; ".join(f"{partition}: {error}" for partition, error in story.failed.items())
@@ -245,7 +247,7 @@ def _report_checks(context: Context, curation: Curation, of: str) -> None:
                 check_name=name,
                 passed=outcome.passed,
                 metadata=outcome.metadata,
-                description=outcome.description,
+                description=told(outcome),
                 severity=severity(outcome),
                 target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
                     storage_id=latest[0].storage_id, run_id=latest[0].run_id, timestamp=latest[0].timestamp

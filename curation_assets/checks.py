@@ -4,6 +4,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from curation_assets.invariants import INVARIANTS, Invariant, Outcome
+from curation_assets.report.tables import escaped
 from curation_assets.resources import Curation
 
 
@@ -26,6 +27,11 @@ def severity(outcome: Outcome) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.WARN if outcome.warns else dg.AssetCheckSeverity.ERROR
 
 
+def told(outcome: Outcome) -> str:
+    """Return what a check says of its verdict. Dagster shows it as Markdown, and file names and errors are not ours: escaped."""
+    return escaped(outcome.description)
+
+
 def _check(key: str, name: str, check: Invariant) -> dg.AssetChecksDefinition:
     documented = getattr(check, "func", check)
 
@@ -35,7 +41,7 @@ def _check(key: str, name: str, check: Invariant) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=outcome.passed,
             metadata=outcome.metadata,
-            description=outcome.description,
+            description=told(outcome),
             severity=severity(outcome),
         )
 

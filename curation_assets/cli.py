@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -123,6 +124,7 @@ def _plan(profile: Profile) -> int:
 def _ui(profile: Profile, port: int) -> int:
     from curation_assets.jobs import dagster_home, register_shards
 
+    _must_be_free(port)
     _init(profile)
     with _only_one(profile):
         register_shards(profile, lambda line: print(line, flush=True))
@@ -136,6 +138,18 @@ def _ui(profile: Profile, port: int) -> int:
     module = "curation_assets.definitions"
     command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, command)
+
+
+def _must_be_free(port: int) -> None:
+    """Raise ProfileError where another server has the port: Dagster would go on without a UI."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ProfileError(
+                f"port {port} of 127.0.0.1 cannot be used ({error.strerror}): take another with --port"
+            ) from None
 
 
 def _init(profile: Profile) -> int:

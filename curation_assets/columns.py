@@ -26,6 +26,7 @@ _BY_PATTERN = (  # columns that depend on samplers and suites
     (r"beyond_noise_(.+)", "Whether the difference of {} to random is beyond the noise of training"),
     (r"score_(.+)", "Score of {}"),
     (r"percentile_(.+)", "Percentile of {}'s score in the corpus"),
+    (r"q([0-9.]+)", "Score below which {} % of the documents are"),
 )
 
 
@@ -58,12 +59,14 @@ def tables(step: Step, profile: Profile) -> dict[str, list[Column]]:
 
 def written(path: Path, known: list[Column]) -> tuple[list[Column], int]:
     """Return the columns that a Parquet file has, told of where something is known of them, and its number of rows."""
-    descriptions = {column.name: column.description for column in known}
+    told = {column.name: column for column in known}
     file = pq.ParquetFile(path)
-    columns = [
-        Column(one.name, _plain(str(one.type)), descriptions.get(one.name) or _by_pattern(one.name))
-        for one in file.schema_arrow
-    ]
+    columns = []
+    for one in file.schema_arrow:
+        kind, about = _plain(str(one.type)), told.get(one.name, Column(one.name, "", _by_pattern(one.name)))
+        columns.append(
+            Column(one.name, about.type if kind == "null" and about.type else kind, about.description)
+        )
     return columns, file.metadata.num_rows
 
 

@@ -1,4 +1,4 @@
-"""Local files: names, JSON and Parquet; whole or absent, streamed where they are large."""
+"""Files: names, JSON and Parquet; whole or absent, streamed where they are large. What is not local is fsspec's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,16 @@ def safe_name(partition: str) -> str:
     if name.startswith("."):
         name = "%2E" + name[1:]
     return name if len(name) <= 160 else f"{name[:120]}-{fingerprint(partition)}"
+
+
+def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the fsspec file system of a URL, and the path in it; ValueError where its driver is not installed."""
+    from fsspec.core import url_to_fs
+
+    try:
+        return url_to_fs(url, **options)
+    except ImportError as error:
+        raise ValueError(f"{url} cannot be reached: {error}") from None
 
 
 def link_or_copy(source: str, target: str) -> None:

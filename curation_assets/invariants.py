@@ -210,7 +210,7 @@ def all_files_read(workspace: Workspace) -> Outcome:
     said = f"all {len(workspace.listed()):,} files were read"
     if aside or old:
         first, reason = next(iter((aside | old).items()))
-        said = f"{len(aside)} files are left out and {len(old)} are in use as they were read last; {first}: {reason}"
+        said = f"left out: {len(aside):,}; in use as they were read last: {len(old):,}; {first}: {reason}"
     return Outcome(not aside and not old, said, {"left_out": aside, "as_read_last": old}, warns=True)
 
 

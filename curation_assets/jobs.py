@@ -136,6 +136,7 @@ class _Run:
         self.outcome = Outcome()
         self._workspace, self._instance, self._workers, self._tell = workspace, instance, workers, tell
         self._plan = Plan(workspace, steps)
+        self._lacking: dict[str, str] = {}
         self._queue: list[Job] = []
         self._running: dict[Future[Any], tuple[Job, dict[tuple[str, str], str]]] = {}
 
@@ -148,10 +149,18 @@ class _Run:
             while self._queue and len(self._running) < self._workers.count:
                 self._start(self._queue.pop(0))
             if not self._running:
+                self._tell_what_lacked()
                 return
             done, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in done:
                 self._finish(future)
+
+    def _tell_what_lacked(self) -> None:
+        """Where something failed, what had nothing to be made from waits for that; otherwise it has failed itself."""
+        if self.outcome.failed or self.outcome.blocked:
+            self.outcome.blocked += self._lacking
+        else:
+            self.outcome.failed |= self._lacking
 
     def _jobs(self, ready: list[Step]) -> Iterator[Job]:
         """Yield the jobs that make steps current; steps that have none are done. Light ones on equal partitions share a job."""
@@ -194,6 +203,7 @@ class _Run:
         if report.interrupted:
             raise KeyboardInterrupt
         self.outcome.failed |= report.failed
+        self._lacking |= report.lacking
         for key in job.keys:
             made = [p for p in job.partitions if self._version(key, p) != before[key, p]]
             if made and key != "corpus/source":

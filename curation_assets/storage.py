@@ -23,9 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
-from curation_assets.files import fingerprint, safe_name, write_bytes
+from curation_assets.files import file_system, fingerprint, safe_name, write_bytes
 
 RECEIPT = "current.json"
 PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
@@ -70,7 +68,7 @@ class Store:
     """Artifacts below one fsspec URL; `cache` is a local folder for copies of remote files and for staging."""
 
     def __init__(self, url: str, cache: Path, **options: Any) -> None:
-        self.fs, self.root = fsspec.core.url_to_fs(url, **options)
+        self.fs, self.root = file_system(url, options)
         self.local = "file" in (
             self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
         )

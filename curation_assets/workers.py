@@ -26,6 +26,7 @@ from curation_assets.definitions import definitions
 from curation_assets.plan import Job
 from curation_assets.profile import Profile, load_profile
 from curation_assets.resources import HOST, PID, Curation
+from curation_assets.workspace import MissingInput
 
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PATIENCE = 20.0  # seconds that a stopped worker has to write down how far it came
@@ -42,9 +43,10 @@ Tell = Callable[[str], object]
 
 @dataclass
 class Report:
-    """What came of a job: {asset key: reason} of what failed; `interrupted` if it was stopped."""
+    """What came of a job: {asset key: reason} of what failed, and of what had nothing to be made from; `interrupted` if it was stopped."""
 
     failed: dict[str, str] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
 
 
@@ -137,7 +139,8 @@ class _Executor:
             cause = (error.cause or error) if error else None
             report.interrupted |= _interrupted(error)
             key = next((k for k in job.keys if k.replace("/", "__") == failure.step_key), failure.step_key)
-            report.failed[str(key)] = cause.message.strip() if cause else "failed"
+            kind = report.lacking if cause and cause.cls_name == MissingInput.__name__ else report.failed
+            kind[str(key)] = cause.message.strip() if cause else "failed"
         return report
 
 

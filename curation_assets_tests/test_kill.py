@@ -1,4 +1,4 @@
-"""`curation run` in a process of its own: stopped politely and killed at once, it continues where it was."""
+"""`curation run` with workers of its own: stopped politely and killed at once, it continues where it was."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import dagster as dg
 import pytest
 
 from benchmarks.kill import differences, disturbed, receipts
+from curation_assets.attempts import alive
 from curation_assets.jobs import instance_for, run_graph
 from curation_assets.profile import Profile, load_profile
-from curation_assets.resources import HOST
+from curation_assets.resources import HOST, PID
 from curation_assets.workspace import Workspace
 
 SLOW = """
@@ -25,8 +26,10 @@ tokens = 120_000
 snapshots = [0.5, 1.0]
 resume_seconds = 0.2
 [run]
-samplers = ["random"]
+samplers = ["random", "density"]
 rates = ["80"]
+[execution]
+workers = 2
 """
 
 
@@ -57,34 +60,62 @@ def start() -> Iterator[Start]:
         process.wait()
 
 
-def _wait_for(path: Path, pattern: str, process: subprocess.Popen[str], seconds: float = 180) -> None:
-    end = time.monotonic() + seconds
-    while not list(path.glob(pattern)):
+def _training(profile: Profile, process: subprocess.Popen[str], least: int = 1) -> None:
+    """Wait until so many trainings have come as far as a resume point."""
+    end = time.monotonic() + 240
+    while len(list((profile.data / "scratch" / "runs").glob("**/resume.safetensors"))) < least:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, f"nothing matches {pattern} yet"
-        time.sleep(0.02)
+        assert time.monotonic() < end, "nothing trains"
+        time.sleep(0.05)
+
+
+def _living(profile: Profile) -> list[int]:
+    """Return the processes that Dagster's runs are tagged with and that are alive."""
+    with dg.DagsterInstance.get() as instance:
+        pids = {int(run.tags[PID]) for run in instance.get_runs() if HOST in run.tags}
+    return [pid for pid in pids if pid != os.getpid() and alive(pid)]
 
 
 def test_stopped_and_killed_it_continues(
     slow: Profile, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in training, killed at random instants, and in the end what a run makes that nobody disturbed."""
-    runs = slow.data / "scratch" / "runs"
+    """Stopped in training, killed with its workers at any instant, and in the end what one process makes that nobody disturbed."""
     process = start()
-    _wait_for(runs, "full_data/**/resume.safetensors", process)
+    _training(slow, process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "continues where this one was" in errors
+    assert "Traceback" not in errors and not _living(slow), "its workers have stopped with it"
 
-    killed = disturbed(slow, os.environ, times=5, longest=11.0, seed=0)
+    process = start()
+    _training(slow, process, least=2)
+    process.kill()
+    process.communicate(timeout=60)
+    end = time.monotonic() + 20
+    while left := _living(slow):
+        assert time.monotonic() < end, f"workers {left} outlived who started them"
+        time.sleep(0.2)
+
+    killed = disturbed(slow, os.environ, times=3, longest=8.0, seed=0)
     assert killed.kills and not killed.redone and not killed.leftovers, killed
-    assert Workspace(slow).metadata("full_data/checkpoint", "small")["resumed_from_step"] > 0
-    with instance_for(slow) as instance:
-        left = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-        assert not [run for run in left if HOST in run.tags], "a killed run is not shown as running for ever"
+    _all_is_made(slow)
     made = receipts(slow)
     monkeypatch.setenv("CURATION_DATA", str(tmp_path / "undisturbed"))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "undisturbed" / "dagster_home"))
-    undisturbed = load_profile()
+    found = load_profile()
+    undisturbed = found.model_copy(update={"execution": found.execution.model_copy(update={"workers": 1})})
     assert not run_graph(undisturbed, lambda line: None).failed
     assert list(differences(made, receipts(undisturbed))) == []
+
+
+def _all_is_made(profile: Profile) -> None:
+    """Check that trainings went on from where they were, that several processes took part, and that nothing is left to do."""
+    workspace = Workspace(profile)
+    cells = [("full_data/checkpoint", "small"), *((f"{n}/checkpoint", "80|small") for n in profile.samplers)]
+    assert any(workspace.metadata(*cell)["resumed_from_step"] > 0 for cell in cells)
+    with instance_for(profile) as instance:
+        runs = [run for run in instance.get_runs() if HOST in run.tags]
+    assert len({run.tags[PID] for run in runs}) >= 4
+    running = dg.DagsterRunStatus.STARTED
+    assert all(run.status != running for run in runs), "a killed run is not shown as running for ever"
+    assert not run_graph(profile, lambda line: None).made

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.columns import tables, written
 from curation_assets.definitions import definitions
 from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
@@ -49,6 +50,7 @@ def test_the_whole_graph_and_what_follows_from_a_change(done: Profile, tmp_path:
     _everything_is_there(workspace)
     _dagster_knows_the_versions(done, workspace)
     _the_comparison_is_complete(workspace)
+    _tables_have_the_columns_that_people_are_told_of(workspace)
     again, _ = _run(done)
     assert not again.made and not again.failed, "a second run makes nothing"
     few = done.model_copy(update={"run": done.run.model_copy(update={"samplers": FEW})})
@@ -92,6 +94,15 @@ def _the_comparison_is_complete(workspace: Workspace) -> None:
     for row in subsets:
         assert row["documents"] == round(0.2 * full["documents"])
         assert row["epochs"] > full["epochs"], "iso-compute: a smaller subset is repeated more often"
+
+
+def _tables_have_the_columns_that_people_are_told_of(workspace: Workspace) -> None:
+    for key, step in STEPS.items():
+        for name, told in tables(step, workspace.profile).items():
+            for partition in targets(workspace, step)[:1]:
+                columns, _ = written(workspace.open(key, partition) / f"{name}.parquet", told)
+                types = {column.name: column.type for column in columns}
+                assert {column.name: column.type for column in told}.items() <= types.items(), f"{key} {name}"
 
 
 def _touching_a_shard_causes_nothing(profile: Profile, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import fsspec
-from fsspec.core import url_to_fs
+
+from curation_assets.files import file_system
 
 COMPRESSIONS = (".gz", ".zst")
 FORMATS = {
@@ -73,7 +74,7 @@ def list_shards(url: str, storage_options: Mapping[str, Any] | None = None) -> l
     FileNotFoundError : nothing is there, and for a glob: nothing matches. An existing, empty folder gives [].
     ValueError : a path cannot be a partition key, or two files would have the same key.
     """
-    fs, path = url_to_fs(url, **(storage_options or {}))
+    fs, path = file_system(url, storage_options or {})
     root, found = _find(fs, path, url)
     shards: dict[str, ShardFile] = {}
     for name, info in sorted(found.items()):

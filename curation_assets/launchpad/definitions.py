@@ -194,7 +194,7 @@ def _make_step(
         plan.end(step, (receipt.partition,))
         if metadata["made"] or receipt.partition in untold:  # of what another run made, that one has told
             yield event(step, receipt, metadata, inputs)
-    if story.made:
+    if story.made or story.failed:
         report_checks(context, curation, step)
     return story
 

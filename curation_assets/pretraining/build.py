@@ -171,7 +171,8 @@ def _about(
     write_json(folder / "training.json", {**about, "config": asdict(config)})
     picture = lines(curves, "training loss", "raw tokens seen", "nats per target token")
     curve = Markdown(png_markdown(picture, "training loss by tokens seen"))
-    return {**about, **cost(config, results), "loss_curve": curve}
+    tokens = stream.tokens_per_epoch - len(stream)  # of the documents: what ends each is not theirs
+    return {**about, "tokens": tokens, **cost(config, results), "loss_curve": curve}
 
 
 def cost(config: TrainConfig, results: list[TrainResult]) -> dict[str, float]:

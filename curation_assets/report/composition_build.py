@@ -25,7 +25,7 @@ from curation_assets.report.section import Section, bullets
 from curation_assets.report.tables import escaped, markdown_table
 from curation_assets.sampling.candidates import token_counts
 from curation_assets.versions import Versions
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace, title
+from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace, title
 
 _FIELD = "source"
 _ROOM = 2000  # sources held while the frequent ones are found: all with more than 0.05 % of the documents
@@ -41,10 +41,12 @@ def composition(workspace: Workspace) -> BuildOne:
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         shards, versions = workspace.shards(), Versions(workspace)
         if not shards or versions.stale(STEPS[_TOKENS], shards) or versions.stale(STEPS[_INDEX], [""]):
-            raise ValueError("tokens or index of the corpus are missing or out of date: run the graph first")
+            raise MissingInput(
+                "tokens or index of the corpus are missing or out of date: run the graph first"
+            )
         made, state = subsets(versions, shards)
         if not made:
-            raise ValueError("no sampler has a current subset: there is nothing to show")
+            raise MissingInput("no sampler has a current subset: there is nothing to show")
         reader = _Reader(
             workspace, shards, clustered=not versions.stale(STEPS[_CLUSTERS], shards), progress=progress
         )

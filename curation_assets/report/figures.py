@@ -155,7 +155,8 @@ def _effective_size(scores: Scores, ladder: Ladder, run: Run, reasons: _Reasons)
     parameters = [ladder.parameters[s] for s in sizes]
     found = EffectiveSize(None, None, None, {})
     if len(sizes) < 2 or not (np.diff(parameters) > 0).all():
-        why = f"{len(sizes)} sizes were measured on all data" if len(sizes) < 2 else "sizes do not rise"
+        too_few = f"{'one size was' if sizes else 'no size was'} measured on all data, and two are needed"
+        why = too_few if len(sizes) < 2 else "sizes do not rise"
         reasons.add("effective size", run, {"all": why})
     else:
         rungs = np.stack([scores.values((FULL, "100", s)) for s in sizes])

@@ -72,6 +72,7 @@ def forest(
             handles.setdefault(label, line)
         for i, (name, place) in enumerate(zip(names, places, strict=True)):
             _dot(axes, place, name, i, dots.get(name, Dot(None)))
+        _not_rounding(axes)
     grid[0, 0].set_yticks(places, [plain(look(name, i).label) for i, name in enumerate(names)])
     grid[0, 0].set_ylim(max(places) + 0.7, -0.7)
     legend(figure, list(handles.values()))
@@ -87,6 +88,13 @@ def _places(names: Sequence[str]) -> list[float]:
         before = family
         found.append(at)
     return found
+
+
+def _not_rounding(axes: Axes) -> None:
+    """Where all values are equal but for rounding, show a range around them instead of that."""
+    low, high = axes.get_xlim()
+    if high - low < 1e-9 * max(abs(low), abs(high), 1.0):
+        axes.set_xlim(round(low, 6) - 1.0, round(low, 6) + 1.0)
 
 
 def _dot(axes: Axes, place: float, name: str, number: int, dot: Dot) -> None:

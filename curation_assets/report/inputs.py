@@ -10,7 +10,7 @@ from curation_assets.files import read_json
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report.figures import FULL, Ladder
 from curation_assets.sampling.candidates import token_counts
-from curation_assets.workspace import Workspace
+from curation_assets.workspace import MissingInput, Workspace
 
 ORDER = [FULL, *SAMPLERS]
 SUBSETS = {"sampler": pl.String, "rate": pl.String, "documents": pl.Int64, "tokens": pl.Int64}
@@ -32,7 +32,7 @@ def read_metrics(workspace: Workspace) -> pl.DataFrame:
         if workspace.store.receipt(f"{name}/metrics", cell)
     ]
     if not found:
-        raise ValueError("no metrics have been materialized yet: there is nothing to compare")
+        raise MissingInput("no metrics have been materialized yet: there is nothing to compare")
     return pl.concat(found)
 
 

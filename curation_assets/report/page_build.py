@@ -20,7 +20,7 @@ from curation_assets.report.section import SECTION, Section, read_section
 from curation_assets.report.steps import REPORTS
 from curation_assets.storage import PREVIEW
 from curation_assets.versions import Versions
-from curation_assets.workspace import BuildOne, Metadata, Workspace
+from curation_assets.workspace import BuildOne, Metadata, MissingInput, Workspace
 
 PAGE = "index.html"
 _KEY = "report/page"
@@ -56,7 +56,7 @@ def page(workspace: Workspace) -> BuildOne:
             parts.append(_part(versions, f"report/{name}", folder))
             progress(number, len(REPORTS), "sections")
         if not any(part.section for part in parts):
-            raise ValueError("no report has been made yet: there is nothing to put on a page")
+            raise MissingInput("no report has been made yet: there is nothing to put on a page")
         seen = glances(workspace)
         report = Report(
             _TITLE, to_use(workspace), facts(workspace), seen, parts, list(_sources(versions, parts, seen))

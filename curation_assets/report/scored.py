@@ -14,7 +14,7 @@ from curation_assets.registry import SAMPLERS
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.documents import Scored
 from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
+from curation_assets.workspace import MissingInput, Workspace
 
 
 def scored(workspace: Workspace, shards: list[str], otherwise: str) -> list[str]:
@@ -22,13 +22,13 @@ def scored(workspace: Workspace, shards: list[str], otherwise: str) -> list[str]
 
     Raises
     ------
-    ValueError
+    MissingInput
         There is none, or no shard; the message ends with `otherwise`.
     """
     versions = Versions(workspace)
     names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
     if not names or not shards:
-        raise ValueError(f"no sampler has current scores of every shard: {otherwise}")
+        raise MissingInput(f"no sampler has current scores of every shard: {otherwise}")
     return names
 
 

@@ -220,7 +220,11 @@ def _versions(
     refused = [at for at in stale if not allow_stale or not at[0].endswith("/scores")]
     if refused:
         more = f" (and {len(refused) - 1:,} more)" if len(refused) > 1 else ""
-        hint = ", or allow stale scores" if all(key.endswith("/scores") for key, _ in refused) else ""
+        hint = (
+            ", or allow stale scores (--allow-stale)"
+            if all(key.endswith("/scores") for key, _ in refused)
+            else ""
+        )
         raise ValueError(f"{title(*refused[0])}{more} is out of date: run the graph first{hint}")
     for name, shard in itertools.product(names, shards):
         rows = {_documents(versions, key, shard) for key in ("corpus/documents", f"{name}/scores")}

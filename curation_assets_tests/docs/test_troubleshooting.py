@@ -38,6 +38,7 @@ CAUSES: dict[str, Callable[[Trouble], str]] = {
     'A tokenizer without "yes"': reading.no_yes,
     "A judge's base with another tokenizer": reading.other_pieces,
     "Two runs of one folder": running.two_runs,
+    "A port that is taken": running.a_taken_port,
     "Stopped": running.ctrl_c,
     "A worker that died": running.a_killed_worker,
     "No GPU": running.no_gpu,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +38,16 @@ def two_runs(t: Trouble) -> str:
     with Path("data/mine/.run.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return t.curation("run")
+
+
+def a_taken_port(t: Trouble) -> str:
+    t.profile("")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # where it is taken already, that is the trouble as well
+            other.bind(("127.0.0.1", 3000))
+            other.listen()
+        return t.curation("ui")
 
 
 def no_gpu(t: Trouble) -> str:

@@ -40,7 +40,7 @@ from curation_assets.report.html import inline_svg
 from curation_assets.report.section import read_section
 from curation_assets.sampling.build import subset
 from curation_assets.sampling.candidates import token_counts
-from curation_assets.workspace import BuildOne, Metadata, Workspace
+from curation_assets.workspace import BuildOne, Metadata, MissingInput, Workspace
 from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.report import hand_made
 from curation_assets_tests.report.hand_made import Document, texts, workspace
@@ -406,7 +406,7 @@ def test_without_sources_or_clusters_the_rest_is_told(
     monkeypatch.setattr(hand_made, "_PROFILE", hand_made._PROFILE.replace('["source"]', "[]"))
     scores = {"random": SCORES["random"]}
     found = workspace(tmp_path, monkeypatch, {"a.jsonl": texts(60), "b.jsonl": texts(120)[60:]}, scores)
-    with pytest.raises(ValueError, match="no sampler has a current subset"):
+    with pytest.raises(MissingInput, match="no sampler has a current subset"):
         composition(found)("", tmp_path, silent)
     _prepared(found, [("random", "40")], clustered=False)
     about = composition(found)("", tmp_path, silent)
@@ -427,10 +427,10 @@ def test_subsets_of_other_documents_are_not_counted(tmp_path: Path, monkeypatch:
         (tmp_path / "shards" / "a.jsonl").read_text("utf-8")[:-1], "utf-8"
     )
     _remade(found, ["corpus/source", "corpus/shards", "corpus/documents"])
-    with pytest.raises(ValueError, match="tokens or index of the corpus are missing or out of date"):
+    with pytest.raises(MissingInput, match="tokens or index of the corpus are missing or out of date"):
         composition(found)("", tmp_path, silent)
     _remade(found, ["corpus/tokens", "corpus/index"])
-    with pytest.raises(ValueError, match="no sampler has a current subset"):
+    with pytest.raises(MissingInput, match="no sampler has a current subset"):
         composition(found)("", tmp_path, silent)
 
 

@@ -33,7 +33,7 @@ from curation_assets.report.html import inline_svg
 from curation_assets.report.rank_change import LADDERS, UNRELATED, pairs, rank_changes
 from curation_assets.report.section import read_section
 from curation_assets.sampling import select
-from curation_assets.workspace import Workspace
+from curation_assets.workspace import MissingInput, Workspace
 from curation_assets_tests.report.hand_made import Score, texts, workspace
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 5e-324])
@@ -336,5 +336,5 @@ def test_the_report_is_the_same_again(
 
 def test_without_scores_there_is_nothing_to_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(30)}, {})
-    with pytest.raises(ValueError, match="no sampler has current scores"):
+    with pytest.raises(MissingInput, match="no sampler has current scores"):
         distributions(found)("", tmp_path, silent)

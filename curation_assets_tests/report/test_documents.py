@@ -28,7 +28,7 @@ from curation_assets.report.documents import (
 )
 from curation_assets.report.documents_build import documents
 from curation_assets.report.section import read_section
-from curation_assets.workspace import Workspace
+from curation_assets.workspace import MissingInput, Workspace
 from curation_assets_tests.report.hand_made import Score, texts, workspace
 
 NAMES = ["random", "density", "ask_llm_small", "ask_llm_xxl"]
@@ -243,7 +243,7 @@ def test_the_section_shows_the_texts(small: Workspace, tmp_path: Path) -> None:
 
 def test_without_scores_there_is_nothing_to_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(30)}, {})
-    with pytest.raises(ValueError, match="no sampler has current scores"):
+    with pytest.raises(MissingInput, match="no sampler has current scores"):
         documents(found)("", tmp_path, silent)
 
 

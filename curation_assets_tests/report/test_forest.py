@@ -37,3 +37,9 @@ def test_the_same_dots_give_the_same_picture_and_an_interval_shows() -> None:
 def test_nothing_measured_is_an_error(panels: dict[str, dict[str, Dot]]) -> None:
     with pytest.raises(ValueError, match="nothing was measured"):
         forest(panels, NAMES, "t", {}, {})
+
+
+def test_differences_that_are_rounding_get_no_axis_of_their_own() -> None:
+    dots = {name: Dot(k * 1e-17) for k, name in enumerate(NAMES[:3])}
+    svg = forest({"a": dots}, NAMES[:3], "t", {}, {"a": {"random": 0.0}}).svg()
+    assert "1e" not in "".join(re.findall(r"<text[^>]*>([^<]+)</text>", svg))
