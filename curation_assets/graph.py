@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from curation_assets import identity
 from curation_assets.models.sources import parse
+from curation_assets.profile import Profile
 from curation_assets.registry import SAMPLERS, SamplerSpec
 from curation_assets.report.steps import report_steps
 from curation_assets.step import Step, nothing
@@ -244,16 +247,14 @@ _CHAINS = tuple(step for spec in SAMPLERS.values() for step in _chain(spec))
 _COSTLY = tuple(step.key for step in (*_COVERAGE, *_JUDGE, *_FULL_DATA, *_CHAINS))
 """What choosing the data may take time for."""
 
+_MADE = (*_CORPUS, *_EVALUATION, *_COVERAGE, *_FULL_DATA, *_JUDGE, *_CHAINS)
+
+
+def _code_versions(profile: Profile, keys: Iterable[str]) -> dict[str, str]:
+    return {key: STEPS[key].code_version(profile) for key in keys}
+
+
 STEPS: dict[str, Step] = {
-    step.key: step
-    for step in (
-        *_CORPUS,
-        *_EVALUATION,
-        *_COVERAGE,
-        *_FULL_DATA,
-        *_JUDGE,
-        *_CHAINS,
-        *report_steps(_COSTLY),
-    )
+    step.key: step for step in (*_MADE, *report_steps(_COSTLY, _code_versions, [step.key for step in _MADE]))
 }
 """Every step by key, each after the steps that it needs."""

@@ -49,30 +49,31 @@ def effort(step: Step, partition: str = "") -> float:
     return _EFFORT.get(step.key, _EFFORT.get(stage, _LEAST)) * _BY_SIZE.get(size, 1.0)
 
 
-def targets(workspace: Workspace, step: Step) -> list[str]:
-    """Return the partitions of a step that the profile's [run] asks for."""
+def targets(workspace: Workspace, step: Step, among: list[Step] | None = None) -> list[str]:
+    """Return the partitions of a step that the profile's [run] asks for, where these steps are made (None: all that are wanted)."""
     run = workspace.profile.run
     if step.by == "rate|size":
         return [f"{rate}|{size}" for rate in run.rates for size in run.sizes]
     if step.by == "size":
-        wanted = _sizes(workspace.profile, step)
+        wanted = _sizes(workspace.profile, step, wanted_steps(workspace.profile) if among is None else among)
         return [size for size in workspace.profile.sizes if size in wanted]
     if step.key in EDGE and step.by == "shard":
         return workspace.listed()
     return workspace.partitions(step.by)
 
 
-def _sizes(profile: Profile, step: Step) -> set[str]:
-    """Return the ladder sizes of a step that [run] asks for: those to compare, and those that scorers and judges are made of."""
+def _sizes(profile: Profile, step: Step, readers: list[Step]) -> set[str]:
+    """Return the ladder sizes of a step that its readers ask for: those to compare, and those that scorers and judges are made of."""
     if step.key == "full_data/metrics":
-        return _sizes(profile, STEPS["full_data/checkpoint"])
-    sizes: set[str] = set(profile.run.sizes) if step.key == "full_data/checkpoint" else set()
-    for reader in wanted_steps(profile):
+        return _sizes(profile, STEPS["full_data/checkpoint"], readers)
+    sizes: set[str] = set()
+    for reader in readers:
         if reader.key == "full_data/metrics":
+            sizes |= set(profile.run.sizes) if step.key == "full_data/checkpoint" else set()
             continue
         only = reader.reads(profile).get(step.key, "")
         if only is None:
-            sizes |= _sizes(profile, reader) if reader.by == "size" else set()
+            sizes |= _sizes(profile, reader, readers) if reader.by == "size" else set()
         elif only:
             sizes.add(only)
     return sizes

@@ -145,13 +145,14 @@ def _make_part(
     workspace, tell, started = curation.workspace, curation.teller(context.log.info), time.monotonic()
     offer, choice = OFFERS[config.offer], choice_of(config.choice)
     try:
-        steps = [step for step in offer.work(workspace.profile, choice) if offer.part(step) == part]
+        work = offer.work(workspace.profile, choice)
     except ProfileError as error:
         raise dg.Failure(str(error)) from None
+    steps = [step for step in work if offer.part(step) == part]
     plan, failed = Plan(workspace, steps), dict[str, str]()
     made = current = 0
     for number, step in enumerate(steps, 1):
-        asked = asked_for(workspace.profile, choice, step)
+        asked = asked_for(workspace.profile, choice, step, work)
         heading = f"asset {number} of {len(steps)}"
         story = yield from _make_step(context, curation, step, products, asked, plan, heading)
         made, current = made + story.made, current + story.current

@@ -102,9 +102,9 @@ class Offer:
         return self.steps(chosen(profile, choice), choice)
 
 
-def asked_for(profile: Profile, choice: Choice, step: Step) -> list[str]:
-    """Return the partitions of a step that a job makes: a subset at all rates unless some were chosen."""
-    found = targets(Workspace(chosen(profile, choice)), step)
+def asked_for(profile: Profile, choice: Choice, step: Step, steps: list[Step]) -> list[str]:
+    """Return the partitions of a step that a job of these steps makes: a subset at all rates unless some were chosen."""
+    found = targets(Workspace(chosen(profile, choice)), step, steps)
     return [p for p in found if step.by != "rate" or not choice.rates or p in choice.rates]
 
 

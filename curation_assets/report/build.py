@@ -1,4 +1,4 @@
-"""How the comparison is made from the metrics and subsets that there are."""
+"""How the comparison is made from the metrics and models that there are."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from curation_assets.report import correlation as tau
 from curation_assets.report import correlation_said
 from curation_assets.report.comparison_said import section
 from curation_assets.report.figures import figures, suites
-from curation_assets.report.inputs import ORDER, not_measured, read_ladder, read_metrics, read_subsets
+from curation_assets.report.inputs import ORDER, not_measured, read_ladder, read_metrics, read_trained
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.scores import Scores
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 
 def comparison(workspace: Workspace) -> BuildOne:
-    """Join every metrics artifact that there is with its subset's size, and work out the figures of merit."""
+    """Join every metrics artifact that there is with what its model was trained on, and work out the figures of merit."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         metrics = read_metrics(workspace)
         scores = Scores(metrics)
         found = figures(scores, read_ladder(workspace), workspace.profile.report.seed)
-        table = table_of.with_figures(table_of.compare(metrics, read_subsets(workspace), ORDER), found)
+        table = table_of.with_figures(table_of.compare(metrics, read_trained(workspace), ORDER), found)
         about = {
             **recipe(workspace.profile),
             "suites": suites(scores),

@@ -20,13 +20,13 @@ _NOT_ON_A_SCREEN = ("documents", "effective size", "mean rank")
 _NOT_MEASURED = "not measured"
 
 
-def compare(metrics: pl.DataFrame, subsets: pl.DataFrame, order: list[str]) -> pl.DataFrame:
-    """Join final metrics with what the subsets hold, and rank nothing: rows come in the registry's order.
+def compare(metrics: pl.DataFrame, trained: pl.DataFrame, order: list[str]) -> pl.DataFrame:
+    """Join final metrics with what the models were trained on, and rank nothing: rows come in the registry's order.
 
     Parameters
     ----------
     metrics : the long table (design: sampler, rate, size, seed, tokens_seen, suite, task, metric, value, n).
-    subsets : sampler, rate, documents, tokens.
+    trained : as `inputs.read_trained` gives it.
     order : sampler names, the full-data baseline first.
 
     Returns
@@ -39,17 +39,17 @@ def compare(metrics: pl.DataFrame, subsets: pl.DataFrame, order: list[str]) -> p
         & (pl.col("tokens_seen") == pl.col("tokens_seen").max().over("sampler", "rate", "size", "seed"))
     )
     table = final.group_by(_KEYS).agg(
-        pl.col("seed").n_unique().alias("seeds"), pl.col("tokens_seen").max().alias("trained")
+        pl.col("seed").n_unique().alias("seeds"), pl.col("tokens_seen").max().alias("_seen")
     )
     for task, column in SETS.items():
         one = final.filter(pl.col("task") == task).group_by(_KEYS)
         spread = one.agg(pl.col("value").mean().alias(column), pl.col("value").std().alias(f"{column}_sd"))
         table = table.join(spread, on=_KEYS, how="left")
-    table = table.join(subsets, on=["sampler", "rate"], how="left")
+    table = table.join(trained, on=_KEYS, how="left")
     rank = {name: i for i, name in enumerate(order)}
     sizes = {size: i for i, size in enumerate(SIZES)}
     return (
-        table.with_columns((pl.col("trained") / pl.col("tokens")).alias("epochs"))
+        table.with_columns((pl.col("_seen") / (pl.col("tokens") + pl.col("documents"))).alias("epochs"))
         .with_columns(pl.col("sampler").replace_strict(rank, default=len(rank)).alias("_rank"))
         .sort(
             "_rank", pl.col("rate").cast(pl.Int32), pl.col("size").replace_strict(sizes, default=len(sizes))

@@ -53,18 +53,21 @@ def read_at(tokens: Floats, values: Floats, at: float) -> float | None:
     return float(np.interp(np.log(at), np.log(tokens), values))
 
 
-def fresh(curves: Curves, subsets: pl.DataFrame) -> pl.DataFrame:
-    """Return one row (SCHEMA) for each run, evaluation set and cut; `subsets` has sampler, rate and tokens.
+def fresh(curves: Curves, trained: pl.DataFrame) -> pl.DataFrame:
+    """Return one row (SCHEMA) for each run, evaluation set and cut; `trained` is what `inputs.read_trained` gives.
 
-    A run whose subset's tokens are not known has rows without a value.
+    A run of which it is not known what it was trained on has rows without a value.
     """
-    known = {(row["sampler"], row["rate"]): row["tokens"] for row in subsets.iter_rows(named=True)}
+    epoch = pl.col("tokens") + pl.col("documents")
+    known = {
+        (row[0], row[1], row[2]): row[3] for row in trained.select("sampler", "rate", "size", epoch).rows()
+    }
     rows = []
     for task in curves.sets:
         for epochs in EPOCHS:
             by_cell: dict[tuple[str, str], dict[Run, dict[int, float]]] = {}
             for run in curves.runs:
-                by_cell.setdefault(run[1:], {})[run] = _cut(curves, run, task, known.get(run[:2]), epochs)
+                by_cell.setdefault(run[1:], {})[run] = _cut(curves, run, task, known.get(run), epochs)
             for runs in by_cell.values():
                 rows += _rows(curves, task, epochs, runs, known)
     return pl.DataFrame(rows, schema=SCHEMA)
@@ -83,7 +86,7 @@ def _rows(
     task: str,
     epochs: int,
     runs: dict[Run, dict[int, float]],
-    known: dict[tuple[str, str], int],
+    known: dict[Run, int],
 ) -> list[dict[str, Any]]:
     seeds = sorted({seed for values in runs.values() for seed in values})
     table = {
@@ -95,7 +98,7 @@ def _rows(
     rows = []
     for run, values in runs.items():
         x = np.array(list(values.values()))
-        interval, tokens = t_interval(x), known.get(run[:2])
+        interval, tokens = t_interval(x), known.get(run)
         longest = max((float(seen[-1]) for seen, _ in curves.seeds(run, task).values()), default=None)
         cells = (
             *(*run, task, epochs, tokens),

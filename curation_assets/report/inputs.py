@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 
-from curation_assets.corpus.reading import NO_ROWS, left_out
-from curation_assets.files import read_json
-from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.registry import SAMPLERS
 from curation_assets.report.figures import FULL, Ladder
-from curation_assets.sampling.candidates import token_counts
-from curation_assets.workspace import MissingInput, Workspace
+from curation_assets.workspace import Metadata, MissingInput, Workspace
 
 ORDER = [FULL, *SAMPLERS]
-SUBSETS = {"sampler": pl.String, "rate": pl.String, "documents": pl.Int64, "tokens": pl.Int64}
+TRAINED = {
+    "sampler": pl.String,
+    "rate": pl.String,
+    "size": pl.String,
+    "documents": pl.Int64,
+    "tokens": pl.Int64,
+}
+"""What models were trained on; one epoch is the tokens of the documents, and one more for the end of each."""
 
 
 def read_metrics(workspace: Workspace) -> pl.DataFrame:
@@ -24,40 +27,40 @@ def read_metrics(workspace: Workspace) -> pl.DataFrame:
     ValueError
         There are none.
     """
-    keys = [(FULL, size) for size in workspace.profile.sizes]
-    keys += [(name, cell) for name in SAMPLERS for cell in workspace.partitions("rate|size")]
     found = [
         pl.read_parquet(workspace.open(f"{name}/metrics", cell) / "metrics.parquet")
-        for name, cell in keys
-        if workspace.store.receipt(f"{name}/metrics", cell)
+        for name, cell in _measured(workspace)
     ]
     if not found:
         raise MissingInput("no metrics have been materialized yet: there is nothing to compare")
     return pl.concat(found)
 
 
-def read_subsets(workspace: Workspace) -> pl.DataFrame:
-    """Return sampler, rate, documents and tokens of every subset, and of the whole corpus."""
-    rows = [(FULL, "100", *_whole(workspace))]
-    for name in SAMPLERS:
-        for rate in RATES:
-            if workspace.store.receipt(f"{name}/subset", rate):
-                manifest = read_json(workspace.open(f"{name}/subset", rate) / "manifest.json")
-                rows.append((name, rate, manifest["documents"], manifest["tokens"]))
-    return pl.DataFrame(rows, schema=SUBSETS, orient="row")
+def _measured(workspace: Workspace) -> list[tuple[str, str]]:
+    """Return (sampler, cell) of all runs that have been measured."""
+    keys = [(FULL, size) for size in workspace.profile.sizes]
+    keys += [(name, cell) for name in SAMPLERS for cell in workspace.partitions("rate|size")]
+    return [(name, cell) for name, cell in keys if workspace.store.receipt(f"{name}/metrics", cell)]
 
 
-def _whole(workspace: Workspace) -> tuple[int, int]:
-    """Return documents and tokens of what training on full data reads."""
-    if not workspace.profile.evaluation.decontaminate:
-        index = workspace.metadata("corpus/index")
-        return index["documents"], index["tokens"]
-    unused = left_out(workspace)
-    documents = tokens = 0
-    for shard in workspace.shards():
-        counts = np.delete(token_counts(workspace, shard), unused.get(shard, NO_ROWS))
-        documents, tokens = documents + len(counts), tokens + int(counts.sum())
-    return documents, tokens
+def read_trained(workspace: Workspace) -> pl.DataFrame:
+    """Return what each measured model was trained on (TRAINED), whatever its subset or the corpus is by now.
+
+    Documents and tokens are null where another model has taken the place of the one that was measured.
+    """
+    rows = []
+    for name, cell in _measured(workspace):
+        rate, size = ("100", cell) if name == FULL else cell.split("|")
+        about = _about_model(workspace, name, cell)
+        rows.append((name, rate, size, about.get("documents"), about.get("tokens")))
+    return pl.DataFrame(rows, schema=TRAINED, orient="row")
+
+
+def _about_model(workspace: Workspace, name: str, cell: str) -> Metadata:
+    """Return the metadata of the checkpoint that was measured; {} where it is not there any more."""
+    measured, trained = (workspace.store.receipt(f"{name}/{end}", cell) for end in ("metrics", "checkpoint"))
+    same = measured and trained and measured.inputs.get(f"{name}/checkpoint") == trained.version
+    return trained.metadata if trained and same else {}
 
 
 def read_ladder(workspace: Workspace) -> Ladder:

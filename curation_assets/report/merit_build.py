@@ -20,7 +20,7 @@ from curation_assets.report.charts import Series, points
 from curation_assets.report.comparison import compare
 from curation_assets.report.convergence_figures import by_epochs, by_tokens
 from curation_assets.report.figures import FULL
-from curation_assets.report.inputs import ORDER, SUBSETS, read_metrics, read_subsets
+from curation_assets.report.inputs import ORDER, TRAINED, read_metrics, read_trained
 from curation_assets.report.merit import Floats
 from curation_assets.report.pictures import png_markdown
 from curation_assets.report.scores import PERPLEXITY, Scores
@@ -41,12 +41,12 @@ _COST = "What choosing the data took, in seconds and in operations, against the 
 def convergence(workspace: Workspace) -> BuildOne:
     """Find when each run is as good as full data at the end, and how good runs are after so many epochs.
 
-    Writes `convergence.parquet`, `fresh.parquet`, `convergence.md`, the first figure as `convergence` and the others beside it.
+    Writes `convergence.parquet`, `fresh.parquet`, `convergence.md` and the figures.
     """
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         curves = reaching.Curves(read_metrics(workspace))
-        found, cut = reaching.convergence(curves), repeating.fresh(curves, read_subsets(workspace))
+        found, cut = reaching.convergence(curves), repeating.fresh(curves, read_trained(workspace))
         found.write_parquet(folder / "convergence.parquet")
         cut.write_parquet(folder / "fresh.parquet")
         figures, shown = _curves(curves, cut, folder, progress)
@@ -85,11 +85,10 @@ def _curves(
     shown: dict[str, Markdown] = {}
     drawn = list(chain(by_tokens(curves), by_epochs(cut)))  # how many there are, is known when they are there
     for figure, picture in drawn:
-        name = figure.name if figures else "convergence"
-        picture.save(folder, name)
-        figures.append(dataclasses.replace(figure, name=name))
+        picture.save(folder, figure.name)
+        figures.append(figure)
         if len(shown) < _PICTURES:
-            shown["curves" if not shown else name] = Markdown(png_markdown(picture.png(), figure.alt))
+            shown["curves" if not shown else figure.name] = Markdown(png_markdown(picture.png(), figure.alt))
         progress(len(figures), len(drawn), "figures")
     return figures, shown
 
@@ -158,7 +157,7 @@ class _Costs:
 
 
 def _costs(workspace: Workspace, metrics: pl.DataFrame, progress: Progress) -> _Costs:
-    quality = compare(metrics, pl.DataFrame(schema=SUBSETS), ORDER)
+    quality = compare(metrics, pl.DataFrame(schema=TRAINED), ORDER)
     names = [name for name in SAMPLERS if name in set(quality["sampler"])]
     seconds, flops = Seconds(workspace), Flops(workspace)
     by_flop = {}

@@ -44,7 +44,7 @@ def appendix(sources: Sequence[Source], references: References) -> Html:
             "p",
             "Each number above comes from one of these artifacts. A version is the fingerprint of the code, settings and inputs that "
             "made it: the same version means the same numbers. The command shows the tree behind an artifact, down to the files of "
-            "the corpus, and what of it is out of date.",
+            "the corpus, and what of it is out of date now; the states below are those of the moment when this page was made.",
         ),
         tag(
             "div",

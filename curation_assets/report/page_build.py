@@ -10,7 +10,8 @@ import polars as pl
 
 from curation_assets.files import write_bytes
 from curation_assets.graph import STEPS
-from curation_assets.lineage.stale import follows, reasons
+from curation_assets.lineage.inputs import readings
+from curation_assets.lineage.stale import behind, follows, reasons
 from curation_assets.progress import Progress
 from curation_assets.report.page import Data, Part, Report, render
 from curation_assets.report.page_appendix import Source
@@ -97,10 +98,10 @@ def _part(versions: Versions, key: str, folder: Path) -> Part:
     )
 
 
-def _stale(versions: Versions, key: str) -> list[str]:
-    """Tell why a report is out of date; [] where it is not."""
-    found = reasons(versions, STEPS[key], "")
-    above = not found and follows(versions, STEPS[key], "")
+def _stale(versions: Versions, key: str, partition: str = "") -> list[str]:
+    """Tell why an artifact is out of date; [] where it is not."""
+    found = reasons(versions, STEPS[key], partition)
+    above = not found and follows(versions, STEPS[key], partition)
     return ["what it is made from is out of date itself"] if above else found
 
 
@@ -138,8 +139,18 @@ def _sources(versions: Versions, parts: list[Part], seen: list[Glance]) -> Itera
     asked += sorted((at for at in linked if at[0] in STEPS), key=lambda at: (order[at[0]], at[1]))
     for key, partition in dict.fromkeys(asked):
         receipt = versions.receipt(key, partition)
-        why = "; ".join(reasons(versions, STEPS[key], partition))
-        yield Source(key, partition, receipt.version if receipt else "", why)
+        yield Source(key, partition, receipt.version if receipt else "", _state(versions, key, partition))
+
+
+def _state(versions: Versions, key: str, partition: str) -> str:
+    """Tell what is wrong with an artifact, or that a model right above it is kept although the corpus moved on; "" where neither is."""
+    if found := _stale(versions, key, partition):
+        return "; ".join(found)
+    above = [
+        (reading.need, p) for reading in readings(versions, STEPS[key], partition) for p in reading.partitions
+    ]
+    kept = (behind(versions, step, p) for step, p in above if step.pinned)
+    return next((f"current, of a model that is kept: {why}" for why in kept if why), "")
 
 
 def _publish(folder: Path, target: Path) -> None:

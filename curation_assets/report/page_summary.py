@@ -30,7 +30,6 @@ def facts(workspace: Workspace) -> dict[str, str]:
     cells = chosen.select("sampler", "rate", "size").n_unique()
     samplers, rates, sizes = (chosen[name].unique().to_list() for name in ("sampler", "rate", "size"))
     whole = len(samplers) * len(rates) * len(sizes)
-    corpus = table.filter(pl.col("sampler") == FULL).head(1)
     version = receipt.inputs.get("corpus/index", "")
     return {
         "Samplers": f"{len(samplers)} of {len(SAMPLERS)}{_lacking(samplers)}",
@@ -40,10 +39,7 @@ def facts(workspace: Workspace) -> dict[str, str]:
         + ("" if cells == whole else f"; {whole - cells:,} combinations have not been run"),
         "Training": f"{recipe['tokens']:,} raw tokens a run ({recipe['steps']:,} steps of {recipe['batch_size']:,} x "
         f"{recipe['raw_length']:,}), the same for all: smaller subsets are repeated more often",
-        "Corpus": (
-            f"{corpus['documents'][0]:,} documents, {corpus['tokens'][0]:,} tokens; " if len(corpus) else ""
-        )
-        + f"version {version or 'unknown'}",
+        "Corpus": f"version {version or 'unknown'}{_seen_by_full_data(table)}",
         "Profile": workspace.profile.name,
     }
 
@@ -68,6 +64,15 @@ def _lacking(samplers: list[str]) -> str:
 def _ladder(table: pl.DataFrame) -> str:
     full = table.filter(pl.col("sampler") == FULL)["size"].to_list()
     return f"; trained on everything: {', '.join(s for s in SIZES if s in full)}" if full else ""
+
+
+def _seen_by_full_data(table: pl.DataFrame) -> str:
+    """Tell what the models on all data were trained on, which is the corpus as it was then."""
+    known = table.filter(pl.col("sampler") == FULL).drop_nulls(["documents", "tokens"])
+    said = {
+        f"{row['documents']:,} documents, {row['tokens']:,} tokens" for row in known.iter_rows(named=True)
+    }
+    return "".join(f"; models on all data were trained on {each}" for each in sorted(said))
 
 
 def _span(counts: list[int]) -> str:

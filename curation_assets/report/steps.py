@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from curation_assets import identity
+from curation_assets.profile import Profile
 from curation_assets.registry import SAMPLERS
 from curation_assets.step import Step
 
@@ -18,39 +22,56 @@ REPORTS = (
 )
 """The sections of the report, in their order on the page."""
 
+_MODELS = ("full_data/checkpoint", *(f"{name}/checkpoint" for name in SAMPLERS))
 _METRICS = ("full_data/metrics", *(f"{name}/metrics" for name in SAMPLERS))
 _SCORES = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS))
 
 
-def report_steps(costly: tuple[str, ...]) -> tuple[Step, ...]:
-    """Return the steps of the report; `costly` are the asset keys that the report on costs reads the receipts of."""
+CodeVersions = Callable[[Profile, Iterable[str]], dict[str, str]]
+"""(profile, asset keys) -> {asset key: code version}."""
+
+
+def report_steps(costly: tuple[str, ...], code_versions: CodeVersions, made: list[str]) -> tuple[Step, ...]:
+    """Return the steps of the report.
+
+    What a report shows as current, or leaves out as stale, depends on settings that the versions of its inputs do not show: the
+    code versions of these assets are among its settings.
+
+    Parameters
+    ----------
+    costly : asset keys that the report on costs reads the receipts of.
+    code_versions : gives {asset key: code version}, for settings.
+    made : the asset keys of all steps that are no reports.
+    """
+    scored = [f"{name}/scores" for name in SAMPLERS]
+    chosen = [f"{name}/subset" for name in SAMPLERS]
+
+    def of_scores(profile: Profile) -> Any:
+        return [profile.report.identity(), code_versions(profile, scored)]
+
     return (
         Step(
             "report/comparison",
             "",
             (
                 "corpus/index",
-                "corpus/tokens",
                 "evaluation/examples",
-                "full_data/checkpoint",
-                "full_data/metrics",
-                *(f"{name}/subset" for name in SAMPLERS),
-                *(f"{name}/metrics" for name in SAMPLERS),
+                *_MODELS,
+                *_METRICS,
             ),
             "report",
             ("polars",),
             lambda p: [p.pretraining.identity(), p.report.seed, p.evaluation.suites],
-            code=3,
+            code=4,
             partial=True,
-            borrows=identity.contaminated,
         ),
         Step(
             "report/convergence",
             "",
-            _METRICS,
+            (*_MODELS, *_METRICS),
             "report",
             ("polars", "python"),
-            code=2,
+            code=3,
             partial=True,
         ),
         Step(
@@ -75,7 +96,7 @@ def report_steps(costly: tuple[str, ...]) -> tuple[Step, ...]:
             _SCORES,
             "report",
             ("python",),
-            lambda p: p.report.identity(),
+            of_scores,
             code=2,
             partial=True,
         ),
@@ -93,7 +114,7 @@ def report_steps(costly: tuple[str, ...]) -> tuple[Step, ...]:
             _SCORES,
             "report",
             ("polars", "python"),
-            lambda p: p.report.identity(),
+            of_scores,
             partial=True,
         ),
         Step(
@@ -106,6 +127,7 @@ def report_steps(costly: tuple[str, ...]) -> tuple[Step, ...]:
             ),
             "report",
             ("polars", "python"),
+            lambda p: code_versions(p, chosen),
             partial=True,
             borrows=identity.contaminated,
         ),
@@ -115,7 +137,7 @@ def report_steps(costly: tuple[str, ...]) -> tuple[Step, ...]:
             _SCORES,
             "report",
             ("polars", "python"),
-            lambda p: p.report.identity(),
+            of_scores,
             partial=True,
         ),
         Step(
@@ -124,6 +146,7 @@ def report_steps(costly: tuple[str, ...]) -> tuple[Step, ...]:
             tuple(f"report/{name}" for name in REPORTS),
             "report",
             ("python",),
+            lambda p: code_versions(p, [*made, *(f"report/{name}" for name in REPORTS)]),
             partial=True,
         ),
     )

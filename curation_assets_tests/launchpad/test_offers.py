@@ -74,14 +74,26 @@ def test_a_cell_needs_its_own_sampler_alone() -> None:
     assert "full_data/checkpoint" in _keys("train_and_evaluate_one_cell", Choice(("perplexity_xl",)))
 
 
+def _asked(profile: Profile, job: str, choice: Choice, key: str) -> list[str]:
+    return asked_for(profile, choice, STEPS[key], OFFERS[job].work(profile, choice))
+
+
 def test_partitions_follow_the_choice(tiny: Profile) -> None:
     Workspace(tiny)
-    choice = Choice(("density",), ("40",), ("base",))
-    assert asked_for(tiny, choice, STEPS["density/metrics"]) == ["40|base"]
-    assert asked_for(tiny, choice, STEPS["density/subset"]) == ["40"]
-    assert asked_for(tiny, Choice(), STEPS["density/metrics"]) == ["20|small"]
-    assert asked_for(tiny, Choice(), STEPS["density/subset"]) == list(RATES)
-    assert asked_for(tiny, Choice(), STEPS["corpus/index"]) == [""]
+    cell, choice = "train_and_evaluate_one_cell", Choice(("density",), ("40",), ("base",))
+    assert _asked(tiny, cell, choice, "density/metrics") == ["40|base"]
+    assert _asked(tiny, cell, choice, "density/subset") == ["40"]
+    assert _asked(tiny, cell, Choice(), "density/metrics") == ["20|small"]
+    assert _asked(tiny, cell, Choice(), "density/subset") == list(RATES)
+    assert _asked(tiny, cell, Choice(), "corpus/index") == [""]
+
+
+def test_models_on_all_data_are_trained_where_something_is_made_of_them(tiny: Profile) -> None:
+    few = Choice(("perplexity_large_20k",), sizes=("xxl",))
+    assert _asked(tiny, "score_what_changed", few, "full_data/checkpoint") == ["large"]
+    assert _asked(tiny, "train_and_evaluate_one_cell", few, "full_data/checkpoint") == ["large"]
+    assert _asked(tiny, "first_comparison", few, "full_data/checkpoint") == ["large", "xxl"]
+    assert _asked(tiny, "first_comparison", few, "full_data/metrics") == ["large", "xxl"]
 
 
 @pytest.mark.parametrize(

@@ -53,18 +53,19 @@ def metrics() -> pl.DataFrame:
     return pl.DataFrame([*rows, {**rows[0], "metric": "nll", "tokens_seen": 1000, "value": 99.0}])
 
 
-SUBSETS = pl.DataFrame(
+TRAINED = pl.DataFrame(
     {
         "sampler": ["full_data", "density"],
         "rate": ["100", "20"],
+        "size": ["small", "small"],
         "documents": [50, 10],
-        "tokens": [400, 80],
+        "tokens": [350, 70],
     }
 )
 
 
 def test_final_values_are_averaged_over_seeds_in_the_registrys_order(metrics: pl.DataFrame) -> None:
-    table = compare(metrics, SUBSETS, ["full_data", "random", "density"])
+    table = compare(metrics, TRAINED, ["full_data", "random", "density"])
     assert table["sampler"].to_list() == ["full_data", "density"]
     assert table["perplexity"].to_list() == [7.0, 9.0]
     assert table["perplexity_sd"].to_list() == pytest.approx([2**0.5, 2**0.5])
@@ -79,7 +80,7 @@ def test_final_values_are_averaged_over_seeds_in_the_registrys_order(metrics: pl
 
 def test_rates_are_in_numeric_order_and_what_is_not_measured_is_said(metrics: pl.DataFrame) -> None:
     more = pl.DataFrame([_row("density", rate, 0, 1000, "in_distribution", 5.0) for rate in ("80", "10")])
-    table = compare(pl.concat([metrics, more]), SUBSETS, ["full_data", "density"])
+    table = compare(pl.concat([metrics, more]), TRAINED, ["full_data", "density"])
     assert table["rate"].to_list() == ["100", "10", "20", "80"]
     cells = rows_for_people(table)
     assert cells[1]["HQ perplexity"] == "not measured" and cells[2]["perplexity"] == "9.00 ± 1.41"
@@ -87,14 +88,14 @@ def test_rates_are_in_numeric_order_and_what_is_not_measured_is_said(metrics: pl
 
 
 def test_one_seed_is_called_what_it_is(metrics: pl.DataFrame) -> None:
-    one = compare(metrics.filter(pl.col("seed") == 0), SUBSETS, ["full_data", "density"])
+    one = compare(metrics.filter(pl.col("seed") == 0), TRAINED, ["full_data", "density"])
     assert "One seed" in how_to_read(one, RECIPE)
-    two = compare(metrics.filter(pl.col("task") == "in_distribution"), SUBSETS, ["full_data", "density"])
+    two = compare(metrics.filter(pl.col("task") == "in_distribution"), TRAINED, ["full_data", "density"])
     assert "2 seeds" in how_to_read(two, RECIPE) and "One seed" not in how_to_read(two, RECIPE)
 
 
 def test_what_is_written_can_be_read_back(metrics: pl.DataFrame, tmp_path: Path) -> None:
-    table = compare(metrics, SUBSETS, ["full_data", "density"])
+    table = compare(metrics, TRAINED, ["full_data", "density"])
     parts = write(tmp_path, table, RECIPE)
     assert pl.read_csv(tmp_path / "comparison.csv").shape == table.shape
     assert list(parts) == ["comparison"] and parts["comparison"] in (tmp_path / "comparison.md").read_text()
@@ -109,7 +110,7 @@ def test_figures_join_the_table_and_are_told_in_words(metrics: pl.DataFrame, tmp
     metrics = pl.concat([metrics, pl.DataFrame(larger)])
     ladder = Ladder(["small", "base"], {"small": 1_000_000, "base": 2_500_000})
     found = figures(Scores(metrics), ladder, seed=0)
-    table = with_figures(compare(metrics, SUBSETS, ["full_data", "random", "density"]), found)
+    table = with_figures(compare(metrics, TRAINED, ["full_data", "random", "density"]), found)
     assert table.columns[:7] == ["sampler", "rate", "size", "seeds", "documents", "tokens", "epochs"]
     density = rows_for_people(table)[2]
     assert density["over-scaling %"] == "-50.0", (
@@ -148,7 +149,7 @@ def _noisy(*samplers: tuple[str, float]) -> pl.DataFrame:
 def test_the_section_says_with_interval_and_p_what_is_beyond_the_noise(tmp_path: Path) -> None:
     metrics = _noisy(("random", 20.0), ("density", 10.0), ("semdedup", 20.1))
     found = figures(Scores(metrics), LADDER, seed=0)
-    table = with_figures(compare(metrics, SUBSETS, ["random", "density", "semdedup"]), found)
+    table = with_figures(compare(metrics, TRAINED, ["random", "density", "semdedup"]), found)
     recipe = RECIPE | {
         "suites": [],
         "verdicts": found.verdicts,
@@ -170,7 +171,7 @@ def test_over_several_rates_each_perplexity_has_a_figure_of_its_own(tmp_path: Pa
     one = _noisy(("random", 20.0), ("density", 10.0))
     metrics = pl.concat([one, one.filter(pl.col("sampler") != "full_data").with_columns(rate=pl.lit("40"))])
     found = figures(Scores(metrics), LADDER, seed=0)
-    table = with_figures(compare(metrics, SUBSETS, ["random", "density"]), found)
+    table = with_figures(compare(metrics, TRAINED, ["random", "density"]), found)
     section(tmp_path, table, RECIPE | {"suites": [], "verdicts": found.verdicts, "gaps": []}, found)
     [figure] = read_section(tmp_path).figures
     assert figure.name == "difference_perplexity_small" and "by sampling rate" in figure.alt

@@ -16,12 +16,13 @@ from curation_assets.report.fresh import EPOCHS, findings, fresh, read_at, rows_
 from curation_assets_tests.report.test_convergence import _curve
 from curation_assets_tests.report.test_figures import table
 
-SUBSETS = pl.DataFrame(
+TRAINED = pl.DataFrame(
     {
         "sampler": ["full_data", "density", "random"],
         "rate": ["100", "20", "20"],
+        "size": ["small", "small", "small"],
         "documents": [50, 10, 10],
-        "tokens": [5000, 1000, 2000],
+        "tokens": [4950, 990, 1990],  # and one for the end of each document
     }
 )
 
@@ -30,7 +31,7 @@ def test_cuts_are_read_at_epochs_times_the_subset_tokens() -> None:
     curves = Curves(
         table(_curve("density", {0: (50, 30, 20), 1: (50, 32, 20)}))
     )  # at 100, 1000 and 10,000 tokens
-    rows = {row["epochs"]: row for row in fresh(curves, SUBSETS).iter_rows(named=True)}
+    rows = {row["epochs"]: row for row in fresh(curves, TRAINED).iter_rows(named=True)}
     assert tuple(rows) == EPOCHS and {row["passes"] for row in rows.values()} == {10.0}
     for epochs in (2, 3, 5):
         share = math.log10(epochs)  # of the way from 1000 to 10,000
@@ -43,7 +44,7 @@ def test_cuts_are_read_at_epochs_times_the_subset_tokens() -> None:
 
 
 def test_a_run_without_its_subset_has_no_cut() -> None:
-    found = fresh(Curves(table(_curve("semdedup", {0: (50, 30, 20)}))), SUBSETS)
+    found = fresh(Curves(table(_curve("semdedup", {0: (50, 30, 20)}))), TRAINED)
     assert found["value"].null_count() == found["passes"].null_count() == len(EPOCHS)
     assert "is not known" in findings(found)[0]
     assert rows_for_people(found)[0]["epochs in all"] == "not known"
@@ -62,7 +63,7 @@ def test_who_cannot_be_told_from_the_best_is_tied_at_the_cut() -> None:
     density = {i: (50.0, 30 + e, 20 + e) for i, e in enumerate(seeds)}
     near = {i: (50.0, 30.1 + 2 * e, 20.1 + 2 * e) for i, e in enumerate(seeds)}
     far = {i: (90.0, 80 + e * 1.1, 70 + e * 1.1) for i, e in enumerate(seeds)}
-    same = SUBSETS.vstack(SUBSETS.tail(1).with_columns(sampler=pl.lit("prototypes")))
+    same = TRAINED.vstack(TRAINED.tail(1).with_columns(sampler=pl.lit("prototypes")))
     same = same.with_columns(tokens=pl.lit(2000, pl.Int64))
     found = fresh(
         Curves(table(_curve("density", density), _curve("random", near), _curve("prototypes", far))), same
@@ -86,7 +87,7 @@ def test_who_cannot_be_told_from_the_best_is_tied_at_the_cut() -> None:
 def test_a_figure_for_every_cut_that_is_reached_with_full_data_at_the_same_cut() -> None:
     parts = [_curve("full_data", {0: (50, 30, 20)}), _curve("density", {0: (50, 30, 20)})]
     larger = [row | {"rate": "40"} for row in parts[1]]
-    subsets = pl.concat([SUBSETS, SUBSETS[1:2].with_columns(rate=pl.lit("40"))])
+    subsets = pl.concat([TRAINED, TRAINED[1:2].with_columns(rate=pl.lit("40"))])
     cut = fresh(Curves(table(*parts, larger)), subsets)
     drawn = list(by_epochs(cut))
     assert [figure.name for figure, _ in drawn] == [f"epochs_{epochs}_small" for epochs in (2, 3, 5, 10)]
@@ -95,4 +96,4 @@ def test_a_figure_for_every_cut_that_is_reached_with_full_data_at_the_same_cut()
     [(figure, picture)] = by_epochs(cut.filter(pl.col("rate") != "40"))
     assert figure.name == "epochs_20_small" and "as the reference" in figure.caption
     assert all(f"After {epochs} epochs" in picture.svg() for epochs in (2, 3, 5, 10)), "one rate, one figure"
-    assert list(by_epochs(fresh(Curves(table(parts[0])), SUBSETS))) == []
+    assert list(by_epochs(fresh(Curves(table(parts[0])), TRAINED))) == []
