@@ -58,13 +58,18 @@ def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:
     rate, size = cell
     metrics = known["metric"].unique(maintain_order=True).to_list()
     compared = known.group_by("sampler", maintain_order=True).agg(pl.len(), pl.col("tied_with_best").all())
+    lacking = compared.filter(pl.col("len") < len(metrics))["sampler"].to_list()
     compared = compared.filter(pl.col("len") == len(metrics))
     names = compared.filter(pl.col("tied_with_best"))["sampler"].to_list()
     by = ", ".join(title(metric).removesuffix(" %") for metric in metrics)
     where = f"At {rate} % with the {size} T5"
+    if len(compared) < 2:
+        return f"{where} fewer than two samplers were measured by every metric ({by}): measure all of them by the same suites."
+    unjudged = f" Not measured by every metric, and so not judged: {', '.join(lacking)}." if lacking else ""
+    where += ", of what was measured by every metric," if lacking else ""
     seeds = min(known["seeds"].to_list())
     if not names:
-        return f"{where} no sampler is among the best by every metric ({by}): the metric that counts for you decides."
+        return f"{where} none is among the best by each ({by}): the metric that counts for you decides.{unjudged}"
     cheapest = _cheapest(names, cell, seconds)
     if len(names) == len(compared) > 1:
         text = f"{where} {seeds} seeds cannot tell any of {len(names)} samplers from the best ({by}): the cheapest will do"
@@ -77,7 +82,7 @@ def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:
         )
         text = f"{where} use one of {listed}: over {seeds} seeds they are not told from the best, by {by}"
         text += f"; the cheapest is {cheapest}" if cheapest else ""
-    return f"{text}. {_against_full(known, names)}"
+    return f"{text}. {_against_full(known, names)}{unjudged}"
 
 
 def _cheapest(names: list[str], cell: Cell, seconds: Seconds) -> str:
@@ -96,16 +101,21 @@ def _against_full(known: pl.DataFrame, names: list[str]) -> str:
         return "There is no full data of that size with these seeds to compare with."
     beyond = (pl.col("vs_full_p") < LEVEL) & ((pl.col("vs_full") > 0) != pl.col("higher_is_better"))
     worse = told.filter(beyond)["sampler"].unique(maintain_order=True).to_list()
-    each = "It is" if len(names) == 1 else "All of them are" if worse else "None of them is"
+    count = told["sampler"].n_unique()
+    those = "them" if count == len(names) else f"the {count} that could be compared with it"
     if not worse:
-        return f"{each.replace('It is', 'It is not')} worse than full data beyond the noise."
+        start = "It is not" if len(names) == 1 else f"None of {those} is"
+        return f"{start} worse than full data beyond the noise."
     if len(worse) == len(names):
-        return f"{each} worse than full data beyond the noise: a larger share may be needed."
+        start = "It is" if len(names) == 1 else "All of them are"
+        return f"{start} worse than full data beyond the noise: a larger share may be needed."
     return f"Worse than full data beyond the noise: {', '.join(worse)}."
 
 
 def _too_few(ours: pl.DataFrame, cells: list[str], *, some: bool) -> str:
     where = "; ".join(cells)
+    if ours.group_by("size", "rate").agg(pl.col("sampler").n_unique())["sampler"].max() == 1:
+        return f"One sampler alone has been measured at {where}: train and evaluate another one with the same seeds to compare with."
     lone = ours["seeds"].max() == 1 and not some
     start = (
         "This run cannot say which sampler to use: there is one seed of training"

@@ -22,7 +22,7 @@ from curation_assets.report import composition as compute
 from curation_assets.report import composition_said as said
 from curation_assets.report.composition_figures import draw
 from curation_assets.report.section import Section, bullets
-from curation_assets.report.tables import escaped, markdown_table
+from curation_assets.report.tables import markdown_table
 from curation_assets.sampling.candidates import token_counts
 from curation_assets.versions import Versions
 from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace, title
@@ -77,9 +77,7 @@ def composition(workspace: Workspace) -> BuildOne:
             "subsets": len(made),
             "not_current": f"{sum(value != 'current' for value in state.values())} of {len(state)}",
             **shown,
-            "findings": Markdown(
-                bullets([escaped(one) for one in findings])
-            ),  # names of sources are not ours
+            "findings": Markdown(bullets(findings)),  # names of sources are not ours
             **{name: Markdown(markdown_table(rows)) for name, rows in said.previews(tables, rate).items()},
         }
 

@@ -84,6 +84,7 @@ def _missing() -> Series:
 
 def _draw(charts: dict[str, dict[str, Series]], title: str) -> Picture:
     ends = [float(np.asarray(one.y)[-1]) for series in charts.values() for one in series.values()]
+    known = [end for end in ends if np.isfinite(end)]
     return curves(
         charts,
         title,
@@ -91,7 +92,7 @@ def _draw(charts: dict[str, dict[str, Series]], title: str) -> Picture:
         "lower is better",
         log_x=True,
         log_y=True,
-        top=_PARTED * float(np.nanmax(ends)),
+        top=_PARTED * max(known) if known else None,
     )
 
 

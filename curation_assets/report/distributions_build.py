@@ -20,7 +20,6 @@ from curation_assets.report.pictures import png_markdown
 from curation_assets.report.rank_change import rank_changes
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.section import Figure, Section, bullets
-from curation_assets.report.tables import escaped
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _MARKS = ("10", "80", "40", "20", "60")  # where marks lie close together, the first of these has its label
@@ -52,7 +51,7 @@ def distributions(workspace: Workspace) -> BuildOne:
             "samplers": len(names),
             "not_current": ", ".join(missing) or "none",
             **shown,
-            "findings": Markdown(bullets([escaped(one) for one in findings])),
+            "findings": Markdown(bullets(findings)),
             **{name: Markdown(one.markdown()) for name, one in zip(_TABLES, tables, strict=False)},
         }
 

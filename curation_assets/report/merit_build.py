@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ from curation_assets.report.spent import Flops, Seconds, Spent
 from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
 
 _SET = "in_distribution"
-_MOST_CHARTS = 10
 _PICTURES = 4  # in the metadata; the folder has all
 _REACHING = (
     "Perplexity against the tokens of training: how soon each sampler's run is as good as one on everything is at the end, and "
@@ -124,19 +124,13 @@ def tradeoff(workspace: Workspace) -> BuildOne:
         ]
         shown: Metadata = {"rows": len(found.rows)}
         figures = []
-        picture = _cost_picture(found.rows, found.full)
-        if picture:
-            alt = "perplexity by seconds of choosing, one point a sampler, with the Pareto front"
-            picture.save(folder, "tradeoff")
-            spread = found.rows["perplexity_sd"].is_not_null().any()
-            figures = [
-                Figure(
-                    "tradeoff",
-                    alt,
-                    "Bars are ± one standard deviation over seeds." if spread else "One seed: no spread.",
-                )
-            ]
-            shown["cost_and_quality"] = Markdown(png_markdown(picture.png(), alt))
+        spread = found.rows["perplexity_sd"].is_not_null().any()
+        caption = "Bars are ± one standard deviation over seeds." if spread else "One seed: no spread."
+        for size, picture in _cost_pictures(found.rows, found.full):
+            alt = f"perplexity of the {size} T5 by seconds of choosing, one point a sampler, with the Pareto front"
+            figures.append(Figure(f"tradeoff_{size}", alt, caption))
+            picture.save(folder, figures[-1].name)
+            shown[f"cost_and_quality_{size}"] = Markdown(png_markdown(picture.png(), alt))
         Section("Cost and quality", _COST, said, figures, tables, costs.METHOD.replace("**", "")).write(
             folder
         )
@@ -196,24 +190,20 @@ def _flops(flops: Flops, sampler: str) -> Spent:
         return Spent(None, None, str(error))  # a report shows what there is
 
 
-def _cost_picture(found: pl.DataFrame, full: dict[str, float]) -> Picture | None:
-    """Draw perplexity over the seconds that choosing took, for each rate and size; None where no cost is known."""
-    charts: dict[str, dict[str, Series]] = {}
-    references: dict[str, dict[str, float]] = {}
-    front: dict[str, list[str]] = {}
-    for row in found.filter(pl.col("on_front").is_not_null()).iter_rows(named=True):
-        name = f"{row['rate']} %, {row['size']} T5"
-        if name not in charts and len(charts) == _MOST_CHARTS:
-            continue
-        spent = np.array([max(row["scoring_seconds"] + row["preparing_seconds"], 1e-3)])
-        mean, sd = np.array([row["perplexity"]]), row["perplexity_sd"]
-        ends = (mean - sd, mean + sd) if sd is not None else (None, None)
-        charts.setdefault(name, {})[row["sampler"]] = Series(spent, mean, *ends)
-        if row["on_front"]:
-            front.setdefault(name, []).append(row["sampler"])
-        if row["size"] in full:
-            references[name] = {FULL: full[row["size"]]}
-    if not charts:
-        return None
-    title, x = "Perplexity by cost of choosing", "seconds of scoring and preparing"
-    return points(charts, title, x, "lower is better", front=front, references=references)
+def _cost_pictures(found: pl.DataFrame, full: dict[str, float]) -> Iterator[tuple[str, Picture]]:
+    """Yield for each size perplexity over the seconds that choosing took, a panel for each rate; none where no cost is known."""
+    known = found.filter(pl.col("on_front").is_not_null())
+    for size in known["size"].unique(maintain_order=True):
+        charts: dict[str, dict[str, Series]] = {}
+        front: dict[str, list[str]] = {}
+        for row in known.filter(pl.col("size") == size).iter_rows(named=True):
+            name = f"{row['rate']} %"
+            spent = np.array([max(row["scoring_seconds"] + row["preparing_seconds"], 1e-3)])
+            mean, sd = np.array([row["perplexity"]]), row["perplexity_sd"]
+            ends = (mean - sd, mean + sd) if sd is not None else (None, None)
+            charts.setdefault(name, {})[row["sampler"]] = Series(spent, mean, *ends)
+            if row["on_front"]:
+                front.setdefault(name, []).append(row["sampler"])
+        references = {name: {FULL: full[size]} for name in charts if size in full}
+        title, x = f"Perplexity of the {size} T5 by cost of choosing", "seconds of scoring and preparing"
+        yield size, points(charts, title, x, "lower is better", front=front, references=references)

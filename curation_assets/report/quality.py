@@ -85,7 +85,9 @@ class Cell:
             if found is None or found.value is None:
                 return dict(_NOTHING)
             interval = found.interval
-            seeds = int(np.isfinite(self.scores.values(run)).any(axis=0).sum())
+            rows = [i for i, m in enumerate(self.scores.metrics) if m.name in found.by_metric]
+            three = np.stack([self.scores.values(run), self.scores.values(self.full), self._larger])
+            seeds = int(np.isfinite(three[:, rows]).all(axis=0).any(axis=0).sum())
             ends = (interval.low, interval.high) if interval else (None, None)
             return {"mean": found.value, "sd": None, "low": ends[0], "high": ends[1], "seeds": seeds}
         return _summary(self.scores.column(run, metric))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curation_assets.files import read_json, write_json
-from curation_assets.report.tables import markdown_table
+from curation_assets.report.tables import escaped, markdown_table
 
 SECTION = "section.json"
 
@@ -88,8 +88,8 @@ class Section:
 
 
 def bullets(sentences: Sequence[str]) -> str:
-    """Return sentences as a Markdown list."""
-    return "\n".join(f"- {one}" for one in sentences)
+    """Return sentences as a Markdown list; they are text and nothing else."""
+    return "\n".join(f"- {escaped(one)}" for one in sentences)
 
 
 def table(rows: list[dict[str, Any]], caption: str, source: str = "", **more: Any) -> Table:

@@ -110,9 +110,9 @@ def tradeoff(
 def with_front(table: pl.DataFrame) -> pl.DataFrame:
     """Return the table with `on_front`, found for each rate and size by itself; null without a cost or a perplexity."""
     spent = table["scoring_seconds"] + table["preparing_seconds"]
-    known = (spent.is_not_null() & table["perplexity"].is_not_null()).to_numpy()
     cost = spent.cast(pl.Float64).fill_null(np.nan).to_numpy()
     quality = table["perplexity"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    known = np.isfinite(cost) & np.isfinite(quality)
     cells = (
         table.select(pl.struct("rate", "size").rank("dense"))["rate"].to_numpy()
         if len(table)
@@ -127,9 +127,10 @@ def with_front(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def pareto(cost: Floats, quality: Floats) -> NDArray[np.bool_]:
-    """Tell who is on the front, [n]: nobody has both a lower cost and a lower (better) `quality`, [n] each."""
-    beaten = (cost[None, :] < cost[:, None]) & (quality[None, :] < quality[:, None])
-    return np.logical_not(np.any(beaten, axis=1))
+    """Tell who is on the front, [n]: nobody is as good in cost and `quality` (lower is better, [n] each) and better in one of them."""
+    cheaper, better = cost[None, :] < cost[:, None], quality[None, :] < quality[:, None]
+    no_dearer, no_worse = cost[None, :] <= cost[:, None], quality[None, :] <= quality[:, None]
+    return np.logical_not(np.any((cheaper & no_worse) | (better & no_dearer), axis=1))
 
 
 def _pays(choosing: float | None, training: float | None, saved: float | None) -> int | None:

@@ -56,7 +56,7 @@ def test_one_of_those_that_the_best_cannot_be_told_from_and_the_cheapest() -> No
 def test_metrics_that_disagree_name_nobody() -> None:
     found = _table({"random": (30 + SHIFTED, 70 + NOISE), "density": (18 + NOISE, 50 + SHIFTED)})
     [said] = advice(found, {})
-    assert "no sampler is among the best by every metric" in said and "use" not in said
+    assert "none is among the best by each" in said and "use" not in said
 
 
 def test_where_none_can_be_told_apart_the_cheapest_will_do() -> None:
@@ -128,4 +128,26 @@ def test_a_sampler_that_lacks_a_metric_is_not_named(missing: str) -> None:
     )
     gone = (pl.col("sampler") == "density") & (pl.col("metric") == missing)
     [said] = advice(found.filter(~gone), {})
-    assert "density" not in said and "random" in said
+    assert "fewer than two samplers were measured by every metric" in said and "use" not in said
+
+
+def test_who_lacks_a_metric_is_told_of_and_not_judged() -> None:
+    found = _table(
+        {
+            "random": (18 + NOISE, 70 + SHIFTED),
+            "density": (18 + SHIFTED, 40 + NOISE),
+            "semdedup": (18 + NOISE[::-1], 70 + NOISE),
+        }
+    )
+    gone = (pl.col("sampler") == "random") & (pl.col("metric") == "glue")
+    [said] = advice(found.filter(~gone), {})
+    assert said.startswith("At 20 % with the small T5, of what was measured by every metric, use semdedup:")
+    assert said.endswith("Not measured by every metric, and so not judged: random.")
+
+
+def test_one_sampler_alone_needs_another_one_and_not_more_seeds() -> None:
+    [said] = advice(_table({"random": (30 + NOISE, 50 + SHIFTED)}), {})
+    assert (
+        said.startswith("One sampler alone has been measured at 20 % with the small T5")
+        and "seeds to at" not in said
+    )

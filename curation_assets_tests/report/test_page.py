@@ -23,7 +23,7 @@ from curation_assets.report.page_summary import glances_of
 from curation_assets.report.page_tables import SIGNS
 from curation_assets.report.section import Excerpt, Figure, Section, Table, read_section
 from curation_assets.report.steps import REPORTS
-from curation_assets.workspace import BuildOne, Workspace
+from curation_assets.workspace import BuildOne, MissingInput, Workspace
 from curation_assets_tests.report.hand_made import texts, workspace
 from curation_assets_tests.report.reading_pages import Page, assert_inert
 
@@ -236,7 +236,7 @@ def _scores(ids: list[str]) -> np.ndarray:
 def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores}, store)
     assert published_again(found) is None
-    with pytest.raises(ValueError, match="no report has been made"):
+    with pytest.raises(MissingInput, match="no report has been made"):
         page(found)("", tmp_path, silent)
     materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
     _sections(found, "convergence", "correlation")
@@ -278,7 +278,7 @@ def test_a_stale_report_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_report_of_stale_inputs_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores})
     materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
-    monkeypatch.setattr(type(found.profile.density), "identity", lambda self: {"other": 1})
+    monkeypatch.setattr(type(found.profile.corpus), "identity", lambda self: {"other": 1})
     assert "what it is made from is out of date itself" in _publish(found).text()
 
 

@@ -140,7 +140,8 @@ def test_nothing_on_the_front_is_dominated_and_all_else_is(cells: list[tuple[int
     cost, quality = np.array(cells, np.float64).T
     on = pareto(cost, quality)
     for i, (c, q) in enumerate(cells):
-        beaten = any(other_c < c and other_q < q for other_c, other_q in cells)
+        others = [other for other in cells if other != (c, q)]
+        beaten = any(other_c <= c and other_q <= q for other_c, other_q in others)
         assert on[i] != beaten
     assert on.any(), "somebody is cheapest"
 
@@ -176,7 +177,9 @@ def test_each_rate_has_its_own_front_and_what_is_not_known_is_on_none() -> None:
     assert _costs(*FRONT)["on_front"].to_list() == [True, True, False, True, None, True]
     assert _costs(FRONT[4])["on_front"].to_list() == [None]
     equal = _costs(("a", "20", 5.0, 3.0), ("b", "20", 5.0, 2.0), ("c", "20", 4.0, 3.0))
-    assert equal["on_front"].to_list() == [True, True, True], "only who is beaten in both is off the front"
+    assert equal["on_front"].to_list() == [False, True, True], "as dear as another one and worse"
+    unknown = _costs(("a", "20", 5.0, float("nan")), ("b", "20", 6.0, 2.0))
+    assert unknown["on_front"].to_list() == [None, True], "what diverged is no candidate"
 
 
 def test_steps_of_the_front_are_told_from_noise() -> None:
