@@ -21,7 +21,7 @@ from curation_assets.checks import severity, told
 from curation_assets.columns import Column, tables
 from curation_assets.files import fingerprint
 from curation_assets.graph import STEPS
-from curation_assets.invariants import INVARIANTS
+from curation_assets.invariants import INVARIANTS, Outcome
 from curation_assets.making import materialize
 from curation_assets.products import Product, description, group, tags
 from curation_assets.profile import Profile
@@ -160,6 +160,7 @@ def make_each(
                 relearn=relearn,
                 tell=tell,
             )
+            shown = about(workspace, step, receipt, made)
         except Exception as error:
             if not go_on:
                 raise
@@ -172,7 +173,6 @@ def make_each(
         tell(story.finished(receipt, made))
         if step.key == "corpus/source":
             partitions.sync_shards(context.instance, workspace.listed())
-        shown = about(workspace, step, receipt, made)
         yield receipt, {name: _value(value) for name, value in shown.items()}
 
 
@@ -238,7 +238,12 @@ def _report_checks(context: Context, curation: Curation, of: str) -> None:
     key, tell = dg.AssetKey(of.split("/")), curation.teller(context.log.info)
     latest = context.instance.fetch_materializations(key, limit=1).records
     for name, check in INVARIANTS.get(of, {}).items() if latest else ():
-        outcome = check(curation.workspace)
+        try:
+            outcome = check(curation.workspace)
+        except (
+            Exception
+        ) as error:  # what it looks at is damaged: that is its verdict, and no failure of this run
+            outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
         verdict = "passed" if outcome.passed else "warns" if outcome.warns else "FAILED"
         tell(f"{of}: check {name} {verdict}: {outcome.description}")
         context.instance.report_runless_asset_event(

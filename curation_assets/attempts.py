@@ -132,11 +132,15 @@ def _began(pid: int) -> float:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process of this machine is there; signal 0 only asks."""
+    """Tell whether a process of this machine is there, and has not ended without its parent having heard; signal 0 only asks."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True  # the system does not say
+    return state not in ("Z", "X")

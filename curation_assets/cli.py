@@ -146,9 +146,10 @@ def _must_be_free(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise ProfileError(
-                f"port {port} of 127.0.0.1 cannot be used ({error.strerror}): take another with --port"
+                f"port {port} of 127.0.0.1 cannot be used ({reason}): take another with --port"
             ) from None
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from curation_assets.attempts import Attempt
 from curation_assets.files import link_or_copy, read_json, write_json
 from curation_assets.progress import Progress, silent
 from curation_assets.step import EDGE, Step
@@ -40,17 +41,10 @@ def materialize(
     sensors may ask for the same, and it is made once. Versions of inputs are read before the inputs are: an input that
     changes under the step leaves an artifact that is known to be stale, never one that wrongly looks fresh.
     """
-    versions = Versions(workspace)
-    done = _done(versions, step, partition, force, relearn)
-    if not done and _let_finish(workspace, step, partition, tell):
-        versions = Versions(workspace)
-        done = _done(versions, step, partition, force, relearn)
-    if done:
-        receipt = versions.receipt(step.key, partition)
-        assert receipt is not None
-        return receipt, False
-    inputs = versions.inputs(step, partition)
-    attempt = workspace.attempts.begin(step.key, partition, versions.wanted(step, partition), run_id)
+    begun = _begin(workspace, step, partition, force, relearn, run_id, tell)
+    if isinstance(begun, Receipt):
+        return begun, False
+    inputs, attempt = begun
     try:
         made = _adopt(workspace, step, partition, inputs, run_id)
         made = made or _make(workspace, step, partition, one, progress, inputs, run_id)
@@ -67,13 +61,33 @@ def materialize(
     return made, True
 
 
-def _done(versions: Versions, step: Step, partition: str, force: bool, relearn: bool) -> bool:
-    anew = force or (relearn and versions.behind(step, partition))
-    return not anew and versions.current(step, partition)
+def _begin(
+    workspace: Workspace,
+    step: Step,
+    partition: str,
+    force: bool,
+    relearn: bool,
+    run_id: str,
+    tell: Callable[[str], object],
+) -> Receipt | tuple[dict[str, str], Attempt]:
+    """Return the receipt of what is current; or else the inputs' versions and an attempt, begun when nobody else's goes on."""
+    while True:
+        versions = Versions(workspace)
+        receipt = versions.receipt(step.key, partition)
+        anew = force or (relearn and versions.behind(step, partition))
+        if receipt is not None and not anew and versions.current(step, partition):
+            return receipt
+        inputs, wanted = versions.inputs(step, partition), versions.wanted(step, partition)
+        with workspace.store.alone(step.key, partition):  # of two who look at the same moment one begins
+            other = workspace.attempts.read(step.key, partition)
+            free = other is None or not other.by_another()
+            if free and workspace.store.receipt(step.key, partition) == receipt:
+                return inputs, workspace.attempts.begin(step.key, partition, wanted, run_id)
+        _let_finish(workspace, step, partition, tell)
 
 
-def _let_finish(workspace: Workspace, step: Step, partition: str, tell: Callable[[str], object]) -> bool:
-    """Wait as long as another process of this machine is making the artifact; return whether there was one."""
+def _let_finish(workspace: Workspace, step: Step, partition: str, tell: Callable[[str], object]) -> None:
+    """Wait as long as another process of this machine is making the artifact."""
     waited = ""
     while (attempt := workspace.attempts.read(step.key, partition)) is not None and attempt.by_another():
         who = f"run {attempt.run_id}" if attempt.run_id else f"process {attempt.pid}"
@@ -81,7 +95,6 @@ def _let_finish(workspace: Workspace, step: Step, partition: str, tell: Callable
             tell(f"{title(step.key, partition)}: {who} is making it; this waits for that")
         waited = who
         time.sleep(_LOOK_AGAIN)
-    return bool(waited)
 
 
 def _adopt(

@@ -177,7 +177,7 @@ class Store:
                 _fsync(folder / relative)
             else:
                 self.fs.put_file(str(folder / relative), f"{place}/{name}/{relative}")
-        with self._alone(place):
+        with self.alone(receipt.key, receipt.partition):
             previous = self.receipt(receipt.key, receipt.partition)
             if self.local:
                 folder.rename(f"{place}/{name}")
@@ -187,11 +187,13 @@ class Store:
         return done
 
     @contextlib.contextmanager
-    def _alone(self, place: str) -> Iterator[None]:
-        """Keep others of this machine from committing here meanwhile: cleaning must not take a folder whose receipt comes next."""
+    def alone(self, key: str, partition: str) -> Iterator[None]:
+        """Keep others of this machine from the artifact's place meanwhile, where the store is on a local disk."""
         if not self.local:
             yield
             return
+        place = self.place(key, partition)
+        Path(place).mkdir(parents=True, exist_ok=True)
         handle = os.open(place, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

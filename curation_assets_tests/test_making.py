@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,10 @@ if sys.argv[1] != "0":
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 workspace = Workspace(load_profile())
+print("ready", flush=True)
 input() if sys.argv[2] == "wait" else None
-materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", lambda inputs: documents(workspace), force=True)
+_, made = materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", lambda inputs: documents(workspace))
+print(made)
 """
 _HELD = """
 from curation_assets.corpus.build import documents
@@ -70,15 +73,15 @@ def test_a_full_disk_is_a_stated_error_and_leaves_nothing_behind(workspace: Work
     assert workspace.open(*AT) and workspace.attempts.read(*AT) is None
 
 
-def test_two_processes_at_once_leave_one_whole_artifact(workspace: Workspace) -> None:
-    both = [subprocess.Popen(_command(wait="wait"), stdin=subprocess.PIPE, text=True) for _ in range(3)]
-    for process in both:
-        assert process.stdin
+def test_of_three_processes_at_once_one_makes_it(workspace: Workspace) -> None:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    all_three = [subprocess.Popen(_command(wait="wait"), **pipes) for _ in range(3)]
+    assert [process.stdout.readline() for process in all_three] == ["ready\n"] * 3
+    for process in all_three:
         process.stdin.write("\n")
         process.stdin.flush()
-    assert [process.wait(60) for process in both] == [0, 0, 0]
-    for process in both:
-        process.stdin.close()  # type: ignore[union-attr]
+    told = [process.communicate(timeout=60)[0] for process in all_three]
+    assert sorted(told) == ["False\n", "False\n", "True\n"]
     assert (workspace.open(*AT) / "documents.parquet").exists(), "its digests hold"
     assert Versions(workspace).current(STEPS[AT[0]], AT[1]) and workspace.attempts.read(*AT) is None
 

@@ -15,7 +15,7 @@ from curation_assets.report.figures import figures, suites
 from curation_assets.report.inputs import ORDER, not_measured, read_ladder, read_metrics, read_trained
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.scores import Scores
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
 
 
 def comparison(workspace: Workspace) -> BuildOne:
@@ -61,6 +61,10 @@ def correlation(workspace: Workspace) -> BuildOne:
         shards = workspace.shards()
         names = scored(workspace, shards, "there is nothing to correlate")
         sample = Corpus(workspace, shards, names, progress, 1).sample()
+        if sample.seen < tau.LEAST:
+            raise MissingInput(
+                f"{sample.seen} documents are too few to correlate scores: {tau.LEAST} are needed"
+            )
         found = tau.kendall(sample.scores())
         text = correlation_said.write(folder, found)
         left_out = ", ".join(name for name in SAMPLERS if name not in names) or "none"

@@ -37,7 +37,8 @@ def _bars(table: pl.DataFrame, division: str, rate: str) -> Picture:
     parts = table["part"].unique(maintain_order=True).to_list()
     share = {(r["sampler"], r["rate"], r["part"]): r["share"] for r in table.iter_rows(named=True)}
     keys = [WHOLE, *((name, rate) for name in SAMPLERS)]
-    shares = [[share.get((*key, part), np.nan) for part in parts] for key in keys]
+    shares = np.array([[share.get((*key, part), np.nan) for part in parts] for key in keys], np.float64)
+    shares[(shares == 0).all(axis=1)] = np.nan  # a share of so few documents that none is kept
     return stacked(
         [name for name, _ in keys],
         parts,

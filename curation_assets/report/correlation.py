@@ -15,6 +15,8 @@ from curation_assets.sampling.keys import noise
 
 _SALT = 0x6A09E667F3BCC908  # so that the sample is not the documents whose random scores are small
 _Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
+LEAST = 3
+"""Documents that Kendall's tau needs."""
 
 
 class HashSample:
@@ -129,8 +131,8 @@ def kendall(scores: Mapping[str, np.ndarray]) -> Correlation:
     if not names:
         raise ValueError("no sampler has scores: there is nothing to correlate")
     n = len(scores[names[0]])
-    if n < 3:
-        raise ValueError(f"Kendall's tau needs at least 3 documents, there are {n}")
+    if n < LEAST:
+        raise ValueError(f"Kendall's tau needs at least {LEAST} documents, there are {n}")
     # Ranks order as scores do, and integers sort faster than floats.
     found = [
         np.unique(_finite(name, scores[name], n), return_inverse=True, return_counts=True) for name in names

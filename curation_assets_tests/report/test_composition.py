@@ -20,6 +20,7 @@ from curation_assets.graph import STEPS
 from curation_assets.making import materialize
 from curation_assets.progress import Progress, silent
 from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.report.build import correlation
 from curation_assets.report.composition import (
     LENGTHS,
     WHOLE,
@@ -417,6 +418,18 @@ def test_without_sources_or_clusters_the_rest_is_told(
     )
     assert section.findings[-2].startswith("The documents have no field `source`")
     assert section.findings[-1].startswith("Clusters are not current")
+
+
+def test_a_corpus_of_so_few_documents_that_a_subset_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = workspace(tmp_path, monkeypatch, {"a.jsonl": texts(2)}, {"random": SCORES["random"]})
+    _prepared(found, [("random", "20")], clustered=False)
+    composition(found)("", tmp_path, silent)
+    table = pl.read_parquet(tmp_path / "length.parquet")
+    assert table.filter(pl.col("sampler") == "random")["documents"].sum() == 0
+    with pytest.raises(MissingInput, match="2 documents are too few to correlate"):
+        correlation(found)("", tmp_path, silent)
 
 
 def test_subsets_of_other_documents_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
