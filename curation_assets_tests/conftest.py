@@ -6,12 +6,17 @@ import inspect
 import json
 import os
 import pkgutil
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see curation_assets.cli
+_MEMORY = Path("/dev/shm")
+if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 << 30:
+    # Dagster opens, syncs and closes a database for each event: on a disk that is half of the time of a run.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 import torch
 
