@@ -93,7 +93,8 @@ def glances(workspace: Workspace) -> list[Glance]:
 def glances_of(table: pl.DataFrame) -> list[Glance]:
     """Return one table for each score, columns by size and rate; all scores in one where there is one size and rate.
 
-    A run that is not in `table` is "missing", and one without a test (a single seed) "unknown": neither is zero.
+    A run that is not in `table` is "missing", and one without a test (a single seed) "unknown": neither is zero. Samplers
+    without any run are named in the note.
     """
     groups = [name.removeprefix(_AGAINST) for name in table.columns if name.startswith(_AGAINST)]
     groups = [g for g in groups if not g.endswith(("_low", "_high"))]
@@ -102,7 +103,8 @@ def glances_of(table: pl.DataFrame) -> list[Glance]:
     }
     present = {run[1:] for run in runs}
     cells = [(rate, size) for size in SIZES for rate in RATES if (rate, size) in present]
-    names = [name for name in SAMPLERS if name != RANDOM]
+    others = [name for name in SAMPLERS if name != RANDOM]
+    names = [name for name in others if any(run[0] == name for run in runs)]
     if not cells or not groups:
         return []
 
@@ -113,7 +115,10 @@ def glances_of(table: pl.DataFrame) -> list[Glance]:
         title: str, spans: list[tuple[str, int]], heads: list[str], columns: list[tuple[str, str, str]]
     ) -> Glance:
         rows = {name: marks(name, columns) for name in names}
-        return Glance(title, spans, heads, rows, _note(columns))
+        absent = ", ".join(name for name in others if name not in names)
+        return Glance(
+            title, spans, heads, rows, _note(columns) + (f" Not measured: {absent}." if absent else "")
+        )
 
     if len(cells) == 1:
         [(rate, size)] = cells

@@ -22,7 +22,7 @@ SIGNS: dict[Verdict, tuple[str, str]] = {
     "better": ("▲", "better than random sampling, beyond the noise"),
     "worse": ("▼", "worse than random sampling, beyond the noise"),
     "noise": ("·", "within the noise"),
-    "unknown": ("?", "one seed: the noise is not known"),
+    "unknown": ("?", "the noise is not known: one seed, or no spread over seeds"),
     "missing": ("–", "not measured"),
 }
 

@@ -178,12 +178,16 @@ def test_a_figure_has_its_numbers_and_says_how_many_are_left_out() -> None:
 def test_glance_tells_noise_from_difference_and_missing_from_zero() -> None:
     [found] = glances_of(_table())
     assert list(found.spans) == [("small T5", 2)] and list(found.columns) == ["20 %", "40 %"]
-    assert "random" not in found.rows and len(found.rows) == 18
+    assert list(found.rows) == ["density", "semdedup", "prototypes"], (
+        "against random, who was measured at all"
+    )
+    assert (
+        found.note.endswith("ask_llm_xl, ask_llm_xxl.") and " Not measured: perplexity_small, " in found.note
+    )
     said = {name: [(m.shown, m.verdict) for m in found.rows[name]] for name in found.rows}
     assert said["density"] == [("−5.0", "better"), ("+10.0", "worse")]
     assert said["semdedup"] == [("+1.0", "noise"), ("", "missing")]
     assert said["prototypes"] == [("+5.0", "unknown"), ("", "missing")]
-    assert said["ask_llm_xl"] == [("", "missing")] * 2
     assert found.rows["density"][0].link == ("density/metrics", "20|small")
     assert len({sign for sign, _ in SIGNS.values()}) == len(SIGNS)  # colour is not needed to tell them apart
 
