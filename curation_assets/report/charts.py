@@ -7,7 +7,7 @@ spreads over seeds are drawn wherever they are given. `histograms` has the chart
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ from curation_assets.report.canvas import (
     write,
 )
 from curation_assets.report.looks import FULL, GREY, PAPER, PARTS, REST, look
+from curation_assets.report.scales import Series, from_below, scales
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,16 +33,8 @@ Floats = NDArray[np.float64]
 _LEGEND = 0.19  # inches a line of the legend
 _PANEL = 2.35  # inches a row of panels
 _POINTS = 12  # a curve with more has no markers, and a band for its interval
+_ASIDE = 0.018  # of the x axis, between intervals over one x
 _FRONT = "Pareto front"
-
-
-class Series(NamedTuple):
-    """x and y [points], and the ends of an interval around each y; NaN is not measured."""
-
-    x: ArrayLike
-    y: ArrayLike
-    low: ArrayLike | None = None
-    high: ArrayLike | None = None
 
 
 def over_rates(
@@ -79,7 +72,9 @@ def curves(
     columns: int = 2,
     top: float | None = None,
 ) -> Picture:
-    """Draw lines over x, one panel a chart with a shared y axis; `top` cuts off what is above it.
+    """Draw lines over x, one panel a chart with a shared y axis; `top` cuts off what is above it, and what is left of all that stays.
+
+    Where there are few points with intervals on a linear axis, those of one x stand side by side.
 
     Raises
     ------
@@ -92,13 +87,14 @@ def curves(
     columns = grid.shape[1]
     handles: dict[str, object] = {}
     for i, (axes, (name, series)) in enumerate(zip(grid.ravel(), charts.items(), strict=False)):
-        _scales(axes, log_x, log_y, xticks)
+        scales(axes, log_x, log_y, xticks)
         last_row = i + columns >= len(charts)
         name_axes(axes, name, xlabel if last_row else "", ylabel if i % columns == 0 else "")
         missing = [n for n, one in series.items() if not np.isfinite(np.asarray(one.y, np.float64)).any()]
-        for own, one in series.items():
-            if own not in missing:
-                handles.setdefault(own, _curve(axes, own, names.index(own), one))
+        drawn = [own for own in series if own not in missing]
+        beside = _beside([series[own] for own in drawn]) if not log_x else [0.0] * len(drawn)
+        for own, aside in zip(drawn, beside, strict=True):
+            handles.setdefault(own, _curve(axes, own, names.index(own), series[own], aside))
         for own, value in (references or {}).get(name, {}).items():
             handles.setdefault(own, _reference(axes, own, value))
         if missing:
@@ -107,6 +103,9 @@ def curves(
                 sharing.margins(y=0.14)  # room for what it says
     if top is not None:
         grid[0, 0].set_ylim(top=top)  # when all is drawn: from then on the axis keeps its range
+        from_below(
+            grid.ravel()[: len(charts)], [one for series in charts.values() for one in series.values()], top
+        )
     legend(figure, list(handles.values()))
     return Picture(figure, title)
 
@@ -135,7 +134,7 @@ def points(
     handles: dict[str, object] = {}
     lines: dict[str, object] = {}
     for i, (axes, (name, series)) in enumerate(zip(grid.ravel(), charts.items(), strict=False)):
-        _scales(axes, log_x, False, None)
+        scales(axes, log_x, False, None)
         name_axes(
             axes, name, xlabel if i + columns >= len(charts) else "", ylabel if i % columns == 0 else ""
         )
@@ -240,10 +239,24 @@ def _arrays(name: str, one: Series) -> tuple[Floats, Floats]:
     return x, y
 
 
-def _curve(axes: Axes, name: str, number: int, one: Series) -> object:
+def _beside(series: Sequence[Series]) -> list[float]:
+    """Return how far aside each series is drawn, in units of x, so that intervals over the same x do not hide each other."""
+    barred = [
+        np.asarray(one.x, np.float64)
+        for one in series
+        if one.low is not None and np.isfinite(np.asarray(one.low, np.float64)).any()
+    ]
+    if not barred or max(map(len, barred)) > _POINTS:
+        return [0.0] * len(series)
+    step = _ASIDE * float(np.ptp(np.concatenate(barred)))
+    return [step * (i - (len(series) - 1) / 2) for i in range(len(series))]
+
+
+def _curve(axes: Axes, name: str, number: int, one: Series, aside: float) -> object:
     drawn = look(name, number)
     x, y = _arrays(name, one)
     few = len(x) <= _POINTS
+    x = x + aside
     (line,) = axes.plot(
         *(x, y),
         label=label(drawn.label),
@@ -289,19 +302,3 @@ def _say_missing(axes: Axes, missing: list[str]) -> None:
     names = ", ".join(look(name).label for name in missing)
     text = f"not measured: {names}" if len(missing) < 3 else f"not measured: {len(missing)} of them"
     write(axes, text, 0.02, 0.02, fontsize=7.5)
-
-
-def _scales(axes: Axes, log_x: bool, log_y: bool, xticks: Sequence[float] | None) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
-
-    if log_x:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=6))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    if log_y:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    if xticks is not None:
-        axes.set_xticks(list(xticks), [f"{x:g}" for x in xticks])

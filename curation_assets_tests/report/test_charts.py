@@ -15,9 +15,10 @@ from PIL import Image
 
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report.canvas import Picture
-from curation_assets.report.charts import Series, curves, points, stacked
+from curation_assets.report.charts import Series, _beside, curves, points, stacked
 from curation_assets.report.html import inline_svg
 from curation_assets.report.looks import FULL, PANELS, PARTS, REST, look
+from curation_assets.report.scales import _short, from_below, scales
 from curation_assets_tests.report.test_canvas import HOSTILE
 
 X = np.array([float(rate) for rate in RATES])
@@ -162,3 +163,32 @@ def test_bars_check_their_shares() -> None:
         stacked(["a"], list("abcdefghi"), np.full((1, 9), 1 / 9), "t", "%")
     with pytest.raises(ValueError, match="0 rows"):
         stacked([], [], np.zeros((0, 0)), "t", "%")
+
+
+def test_intervals_over_one_x_stand_side_by_side_and_in_the_middle_over_it() -> None:
+    x, y = np.array([10.0, 80.0]), np.ones(2)
+    barred = Series(x, y, y - 1, y + 1)
+    moved = _beside([barred, barred, barred])
+    assert moved[0] < moved[1] == 0.0 < moved[2] == -moved[0] < 2
+    unknown = Series(x, y, np.full(2, np.nan), np.full(2, np.nan))
+    assert _beside([unknown, Series(x, y)]) == [0.0, 0.0], "no interval hides another"
+    dense = Series(np.arange(13.0), np.ones(13), np.zeros(13), np.ones(13))
+    assert _beside([dense, dense]) == [0.0, 0.0], "bands may lie over one another"
+
+
+@pytest.mark.parametrize(("value", "said"), [(1e-3, "0.001"), (50, "50"), (2e4, "20k"), (1.5e6, "1.5M")])
+def test_ticks_are_short(value: float, said: str) -> None:
+    assert _short(value) == said
+
+
+def test_what_is_cut_off_above_is_cut_off_on_the_left_as_well() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    scales(axes, True, True, None)
+    one = Series(np.array([1e3, 1e4, 1e5]), np.array([900.0, 300.0, 200.0]))
+    axes.plot(np.asarray(one.x), np.asarray(one.y))
+    from_below([axes], [one], 400.0)
+    left, right = axes.get_xlim()
+    assert 5e3 < left < 1e4 < 1e5 < right
+    from_below([axes], [one], 100.0)
+    assert axes.get_xlim() == (left, right), "where nothing comes below it all stays"
