@@ -101,6 +101,23 @@ def test_every_sampler_has_a_scorer_and_a_chain_of_its_own() -> None:
             assert not theirs & lineage[f"{name}/{end}"]
 
 
+def test_what_decides_what_a_report_shows_is_in_its_version() -> None:
+    """Reports leave out what is stale, which the versions of what they read do not show."""
+    profile = load_profile("local")
+
+    def changed(**sections: object) -> set[str]:
+        parts = {name: getattr(profile, name).model_copy(update=update) for name, update in sections.items()}
+        other = profile.model_copy(update=parts)
+        reports = [key for key in STEPS if key.startswith("report/")]
+        return {key for key in reports if STEPS[key].code_version(profile) != STEPS[key].code_version(other)}
+
+    shown_by_scores = {f"report/{name}" for name in ("correlation", "distributions", "documents", "page")}
+    assert changed(perplexity={"window": 77}) >= shown_by_scores
+    assert {"report/composition", "report/page"} <= changed(selection={"seed": 7})
+    assert changed(evaluation={"max_documents": 77}) == {"report/page"}, "which says what is out of date"
+    assert changed(execution={"workers": 7}) == set()
+
+
 def test_a_partition_reads_what_it_should() -> None:
     kinds = {"shard": ["a", "b"], "rate": list(RATES), "size": ["small"], "rate|size": ["10|small"], "": [""]}
     read = {

@@ -133,7 +133,18 @@ def _changing_a_shard_causes_what_follows(profile: Profile, tmp_path: Path) -> N
     assert not {"judge/labels", "judge/checkpoint", "ask_llm_small/model"} & set(outcome.made), (
         "judges are pinned"
     )
-    about = Workspace(profile).metadata("report/correlation")
+    workspace = Workspace(profile)
+    table = pl.read_parquet(workspace.open("report/comparison") / "comparison.parquet")
+    trained_on = workspace.metadata("full_data/checkpoint", "small")["documents"]
+    assert workspace.metadata("corpus/index")["documents"] == trained_on - 1
+    assert table.filter(pl.col("sampler") == "full_data")["documents"][0] == trained_on, (
+        "what it was trained on then"
+    )
+    assert (
+        "of a model that is kept: learned from an earlier corpus"
+        in (profile.data / "report" / "index.html").read_text()
+    )
+    about = workspace.metadata("report/correlation")
     assert about["samplers"] == len(FEW) and "ask_llm_xxl" in about["not_current"], (
         "no stale score is correlated"
     )
