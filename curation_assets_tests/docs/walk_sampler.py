@@ -88,7 +88,7 @@ def test_a_setting(reader: Reader) -> None:
     after = load_profile("try.toml")
     assert (before.repetition.n, after.repetition.n) == (3, 5)
     stale = [key for key, step in STEPS.items() if step.code_version(before) != step.code_version(after)]
-    assert stale == ["repetition/scores"]
+    assert [key for key in stale if STEPS[key].group != "report"] == ["repetition/scores"]
     workspace, step = Workspace(after), STEPS["repetition/scores"]
     assert Versions(workspace).stale(step, workspace.shards()) == workspace.shards()
     make_step(workspace, step, SCORERS["repetition"])
