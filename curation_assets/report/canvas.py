@@ -95,7 +95,7 @@ def to_png(figure: Figure) -> bytes:
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
     buffer = io.BytesIO()
-    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

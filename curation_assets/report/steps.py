@@ -87,7 +87,7 @@ def report_steps(costly: tuple[str, ...], code_versions: CodeVersions, made: lis
                 identity.training(p),
                 *(s.identity() for s in (p.perplexity, p.ask_llm, p.judge, p.embeddings, p.density)),
             ],
-            code=2,
+            code=3,
             partial=True,
         ),
         Step(
@@ -106,6 +106,7 @@ def report_steps(costly: tuple[str, ...], code_versions: CodeVersions, made: lis
             _METRICS,
             "report",
             ("polars", "python"),
+            code=2,
             partial=True,
         ),
         Step(
@@ -128,6 +129,7 @@ def report_steps(costly: tuple[str, ...], code_versions: CodeVersions, made: lis
             "report",
             ("polars", "python"),
             lambda p: code_versions(p, chosen),
+            code=2,
             partial=True,
             borrows=identity.contaminated,
         ),
@@ -147,6 +149,7 @@ def report_steps(costly: tuple[str, ...], code_versions: CodeVersions, made: lis
             "report",
             ("python",),
             lambda p: code_versions(p, [*made, *(f"report/{name}" for name in REPORTS)]),
+            code=2,
             partial=True,
         ),
     )

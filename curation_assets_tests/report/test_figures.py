@@ -131,7 +131,7 @@ def test_what_is_missing_for_a_figure_is_named() -> None:
     found = figures(Scores(metrics), Ladder(["small", "base"], {"small": 1}), seed=0)
     reasons = {row["figure"]: row["reason"] for row in found.left_out}
     assert reasons["over-scaling"] == "full_data/metrics[base] has not been made"
-    assert reasons["effective size"] == "1 sizes were measured on all data"
+    assert reasons["effective size"] == "one size was measured on all data, and two are needed"
     top = figures(Scores(metrics), Ladder(["small"], {}), seed=0)
     assert "no larger model" in top.left_out[0]["reason"]
 
