@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # The packages come without byte code: where it may not be kept, each of the many processes would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test test-folders test-changes test-others test-browser browser screenshots ui plan bench lint format clean distclean
+.PHONY: run test test-folders test-graph test-follow test-others test-browser browser screenshots ui plan bench lint format clean distclean
 
 run: $(READY)
 	$(BIN)/curation run
@@ -21,21 +21,25 @@ plan: $(READY)
 
 # Hypothesis draws the same examples each time: a run that fails is one that failed yesterday as well. `pytest` alone draws new ones.
 test: $(READY)
-	$(MAKE) --jobs=2 lint test-changes test-others test-browser
+	$(MAKE) --jobs=3 lint test-graph test-follow test-others test-browser
 	$(MAKE) test-folders
 
-# Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: two plain processes side by side.
-CHANGES := curation_assets_tests/test_follow.py curation_assets_tests/test_whole_graph.py
+# Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: plain processes side by side, one
+# more than two cores have, as each waits for its disk now and then.
+LONGEST := curation_assets_tests/test_follow.py curation_assets_tests/test_whole_graph.py
 WHOLE := curation_assets_tests/browser curation_assets_tests/docs curation_assets_tests/launchpad
 
 test-folders: browser
 	$(BIN)/python -m pytest --hypothesis-profile=ci --ignore-glob='curation_assets_tests/test_*.py' $(WHOLE:%=--ignore=%) --numprocesses auto --maxprocesses 4 --dist loadfile
 
-test-changes:
-	$(BIN)/python -m pytest --hypothesis-profile=ci $(CHANGES)
+test-graph:
+	$(BIN)/python -m pytest --hypothesis-profile=ci curation_assets_tests/test_whole_graph.py
+
+test-follow:
+	$(BIN)/python -m pytest --hypothesis-profile=ci curation_assets_tests/test_follow.py
 
 test-others:
-	$(BIN)/python -m pytest --hypothesis-profile=ci $(filter-out $(CHANGES),$(wildcard curation_assets_tests/test_*.py)) $(filter-out %/browser,$(WHOLE))
+	$(BIN)/python -m pytest --hypothesis-profile=ci $(filter-out $(LONGEST),$(wildcard curation_assets_tests/test_*.py)) $(filter-out %/browser,$(WHOLE))
 
 # In a process of its own as well: the browser's driver keeps an event loop, beside which Dagster cannot start one.
 test-browser: browser

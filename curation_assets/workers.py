@@ -35,7 +35,6 @@ _HEAVY = [  # imported once, in the process that all workers are forked from
     "curation_assets.workers",
     "curation_assets.models.judges",
     "curation_assets.evaluation.perplexity",
-    "sentence_transformers",
 ]
 
 Tell = Callable[[str], object]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -11,9 +12,12 @@ import pytest
 from curation_assets.checks import severity, told
 from curation_assets.definitions import definitions
 from curation_assets.graph import STEPS
-from curation_assets.invariants import Outcome
+from curation_assets.invariants import INVARIANTS, Outcome
 from curation_assets.jobs import instance_for, run_graph
+from curation_assets.plan import Job
 from curation_assets.profile import Profile
+from curation_assets.workers import _Executor
+from curation_assets.workspace import Workspace
 from curation_assets_tests.report.test_untrusted import EVIL
 
 NAME = "**b** <img src=x onerror=alert(1)> ![x](http:evil) [y](z).jsonl"
@@ -42,14 +46,42 @@ def test_a_file_that_cannot_be_read_is_told_of_where_its_run_failed(tiny: Profil
             instance=instance, asset_selection=[key], partition_key=NAME, raise_on_error=False
         )
         assert not failed.success
-        checks = [dg.AssetCheckKey(key, name) for name in ("all_files_read", "rows_add_up")]
-        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
-        verdicts = {}
-        for check in checks:
-            event = latest[check].event
-            assert event and event.dagster_event
-            verdicts[check.name] = event.dagster_event.asset_check_evaluation_data
+        verdicts = _verdicts(instance, key, "all_files_read", "rows_add_up")
     assert verdicts["rows_add_up"].passed and not verdicts["all_files_read"].passed
     assert verdicts["all_files_read"].severity == dg.AssetCheckSeverity.WARN
     said = verdicts["all_files_read"].description or ""
     assert "left out: 1" in said and "onerror" in said and not _MARKUP.search(said.replace("<!-- -->", ""))
+
+
+def test_a_check_that_cannot_look_says_so_and_fails_no_run(
+    tiny: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looks(workspace: Workspace) -> Outcome:
+        raise FileNotFoundError("documents.parquet is gone")
+
+    run_graph(
+        tiny, lambda line: None, [STEPS[f"corpus/{name}"] for name in ("source", "shards", "documents")]
+    )
+    monkeypatch.setitem(INVARIANTS["corpus/documents"], "rows_add_up", looks)
+    report = _Executor(tiny).execute(Job(("corpus/documents",), ("s0.jsonl", "s1.jsonl")))
+    assert not report.failed and not report.lacking
+    key = dg.AssetKey(["corpus", "documents"])
+    with instance_for(tiny) as instance:
+        verdicts = _verdicts(instance, key, "rows_add_up", "all_files_read")
+    assert not verdicts["rows_add_up"].passed and verdicts["all_files_read"].passed
+    assert (
+        verdicts["rows_add_up"].description
+        == "this cannot be told: FileNotFoundError: documents.parquet is gone"
+    )
+
+
+def _verdicts(instance: dg.DagsterInstance, key: dg.AssetKey, *names: str) -> dict[str, Any]:
+    """Return the latest evaluation of checks of an asset."""
+    checks = [dg.AssetCheckKey(key, name) for name in names]
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+    found = {}
+    for check in checks:
+        event = latest[check].event
+        assert event and event.dagster_event
+        found[check.name] = event.dagster_event.asset_check_evaluation_data
+    return found

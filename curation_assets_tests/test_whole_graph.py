@@ -20,7 +20,7 @@ from curation_assets.registry import RATES, SAMPLERS, SIZES
 from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 
-FEW = ["random", "density", "semdedup", "prototypes", "perplexity_large_20k", "ask_llm_small"]
+FEW = ["random", "density", "semdedup", "perplexity_large_20k", "ask_llm_small"]
 TRAINED = {f"{name}/{end}" for name in FEW for end in ("checkpoint", "metrics")}
 
 
@@ -56,8 +56,9 @@ def test_the_whole_graph_and_what_follows_from_a_change(done: Profile, tmp_path:
     few = done.model_copy(update={"run": done.run.model_copy(update={"samplers": FEW})})
     _touching_a_shard_causes_nothing(few, tmp_path)
     _changing_a_shard_causes_what_follows(few, tmp_path)
-    _a_bad_shard_does_not_keep_the_others_waiting(few, tmp_path)
-    _damage_is_repaired(few)
+    two = done.model_copy(update={"run": done.run.model_copy(update={"samplers": FEW[:2]})})
+    _a_bad_shard_does_not_keep_the_others_waiting(two, tmp_path)
+    _damage_is_repaired(two)
 
 
 def _everything_is_there(workspace: Workspace) -> None:
