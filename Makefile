@@ -24,8 +24,8 @@ test: $(READY)
 	$(MAKE) --jobs=4 lint test-graph test-others test-follow test-browser
 	$(MAKE) test-folders
 
-# Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: plain processes side by side,
-# more than two cores can take, as each waits now and then.
+# Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: plain processes side by side, more
+# than two cores keep busy, as each waits now and then.
 LONGEST := curation_assets_tests/test_follow.py curation_assets_tests/test_whole_graph.py
 WHOLE := curation_assets_tests/browser curation_assets_tests/docs curation_assets_tests/launchpad
 
