@@ -182,11 +182,10 @@ def test_reports_and_what_is_not_made(made: Profile) -> None:
     node = build(versions, STEPS["report/comparison"], [""])
     assert {need.step.key for need in node.inputs} == {
         "corpus/index",
-        "corpus/tokens",
         "evaluation/examples",
         "full_data/checkpoint",
         "full_data/metrics",
-        "random/subset",
+        "random/checkpoint",
         "random/metrics",
     }, "of what a report might read, what there is"
     assert "random/metrics: 25 runs" in to_text(node)
