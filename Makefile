@@ -21,11 +21,11 @@ plan: $(READY)
 
 # Hypothesis draws the same examples each time: a run that fails is one that failed yesterday as well. `pytest` alone draws new ones.
 test: $(READY)
-	$(MAKE) --jobs=4 lint test-graph test-others test-follow test-browser
+	$(MAKE) --jobs=3 lint test-graph test-others test-follow test-browser
 	$(MAKE) test-folders
 
-# Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: plain processes side by side, more
-# than two cores keep busy, as each waits now and then.
+# Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: plain processes side by side, one
+# more than two cores have, as each waits now and then.
 LONGEST := curation_assets_tests/test_follow.py curation_assets_tests/test_whole_graph.py
 WHOLE := curation_assets_tests/browser curation_assets_tests/docs curation_assets_tests/launchpad
 
