@@ -246,7 +246,7 @@ def _beside(series: Sequence[Series]) -> list[float]:
         for one in series
         if one.low is not None and np.isfinite(np.asarray(one.low, np.float64)).any()
     ]
-    if not barred or max(map(len, barred)) > _POINTS:
+    if len(barred) < 2 or max(map(len, barred)) > _POINTS:
         return [0.0] * len(series)
     step = _ASIDE * float(np.ptp(np.concatenate(barred)))
     return [step * (i - (len(series) - 1) / 2) for i in range(len(series))]

@@ -171,7 +171,7 @@ def test_intervals_over_one_x_stand_side_by_side_and_in_the_middle_over_it() -> 
     moved = _beside([barred, barred, barred])
     assert moved[0] < moved[1] == 0.0 < moved[2] == -moved[0] < 2
     unknown = Series(x, y, np.full(2, np.nan), np.full(2, np.nan))
-    assert _beside([unknown, Series(x, y)]) == [0.0, 0.0], "no interval hides another"
+    assert _beside([unknown, barred]) == [0.0, 0.0], "no interval hides another"
     dense = Series(np.arange(13.0), np.ones(13), np.zeros(13), np.ones(13))
     assert _beside([dense, dense]) == [0.0, 0.0], "bands may lie over one another"
 
