@@ -240,9 +240,8 @@ def _report_checks(context: Context, curation: Curation, of: str) -> None:
     for name, check in INVARIANTS.get(of, {}).items() if latest else ():
         try:
             outcome = check(curation.workspace)
-        except (
-            Exception
-        ) as error:  # what it looks at is damaged: that is its verdict, and no failure of this run
+        except Exception as error:
+            # What it looks at is damaged: that is its verdict, and no failure of this run.
             outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
         verdict = "passed" if outcome.passed else "warns" if outcome.warns else "FAILED"
         tell(f"{of}: check {name} {verdict}: {outcome.description}")

@@ -123,7 +123,7 @@ def _began(pid: int) -> float:
     A process that began after the attempt only has the number of the one that made it, as happens after a restart.
     """
     try:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19])
+        ticks = int(_stat(pid)[19])
         lines = Path("/proc/stat").read_text("utf-8").splitlines()
     except (OSError, ValueError, IndexError):
         return 0.0
@@ -140,7 +140,11 @@ def alive(pid: int) -> bool:
     except PermissionError:
         pass
     try:
-        state = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+        return _stat(pid)[0] not in ("Z", "X")
     except (OSError, IndexError):
         return True  # the system does not say
-    return state not in ("Z", "X")
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what Linux says of a process after its name, which may hold anything: the state first."""
+    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()

@@ -71,7 +71,7 @@ def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:
     if not names:
         return f"{where} none is among the best by each ({by}): the metric that counts for you decides.{unjudged}"
     cheapest = _cheapest(names, cell, seconds)
-    if len(names) == len(compared) > 1:
+    if len(names) == len(compared):
         text = f"{where} {seeds} seeds cannot tell any of {len(names)} samplers from the best ({by}): the cheapest will do"
         text += f", {cheapest}" if cheapest else ""
     elif len(names) == 1:

@@ -10,7 +10,7 @@ import polars as pl
 from curation_assets.files import read_json, write_json
 from curation_assets.registry import SIZES
 from curation_assets.report.figures import FULL, RANDOM, Figures, in_words
-from curation_assets.report.scores import SETS
+from curation_assets.report.scores import EPOCH, SETS
 from curation_assets.report.tables import markdown_table, plus_minus, text_table
 
 COLUMNS = ["sampler", "rate", "size", "seeds", "documents", "tokens", "epochs"]
@@ -49,7 +49,7 @@ def compare(metrics: pl.DataFrame, trained: pl.DataFrame, order: list[str]) -> p
     rank = {name: i for i, name in enumerate(order)}
     sizes = {size: i for i, size in enumerate(SIZES)}
     return (
-        table.with_columns((pl.col("_seen") / (pl.col("tokens") + pl.col("documents"))).alias("epochs"))
+        table.with_columns((pl.col("_seen") / EPOCH).alias("epochs"))
         .with_columns(pl.col("sampler").replace_strict(rank, default=len(rank)).alias("_rank"))
         .sort(
             "_rank", pl.col("rate").cast(pl.Int32), pl.col("size").replace_strict(sizes, default=len(sizes))

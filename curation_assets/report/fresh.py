@@ -12,7 +12,7 @@ from curation_assets.report.convergence import Curves
 from curation_assets.report.figures import FULL
 from curation_assets.report.intervals import t_interval
 from curation_assets.report.merit import Floats
-from curation_assets.report.scores import Run
+from curation_assets.report.scores import EPOCH, Run
 
 EPOCHS = (2, 3, 5, 10, 20, 30)
 """Where the paper cuts its runs."""
@@ -58,10 +58,8 @@ def fresh(curves: Curves, trained: pl.DataFrame) -> pl.DataFrame:
 
     A run of which it is not known what it was trained on has rows without a value.
     """
-    epoch = pl.col("tokens") + pl.col("documents")
-    known = {
-        (row[0], row[1], row[2]): row[3] for row in trained.select("sampler", "rate", "size", epoch).rows()
-    }
+    per_epoch = trained.select("sampler", "rate", "size", EPOCH).rows()
+    known = {(sampler, rate, size): tokens for sampler, rate, size, tokens in per_epoch}
     rows = []
     for task in curves.sets:
         for epochs in EPOCHS:

@@ -6,6 +6,7 @@ import polars as pl
 
 from curation_assets.registry import SAMPLERS
 from curation_assets.report.figures import FULL, Ladder
+from curation_assets.versions import Versions
 from curation_assets.workspace import Metadata, MissingInput, Workspace
 
 ORDER = [FULL, *SAMPLERS]
@@ -16,7 +17,7 @@ TRAINED = {
     "documents": pl.Int64,
     "tokens": pl.Int64,
 }
-"""What models were trained on; one epoch is the tokens of the documents, and one more for the end of each."""
+"""What models were trained on."""
 
 
 def read_metrics(workspace: Workspace) -> pl.DataFrame:
@@ -24,23 +25,23 @@ def read_metrics(workspace: Workspace) -> pl.DataFrame:
 
     Raises
     ------
-    ValueError
+    MissingInput
         There are none.
     """
     found = [
         pl.read_parquet(workspace.open(f"{name}/metrics", cell) / "metrics.parquet")
-        for name, cell in _measured(workspace)
+        for name, cell in _measured(Versions(workspace))
     ]
     if not found:
         raise MissingInput("no metrics have been materialized yet: there is nothing to compare")
     return pl.concat(found)
 
 
-def _measured(workspace: Workspace) -> list[tuple[str, str]]:
+def _measured(versions: Versions) -> list[tuple[str, str]]:
     """Return (sampler, cell) of all runs that have been measured."""
-    keys = [(FULL, size) for size in workspace.profile.sizes]
-    keys += [(name, cell) for name in SAMPLERS for cell in workspace.partitions("rate|size")]
-    return [(name, cell) for name, cell in keys if workspace.store.receipt(f"{name}/metrics", cell)]
+    keys = [(FULL, size) for size in versions.workspace.profile.sizes]
+    keys += [(name, cell) for name in SAMPLERS for cell in versions.partitions("rate|size")]
+    return [(name, cell) for name, cell in keys if versions.receipt(f"{name}/metrics", cell)]
 
 
 def read_trained(workspace: Workspace) -> pl.DataFrame:
@@ -48,17 +49,17 @@ def read_trained(workspace: Workspace) -> pl.DataFrame:
 
     Documents and tokens are null where another model has taken the place of the one that was measured.
     """
-    rows = []
-    for name, cell in _measured(workspace):
+    versions, rows = Versions(workspace), []
+    for name, cell in _measured(versions):
         rate, size = ("100", cell) if name == FULL else cell.split("|")
-        about = _about_model(workspace, name, cell)
+        about = _about_model(versions, name, cell)
         rows.append((name, rate, size, about.get("documents"), about.get("tokens")))
     return pl.DataFrame(rows, schema=TRAINED, orient="row")
 
 
-def _about_model(workspace: Workspace, name: str, cell: str) -> Metadata:
+def _about_model(versions: Versions, name: str, cell: str) -> Metadata:
     """Return the metadata of the checkpoint that was measured; {} where it is not there any more."""
-    measured, trained = (workspace.store.receipt(f"{name}/{end}", cell) for end in ("metrics", "checkpoint"))
+    measured, trained = (versions.receipt(f"{name}/{end}", cell) for end in ("metrics", "checkpoint"))
     same = measured and trained and measured.inputs.get(f"{name}/checkpoint") == trained.version
     return trained.metadata if trained and same else {}
 

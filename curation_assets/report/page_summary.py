@@ -107,6 +107,8 @@ def glances_of(table: pl.DataFrame) -> list[Glance]:
     names = [name for name in others if any(run[0] == name for run in runs)]
     if not cells or not groups:
         return []
+    absent = ", ".join(name for name in others if name not in names)
+    unmeasured = f" Not measured: {absent}." if absent else ""
 
     def marks(name: str, columns: list[tuple[str, str, str]]) -> list[Mark]:
         return [_mark(runs, name, *column) for column in columns]
@@ -115,10 +117,7 @@ def glances_of(table: pl.DataFrame) -> list[Glance]:
         title: str, spans: list[tuple[str, int]], heads: list[str], columns: list[tuple[str, str, str]]
     ) -> Glance:
         rows = {name: marks(name, columns) for name in names}
-        absent = ", ".join(name for name in others if name not in names)
-        return Glance(
-            title, spans, heads, rows, _note(columns) + (f" Not measured: {absent}." if absent else "")
-        )
+        return Glance(title, spans, heads, rows, _note(columns) + unmeasured)
 
     if len(cells) == 1:
         [(rate, size)] = cells

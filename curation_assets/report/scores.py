@@ -15,6 +15,8 @@ Run = tuple[str, str, str]
 PERPLEXITY = "perplexity"
 SETS = {"in_distribution": "perplexity", "hq": "perplexity_hq"}
 """Evaluation set -> column."""
+EPOCH = pl.col("tokens") + pl.col("documents")
+"""Tokens of one epoch, from what a model was trained on: those of its documents, and one more for the end of each."""
 
 
 class Record(NamedTuple):
