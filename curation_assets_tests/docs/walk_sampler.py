@@ -88,7 +88,8 @@ def test_a_setting(reader: Reader) -> None:
     after = load_profile("try.toml")
     assert (before.repetition.n, after.repetition.n) == (3, 5)
     stale = [key for key, step in STEPS.items() if step.code_version(before) != step.code_version(after)]
-    assert [key for key in stale if STEPS[key].group != "report"] == ["repetition/scores"]
+    reports = [f"report/{name}" for name in ("correlation", "distributions", "documents", "page")]
+    assert stale == ["repetition/scores", *reports]
     workspace, step = Workspace(after), STEPS["repetition/scores"]
     assert Versions(workspace).stale(step, workspace.shards()) == workspace.shards()
     make_step(workspace, step, SCORERS["repetition"])
