@@ -4,7 +4,7 @@ An artifact is a folder of files that is written once under a name of its own an
 (`current.json`) that points to it. The receipt is written last and in one step, so a reader sees the old artifact
 or the new one, and a run that is killed leaves no half artifact behind, only a folder that nothing points to.
 
-    <store>/<asset key>/<partition>/current.json        the receipt
+    <store>/<asset key>/<partition>/current.json        the receipt, with a SHA-256 of all that it says
     <store>/<asset key>/<partition>/<version>-<nonce>/   the files it names, each with its size and SHA-256
 """
 
@@ -80,17 +80,13 @@ class Store:
         return "/".join([self.root.rstrip("/"), *key.split("/"), safe_name(partition) if partition else "_"])
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
-        """Return the receipt, or None where there is no such artifact, or a file of it is missing or resized."""
+        """Return the receipt; None where there is no such artifact, the receipt is damaged, or a file is missing or resized."""
         place = self.place(key, partition)
         try:
-            raw = json.loads(self.read(f"{place}/{RECEIPT}"))
+            receipt = _parse(self.read(f"{place}/{RECEIPT}"))
         except FileNotFoundError:
             return None
-        except ValueError:
-            return None  # a damaged receipt counts as none: the artifact is made anew
-        files = {name: (size, digest) for name, (size, digest) in raw.pop("files").items()}
-        receipt = Receipt(files=files, **raw)
-        return receipt if self._sizes_hold(place, receipt) else None
+        return receipt if receipt is not None and self._sizes_hold(place, receipt) else None
 
     def _sizes_hold(self, place: str, receipt: Receipt) -> bool:
         if not self.local:
@@ -182,7 +178,7 @@ class Store:
             if self.local:
                 folder.rename(f"{place}/{name}")
                 self._verified.add(f"{place}/{name}")
-            self.write(f"{place}/{RECEIPT}", json.dumps(asdict(done), indent=1).encode())
+            self.write(f"{place}/{RECEIPT}", _serialize(done))
             self._clean(place, keep={name, previous.folder if previous else ""})
         return done
 
@@ -240,6 +236,28 @@ class Store:
         """Remove a file, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(path)
+
+
+def _serialize(receipt: Receipt) -> bytes:
+    """Return a receipt as JSON that begins with the digest of everything else in it."""
+    fields = json.loads(json.dumps(asdict(receipt)))  # as it will be read: the digest is of that
+    return json.dumps({"sha256": _digest(fields), **fields}, indent=1).encode()
+
+
+def _parse(content: bytes) -> Receipt | None:
+    """Return the receipt, or None where it is not what was written: then it counts as none, and the artifact is made anew."""
+    try:
+        fields = json.loads(content)
+        if not isinstance(fields, dict) or fields.pop("sha256", None) != _digest(fields):
+            return None
+    except (ValueError, RecursionError):
+        return None
+    files = {name: (size, digest) for name, (size, digest) in fields.pop("files").items()}
+    return Receipt(files=files, **fields)
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _with_receipt(folder: str) -> list[str]:

@@ -92,7 +92,7 @@ def _reasons(versions: Versions, step: Step, partition: str) -> Iterator[str]:
 
 def _absent(store: Store, key: str, partition: str) -> str:
     if store.fs.exists(f"{store.place(key, partition)}/{RECEIPT}"):
-        return "damaged: a file is missing or not as long as its receipt says"
+        return "damaged: its receipt was changed, or a file is missing or not as long as the receipt says"
     return "not made yet"
 
 
