@@ -109,7 +109,9 @@ def test_a_torn_receipt_counts_as_none(tmp_path: Path) -> None:
 def test_no_changed_byte_of_a_receipt_is_believed(data: st.DataObject) -> None:
     """One flipped bit anywhere: the receipt reads as it was written, or counts as none. Nothing raises."""
     store = Store(f"memory://flip-{uuid.uuid4().hex}", Path("unused"))
-    done = Receipt("k", "p", "v", "r", "c", {"corpus/shards": "s"}, "", {}, {"rows": 31, "share": 0.25, "by": {7: 1}})
+    done = Receipt(
+        "k", "p", "v", "r", "c", {"corpus/shards": "s"}, "", {}, {"rows": 31, "share": 0.25, "by": {7: 1}}
+    )
     place = f"{store.place('k', 'p')}/current.json"
     content = bytearray(_serialize(done))
     store.fs.pipe_file(place, bytes(content))
@@ -121,7 +123,9 @@ def test_no_changed_byte_of_a_receipt_is_believed(data: st.DataObject) -> None:
     assert store.receipt("k", "p") in (None, read)
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '"x"', "null", '{"sha256": 1}', "[" * 100_000, "NaN", "\x00"])
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '"x"', "null", '{"sha256": 1}', "[" * 100_000, "NaN", "\x00"]
+)
 def test_what_is_no_receipt_counts_as_none(tmp_path: Path, content: str) -> None:
     store = Store(str(tmp_path), tmp_path / "cache")
     _put(store, "hello")
