@@ -7,14 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.definitions import PRODUCTS
 from curation_assets.graph import STEPS
-from curation_assets.making import materialize
-from curation_assets.plan import targets
 from curation_assets.profile import Profile
 from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace
-from curation_assets_tests.conftest import stdlib_texts, write_shard
+from curation_assets_tests.conftest import make_current, stdlib_texts, write_shard
 
 SCORES = ("random/scores", "density/scores", "semdedup/scores", "prototypes/scores")
 
@@ -22,26 +19,6 @@ SCORES = ("random/scores", "density/scores", "semdedup/scores", "prototypes/scor
 def _texts() -> list[tuple[str, str]]:
     """Documents that the corpus does not have yet."""
     return stdlib_texts(400)[200:]
-
-
-def _make_current(workspace: Workspace, *keys: str) -> None:
-    """Make assets and all that they need current, each step by the product's own builder."""
-    wanted, todo = set(), list(keys)
-    while todo:
-        wanted.add(key := todo.pop())
-        todo += STEPS[key].reads(workspace.profile)
-    builds = {product.key: product.build for product in PRODUCTS}
-    for step in STEPS.values():
-        if step.key in wanted:
-            one = builds[step.key]
-            for partition in targets(workspace, step):
-                materialize(
-                    workspace,
-                    step,
-                    partition,
-                    lambda inputs, one=one: one(workspace),
-                    force=step.key == "corpus/source",
-                )
 
 
 def _ids(workspace: Workspace, key: str, shard: str) -> list[str]:
@@ -83,22 +60,22 @@ def _round(folder: Path) -> int:
 @pytest.mark.parametrize("change", [_rotate, _swap, _round])
 def test_scores_are_of_a_files_own_documents_when_names_move(tiny: Profile, tmp_path: Path, change) -> None:
     workspace = Workspace(tiny)
-    _make_current(workspace, *SCORES)
+    make_current(workspace, *SCORES)
     shards = change(tmp_path / "shards")
-    _make_current(workspace, *SCORES)
+    make_current(workspace, *SCORES)
     _check(workspace, shards)
 
 
 def test_a_later_file_under_an_old_name_gets_scores_of_its_own(tiny: Profile, tmp_path: Path) -> None:
     folder, workspace = tmp_path / "shards", Workspace(tiny)
-    _make_current(workspace, *SCORES)
+    make_current(workspace, *SCORES)
     (folder / "s0.jsonl").rename(folder / "moved.jsonl")
-    _make_current(workspace, *SCORES)
+    make_current(workspace, *SCORES)
     receipt = workspace.store.receipt("random/scores", "moved.jsonl")
     assert receipt is not None and receipt.metadata["taken_over_from"] == "s0.jsonl", "nothing was scored"
     write_shard(folder / "s0.jsonl", _texts()[:40])
-    _make_current(workspace, *SCORES)
+    make_current(workspace, *SCORES)
     _check(workspace, 4)
     write_shard(folder / "s1.jsonl", _texts()[40:80])  # semdedup's scores of all files are due again
-    _make_current(workspace, *SCORES)
+    make_current(workspace, *SCORES)
     _check(workspace, 4)
