@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import time
@@ -23,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curation_assets.files import file_system, fingerprint, safe_name, write_bytes
+from curation_assets.files import file_system, fingerprint, safe_name, seal, sha256, unseal, write_bytes
 
 RECEIPT = "current.json"
 PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
@@ -118,7 +116,7 @@ class Store:
         folder = Path(place, receipt.folder) if self.local else self._fetch(place, receipt)
         if str(folder) not in self._verified:
             for name, (_, digest) in receipt.files.items():
-                if _sha256(folder / name) != digest:
+                if sha256(folder / name) != digest:
                     self.forget(key, partition)
                     if not self.local:
                         shutil.rmtree(folder, ignore_errors=True)
@@ -158,7 +156,7 @@ class Store:
         A receipt that comes with an empty `version` gets the digest of the content (pinned artifacts).
         """
         files = {
-            path.relative_to(folder).as_posix(): (path.stat().st_size, _sha256(path))
+            path.relative_to(folder).as_posix(): (path.stat().st_size, sha256(path))
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
@@ -178,7 +176,7 @@ class Store:
             if self.local:
                 folder.rename(f"{place}/{name}")
                 self._verified.add(f"{place}/{name}")
-            self.write(f"{place}/{RECEIPT}", _serialize(done))
+            self.write(f"{place}/{RECEIPT}", seal(asdict(done)))
             self._clean(place, keep={name, previous.folder if previous else ""})
         return done
 
@@ -238,37 +236,19 @@ class Store:
             self.fs.rm_file(path)
 
 
-def _serialize(receipt: Receipt) -> bytes:
-    """Return a receipt as JSON that begins with the digest of everything else in it."""
-    fields = json.loads(json.dumps(asdict(receipt)))  # as it will be read: the digest is of that
-    return json.dumps({"sha256": _digest(fields), **fields}, indent=1).encode()
-
-
 def _parse(content: bytes) -> Receipt | None:
     """Return the receipt, or None where it is not what was written: then it counts as none, and the artifact is made anew."""
-    try:
-        fields = json.loads(content)
-        if not isinstance(fields, dict) or fields.pop("sha256", None) != _digest(fields):
-            return None
-    except (ValueError, RecursionError):
+    fields = unseal(content)
+    if fields is None:
         return None
     files = {name: (size, digest) for name, (size, digest) in fields.pop("files").items()}
     return Receipt(files=files, **fields)
-
-
-def _digest(fields: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _with_receipt(folder: str) -> list[str]:
     with os.scandir(folder) as entries:
         paths = [f"{entry.path}/{RECEIPT}" for entry in entries]
     return [path for path in paths if Path(path).exists()]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def _fsync(path: Path) -> None:

@@ -7,14 +7,15 @@ import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.files import fingerprint, safe_name, write_bytes, write_json
-from curation_assets.storage import DamagedArtifact, Receipt, Store, _serialize
+from curation_assets.files import fingerprint, safe_name, seal, write_bytes, write_json
+from curation_assets.storage import DamagedArtifact, Receipt, Store
 
 
 def _receipt(version: str = "v1", partition: str = "a.jsonl") -> Receipt:
@@ -113,7 +114,7 @@ def test_no_changed_byte_of_a_receipt_is_believed(data: st.DataObject) -> None:
         "k", "p", "v", "r", "c", {"corpus/shards": "s"}, "", {}, {"rows": 31, "share": 0.25, "by": {7: 1}}
     )
     place = f"{store.place('k', 'p')}/current.json"
-    content = bytearray(_serialize(done))
+    content = bytearray(seal(asdict(done)))
     store.fs.pipe_file(place, bytes(content))
     read = store.receipt("k", "p")
     assert read is not None and read.metadata == {"rows": 31, "share": 0.25, "by": {"7": 1}}
