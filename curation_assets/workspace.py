@@ -58,7 +58,7 @@ class Workspace:
         owner = self.data / "profile.json"
         if not owner.exists():
             write_json(owner, {"profile": self.profile.name})
-        name = read_json(owner)["profile"]
+        name = _read_note(owner).get("profile")
         if name != self.profile.name:
             raise ProfileError(
                 f"{self.data} holds the artifacts of profile {name!r}, not of {self.profile.name!r}: give each profile "
@@ -113,7 +113,7 @@ class Workspace:
     def refresh_asked(self) -> dict[str, float]:
         """Return {artifact's title: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""
         path = self.data / _REFRESH
-        return read_json(path) if path.exists() else {}
+        return _read_note(path) if path.exists() else {}
 
     def mark_refresh(self, titles: list[str]) -> None:
         """Write down that these artifacts are to be learned anew; `refresh.ask_refresh` says which may be."""
@@ -142,6 +142,17 @@ class Workspace:
         if receipt is None:
             raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
         return receipt.metadata
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """Read a small JSON file of the data folder."""
+    try:
+        note = read_json(path)
+    except ValueError:
+        note = None
+    if not isinstance(note, dict):
+        raise ProfileError(f"{path} is damaged: remove it, and try again")
+    return note
 
 
 def title(key: str, partition: str) -> str:
