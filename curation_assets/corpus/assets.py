@@ -11,8 +11,8 @@ CORPUS = (
         build.source,
         "The list of corpus files: start here.",
         "Materializing it builds the default corpus where the profile says `builtin`, lists the files with their sizes and "
-        "times, and makes each a partition of everything below.",
-        files="`shards.json`, `hq.json`",
+        "times, and makes each a partition of everything below. Files that are passed over are listed with the reason.",
+        files="`shards.json`, `hq.json`, `passed_over.json`",
         use="after files came, changed or went, if the sensor `corpus_changes` is off.",
     ),
     Product(

@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 
 from curation_assets.corpus import builtin, discover, tokens
 from curation_assets.corpus.documents import parse_shard, write_documents
+from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.passed_over import grouped
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
-from curation_assets.corpus.watch import places, state
+from curation_assets.corpus.watch import not_read, places, state
 from curation_assets.files import fingerprint, read_batches, read_json, write_bytes, write_json, write_table
 from curation_assets.models.sources import resolve
 from curation_assets.profile import Profile
@@ -56,31 +58,41 @@ def source(workspace: Workspace) -> BuildOne:
             wanted["documents"] = tuple(wanted["documents"].items())
             builtin.build(home, builtin.BuiltinSettings(**wanted), progress)
         url, hq_url = places(workspace)
-        files = discover.list_shards(url, profile.corpus.storage_options)
-        if not files:
-            raise ValueError(f"{url}: no corpus files there (.jsonl, .parquet or .txt, also .gz and .zst)")
-        listing = state(files)
+        options = profile.corpus.storage_options
+        listed = {place: _listed(place, options) for place in (url, hq_url) if place}
+        files, listing = listed[url].files, state(listed[url].files)
         write_json(folder / "shards.json", listing)
-        hq = _high_quality(hq_url, profile)
+        hq = _high_quality(hq_url, listed[hq_url].files, options) if hq_url else {}
         write_json(folder / "hq.json", hq)
-        rows = [{"shard": key, **about} for key, about in list(listing.items())[:10]]
+        passed_over = not_read(list(listed.values()))
+        write_json(folder / "passed_over.json", passed_over)
+        rows = [{"file": visible(decoded(key)), **about} for key, about in list(listing.items())[:10]]
+        missed = passed_over["files"]
         return {
             "version": fingerprint("corpus/source", hq.get("sha256")),
-            "url": url,
+            "url": visible(url),
             "shards": len(listing),
             "bytes": sum(f.size for f in files),
-            "hq_url": hq_url,
+            "hq_url": visible(hq_url),
             "first_shards": Markdown(preview(rows)),
+            "passed_over": len(missed),
+            **({"first_passed_over": Markdown(preview(missed))} if missed else {}),
+            "not_meant_as_data": passed_over["not_meant_as_data"],
         }
 
     return build
 
 
-def _high_quality(url: str, profile: Profile) -> dict[str, Any]:
-    if not url:
-        return {}
-    options = profile.corpus.storage_options
-    files = discover.list_shards(url, options)
+def _listed(url: str, options: dict[str, Any]) -> discover.Listing:
+    found = discover.find_files(url, options)
+    if not found.files:
+        missed = [{"file": name, "reason": why} for name, why in found.passed_over]
+        also = "".join(f"; {names}: {why}" for names, why in grouped(missed))
+        raise ValueError(f"{visible(url)}: no corpus files there ({discover.READ}){also}")
+    return found
+
+
+def _high_quality(url: str, files: list[discover.ShardFile], options: dict[str, Any]) -> dict[str, Any]:
     return {
         "url": url,
         "files": [[f.key, f.url] for f in files],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from curation_assets.attempts import pause
 from curation_assets.corpus import discover
+from curation_assets.corpus.names import decoded, visible
 from curation_assets.files import fingerprint, read_json
 from curation_assets.workspace import Workspace
 
@@ -31,8 +33,26 @@ def places(workspace: Workspace) -> tuple[str, str]:
 
 
 def state(files: list[discover.ShardFile]) -> dict[str, dict[str, Any]]:
-    """Return {shard: {url, bytes, modified}}, as `corpus/source` keeps it."""
-    return {f.key: {"url": f.url, "bytes": f.size, "modified": f.mtime} for f in files}
+    """Return {shard: {url, bytes, modified}}, as `corpus/source` keeps it; and `leads_to` of those that links lead to."""
+    return {
+        f.key: {"url": f.url, "bytes": f.size, "modified": f.mtime}
+        | ({"leads_to": f.leads_to} if f.leads_to else {})
+        for f in files
+    }
+
+
+def not_read(listings: list[discover.Listing]) -> dict[str, Any]:
+    """Return what listings passed over, as `corpus/source` keeps it.
+
+    `files` are {file, reason} of what may be meant as data, `not_meant_as_data` counts the rest by kind, and `alike`
+    are the names of files that differ in their compression alone.
+    """
+    kinds = sum((Counter(found.ignored) for found in listings), Counter())
+    return {
+        "files": [{"file": name, "reason": why} for found in listings for name, why in found.passed_over],
+        "not_meant_as_data": dict(sorted(kinds.items())),
+        "alike": [names for found in listings for names in found.alike],
+    }
 
 
 def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> Look:
@@ -68,21 +88,27 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
         )
     gone = len(old.keys() - found["files"].keys())
     said = f"{len(different):,} new or changed files, {gone:,} gone"
+    if known is not None and found["passed_over"] != known["passed_over"]:
+        said += f", {len(found['passed_over']):,} passed over"
     return Look(True, said, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1}))
 
 
 def _found(workspace: Workspace) -> dict[str, Any]:
-    url, hq_url = places(workspace)
     options = workspace.profile.corpus.storage_options
-    hq = state(discover.list_shards(hq_url, options)) if hq_url else {}
-    return {"files": state(discover.list_shards(url, options)), "hq": hq}
+    listings = [discover.find_files(place, options) for place in places(workspace) if place]
+    hq = state(listings[1].files) if len(listings) > 1 else {}
+    return {"files": state(listings[0].files), "hq": hq, "passed_over": not_read(listings)["files"]}
 
 
 def _known(workspace: Workspace) -> dict[str, Any] | None:
     if workspace.store.receipt("corpus/source") is None:
         return None
     folder = workspace.open("corpus/source")
-    return {"files": read_json(folder / "shards.json"), "hq": read_json(folder / "hq.json").get("state", {})}
+    return {
+        "files": read_json(folder / "shards.json"),
+        "hq": read_json(folder / "hq.json").get("state", {}),
+        "passed_over": workspace.passed_over()["files"],
+    }
 
 
 def _age(about: dict[str, Any], now: float) -> float:
@@ -91,4 +117,5 @@ def _age(about: dict[str, Any], now: float) -> float:
 
 def _named(keys: list[str]) -> str:
     more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
-    return f"{', '.join(keys[:3])}{more}: {'is' if len(keys) == 1 else 'are'}"
+    names = ", ".join(visible(decoded(key)) for key in keys[:3])
+    return f"{names}{more}: {'is' if len(keys) == 1 else 'are'}"
