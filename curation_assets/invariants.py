@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.passed_over import grouped
 from curation_assets.corpus.reading import open_documents
 from curation_assets.files import read_json
@@ -213,7 +214,8 @@ def all_files_read(workspace: Workspace) -> Outcome:
     said = f"all {len(workspace.listed()):,} files were read"
     if aside or old:
         first, reason = next(iter((aside | old).items()))
-        said = f"left out: {len(aside):,}; in use as they were read last: {len(old):,}; {first}: {reason}"
+        name = visible(decoded(first))
+        said = f"left out: {len(aside):,}; in use as they were read last: {len(old):,}; {name}: {reason}"
     return Outcome(not aside and not old, said, {"left_out": aside, "as_read_last": old}, warns=True)
 
 

@@ -133,8 +133,9 @@ def documents(workspace: Workspace) -> BuildOne:
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         known = workspace.metadata("corpus/shards", shard)
+        name = visible(decoded(shard))
         counts = write_documents(
-            known["url"], document_settings(profile), folder, options, file=shard, progress=progress
+            known["url"], document_settings(profile), folder, options, file=name, progress=progress
         )
         if discover.digest(known["url"], options) != known["sha256"]:
             raise ValueError(

@@ -93,7 +93,7 @@ def walk_local(root: str, below: Below, enter: Enter) -> Iterator[Entry]:
     folders: list[tuple[str, str, bool, tuple[str, ...]]] = [("", top, Path(root).is_symlink(), (top,))]
     while folders:
         folder, really, through_link, above = folders.pop()
-        for entry in _scan(f"{root}/{folder}"):
+        for entry in _scan(really, f"{root}/{folder}"):
             path = folder + entry.name
             if not (below.takes(path) or below.enters(path)):
                 continue
@@ -106,7 +106,7 @@ def walk_local(root: str, below: Below, enter: Enter) -> Iterator[Entry]:
             if not stat.S_ISDIR(mode):
                 if below.takes(path):
                     yield _local_entry(path, entry.stat(), lies_at if link or through_link else "")
-            elif link and lies_at in above:
+            elif (link or through_link) and lies_at in above:
                 yield Entry(f"{path}/", problem="a link that leads back to a folder that it is in")
             elif enter(path):
                 linked += link
@@ -117,9 +117,10 @@ def walk_local(root: str, below: Below, enter: Enter) -> Iterator[Entry]:
                 folders.append((f"{path}/", lies_at, link or through_link, (*above, lies_at)))
 
 
-def _scan(folder: str) -> list[os.DirEntry[str]]:
+def _scan(really: str, folder: str) -> list[os.DirEntry[str]]:
+    """List a folder by its real path: the system follows no more than 40 links of one path."""
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(really) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise IncompleteListing(folder.rstrip("/"), error) from error
