@@ -15,7 +15,7 @@ def unlistable(folder: str | Path, number: int = errno.EACCES) -> Iterator[None]
     shut, scandir = Path(folder).resolve(), os.scandir
 
     def refuse(path):
-        if Path(path).resolve() == shut:
+        if not isinstance(path, int) and Path(path).resolve() == shut:
             raise OSError(number, os.strerror(number), str(path))
         return scandir(path)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.corpus.walk import IncompleteListing
 from curation_assets.corpus.watch import look
 from curation_assets.graph import STEPS
 from curation_assets.jobs import run_graph
 from curation_assets.profile import Profile
+from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import write_shard
+from curation_assets_tests.corpus.shut_folders import unlistable
 
 
 @pytest.fixture
