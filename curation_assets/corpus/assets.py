@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from curation_assets.corpus import build
+from curation_assets.corpus.source import source
 from curation_assets.products import Product
 
 CORPUS = (
     Product(
         "corpus/source",
-        build.source,
+        source,
         "The list of corpus files: start here.",
         "Materializing it builds the default corpus where the profile says `builtin`, lists the files with their sizes and "
         "times, and makes each a partition of everything below. Files that are passed over are listed with the reason.",

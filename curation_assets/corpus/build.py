@@ -1,4 +1,4 @@
-"""How each artifact of the corpus stage is made: listing, shards, documents, tokenizer, tokens, index, validation."""
+"""How each artifact of the corpus stage is made, but for the listing: shards, documents, tokenizer, tokens, index, validation."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.corpus import builtin, discover, tokens
+from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import parse_shard, write_documents
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.corpus.passed_over import grouped
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
-from curation_assets.corpus.watch import not_read, places, state
 from curation_assets.files import fingerprint, read_batches, read_json, write_bytes, write_json, write_table
 from curation_assets.models.sources import resolve
 from curation_assets.profile import Profile
@@ -45,60 +42,6 @@ def document_settings(profile: Profile) -> DocumentSettings:
         validation_share=corpus.validation_share,
         sample_by=corpus.sample_by,
     )
-
-
-def source(workspace: Workspace) -> BuildOne:
-    """List the corpus: {shard: url, bytes, modified}; first build it where the profile says "builtin"."""
-    profile = workspace.profile
-
-    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        if "builtin" in (profile.corpus.url, profile.corpus.hq_url):
-            home = workspace.data / "builtin"
-            wanted = profile.corpus.builtin.model_dump()
-            wanted["documents"] = tuple(wanted["documents"].items())
-            builtin.build(home, builtin.BuiltinSettings(**wanted), progress)
-        url, hq_url = places(workspace)
-        options = profile.corpus.storage_options
-        listed = {place: _listed(place, options) for place in (url, hq_url) if place}
-        files, listing = listed[url].files, state(listed[url].files)
-        write_json(folder / "shards.json", listing)
-        hq = _high_quality(hq_url, listed[hq_url].files, options) if hq_url else {}
-        write_json(folder / "hq.json", hq)
-        passed_over = not_read(list(listed.values()))
-        write_json(folder / "passed_over.json", passed_over)
-        rows = [{"file": visible(decoded(key)), **about} for key, about in list(listing.items())[:10]]
-        missed = passed_over["files"]
-        return {
-            "version": fingerprint("corpus/source", hq.get("sha256")),
-            "url": visible(url),
-            "shards": len(listing),
-            "bytes": sum(f.size for f in files),
-            "hq_url": visible(hq_url),
-            "first_shards": Markdown(preview(rows)),
-            "passed_over": len(missed),
-            **({"first_passed_over": Markdown(preview(missed))} if missed else {}),
-            "not_meant_as_data": passed_over["not_meant_as_data"],
-        }
-
-    return build
-
-
-def _listed(url: str, options: dict[str, Any]) -> discover.Listing:
-    found = discover.find_files(url, options)
-    if not found.files:
-        missed = [{"file": name, "reason": why} for name, why in found.passed_over]
-        also = "".join(f"; {names}: {why}" for names, why in grouped(missed))
-        raise ValueError(f"{visible(url)}: no corpus files there ({discover.READ}){also}")
-    return found
-
-
-def _high_quality(url: str, files: list[discover.ShardFile], options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "url": url,
-        "files": [[f.key, f.url] for f in files],
-        "sha256": [discover.digest(f.url, options) for f in files],
-        "state": state(files),
-    }
 
 
 def shards(workspace: Workspace) -> BuildOne:

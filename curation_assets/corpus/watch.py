@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,12 @@ def places(workspace: Workspace) -> tuple[str, str]:
     return url, str(home / "hq_validation.jsonl") if corpus.hq_url == "builtin" else corpus.hq_url
 
 
+def listings(workspace: Workspace) -> dict[str, discover.Listing]:
+    """Return {URL: what is there now} of the corpus and of the high-quality texts, where the profile names some."""
+    options = workspace.profile.corpus.storage_options
+    return {url: discover.find_files(url, options) for url in places(workspace) if url}
+
+
 def state(files: list[discover.ShardFile]) -> dict[str, dict[str, Any]]:
     """Return {shard: {url, bytes, modified}}, as `corpus/source` keeps it; and `leads_to` of those that links lead to."""
     return {
@@ -41,17 +48,17 @@ def state(files: list[discover.ShardFile]) -> dict[str, dict[str, Any]]:
     }
 
 
-def not_read(listings: list[discover.Listing]) -> dict[str, Any]:
+def not_read(found: Collection[discover.Listing]) -> dict[str, Any]:
     """Return what listings passed over, as `corpus/source` keeps it.
 
     `files` are {file, reason} of what may be meant as data, `not_meant_as_data` counts the rest by kind, and `alike`
     are the names of files that differ in their compression alone.
     """
-    kinds = sum((Counter(found.ignored) for found in listings), Counter())
+    kinds = sum((Counter(listing.ignored) for listing in found), Counter())
     return {
-        "files": [{"file": name, "reason": why} for found in listings for name, why in found.passed_over],
+        "files": [{"file": name, "reason": why} for listing in found for name, why in listing.passed_over],
         "not_meant_as_data": dict(sorted(kinds.items())),
-        "alike": [names for found in listings for names in found.alike],
+        "alike": [names for listing in found for names in listing.alike],
     }
 
 
@@ -94,10 +101,13 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
 
 
 def _found(workspace: Workspace) -> dict[str, Any]:
-    options = workspace.profile.corpus.storage_options
-    listings = [discover.find_files(place, options) for place in places(workspace) if place]
-    hq = state(listings[1].files) if len(listings) > 1 else {}
-    return {"files": state(listings[0].files), "hq": hq, "passed_over": not_read(listings)["files"]}
+    url, hq_url = places(workspace)
+    found = listings(workspace)
+    return {
+        "files": state(found[url].files),
+        "hq": state(found[hq_url].files) if hq_url else {},
+        "passed_over": not_read(found.values())["files"],
+    }
 
 
 def _known(workspace: Workspace) -> dict[str, Any] | None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.corpus.source import source
 from curation_assets.corpus.walk import IncompleteListing
 from curation_assets.corpus.watch import look
 from curation_assets.graph import STEPS
 from curation_assets.jobs import run_graph
+from curation_assets.making import materialize
 from curation_assets.profile import Profile
 from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace
@@ -104,6 +106,15 @@ def test_what_is_passed_over_is_listed_anew(listed: Workspace, tmp_path: Path) -
     (tmp_path / "shards" / "crawl.warc.gz").touch()
     found = look(listed, None)
     assert found.changed and found.said == "0 new or changed files, 0 gone, 1 passed over"
+
+
+def test_a_corpus_that_is_its_own_high_quality_texts_settles(tiny: Profile, tmp_path: Path) -> None:
+    (tmp_path / "shards" / "crawl.warc.gz").touch()
+    corpus = tiny.corpus.model_copy(update={"hq_url": tiny.corpus.url})
+    profile = tiny.model_copy(update={"corpus": corpus})
+    workspace = Workspace(profile)
+    materialize(workspace, STEPS["corpus/source"], "", lambda inputs: source(workspace))
+    assert not look(workspace, None).changed
 
 
 def test_a_link_that_leads_elsewhere_is_a_change(listed: Workspace, tmp_path: Path) -> None:

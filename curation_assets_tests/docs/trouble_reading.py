@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from curation_assets.corpus.build import documents, source
+from curation_assets.corpus.build import documents
 from curation_assets.corpus.discover import list_shards
+from curation_assets.corpus.source import source
 from curation_assets.corpus.tokenizer import train_tokenizer
 from curation_assets.lineage.status import status, to_text
 from curation_assets.models.judges import judge
