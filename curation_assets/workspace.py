@@ -30,6 +30,7 @@ class Markdown(str):
 
 
 _REFRESH = "refresh.json"
+_PASSED_OVER = "passed_over.json"
 
 
 class MissingInput(RuntimeError):
@@ -105,10 +106,17 @@ class Workspace:
         return found
 
     def listing(self) -> dict[str, dict[str, Any]]:
-        """Return {shard: {url, size, modified}} as `corpus/source` found it last."""
+        """Return {shard: {url, bytes, modified}} as `corpus/source` found it last, see `corpus.watch.state`."""
         if self.store.receipt("corpus/source") is None:
             return {}
         return read_json(self.open("corpus/source") / "shards.json")
+
+    def passed_over(self) -> dict[str, Any]:
+        """Return what the corpus's last listing passed over, as `corpus.watch.not_read` tells; nothing before the first."""
+        receipt = self.store.receipt("corpus/source")
+        if receipt is None or _PASSED_OVER not in receipt.files:
+            return {"files": [], "not_meant_as_data": {}, "alike": []}
+        return read_json(self.open("corpus/source") / _PASSED_OVER)
 
     def refresh_asked(self) -> dict[str, float]:
         """Return {artifact's title: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from curation_assets.attempts import Attempt
+from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.passed_over import grouped
 from curation_assets.lineage.nodes import iso
 from curation_assets.lineage.stale import behind, follows, out_of_date
 from curation_assets.plan import targets, wanted_steps
@@ -33,6 +35,7 @@ STATES: dict[State, str] = {
 failed; `stopped`: its process died in the middle. Neither says whether an older artifact is still there.
 """
 
+_ALIKE = "all are read; remove those that hold the same documents"
 _LISTED = 10  # lines of a kind that the text has
 
 
@@ -72,7 +75,8 @@ class Status:
     """How the graph stands. `listed` is when the corpus was listed (ISO, UTC), "" for never; `documents` those read so far.
 
     `running`, `failed`, `behind` and `set_aside` give (artifact or shard, what is to be said of it); `train` counts the
-    training runs of an update.
+    training runs of an update. `passed_over` gives (names of files, why they are not read), `alike` files that are read
+    although their names differ in the compression alone.
     """
 
     profile: str
@@ -86,6 +90,8 @@ class Status:
     failed: list[tuple[str, str]] = field(default_factory=list)
     behind: list[tuple[str, str]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: list[tuple[str, str]] = field(default_factory=list)
+    alike: list[tuple[str, str]] = field(default_factory=list)
 
 
 def status(workspace: Workspace) -> Status:
@@ -93,7 +99,7 @@ def status(workspace: Workspace) -> Status:
     versions = Versions(workspace)
     steps = wanted_steps(workspace.profile)
     asked = {step.key: targets(workspace, step) for step in steps}
-    listing = versions.receipt("corpus/source", "")
+    listing, missed = versions.receipt("corpus/source", ""), workspace.passed_over()
     read = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
     found = Status(
         workspace.profile.name,
@@ -103,7 +109,9 @@ def status(workspace: Workspace) -> Status:
         [],
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),
-        set_aside=list(workspace.set_aside().items()),
+        set_aside=[(visible(decoded(shard)), why) for shard, why in workspace.set_aside().items()],
+        passed_over=grouped(missed["files"]),
+        alike=[(", ".join(names), _ALIKE) for names in missed["alike"]],
     )
     for step in steps:
         found.rows.append(_row(versions, step, asked[step.key], found))
@@ -201,6 +209,8 @@ def to_text(found: Status) -> str:
     lines += _listed("FAILED", found.failed)
     lines += _listed("SET ASIDE", found.set_aside)
     lines += _listed("BEHIND", found.behind)
+    lines += _listed("PASSED OVER", found.passed_over)
+    lines += _listed("SAME NAME", found.alike)
     return "\n".join(lines).rstrip()
 
 
