@@ -14,14 +14,19 @@ import fsspec
 
 from curation_assets.files import file_system
 
-COMPRESSIONS = (".gz", ".zst")
+COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
-    ".json": "jsonl",  # one object a line, as C4 has it
+    ".json": "json",  # one array, or one object a line, as C4 has it
     ".parquet": "parquet",
     ".txt": "text",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".arrow": "arrow",
+    ".feather": "arrow",
 }
+_COMPRESSED_WITHIN = ("parquet", "arrow")
 _TEMPORARY = (".tmp", ".part", ".crdownload")
 # Dagster forbids "..." and control characters in partition keys; "," and "|" separate keys; "::" chains URLs. Names are
 # printed wherever a shard is told of, so what steers a terminal or reverses writing is no part of one either.
@@ -46,20 +51,18 @@ class ShardFile:
 
 
 def split_suffixes(name: str) -> tuple[str, str, str]:
-    """Split a file name into (name without compression suffix, format, compression suffix).
+    """Split a file name into (name without compression suffix, format, compression suffix); suffixes count in any case.
 
-    The format is "jsonl", "parquet" or "text"; the compression ".gz", ".zst" or "". Raises ValueError for a name
-    that is no corpus file.
+    The format is "jsonl", "json" (one array, or one object a line), "parquet", "text", "csv", "tsv" or "arrow"; the
+    compression ".gz", ".zst", ".bz2", ".xz" or "". Raises ValueError for a name that is no corpus file.
     """
-    path = PurePosixPath(name)
-    compression = path.suffix if path.suffix in COMPRESSIONS else ""
-    bare = name.removesuffix(compression)
-    kind = FORMATS.get(PurePosixPath(bare).suffix)
-    if kind is None or (kind == "parquet" and compression):
-        known = " ".join(FORMATS)
-        raise ValueError(
-            f"{name} is no corpus file: expected {known}, the text formats also with .gz or .zst"
-        )
+    suffix = PurePosixPath(name).suffix
+    compression = suffix.lower() if suffix.lower() in COMPRESSIONS else ""
+    bare = name.removesuffix(suffix) if compression else name
+    kind = FORMATS.get(PurePosixPath(bare).suffix.lower())
+    if kind is None or (kind in _COMPRESSED_WITHIN and compression):
+        known, packed = " ".join(FORMATS), " ".join(COMPRESSIONS)
+        raise ValueError(f"{name} is no corpus file: expected {known}, the text formats also with {packed}")
     return bare, kind, compression
 
 

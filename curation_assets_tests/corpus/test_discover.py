@@ -112,10 +112,30 @@ def test_a_single_file_of_another_format_is_an_error(tmp_path):
         list_shards(str(tmp_path / "a.csv"))
 
 
-def test_split_suffixes():
-    assert split_suffixes("d/a.jsonl.gz") == ("d/a.jsonl", "jsonl", ".gz")
-    assert split_suffixes("a.b.txt") == ("a.b.txt", "text", "")
-    assert split_suffixes("a.parquet") == ("a.parquet", "parquet", "")
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("d/a.jsonl.gz", ("d/a.jsonl", "jsonl", ".gz")),
+        ("a.b.txt", ("a.b.txt", "text", "")),
+        ("a.parquet", ("a.parquet", "parquet", "")),
+        ("d.JSONL", ("d.JSONL", "jsonl", "")),
+        ("d.Jsonl.GZ", ("d.Jsonl", "jsonl", ".gz")),
+        ("a.ndjson.bz2", ("a.ndjson", "jsonl", ".bz2")),
+        ("a.json.xz", ("a.json", "json", ".xz")),
+        ("a.csv.zst", ("a.csv", "csv", ".zst")),
+        ("a.TSV", ("a.TSV", "tsv", "")),
+        ("data-00000-of-00001.arrow", ("data-00000-of-00001.arrow", "arrow", "")),
+        ("a.feather", ("a.feather", "arrow", "")),
+    ],
+)
+def test_split_suffixes(name, split):
+    assert split_suffixes(name) == split
+
+
+@pytest.mark.parametrize("name", ["a", "a.gz", "a.parquet.gz", "a.arrow.zst", "a.warc.gz", "a.jsonl.zip", "gz"])
+def test_other_suffixes_are_no_corpus_file(name):
+    with pytest.raises(ValueError, match="is no corpus file"):
+        split_suffixes(name)
 
 
 def test_digest_follows_the_content_and_not_the_date(tmp_path):
