@@ -6,6 +6,7 @@ import heapq
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.corpus import builtin, discover, tokens
 from curation_assets.corpus.documents import parse_shard, write_documents
+from curation_assets.corpus.formats import folder_fields
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
@@ -40,6 +42,8 @@ def document_settings(profile: Profile) -> DocumentSettings:
         id_field=corpus.id_field or None,
         keep_fields=tuple(corpus.keep_fields),
         max_chars=corpus.max_chars,
+        min_chars=corpus.min_chars,
+        min_words=corpus.min_words,
         validation_share=corpus.validation_share,
         sample_by=corpus.sample_by,
     )
@@ -65,7 +69,7 @@ def source(workspace: Workspace) -> BuildOne:
         write_json(folder / "hq.json", hq)
         rows = [{"shard": key, **about} for key, about in list(listing.items())[:10]]
         return {
-            "version": fingerprint("corpus/source", hq.get("sha256")),
+            "version": fingerprint("corpus/source", hq.get("sha256"), hq.get("kinds")),
             "url": url,
             "shards": len(listing),
             "bytes": sum(f.size for f in files),
@@ -85,12 +89,13 @@ def _high_quality(url: str, profile: Profile) -> dict[str, Any]:
         "url": url,
         "files": [[f.key, f.url] for f in files],
         "sha256": [discover.digest(f.url, options) for f in files],
+        "kinds": [discover.split_suffixes(f.url)[1] for f in files],
         "state": state(files),
     }
 
 
 def shards(workspace: Workspace) -> BuildOne:
-    """Record a corpus file's digest: it is the shard's version, whatever the file's name or date."""
+    """Record what is read of a corpus file, which is the shard's version: its digest, its format and its folders' fields."""
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         listed = workspace.listing().get(shard)
@@ -99,7 +104,11 @@ def shards(workspace: Workspace) -> BuildOne:
                 f"{shard} is not in the corpus any more; materialize corpus/source to list it again"
             )
         sha256 = discover.digest(listed["url"], workspace.profile.corpus.storage_options)
-        about = {"version": fingerprint("corpus/shards", sha256), "sha256": sha256, **listed}
+        read_as = {
+            "kind": discover.split_suffixes(listed["url"])[1],
+            "of_folders": folder_fields(listed["url"], shard),
+        }
+        about = {"version": fingerprint("corpus/shards", sha256, read_as), "sha256": sha256, **read_as, **listed}
         twin = _seen_as(workspace, sha256, shard)
         return {**about, "same_as": twin} if twin else about
 
@@ -122,7 +131,13 @@ def documents(workspace: Workspace) -> BuildOne:
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         known = workspace.metadata("corpus/shards", shard)
         counts = write_documents(
-            known["url"], document_settings(profile), folder, options, file=shard, progress=progress
+            known["url"],
+            document_settings(profile),
+            folder,
+            options,
+            file=shard,
+            progress=progress,
+            of_folders=known["of_folders"],
         )
         if discover.digest(known["url"], options) != known["sha256"]:
             raise ValueError(
@@ -145,6 +160,9 @@ def documents(workspace: Workspace) -> BuildOne:
             "quarantined": counts.quarantined,
             "characters": counts.chars,
             "reasons": dict(counts.reasons),
+            "lacks": dict(counts.lacks),
+            "fields_seen": list(counts.seen),
+            "kept_fields_lost": dict(counts.kept_lost),
             **shown,
         }
 
@@ -302,10 +320,7 @@ def _held_out(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
 
 
 def _high_quality_texts(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
-    settings = document_settings(workspace.profile)
-    settings = DocumentSettings(
-        settings.text_field, settings.id_field, (), settings.max_chars, 0.0, settings.sample_by
-    )
+    settings = replace(document_settings(workspace.profile), keep_fields=(), validation_share=0.0)
     for key, url in read_json(workspace.open("corpus/source") / "hq.json").get("files", []):
         for batch in parse_shard(url, settings, workspace.profile.corpus.storage_options, key):
             columns = (batch.documents.column(name).to_pylist() for name in ("doc_hash", "doc_id", "text"))

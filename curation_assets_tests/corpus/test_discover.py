@@ -132,7 +132,9 @@ def test_split_suffixes(name, split):
     assert split_suffixes(name) == split
 
 
-@pytest.mark.parametrize("name", ["a", "a.gz", "a.parquet.gz", "a.arrow.zst", "a.warc.gz", "a.jsonl.zip", "gz"])
+@pytest.mark.parametrize(
+    "name", ["a", "a.gz", "a.parquet.gz", "a.arrow.zst", "a.warc.gz", "a.jsonl.zip", "gz"]
+)
 def test_other_suffixes_are_no_corpus_file(name):
     with pytest.raises(ValueError, match="is no corpus file"):
         split_suffixes(name)

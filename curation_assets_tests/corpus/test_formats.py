@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from curation_assets.corpus.formats import CorruptShardError, _bounded_lines, read_rows
+from curation_assets.corpus.formats import CorruptShardError, read_rows
 from curation_assets.corpus.settings import DocumentSettings
+from curation_assets.corpus.streams import bounded_lines
 
 SETTINGS = DocumentSettings()
 PACK = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}
@@ -85,7 +86,7 @@ def test_an_absurdly_long_line_is_skipped_in_bounded_memory(tmp_path, suffix, at
 def test_lines_do_not_depend_on_where_chunks_end(limit, size):
     data = b"ab\n\nabcdefghij\nabc\nabcdefgh\r\n\nxyzxyzxyzxyz"
     chunks = [data[start : start + size] for start in range(0, len(data), size)]
-    got = list(_bounded_lines(chunks, limit))
+    got = list(bounded_lines(chunks, limit))
     expected = data.split(b"\n")
     assert [number for number, _, _ in got] == list(range(1, len(expected) + 1))
     for (_, line, whole), truth in zip(got, expected, strict=True):
