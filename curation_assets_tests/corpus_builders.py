@@ -1,13 +1,14 @@
 """How the corpus stage is made, for tests that make artifacts without Dagster."""
 
 from curation_assets.corpus import build as corpus
+from curation_assets.corpus.tokenizer_build import tokenizer
 from curation_assets.workspace import Builder
 
 CORPUS: dict[str, Builder] = {
     "corpus/source": corpus.source,
     "corpus/shards": corpus.shards,
     "corpus/documents": corpus.documents,
-    "corpus/tokenizer": corpus.tokenizer,
+    "corpus/tokenizer": tokenizer,
     "corpus/tokens": corpus.token_ids,
     "corpus/index": corpus.index,
 }

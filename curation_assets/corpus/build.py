@@ -1,9 +1,8 @@
-"""How each artifact of the corpus stage is made: listing, shards, documents, tokenizer, tokens, index, validation."""
+"""How each artifact of the corpus stage is made: listing, shards, documents, tokens, index, validation."""
 
 from __future__ import annotations
 
 import heapq
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,13 +17,13 @@ import pyarrow.parquet as pq
 from curation_assets.corpus import builtin, discover, tokens
 from curation_assets.corpus.documents import parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
+from curation_assets.corpus.losses import no_documents
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
-from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
+from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.corpus.watch import places, state
 from curation_assets.files import fingerprint, read_batches, read_json, write_bytes, write_json, write_table
-from curation_assets.models.sources import resolve
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress
 from curation_assets.report.tables import preview
@@ -108,7 +107,12 @@ def shards(workspace: Workspace) -> BuildOne:
             "kind": discover.split_suffixes(listed["url"])[1],
             "of_folders": folder_fields(listed["url"], shard),
         }
-        about = {"version": fingerprint("corpus/shards", sha256, read_as), "sha256": sha256, **read_as, **listed}
+        about = {
+            "version": fingerprint("corpus/shards", sha256, read_as),
+            "sha256": sha256,
+            **read_as,
+            **listed,
+        }
         twin = _seen_as(workspace, sha256, shard)
         return {**about, "same_as": twin} if twin else about
 
@@ -169,44 +173,6 @@ def documents(workspace: Workspace) -> BuildOne:
     return build
 
 
-def tokenizer(workspace: Workspace) -> BuildOne:
-    """Train the tokenizer on the corpus, or copy the one that the profile names."""
-    settings = workspace.profile.tokenizer
-
-    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        about: Metadata = {"model": settings.model}
-        if settings.model == "train":
-            texts = _sample(workspace, settings.training_documents)
-            about["training_documents"] = len(texts)
-            made = train_tokenizer(texts, settings.vocab_size, folder)
-        else:
-            found = resolve(settings.model, cache=workspace.scratch / "models", weights=False)
-            for name in (
-                "tokenizer.json",
-                "spiece.model",
-                "tokenizer_config.json",
-                "special_tokens_map.json",
-            ):
-                if (found.folder / name).exists():
-                    shutil.copyfile(found.folder / name, folder / name)
-            about["digest"] = found.digest
-            made = load_tokenizer(folder)
-        return {**about, "vocab_size": made.vocab_size, "first_sentinel": made.first_sentinel_id}
-
-    return build
-
-
-def _sample(workspace: Workspace, limit: int) -> list[str]:
-    """Return the texts of the `limit` documents with the smallest hashes, by hash: the same for any shard layout."""
-    kept: list[tuple[int, str]] = []  # a heap of (-hash, text)
-    for shard in workspace.shards():
-        for batch in read_batches(open_documents(workspace, shard), ["doc_hash", "text"]):
-            for doc_hash, text in zip(batch["doc_hash"].to_pylist(), batch["text"].to_pylist(), strict=True):
-                push = heapq.heappush if len(kept) < limit else heapq.heappushpop
-                push(kept, (-doc_hash, text))
-    return [text for _, text in sorted(kept, reverse=True)]
-
-
 def token_ids(workspace: Workspace) -> BuildOne:
     """Encode a shard's documents and its held-out documents, row by row as in `corpus/documents`."""
     loaded = load_tokenizer(workspace.open("corpus/tokenizer"))
@@ -253,6 +219,8 @@ def index(workspace: Workspace) -> BuildOne:
             by_shard[shard] = counted
             totals.update(counted)
             reasons.update(about["reasons"])
+        if lost := no_documents(workspace):
+            raise ValueError(lost)
         write_json(folder / "shards.json", by_shard)
         totals["tokens"] -= _tokens_of(workspace, repeats)
         return {

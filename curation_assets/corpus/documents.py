@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -16,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.fields import document_text, kept_fields
 from curation_assets.corpus.formats import CorruptShardError, RawRow, read_rows
-from curation_assets.corpus.normalize import defect, normalize, visible_characters, words
-from curation_assets.corpus.rows import joined_chat
+from curation_assets.corpus.normalize import defect
 from curation_assets.corpus.settings import REASONS, DocumentSettings
 from curation_assets.progress import Progress, silent
 from curation_assets.sampling.keys import hash_ids
@@ -185,7 +184,7 @@ class _Part:
         if document[0] is None:
             self._bad.append((self._file, raw.row, document[1], document[2], _safe(raw.head)))
             return
-        kept, lost = _kept(raw, self._settings)
+        kept, lost = kept_fields(raw, self._settings)
         self._kept_lost.update(lost)
         self._good.append((*document, *kept))
         self._chars += len(document[1])
@@ -200,21 +199,9 @@ def _document(raw: RawRow, settings: DocumentSettings, seen: set[bytes]) -> tupl
     """Return (id, text, row) or (None, reason, detail); a document's id is added to `seen`."""
     if raw.fields is None:
         return None, raw.reason, raw.detail
-    text = raw.fields[settings.text_field]
-    if text is None:
-        what = "no field" if settings.text_field in raw.lacks else "null in field"
-        return None, "missing_text", f"{what} {settings.text_field}"
-    if isinstance(text, list) and (chat := joined_chat(text)) is not None:
-        text = chat
+    text = document_text(raw, raw.fields[settings.text_field], settings)
     if not isinstance(text, str):
-        return None, "text_not_a_string", f"a {type(text).__name__}"
-    if found := defect(text):
-        return None, *found
-    text = normalize(text)
-    if found := _too_little(text, settings):
-        return None, *found
-    if len(text) > settings.max_chars:
-        return None, "text_too_long", f"{len(text)} characters, limit {settings.max_chars}"
+        return None, *text
     named = settings.id_field is not None and settings.id_field in raw.fields
     doc_id: Any = raw.fields[settings.id_field or ""] if named else _text_hash(text)
     if isinstance(doc_id, int) and not isinstance(doc_id, bool):
@@ -226,30 +213,6 @@ def _document(raw: RawRow, settings: DocumentSettings, seen: set[bytes]) -> tupl
         return None, ("repeated_id" if named else "repeated_text"), f"id {doc_id}"
     seen.add(key)
     return doc_id, text, raw.row
-
-
-def _too_little(text: str, settings: DocumentSettings) -> tuple[str, str] | None:
-    """Return (reason, detail) of a text that is too short to be a document, else None."""
-    visible = visible_characters(text, settings.min_chars)
-    if not visible:
-        return "empty_text", f"{len(text)} characters, none of them visible"
-    if visible < settings.min_chars:
-        return "too_short", f"{visible} visible characters, at least {settings.min_chars}"
-    if settings.min_words and (found := words(text, settings.min_words)) < settings.min_words:
-        return "too_short", f"{found} words, at least {settings.min_words}"
-    return None
-
-
-def _kept(raw: RawRow, settings: DocumentSettings) -> tuple[list[str | None], list[str]]:
-    """Return the kept fields as strings, and the names of those whose value cannot be one and is null instead."""
-    kept, lost = [], list(raw.lost)
-    for name in settings.keep_fields:
-        value = _metadata((raw.fields or {}).get(name))
-        if value is not None and not _is_utf8(value):
-            lost.append(name)
-            value = None
-        kept.append(value)
-    return kept, lost
 
 
 def _text_hash(text: str) -> str:
@@ -267,23 +230,6 @@ def _id_problem(value: object) -> str | None:
         return f"{len(value)} characters, limit {MAX_ID_CHARS}"
     found = defect(value) or (("", "a line break") if "\r" in value or "\n" in value else None)
     return found[1] if found else None
-
-
-def _metadata(value: object) -> str | None:
-    """Return a metadata value as a string: JSON where it is a number, a list or an object."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, (bool, int, float, list, dict)):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)  # what only Parquet and Arrow have: decimals
-
-
-def _is_utf8(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return True
 
 
 def _safe(head: bytes) -> str:

@@ -104,28 +104,3 @@ def _names(record: Mapping[str, Any]) -> Iterator[str]:
 def shown_names(names: Iterator[str]) -> tuple[str, ...]:
     """Return the first names, each cut to what can be shown."""
     return tuple(name[:_SEEN_CHARS] for name, _ in zip(names, range(_SEEN), strict=False))
-
-
-def joined_chat(messages: list[Any]) -> str | None:
-    """Return a conversation as one text, or None where the list is none.
-
-    A message is {"role", "content"} or, as in ShareGPT, {"from", "value"}; it becomes "role: content", and blank lines
-    stand between messages. Content is a text or a list of parts, of which those with a "text" are joined by line feeds;
-    pictures, and messages without content (calls of tools), are left out.
-    """
-    said = []
-    for message in messages:
-        if not isinstance(message, dict) or not ("content" in message or "value" in message):
-            return None
-        content = message["content"] if "content" in message else message["value"]
-        if isinstance(content, list):
-            parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-            content = "\n".join(part for part in parts if isinstance(part, str))
-        if content is None:
-            continue
-        role = message.get("role", message.get("from"))
-        if not isinstance(content, str) or not isinstance(role, str | None):
-            return None
-        if content:
-            said.append(f"{role}: {content}" if role else content)
-    return "\n\n".join(said)

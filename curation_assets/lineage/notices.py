@@ -10,15 +10,17 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from curation_assets.corpus.losses import lost
 from curation_assets.corpus.settings import REASONS
 from curation_assets.versions import Versions
 
+_FILES = 10  # that are named
 _SHARE = 0.01  # of tokens or documents, from which on it is told
 
 
 def notices(versions: Versions) -> list[str]:
     """Return the lines; none where there is nothing to be told, or nothing has been read yet."""
-    return [*_files(versions), *_rows(versions), *_ids(versions), *_encoded(versions)]
+    return [*_files(versions), *_rows(versions), *_lost(versions), *_ids(versions), *_encoded(versions)]
 
 
 def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
@@ -45,6 +47,25 @@ def _rows(versions: Versions) -> Iterator[str]:
     if reasons:
         said = _by_count(reasons, {name: f" ({meaning})" for name, meaning in REASONS.items()})
         yield f"{sum(reasons.values()):,} of {_s(rows, 'row')} quarantined: {said}"
+
+
+def _lost(versions: Versions) -> Iterator[str]:
+    """Yield why files have no document, and which kept fields have values that cannot be text."""
+    corpus = versions.workspace.profile.corpus
+    kept: Counter[str] = Counter()
+    told: list[str] = []
+    for shard in versions.partitions("shard"):
+        receipt = versions.receipt("corpus/documents", shard)
+        if receipt is None:
+            continue
+        kept.update(receipt.metadata.get("kept_fields_lost", {}))
+        if not receipt.metadata["documents"] and receipt.metadata["quarantined"]:
+            told.append(f"{shard}: {lost([receipt.metadata], corpus)}")
+    yield from told[:_FILES]
+    if len(told) > _FILES:
+        yield f"{len(told) - _FILES:,} more files without a document to choose"
+    if kept:
+        yield f"{_s(sum(kept.values()), 'value')} of kept fields cannot be text and are null: {_by_count(kept)}"
 
 
 def _ids(versions: Versions) -> Iterator[str]:
