@@ -65,10 +65,10 @@ def csv_rows(
         source.begin()
         try:
             cells = next(reader, None)
-        except _NeverClosed:
+        except (_NeverClosed, csv.Error) as error:
             number, line, whole = source.record[0]
             source.give_back()
-            problem = "a quotation mark that is not closed"
+            problem = str(error) or "a quotation mark that is not closed"
             yield (
                 RawRow(number, None, line[:HEAD], "invalid_csv", problem)
                 if whole

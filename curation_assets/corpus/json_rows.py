@@ -189,7 +189,7 @@ class _Scan:
         """Tell of a value beyond the limit, once; go on behind it, or where the next object begins a line."""
         if not self._skipping:
             yield self._text[:HEAD], "row_too_long"
-        if _NEXT_OBJECT.search(self._text, 1):
+        if _NEXT_OBJECT.search(self._text):
             self.broken = self._lost = True
             self._open, self._skipping = [], False
             return
@@ -197,7 +197,7 @@ class _Scan:
 
     def _find_again(self) -> bool:
         """Go to the next object that begins a line; False where there is none yet."""
-        found = _NEXT_OBJECT.search(self._text, 1)
+        found = _NEXT_OBJECT.search(self._text)
         self._lost = found is None
         self._text = self._text[found.end() :] if found else self._text[max(self._text.rfind("\n"), 0) :]
         return found is not None

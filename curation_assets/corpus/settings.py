@@ -14,7 +14,7 @@ REASONS = {
     "invalid_utf8": "the bytes are not UTF-8",
     "invalid_json": "the line is not JSON",
     "not_an_object": "the line is JSON, but not an object",
-    "invalid_csv": "the row has a quotation mark that is not closed",
+    "invalid_csv": "the row is not CSV: a quotation mark is not closed, or a carriage return stands in a cell",
     "ragged_row": "the row has more or fewer cells than the header",
     "missing_text": "the text field is absent or null",
     "text_not_a_string": "the text field is neither a string nor a list of chat messages",

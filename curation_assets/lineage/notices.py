@@ -52,20 +52,23 @@ def _rows(versions: Versions) -> Iterator[str]:
 def _lost(versions: Versions) -> Iterator[str]:
     """Yield why files have no document, and which kept fields have values that cannot be text."""
     corpus = versions.workspace.profile.corpus
+    receipts = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
+    found = {receipt.partition: receipt.metadata for receipt in receipts if receipt is not None}
     kept: Counter[str] = Counter()
-    told: list[str] = []
-    for shard in versions.partitions("shard"):
-        receipt = versions.receipt("corpus/documents", shard)
-        if receipt is None:
-            continue
-        kept.update(receipt.metadata.get("kept_fields_lost", {}))
-        if not receipt.metadata["documents"] and receipt.metadata["quarantined"]:
-            told.append(f"{shard}: {lost([receipt.metadata], corpus)}")
+    for about in found.values():
+        kept.update(about.get("kept_fields_lost", {}))
+    told = [f"{shard}: {lost([about], corpus)}" for shard, about in found.items() if _is_lost(about)]
+    if len(told) == len(found) > 1:
+        told = [f"no document in {_s(len(found), 'file')}: {lost(found.values(), corpus)}"]
     yield from told[:_FILES]
     if len(told) > _FILES:
         yield f"{len(told) - _FILES:,} more files without a document to choose"
     if kept:
         yield f"{_s(sum(kept.values()), 'value')} of kept fields cannot be text and are null: {_by_count(kept)}"
+
+
+def _is_lost(about: dict[str, Any]) -> bool:
+    return not about["documents"] and about["quarantined"] > 0
 
 
 def _ids(versions: Versions) -> Iterator[str]:
