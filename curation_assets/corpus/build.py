@@ -206,6 +206,8 @@ def index(workspace: Workspace) -> BuildOne:
     """Count the corpus, and name the documents whose id already stands in an earlier shard."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        if lost := no_documents(workspace):
+            raise ValueError(lost)
         shards_, aside = workspace.shards(), workspace.set_aside()
         repeats = find_repeats(shards_, lambda s: open_documents(workspace, s), progress)
         write_table(folder / "repeats.parquet", repeats)
@@ -219,8 +221,6 @@ def index(workspace: Workspace) -> BuildOne:
             by_shard[shard] = counted
             totals.update(counted)
             reasons.update(about["reasons"])
-        if lost := no_documents(workspace):
-            raise ValueError(lost)
         write_json(folder / "shards.json", by_shard)
         totals["tokens"] -= _tokens_of(workspace, repeats)
         return {

@@ -88,10 +88,10 @@ def test_dates_and_times_that_python_has_no_form_for_are_null_and_counted_one_by
         {"source": 1},
     )
     assert told(pa.array([1], pa.timestamp("ns"))) == (["1970-01-01 00:00:00.000000001"], {})
-    assert told(pa.array([1], pa.timestamp("s", "Not/AZone"))) == (["1970-01-01 00:00:01Z"], {})
-    assert told(pa.array([0], pa.timestamp("s", "Asia/Tokyo"))) == (["1970-01-01 00:00:00Z"], {})
-    assert told(pa.array([[1], [2**62], [], None], pa.list_(pa.timestamp("s")))) == (
-        ['["1970-01-01 00:00:01"]', None, "[]", None],
+    assert told(pa.array([1], pa.timestamp("us", "Not/AZone"))) == (["1970-01-01 00:00:00.000001Z"], {})
+    assert told(pa.array([0], pa.timestamp("us", "Asia/Tokyo"))) == (["1970-01-01 00:00:00.000000Z"], {})
+    assert told(pa.array([[1], [2**62], [], None], pa.list_(pa.timestamp("us")))) == (
+        ['["1970-01-01 00:00:00.000001"]', None, "[]", None],
         {"source": 1},
     )
     kind = pa.struct({"when": pa.date32(), "n": pa.int8()})
