@@ -18,7 +18,7 @@ REASONS = {
     "ragged_row": "the row has more or fewer cells than the header",
     "missing_text": "the text field is absent or null",
     "text_not_a_string": "the text field is neither a string nor a list of chat messages",
-    "empty_text": "the text has no visible character",
+    "empty_text": "the text is empty or has no visible character",
     "too_short": "the text has fewer visible characters or words than a document must have",
     "text_too_long": "the text has more characters than the limit",
     "control_characters": "the text has NUL or another control character than tab, line feed or form feed",
