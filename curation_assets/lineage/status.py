@@ -11,6 +11,7 @@ from curation_assets.attempts import Attempt
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.passed_over import grouped
 from curation_assets.lineage.nodes import iso
+from curation_assets.lineage.notices import notices
 from curation_assets.lineage.stale import behind, follows, out_of_date
 from curation_assets.plan import targets, wanted_steps
 from curation_assets.progress import duration
@@ -76,7 +77,7 @@ class Status:
 
     `running`, `failed`, `behind` and `set_aside` give (artifact or shard, what is to be said of it); `train` counts the
     training runs of an update. `passed_over` gives (names of files, why they are not read), `alike` files that are read
-    although their names differ in the compression alone.
+    although their names differ in the compression alone. `notices` are lines about the corpus (`lineage.notices`).
     """
 
     profile: str
@@ -92,6 +93,7 @@ class Status:
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     passed_over: list[tuple[str, str]] = field(default_factory=list)
     alike: list[tuple[str, str]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
 
 def status(workspace: Workspace) -> Status:
@@ -112,6 +114,7 @@ def status(workspace: Workspace) -> Status:
         set_aside=[(visible(decoded(shard)), why) for shard, why in workspace.set_aside().items()],
         passed_over=grouped(missed["files"]),
         alike=[(", ".join(names), _ALIKE) for names in missed["alike"]],
+        notices=notices(versions),
     )
     for step in steps:
         found.rows.append(_row(versions, step, asked[step.key], found))
@@ -211,6 +214,7 @@ def to_text(found: Status) -> str:
     lines += _listed("BEHIND", found.behind)
     lines += _listed("PASSED OVER", found.passed_over)
     lines += _listed("SAME NAME", found.alike)
+    lines += [f"NOTE  {notice}" for notice in found.notices]
     return "\n".join(lines).rstrip()
 
 
