@@ -59,7 +59,7 @@ def shards(workspace: Workspace) -> BuildOne:
         sha256 = discover.digest(listed["url"], workspace.profile.corpus.storage_options)
         read_as = {
             "kind": discover.split_suffixes(listed["url"])[1],
-            "of_folders": folder_fields(listed["url"], shard),
+            "of_folders": folder_fields(shard),
         }
         about = {
             "version": fingerprint("corpus/shards", sha256, read_as),
