@@ -71,6 +71,7 @@ def _run(profile: Profile) -> int:
     with _only_one(profile):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
         # Seconds of imports: after the first line, not before it.
+        from curation_assets.corpus.repeats import told
         from curation_assets.jobs import WorkerDied, run_graph
         from curation_assets.report.comparison import terminal_table
         from curation_assets.report.page_build import published_again
@@ -86,12 +87,15 @@ def _run(profile: Profile) -> int:
             print(f"\n{terminal_table(workspace.open('report/comparison'))}\n")
         if (page := published_again(workspace)) is not None:
             print(f"report:  {page}")
+        index = workspace.store.receipt("corpus/index")
     print("UI:      make ui   (http://127.0.0.1:3000)")
     made = sum(outcome.made.values())
     print(
         f"{made:,} artifacts made in {duration(time.monotonic() - started)}"
         + ("" if made else ": nothing to do")
     )
+    for said in told(index.metadata) if index else ():
+        print(f"NOTE     {said}")
     for key, reason in outcome.failed.items():
         print(f"FAILED   {key}: {reason}", file=sys.stderr)
     if outcome.blocked:

@@ -14,7 +14,15 @@ from curation_assets.step import Step, nothing
 _CORPUS = (
     Step("corpus/source", "", (), "corpus", ("python",), lambda p: p.corpus.builtin.identity()),
     Step("corpus/shards", "shard", ("corpus/source",), "corpus", ("file",)),
-    Step("corpus/documents", "shard", ("corpus/shards",), "corpus", ("parquet",), identity.document_settings),
+    Step(
+        "corpus/documents",
+        "shard",
+        ("corpus/shards",),
+        "corpus",
+        ("parquet",),
+        identity.document_settings,
+        code=2,
+    ),
     Step(
         "corpus/tokenizer",
         "",
@@ -26,7 +34,7 @@ _CORPUS = (
         pinned=True,
     ),
     Step("corpus/tokens", "shard", ("corpus/documents", "corpus/tokenizer"), "corpus", ("numpy",)),
-    Step("corpus/index", "", ("corpus/documents", "corpus/tokens"), "corpus", ("parquet",)),
+    Step("corpus/index", "", ("corpus/documents", "corpus/tokens"), "corpus", ("parquet",), code=2),
     Step(
         "corpus/validation",
         "",
@@ -62,6 +70,7 @@ _EVALUATION = (
             for name, value in p.evaluation.identity().items()
             if name in ("suites", "instructions", "max_examples", "max_training_examples", "seed")
         },
+        code=2,
         pinned=True,  # what models are measured by stays the same while the corpus moves on
     ),
     Step(
@@ -184,6 +193,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("pytorch", "parquet") if spec.model else ("parquet",),
             identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),
+            code=2,
             accelerated=bool(spec.model),
         ),
         Step(
@@ -193,6 +203,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("parquet",),
             lambda p: {"technique": spec.technique, **p.selection.identity()},
+            code=2,
             borrows=identity.contaminated,
         ),
         Step(
@@ -212,6 +223,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("pytorch", "parquet"),
             identity.evaluation_settings,
+            code=2,
             trains=True,
             accelerated=True,
         ),
@@ -238,6 +250,7 @@ _FULL_DATA = (
         "full_data",
         ("pytorch", "parquet"),
         identity.evaluation_settings,
+        code=2,
         trains=True,
         accelerated=True,
     ),

@@ -21,7 +21,7 @@ REASONS = {
     "control_characters": "the text has NUL or another control character than tab, line feed or form feed",
     "invalid_unicode": "a lone surrogate, or more combining marks in a row than any script uses",
     "bad_id": "the id is absent, empty, too long, or neither a string nor an integer",
-    "repeated_id": "an earlier document of this shard has the same id",
+    "repeated_id": "an earlier document of this shard has the same id and the same text",
     "repeated_text": "an earlier document of this shard has the same text (only where texts give the ids)",
 }
 
@@ -36,7 +36,7 @@ class DocumentSettings:
         hash of its text. Plain text files have no fields: their ids are always hashes.
     keep_fields : metadata fields carried along as string columns; absent values are null.
     max_chars : longest document, in characters after normalisation.
-    validation_share : share of documents held out, in [0, 1]; a pure function of the id.
+    validation_share : share of documents held out, in [0, 1]; a pure function of id and text.
     sample_by : what one document of a plain text file is: "line", "paragraph" (blank lines between) or "document".
     """
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from curation_assets.attempts import Attempt
+from curation_assets.corpus.repeats import told
+from curation_assets.graph import STEPS
 from curation_assets.lineage.nodes import iso
 from curation_assets.lineage.stale import behind, follows, out_of_date
 from curation_assets.plan import targets, wanted_steps
@@ -69,7 +71,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Status:
-    """How the graph stands. `listed` is when the corpus was listed (ISO, UTC), "" for never; `documents` those read so far.
+    """How the graph stands. `listed` is when the corpus was listed (ISO, UTC), "" for never; `documents` those to choose from.
+
+    Before `corpus/index` is current these are all that were read so far. `ids` says what is to be known of ids and repeats.
 
     `running`, `failed`, `behind` and `set_aside` give (artifact or shard, what is to be said of it); `train` counts the
     training runs of an update.
@@ -86,6 +90,7 @@ class Status:
     failed: list[tuple[str, str]] = field(default_factory=list)
     behind: list[tuple[str, str]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
 
 
 def status(workspace: Workspace) -> Status:
@@ -95,15 +100,19 @@ def status(workspace: Workspace) -> Status:
     asked = {step.key: targets(workspace, step) for step in steps}
     listing = versions.receipt("corpus/source", "")
     read = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
+    index = versions.receipt("corpus/index", "")
+    counted = index.metadata if index and versions.current(STEPS["corpus/index"], "") else {}
+    documents = counted.get("documents", sum(receipt.metadata["documents"] for receipt in read if receipt))
     found = Status(
         workspace.profile.name,
         iso(listing.created) if listing else "",
         len(versions.listing),
-        sum(receipt.metadata["documents"] for receipt in read if receipt),
+        documents,
         [],
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),
         set_aside=list(workspace.set_aside().items()),
+        ids=told(counted),
     )
     for step in steps:
         found.rows.append(_row(versions, step, asked[step.key], found))
@@ -201,6 +210,7 @@ def to_text(found: Status) -> str:
     lines += _listed("FAILED", found.failed)
     lines += _listed("SET ASIDE", found.set_aside)
     lines += _listed("BEHIND", found.behind)
+    lines += [f"NOTE  {said}" for said in found.ids]
     return "\n".join(lines).rstrip()
 
 
