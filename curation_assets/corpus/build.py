@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from curation_assets.corpus import builtin, discover, tokens
 from curation_assets.corpus.documents import parse_shard, write_documents
 from curation_assets.corpus.reading import open_documents
-from curation_assets.corpus.repeats import find_repeats, named_examples
+from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
 from curation_assets.corpus.watch import places, state
@@ -243,10 +243,7 @@ def index(workspace: Workspace) -> BuildOne:
             **totals,
             "shards": len(shards_),
             "documents": totals["documents"] - len(found.repeats),
-            "repeated_in_later_shards": len(found.repeats),
-            "ids_with_several_texts": found.ids,
-            "documents_of_such_ids": found.documents,
-            "such_ids": named_examples(found.examples),
+            **found.about(),
             "left_out": len(aside),
             "reasons": dict(reasons),
             "by_shard": Markdown(preview([{"shard": s, **c} for s, c in by_shard.items()])),

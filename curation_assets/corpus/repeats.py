@@ -30,7 +30,8 @@ SHARED_SCHEMA = pa.schema(
     ]
 )
 DOCUMENTS_IN_MEMORY = 20_000_000
-_EXAMPLES = 10  # ids that are named
+_EXAMPLES = 10  # ids in the table of examples
+_SAID = 2  # of them in a sentence
 _NAMED = 3  # files of each
 _ROWS = 65_536
 _PAIR = np.dtype([("id", "<u8"), ("document", "<u8")])
@@ -55,6 +56,21 @@ class Repeats:
     documents: int
     examples: pa.Table
 
+    def about(self) -> dict[str, int | str]:
+        """Return the metadata of `corpus/index` that `told` reads."""
+        return {
+            "repeated_in_later_shards": len(self.repeats),
+            "ids_with_several_texts": self.ids,
+            "documents_of_such_ids": self.documents,
+            "such_ids": "; ".join(_named(row) for row in self.examples.slice(0, _SAID).to_pylist()),
+        }
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """Name an id and its files; `repr`, because both come from the corpus."""
+    files, more = ", ".join(map(repr, row["first_shards"])), row["shards"] - len(row["first_shards"])
+    return f"{row['doc_id']!r} in {files}" + (f" and {more:,} more" if more else "")
+
 
 def find_repeats(
     shards: list[str],
@@ -67,7 +83,7 @@ def find_repeats(
 
     `path` gives a shard's `documents.parquet`, which has its `validation.parquet` beside it. Documents meet by their 64-bit
     `doc_hash`, a hash of id and text; what meets is compared by its id, so that two ids of equal hash are no repeat. Ids meet by
-    `hash_ids`. Every id is read once, and once more where something was found. Memory: about 40 bytes for each of at most
+    `hash_ids`. Every id is read once, and once more where something was found. Memory: about 50 bytes for each of at most
     `in_memory` documents; disk below `scratch`: 16 bytes a document.
     """
     shards = sorted(shards)
@@ -97,16 +113,6 @@ def told(about: Mapping[str, Any]) -> list[str]:
             "join by shard and source_row, not by doc_id alone"
         )
     return said
-
-
-def named_examples(examples: pa.Table, count: int = 2) -> str:
-    """Name some ids and their files on one line; `repr`, because ids and names come from the corpus."""
-    parts = []
-    for row in examples.slice(0, count).to_pylist():
-        more = row["shards"] - len(row["first_shards"])
-        files = ", ".join(map(repr, row["first_shards"])) + (f" and {more:,} more" if more else "")
-        parts.append(f"{row['doc_id']!r} in {files}")
-    return "; ".join(parts)
 
 
 def _files(documents: Path) -> list[Path]:
