@@ -103,13 +103,13 @@ def find_repeats(
 def told(about: Mapping[str, Any]) -> list[str]:
     """Return what people should know of ids and repeats, a sentence each, from the metadata of `corpus/index`."""
     said = []
-    if repeated := about.get("repeated_in_later_shards"):
+    if n := about.get("repeated_in_later_shards"):
+        who = f"{n:,} documents stand" if n > 1 else "1 document stands"
+        said.append(f"{who} in an earlier file as well, with the same id and the same text: counted once")
+    if n := about.get("ids_with_several_texts"):
+        who = f"{n:,} ids stand" if n > 1 else "1 id stands"
         said.append(
-            f"{repeated:,} documents stand in an earlier file as well, with the same id and the same text: they count once"
-        )
-    if ids := about.get("ids_with_several_texts"):
-        said.append(
-            f"{ids:,} ids stand for several texts: {about['such_ids']}. All {about['documents_of_such_ids']:,} documents stay; "
+            f"{who} for several texts: {about['such_ids']}. All {about['documents_of_such_ids']:,} documents stay; "
             "join by shard and source_row, not by doc_id alone"
         )
     return said

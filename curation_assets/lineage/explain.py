@@ -195,7 +195,7 @@ def to_text(found: Explanation) -> str:
     for row in found.set_aside:
         where = _where(row.file, row.row)
         lines.append(
-            f"quarantined: {where}: {row.reason} ({row.meaning}){': ' + row.detail if row.detail else ''}"
+            f"quarantined: {where}: {row.reason} ({row.meaning}){': ' + _plain(row.detail) if row.detail else ''}"
         )
         if not found.places:
             lines.append(f"  {_plain(row.start)}")

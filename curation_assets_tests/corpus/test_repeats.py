@@ -161,6 +161,7 @@ def test_what_is_said_of_ids() -> None:
     )
     assert repeated.startswith("1,200 documents stand in an earlier file as well")
     assert "60 ids stand for several texts: '7' in 'a', 'b'. All 180 documents stay" in several
+    assert told({"repeated_in_later_shards": 1})[0].startswith("1 document stands")
 
 
 def test_files_that_number_their_rows_from_0_share_no_hash() -> None:

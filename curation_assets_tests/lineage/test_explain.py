@@ -303,6 +303,12 @@ def test_numbers_as_ids_and_text_that_a_terminal_must_not_obey(
     assert "read \N{REPLACEMENT CHARACTER} backwards" in text and "\u202e" not in text
     assert "corpus/tokens[s3.jsonl] is missing or out of date" in text
     assert [row.row for row in explain(workspace, "43")[0].set_aside] == [2]
+    lines += 2 * (json.dumps({"id": "odd \u202e id", "text": "a"}) + "\n")
+    (tmp_path / "copy" / "shards" / "s3.jsonl").write_text(lines)
+    for key in ("corpus/source", "corpus/shards", "corpus/documents"):
+        make(workspace, key)
+    text = to_text(explain(workspace, "odd \u202e id", ["random"])[0])
+    assert "repeated_id" in text and "\u202e" not in text
     assert [row.row for row in explain(workspace, "430")[0].set_aside] == [3]
 
 
