@@ -70,7 +70,7 @@ class _Label(NamedTuple):
 def choose(doc_hash: NDArray[np.uint64], count: int, seed: int) -> NDArray[np.int64]:
     """Return the indices of `count` documents (all, if there are fewer), in the order of their salted hashes.
 
-    A uniform sample that is a function of the documents' hashes (`sampling.keys.hash_ids`, uint64[n]) and the seed, in
+    A uniform sample that is a function of the documents' `doc_hash` (uint64[n]) and the seed, in
     whatever order or shards they come. Of one seed a smaller sample is the beginning of a larger one, so that more labels
     later keep those that are there.
 
