@@ -1,7 +1,7 @@
 """What is worth knowing of a corpus besides that it was read: rows, files and ids that somebody might miss.
 
-One line each, for `curation status` and the end of `curation run`. Everything comes from metadata, so it costs nothing; what
-an artifact does not say is passed over.
+One line each, for `curation status` and the end of `curation run`. Everything comes from metadata and the listing, so it costs
+nothing; what an artifact does not say is passed over.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from curation_assets.corpus.losses import lost
 from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.passed_over import grouped
 from curation_assets.corpus.repeats import told
 from curation_assets.corpus.settings import REASONS
 from curation_assets.versions import Versions
@@ -22,7 +23,7 @@ _SHARE = 0.01  # of tokens or documents, from which on it is told
 
 def notices(versions: Versions) -> list[str]:
     """Return the lines; none where there is nothing to be told, or nothing has been read yet."""
-    return [*_rows(versions), *_lost(versions), *_ids(versions), *_encoded(versions)]
+    return [*_files(versions), *_rows(versions), *_lost(versions), *_ids(versions), *_encoded(versions)]
 
 
 def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
@@ -32,6 +33,16 @@ def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
         receipt = versions.receipt(key, partition)
         if receipt is not None:
             yield receipt.metadata
+
+
+def _files(versions: Versions) -> Iterator[str]:
+    found = versions.workspace.passed_over()
+    reasons = grouped(found["files"])
+    yield from (f"passed over: {names}: {reason}" for names, reason in reasons[:_FILES])
+    if len(reasons) > _FILES:
+        yield f"passed over for {len(reasons) - _FILES:,} more reasons: see passed_over.json of corpus/source"
+    for names in found["alike"][:_FILES]:
+        yield f"same name: {', '.join(names)}: all are read; remove those that hold the same documents"
 
 
 def _rows(versions: Versions) -> Iterator[str]:

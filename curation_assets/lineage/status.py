@@ -9,7 +9,6 @@ from typing import Literal
 
 from curation_assets.attempts import Attempt
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.corpus.passed_over import grouped
 from curation_assets.graph import STEPS
 from curation_assets.lineage.nodes import iso
 from curation_assets.lineage.notices import notices
@@ -37,7 +36,6 @@ STATES: dict[State, str] = {
 failed; `stopped`: its process died in the middle. Neither says whether an older artifact is still there.
 """
 
-_ALIKE = "all are read; remove those that hold the same documents"
 _LISTED = 10  # lines of a kind that the text has
 
 
@@ -79,8 +77,7 @@ class Status:
     Before `corpus/index` is current these are all that were read so far.
 
     `running`, `failed`, `behind` and `set_aside` give (artifact or shard, what is to be said of it); `train` counts the
-    training runs of an update. `passed_over` gives (names of files, why they are not read), `alike` files that are read
-    although their names differ in the compression alone. `notices` are lines about the corpus (`lineage.notices`).
+    training runs of an update. `notices` are lines about the corpus (`lineage.notices`).
     """
 
     profile: str
@@ -94,8 +91,6 @@ class Status:
     failed: list[tuple[str, str]] = field(default_factory=list)
     behind: list[tuple[str, str]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
-    passed_over: list[tuple[str, str]] = field(default_factory=list)
-    alike: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
@@ -104,7 +99,7 @@ def status(workspace: Workspace) -> Status:
     versions = Versions(workspace)
     steps = wanted_steps(workspace.profile)
     asked = {step.key: targets(workspace, step) for step in steps}
-    listing, missed = versions.receipt("corpus/source", ""), workspace.passed_over()
+    listing = versions.receipt("corpus/source", "")
     read = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
     index = versions.receipt("corpus/index", "")
     counted = index.metadata if index and versions.current(STEPS["corpus/index"], "") else {}
@@ -118,8 +113,6 @@ def status(workspace: Workspace) -> Status:
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),
         set_aside=[(visible(decoded(shard)), why) for shard, why in workspace.set_aside().items()],
-        passed_over=grouped(missed["files"]),
-        alike=[(", ".join(names), _ALIKE) for names in missed["alike"]],
         notices=notices(versions),
     )
     for step in steps:
@@ -218,8 +211,6 @@ def to_text(found: Status) -> str:
     lines += _listed("FAILED", found.failed)
     lines += _listed("SET ASIDE", found.set_aside)
     lines += _listed("BEHIND", found.behind)
-    lines += _listed("PASSED OVER", found.passed_over)
-    lines += _listed("SAME NAME", found.alike)
     lines += [f"NOTE  {notice}" for notice in found.notices]
     return "\n".join(lines).rstrip()
 
