@@ -72,8 +72,10 @@ def _run(profile: Profile) -> int:
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
         # Seconds of imports: after the first line, not before it.
         from curation_assets.jobs import WorkerDied, run_graph
+        from curation_assets.lineage.notices import notices
         from curation_assets.report.comparison import terminal_table
         from curation_assets.report.page_build import published_again
+        from curation_assets.versions import Versions
         from curation_assets.workspace import Workspace
 
         try:
@@ -86,6 +88,8 @@ def _run(profile: Profile) -> int:
             print(f"\n{terminal_table(workspace.open('report/comparison'))}\n")
         if (page := published_again(workspace)) is not None:
             print(f"report:  {page}")
+        for notice in notices(Versions(workspace)):
+            print(f"NOTE     {notice}")
     print("UI:      make ui   (http://127.0.0.1:3000)")
     made = sum(outcome.made.values())
     print(

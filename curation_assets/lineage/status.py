@@ -9,6 +9,7 @@ from typing import Literal
 
 from curation_assets.attempts import Attempt
 from curation_assets.lineage.nodes import iso
+from curation_assets.lineage.notices import notices
 from curation_assets.lineage.stale import behind, follows, out_of_date
 from curation_assets.plan import targets, wanted_steps
 from curation_assets.progress import duration
@@ -72,7 +73,7 @@ class Status:
     """How the graph stands. `listed` is when the corpus was listed (ISO, UTC), "" for never; `documents` those read so far.
 
     `running`, `failed`, `behind` and `set_aside` give (artifact or shard, what is to be said of it); `train` counts the
-    training runs of an update.
+    training runs of an update. `notices` are lines about the corpus (`lineage.notices`).
     """
 
     profile: str
@@ -86,6 +87,7 @@ class Status:
     failed: list[tuple[str, str]] = field(default_factory=list)
     behind: list[tuple[str, str]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
 
 def status(workspace: Workspace) -> Status:
@@ -104,6 +106,7 @@ def status(workspace: Workspace) -> Status:
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),
         set_aside=list(workspace.set_aside().items()),
+        notices=notices(versions),
     )
     for step in steps:
         found.rows.append(_row(versions, step, asked[step.key], found))
@@ -201,6 +204,7 @@ def to_text(found: Status) -> str:
     lines += _listed("FAILED", found.failed)
     lines += _listed("SET ASIDE", found.set_aside)
     lines += _listed("BEHIND", found.behind)
+    lines += [f"NOTE  {notice}" for notice in found.notices]
     return "\n".join(lines).rstrip()
 
 

@@ -1,0 +1,75 @@
+"""What is worth knowing of a corpus besides that it was read: rows, files and ids that somebody might miss.
+
+One line each, for `curation status` and the end of `curation run`. Everything comes from metadata, so it costs nothing; what
+an artifact does not say is passed over.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from curation_assets.corpus.settings import REASONS
+from curation_assets.versions import Versions
+
+_SHARE = 0.01  # of tokens or documents, from which on it is told
+
+
+def notices(versions: Versions) -> list[str]:
+    """Return the lines; none where there is nothing to be told, or nothing has been read yet."""
+    return [*_files(versions), *_rows(versions), *_ids(versions), *_encoded(versions)]
+
+
+def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
+    """Yield the metadata of an asset's artifacts that are there."""
+    by_shard = key not in ("corpus/source", "corpus/index")
+    for partition in versions.partitions("shard" if by_shard else ""):
+        receipt = versions.receipt(key, partition)
+        if receipt is not None:
+            yield receipt.metadata
+
+
+def _files(versions: Versions) -> Iterator[str]:
+    for about in _metadata(versions, "corpus/source"):
+        reasons = about.get("passed_over") or {}
+        if reasons:
+            yield f"{_s(sum(reasons.values()), 'file')} passed over: {_by_count(reasons)}"
+
+
+def _rows(versions: Versions) -> Iterator[str]:
+    rows, reasons = 0, Counter[str]()
+    for about in _metadata(versions, "corpus/documents"):
+        rows += about.get("rows", 0)
+        reasons.update(about.get("reasons") or {})
+    if reasons:
+        said = _by_count(reasons, {name: f" ({meaning})" for name, meaning in REASONS.items()})
+        yield f"{sum(reasons.values()):,} of {_s(rows, 'row')} quarantined: {said}"
+
+
+def _ids(versions: Versions) -> Iterator[str]:
+    for about in _metadata(versions, "corpus/index"):
+        if several := about.get("ids_with_several_texts"):
+            yield f"{_s(several, 'id')} with several texts"
+
+
+def _encoded(versions: Versions) -> Iterator[str]:
+    told = {"unknown_share": "of the encoder's tokens are unknown to it", "cut_share": "of documents are cut"}
+    for name, meaning in told.items():
+        found = [
+            (about.get("documents", 0), about.get(name)) for about in _metadata(versions, "corpus/embeddings")
+        ]
+        known = [(documents, share) for documents, share in found if share is not None]
+        total = sum(documents for documents, _ in known)
+        share = sum(documents * share for documents, share in known) / total if total else 0.0
+        if share >= _SHARE:
+            yield f"embeddings: {share:.1%} {meaning}"
+
+
+def _by_count(counts: dict[str, int], meanings: dict[str, str] | None = None) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number:,} {name}{(meanings or {}).get(name, '')}" for name, number in ordered)
+
+
+def _s(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
