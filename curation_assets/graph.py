@@ -180,7 +180,8 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
         Step(
             f"{name}/scores",
             "shard",
-            spec.needs,
+            # Scores are of these documents, whatever else they are made from: their version must say of which.
+            tuple(dict.fromkeys(("corpus/documents", *spec.needs))),
             family,
             ("pytorch", "parquet") if spec.model else ("parquet",),
             identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),

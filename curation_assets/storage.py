@@ -4,7 +4,7 @@ An artifact is a folder of files that is written once under a name of its own an
 (`current.json`) that points to it. The receipt is written last and in one step, so a reader sees the old artifact
 or the new one, and a run that is killed leaves no half artifact behind, only a folder that nothing points to.
 
-    <store>/<asset key>/<partition>/current.json        the receipt
+    <store>/<asset key>/<partition>/current.json        the receipt, with a SHA-256 of all that it says
     <store>/<asset key>/<partition>/<version>-<nonce>/   the files it names, each with its size and SHA-256
 """
 
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import time
@@ -23,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curation_assets.files import file_system, fingerprint, safe_name, write_bytes
+from curation_assets.files import file_system, fingerprint, safe_name, seal, sha256, unseal, write_bytes
 
 RECEIPT = "current.json"
 PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
@@ -80,17 +78,13 @@ class Store:
         return "/".join([self.root.rstrip("/"), *key.split("/"), safe_name(partition) if partition else "_"])
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
-        """Return the receipt, or None where there is no such artifact, or a file of it is missing or resized."""
+        """Return the receipt; None where there is no such artifact, the receipt is damaged, or a file is missing or resized."""
         place = self.place(key, partition)
         try:
-            raw = json.loads(self.read(f"{place}/{RECEIPT}"))
+            receipt = _parse(self.read(f"{place}/{RECEIPT}"))
         except FileNotFoundError:
             return None
-        except ValueError:
-            return None  # a damaged receipt counts as none: the artifact is made anew
-        files = {name: (size, digest) for name, (size, digest) in raw.pop("files").items()}
-        receipt = Receipt(files=files, **raw)
-        return receipt if self._sizes_hold(place, receipt) else None
+        return receipt if receipt is not None and self._sizes_hold(place, receipt) else None
 
     def _sizes_hold(self, place: str, receipt: Receipt) -> bool:
         if not self.local:
@@ -122,7 +116,7 @@ class Store:
         folder = Path(place, receipt.folder) if self.local else self._fetch(place, receipt)
         if str(folder) not in self._verified:
             for name, (_, digest) in receipt.files.items():
-                if _sha256(folder / name) != digest:
+                if sha256(folder / name) != digest:
                     self.forget(key, partition)
                     if not self.local:
                         shutil.rmtree(folder, ignore_errors=True)
@@ -162,7 +156,7 @@ class Store:
         A receipt that comes with an empty `version` gets the digest of the content (pinned artifacts).
         """
         files = {
-            path.relative_to(folder).as_posix(): (path.stat().st_size, _sha256(path))
+            path.relative_to(folder).as_posix(): (path.stat().st_size, sha256(path))
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
@@ -182,7 +176,7 @@ class Store:
             if self.local:
                 folder.rename(f"{place}/{name}")
                 self._verified.add(f"{place}/{name}")
-            self.write(f"{place}/{RECEIPT}", json.dumps(asdict(done), indent=1).encode())
+            self.write(f"{place}/{RECEIPT}", seal(asdict(done)))
             self._clean(place, keep={name, previous.folder if previous else ""})
         return done
 
@@ -242,15 +236,19 @@ class Store:
             self.fs.rm_file(path)
 
 
+def _parse(content: bytes) -> Receipt | None:
+    """Return the receipt, or None where it is not what was written: then it counts as none, and the artifact is made anew."""
+    fields = unseal(content)
+    if fields is None:
+        return None
+    files = {name: (size, digest) for name, (size, digest) in fields.pop("files").items()}
+    return Receipt(files=files, **fields)
+
+
 def _with_receipt(folder: str) -> list[str]:
     with os.scandir(folder) as entries:
         paths = [f"{entry.path}/{RECEIPT}" for entry in entries]
     return [path for path in paths if Path(path).exists()]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def _fsync(path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from curation_assets.attempts import Attempts
 from curation_assets.files import read_json, safe_name, write_json
-from curation_assets.graph import STEPS
 from curation_assets.profile import Profile, ProfileError
 from curation_assets.progress import Progress
 from curation_assets.registry import RATES
@@ -112,22 +111,14 @@ class Workspace:
         return read_json(self.open("corpus/source") / "shards.json")
 
     def refresh_asked(self) -> dict[str, float]:
-        """Return {asset key: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""
+        """Return {artifact's title: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""
         path = self.data / _REFRESH
         return read_json(path) if path.exists() else {}
 
-    def ask_refresh(self, keys: list[str]) -> list[str]:
-        """Have pinned models learned anew, where the corpus moved on since: the next run or the automation does it.
-
-        Returns the keys, which are those of all such models where none is given.
-        """
-        known = [step.key for step in STEPS.values() if step.learned()]
-        for key in keys:
-            if key not in known:
-                raise ValueError(f"{key} is no model learned from the corpus: those are {', '.join(known)}")
-        asked = keys or known
-        write_json(self.data / _REFRESH, self.refresh_asked() | dict.fromkeys(asked, time.time()))
-        return asked
+    def mark_refresh(self, titles: list[str]) -> None:
+        """Write down that these artifacts are to be learned anew; `refresh.ask_refresh` says which may be."""
+        if titles:
+            write_json(self.data / _REFRESH, self.refresh_asked() | dict.fromkeys(titles, time.time()))
 
     def partitions(self, by: By) -> list[str]:
         """Return all partition keys of a kind: the shards in use, the rates, the ladder's sizes, or their product."""
