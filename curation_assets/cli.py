@@ -20,6 +20,7 @@ from curation_assets.errors import one_line
 from curation_assets.files import write_bytes
 from curation_assets.profile import Profile, ProfileError, load_profile
 from curation_assets.progress import duration
+from curation_assets.storage import DamagedArtifact
 
 _QUIET_SECONDS = 3.0
 _EXAMPLES = ["curation run", "curation --profile mine.toml plan", "curation status --json"]
@@ -72,7 +73,7 @@ def _mistake(error: Exception, profile: Profile | None) -> int:
     if said is None:
         raise error
     print(f"curation: {said}", file=sys.stderr)
-    return 2
+    return 1 if isinstance(error, DamagedArtifact) else 2
 
 
 def _unheard() -> bool:
@@ -142,14 +143,10 @@ class _Version(argparse.Action):
 
 
 def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int:
-    from curation_assets.storage import DamagedArtifact
     from curation_assets.workspace import MissingInput
 
     try:
         return command(profile, options)
-    except DamagedArtifact as error:
-        print(f"curation: {error}, by `curation run`", file=sys.stderr)
-        return 1
     except (ValueError, MissingInput, FileNotFoundError) as error:
         if isinstance(error, ProfileError) or getattr(error, "errno", None) is not None:
             raise

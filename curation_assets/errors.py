@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curation_assets.profile import ProfileError
+from curation_assets.storage import DamagedArtifact
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -30,6 +31,8 @@ def one_line(error: BaseException, data: Path | None = None) -> str | None:
     """
     if isinstance(error, ProfileError):
         return str(error)
+    if isinstance(error, DamagedArtifact):
+        return f"{error}: call `curation run`"
     for cause in _causes(error):
         if _of_a_database(cause):
             return _database(cause, data)
@@ -55,7 +58,7 @@ def _file(error: OSError, data: Path | None) -> str | None:
     if error.errno in _FORBIDDEN:
         return f"{what}{f': {_ELSEWHERE}' if _inside(name, data) else ''}"
     if error.errno in _PLACES and _inside(name, data):
-        return f"{what}: the data folder cannot be used; {_ELSEWHERE}"
+        return f"{what}: {_ELSEWHERE}"
     return what if error.errno in _PLACES + _HARDWARE and name else None
 
 
