@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser, asking = _parser()
     options = parser.parse_args(arguments)
     os.environ.setdefault(*_YIELD)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by whoever called
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
@@ -45,15 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
         profile = load_profile(options.profile)
         os.environ["CURATION_PROFILE"] = profile.source  # absolute, for processes that start in other folders
         status = _carry_out(profile, options, asking)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         print("\ncuration: stopped; the same command continues where this one was", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        _stop_printing()
+        return 141
     except Exception as error:
-        if _unheard():
-            return 141 if isinstance(error, BrokenPipeError) else _mistake(error, profile)
         return _mistake(error, profile)
 
 
@@ -72,19 +73,17 @@ def _mistake(error: Exception, profile: Profile | None) -> int:
     said = one_line(error, profile.data if profile and not isinstance(error, ProfileError) else None)
     if said is None:
         raise error
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _stop_printing()
     print(f"curation: {said}", file=sys.stderr)
     return 1 if isinstance(error, DamagedArtifact) else 2
 
 
-def _unheard() -> bool:
-    """Tell whether what is printed can no longer be written, and if so keep the interpreter from trying again at its end."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return False
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
+def _stop_printing() -> None:
+    """Keep the interpreter from trying at its end to write what nobody reads, or what does not fit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:

@@ -210,7 +210,8 @@ def test_scores_that_are_out_of_date_and_subsets_of_earlier_scores(
     (before,) = explain(made, doc_id, ["density"]).standings
     (stale,) = explain(workspace, doc_id, ["density"]).standings
     assert stale.stale and stale.score == before.score and not any(c.stale for c in stale.choices)
-    assert "(stale)" in to_text(explain(workspace, doc_id, ["density"]))
+    assert f"{stale.score:.4g}"[:5] in (text := to_text(explain(workspace, doc_id, ["density"])))
+    assert "* " in text and "*: stale, something that it was made from changed since" in text
     for key in ("density/shard_sketch", "density/sketch", "density/scores"):
         make(workspace, key)
     (now,) = explain(workspace, doc_id, ["density"]).standings
