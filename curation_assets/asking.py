@@ -44,7 +44,7 @@ def add(commands: Any) -> dict[str, Command]:
         "One line for each step, with the time that it took before, as far as the last listing of the corpus goes.",
         ["curation plan", "curation plan --json | jq -r '.[].asset'"],
     )
-    plan.add_argument("--json", action="store_true", help="as JSON")
+    plan.add_argument("--json", action="store_true", help="print JSON instead")
     status = add_command(
         commands,
         "status",
@@ -52,7 +52,7 @@ def add(commands: Any) -> dict[str, Command]:
         "Also which files could not be read, and how many rows are quarantined. Ends with 1 if something failed.",
         ["curation status", "curation status --json | jq .failed"],
     )
-    status.add_argument("--json", action="store_true", help="as JSON")
+    status.add_argument("--json", action="store_true", help="print JSON instead")
     trace = add_command(
         commands,
         "trace",
@@ -79,7 +79,7 @@ def add(commands: Any) -> dict[str, Command]:
         ["curation explain assert-7", "curation explain assert-7 --json"],
     )
     explain.add_argument("doc_id", metavar="DOC_ID", help="its id in the corpus, or the hash of its text")
-    explain.add_argument("--json", action="store_true", help="as JSON")
+    explain.add_argument("--json", action="store_true", help="print JSON instead")
     _add_select(commands)
     refresh = add_command(
         commands,

@@ -201,7 +201,7 @@ def _corpus_must_be_there(profile: Profile) -> None:
         url = getattr(profile.corpus, name)
         elsewhere = url in ("", "builtin") or "://" in url or Path(url).exists()
         glob = re.search(r"[*?\[]", url)  # of which the folder before it must be there
-        if not elsewhere and not (glob and Path(url[: glob.start()]).parent.exists()):
+        if not elsewhere and not (glob and Path(url[: glob.start()].rpartition("/")[0]).exists()):
             raise ProfileError(
                 f"no corpus at {url}: there is no such file or folder; mend corpus.{name} in {profile.source}"
             )

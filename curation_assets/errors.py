@@ -14,7 +14,8 @@ from curation_assets.storage import DamagedArtifact
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ELSEWHERE = (
-    "make it one that can be written, or name another (execution.data in the profile, or CURATION_DATA)"
+    "the data folder cannot be used: make it one that can be written, or name another (execution.data in the profile, "
+    "or CURATION_DATA)"
 )
 _FREE = "free some space; what is finished is kept, and the same command continues"
 _PLACES = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
