@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
+from curation_assets.corpus.passed_over import grouped
 from curation_assets.graph import STEPS
 from curation_assets.lineage.failing import waiting, waits_for
 from curation_assets.lineage.notices import notices
@@ -30,6 +31,8 @@ def report_end(
         Keys of assets that had nothing to be made from.
     """
     versions = Versions(workspace)
+    for names, reason in grouped(workspace.passed_over()["files"]):
+        print(f"PASSED OVER  {names}: {reason}")
     for notice in notices(versions):
         print(f"NOTE     {notice}")
     idle = ": nothing to do" if not (made or failed or blocked) else ""

@@ -110,11 +110,15 @@ def _adopt(
         return None
     shard = workspace.store.receipt("corpus/shards", partition)
     twin = shard.metadata.get("same_as") if shard else None
-    other = workspace.store.receipt(step.key, twin) if twin else None
-    recipe = step.recipe(workspace.profile, inputs)
-    if twin is None or other is None or other.recipe != recipe:
+    recipe, store = step.recipe(workspace.profile, inputs), workspace.store
+    known = (read(step.key, twin) for read in (store.receipt, store.replaced)) if twin else ()
+    other = next((receipt for receipt in known if receipt is not None and receipt.recipe == recipe), None)
+    if twin is None or other is None:
         return None
-    source = workspace.open(step.key, twin)
+    try:
+        source = store.files_of(other)
+    except DamagedArtifact:
+        return None  # then it is made
     with workspace.store.staged(step.key, partition) as folder:
         for name in other.files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,8 @@ An artifact is a folder of files that is written once under a name of its own an
 or the new one, and a run that is killed leaves no half artifact behind, only a folder that nothing points to.
 
     <store>/<asset key>/<partition>/current.json        the receipt, with a SHA-256 of all that it says
-    <store>/<asset key>/<partition>/<version>-<nonce>/   the files it names, each with its size and SHA-256
+    <store>/<asset key>/<partition>/<version>-<nonce>/   the files it names, each with its size and SHA-256, and the receipt
+                                                         once more, for who looks for an artifact that was replaced
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from curation_assets.files import file_system, fingerprint, safe_name, seal, sha256, unseal, write_bytes
 
 RECEIPT = "current.json"
+MANIFEST = "receipt.json"
 PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
 _STAGING = ".staging-"
 _ABANDONED = 24 * 3600.0  # seconds after which a staged folder belongs to no living run
@@ -112,19 +114,48 @@ class Store:
             raise FileNotFoundError(
                 f"{_title(key, partition)} has not been materialized (or is damaged); do that first"
             )
-        place = self.place(key, partition)
+        try:
+            return self.files_of(receipt)
+        except DamagedArtifact:
+            self.forget(key, partition)
+            raise
+
+    def files_of(self, receipt: Receipt) -> Path:
+        """Return a local folder with the files of a receipt, current or replaced; each is checked against its digest once a process.
+
+        Raises
+        ------
+        DamagedArtifact
+            Content differs from the receipt.
+        """
+        place = self.place(receipt.key, receipt.partition)
         folder = Path(place, receipt.folder) if self.local else self._fetch(place, receipt)
         if str(folder) not in self._verified:
             for name, (_, digest) in receipt.files.items():
                 if sha256(folder / name) != digest:
-                    self.forget(key, partition)
                     if not self.local:
                         shutil.rmtree(folder, ignore_errors=True)
                     raise DamagedArtifact(
-                        f"{_title(key, partition)}: {name} changed on disk since it was written; it will be made anew"
+                        f"{_title(receipt.key, receipt.partition)}: {name} changed on disk since it was written; "
+                        "it will be made anew"
                     )
             self._verified.add(str(folder))
         return folder
+
+    def replaced(self, key: str, partition: str) -> Receipt | None:
+        """Return the receipt of the artifact that the current one replaced, or None: its files stay until the next is made."""
+        current, place = self.receipt(key, partition), self.place(key, partition)
+        try:
+            folders = [e["name"] for e in self.fs.ls(place, detail=True) if e["type"] == "directory"]
+        except FileNotFoundError:
+            return None
+        for folder in folders:
+            if current is None or not folder.rstrip("/").endswith(current.folder):
+                with contextlib.suppress(FileNotFoundError):
+                    receipt = _parse(self.read(f"{folder}/{MANIFEST}"))
+                    if receipt is not None and self._sizes_hold(place, receipt):
+                        return receipt
+        return None
 
     def _fetch(self, place: str, receipt: Receipt) -> Path:
         folder = self.cache / "fetched" / fingerprint(place, receipt.folder)
@@ -165,8 +196,9 @@ class Store:
         version = receipt.version or content
         name = f"{version}-{folder.name.removeprefix(_STAGING)}"
         done = replace(receipt, version=version, files=files, folder=name)
-        place = self.place(receipt.key, receipt.partition)
-        for relative in files:
+        place, manifest = self.place(receipt.key, receipt.partition), seal(asdict(done))
+        (folder / MANIFEST).write_bytes(manifest)
+        for relative in (*files, MANIFEST):
             if self.local:
                 _fsync(folder / relative)
             else:
@@ -176,7 +208,7 @@ class Store:
             if self.local:
                 folder.rename(f"{place}/{name}")
                 self._verified.add(f"{place}/{name}")
-            self.write(f"{place}/{RECEIPT}", seal(asdict(done)))
+            self.write(f"{place}/{RECEIPT}", manifest)
             self._clean(place, keep={name, previous.folder if previous else ""})
         return done
 

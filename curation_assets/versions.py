@@ -140,7 +140,7 @@ def _listing_is_current(versions: Versions, partition: str, receipt: Receipt) ->
 def _shard_is_current(versions: Versions, partition: str, receipt: Receipt) -> bool:
     listed = versions.listing.get(partition)
     return listed is not None and all(
-        receipt.metadata.get(k) == listed[k] for k in ("url", "bytes", "modified")
+        receipt.metadata.get(k) == listed.get(k) for k in ("url", "bytes", "modified", "leads_to")
     )
 
 

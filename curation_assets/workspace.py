@@ -30,6 +30,7 @@ class Markdown(str):
 
 
 _REFRESH = "refresh.json"
+_PASSED_OVER = "passed_over.json"
 
 
 class MissingInput(RuntimeError):
@@ -58,7 +59,7 @@ class Workspace:
         owner = self.data / "profile.json"
         if not owner.exists():
             write_json(owner, {"profile": self.profile.name})
-        name = read_json(owner)["profile"]
+        name = _read_note(owner).get("profile")
         if name != self.profile.name:
             raise ProfileError(
                 f"{self.data} holds the artifacts of profile {name!r}, not of {self.profile.name!r}: give each profile "
@@ -105,15 +106,22 @@ class Workspace:
         return found
 
     def listing(self) -> dict[str, dict[str, Any]]:
-        """Return {shard: {url, size, modified}} as `corpus/source` found it last."""
+        """Return {shard: {url, bytes, modified}} as `corpus/source` found it last, see `corpus.watch.state`."""
         if self.store.receipt("corpus/source") is None:
             return {}
         return read_json(self.open("corpus/source") / "shards.json")
 
+    def passed_over(self) -> dict[str, Any]:
+        """Return what the corpus's last listing passed over, as `corpus.watch.not_read` tells; nothing before the first."""
+        receipt = self.store.receipt("corpus/source")
+        if receipt is None or _PASSED_OVER not in receipt.files:
+            return {"files": [], "not_meant_as_data": {}, "alike": []}
+        return read_json(self.open("corpus/source") / _PASSED_OVER)
+
     def refresh_asked(self) -> dict[str, float]:
         """Return {artifact's title: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""
         path = self.data / _REFRESH
-        return read_json(path) if path.exists() else {}
+        return _read_note(path) if path.exists() else {}
 
     def mark_refresh(self, titles: list[str]) -> None:
         """Write down that these artifacts are to be learned anew; `refresh.ask_refresh` says which may be."""
@@ -147,6 +155,17 @@ class Workspace:
         if receipt is None:
             raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
         return receipt.metadata
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """Read a small JSON file of the data folder."""
+    try:
+        note = read_json(path)
+    except ValueError:
+        note = None
+    if not isinstance(note, dict):
+        raise ProfileError(f"{path} is damaged: remove it, and try again")
+    return note
 
 
 def title(key: str, partition: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from curation_assets.follow import Follow
 from curation_assets.graph import STEPS
-from curation_assets.profile import Profile
+from curation_assets.profile import Profile, ProfileError
 from curation_assets.refresh import ask_refresh, to_text
 from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import make_current, stdlib_texts, write_shard
@@ -75,3 +75,12 @@ def test_only_models_that_were_learned_from_the_corpus_can_be_asked_for(tiny: Pr
         ValueError, match="random/scores is no model learned from the corpus: those are corpus/tokenizer"
     ):
         ask_refresh(Workspace(tiny), ["random/scores"])
+
+
+@pytest.mark.parametrize("name", ["profile.json", "refresh.json"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "nul"])
+def test_a_damaged_note_is_one_clear_line(tiny: Profile, name: str, content: str) -> None:
+    Workspace(tiny)
+    (tiny.data / name).write_text(content)
+    with pytest.raises(ProfileError, match=rf"{name} is damaged: remove it"):
+        Workspace(tiny).refresh_asked()

@@ -64,6 +64,9 @@ def test_scores_are_of_a_files_own_documents_when_names_move(tiny: Profile, tmp_
     shards = change(tmp_path / "shards")
     make_current(workspace, *SCORES)
     _check(workspace, shards)
+    if change is _rotate:
+        receipt = workspace.store.receipt("corpus/embeddings", "s0_2024.jsonl")
+        assert receipt is not None and receipt.metadata["taken_over_from"] == "s0.jsonl", "what s0 had before"
 
 
 def test_a_later_file_under_an_old_name_gets_scores_of_its_own(tiny: Profile, tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from curation_assets.corpus.discover import split_suffixes
+from curation_assets.corpus.discover import open_file, split_suffixes
 from curation_assets.corpus.settings import DocumentSettings
 
 _READ = 1 << 20
@@ -65,7 +64,7 @@ def read_rows(
     ValueError : a Parquet file without a needed column, or with one that does not hold text.
     """
     _, kind, compression = split_suffixes(url)
-    with fsspec.open(url, "rb", **(storage_options or {})) as file:
+    with open_file(url, storage_options) as file:
         if kind == "parquet":
             yield from _parquet(file, url, settings)
             return

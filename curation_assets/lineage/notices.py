@@ -1,4 +1,4 @@
-"""What is worth knowing of a corpus besides that it was read: rows, files and ids that somebody might miss.
+"""What is worth knowing of a corpus besides that it was read: rows and ids that somebody might miss.
 
 One line each, for `curation status` and the end of `curation run`. Everything comes from metadata, so it costs nothing; what
 an artifact does not say is passed over.
@@ -18,23 +18,16 @@ _SHARE = 0.01  # of tokens or documents, from which on it is told
 
 def notices(versions: Versions) -> list[str]:
     """Return the lines; none where there is nothing to be told, or nothing has been read yet."""
-    return [*_files(versions), *_rows(versions), *_ids(versions), *_encoded(versions)]
+    return [*_rows(versions), *_ids(versions), *_encoded(versions)]
 
 
 def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
     """Yield the metadata of an asset's artifacts that are there."""
-    by_shard = key not in ("corpus/source", "corpus/index")
+    by_shard = key != "corpus/index"
     for partition in versions.partitions("shard" if by_shard else ""):
         receipt = versions.receipt(key, partition)
         if receipt is not None:
             yield receipt.metadata
-
-
-def _files(versions: Versions) -> Iterator[str]:
-    for about in _metadata(versions, "corpus/source"):
-        reasons = about.get("passed_over") or {}
-        if reasons:
-            yield f"{_s(sum(reasons.values()), 'file')} passed over: {_by_count(reasons)}"
 
 
 def _rows(versions: Versions) -> Iterator[str]:

@@ -106,6 +106,8 @@ def _shard_reasons(versions: Versions, shard: str, receipt: Receipt) -> Iterator
         yield f"its file changed: {then.get('bytes', 0):,} bytes then, {listed['bytes']:,} now"
     elif then.get("modified") != listed["modified"]:
         yield "its file was written again, as long as before"
+    elif then.get("leads_to") != listed.get("leads_to"):
+        yield "its link leads to another file"
 
 
 def _following_reasons(versions: Versions, step: Step, partition: str, receipt: Receipt) -> Iterator[str]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from curation_assets.attempts import Attempt
+from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.passed_over import grouped
 from curation_assets.lineage.failing import failed, waiting, waits_for
 from curation_assets.lineage.nodes import ended, iso
 from curation_assets.lineage.notices import notices
@@ -38,6 +40,7 @@ date, and cannot be made for want of something that failed. `failed`: the last a
 in the middle. None of the three says whether an older artifact is still there.
 """
 
+_ALIKE = "all are read; remove those that hold the same documents"
 _LISTED = 10  # lines of a kind that the text has
 _DIGITS, _LEAST = 6, 8  # characters of a count (99,999), and of a name in a narrow terminal
 
@@ -78,8 +81,9 @@ class Status:
     """How the graph stands. `listed` is when the corpus was listed (ISO, UTC), "" for never; `documents` those read so far.
 
     `running`, `failed`, `stopped`, `behind` and `set_aside` give (artifact or shard, what is to be said of it), `blocked`
-    (artifact, the failed one that it waits for); `train` counts the
-    training runs of an update. `notices` are lines about the corpus (`lineage.notices`).
+    (artifact, the failed one that it waits for); `train` counts the training runs of an update. `passed_over` gives (names
+    of files, why they are not read), `alike` files that are read although their names differ in the compression alone;
+    `notices` are lines about the corpus (`lineage.notices`).
     """
 
     profile: str
@@ -95,6 +99,8 @@ class Status:
     stopped: list[tuple[str, str]] = field(default_factory=list)
     behind: list[tuple[str, str]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: list[tuple[str, str]] = field(default_factory=list)
+    alike: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
@@ -103,7 +109,7 @@ def status(workspace: Workspace) -> Status:
     versions = Versions(workspace)
     steps = wanted_steps(workspace.profile)
     asked = {step.key: targets(workspace, step) for step in steps}
-    listing = versions.receipt("corpus/source", "")
+    listing, missed = versions.receipt("corpus/source", ""), workspace.passed_over()
     read = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
     found = Status(
         workspace.profile.name,
@@ -113,7 +119,9 @@ def status(workspace: Workspace) -> Status:
         [],
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),
-        set_aside=list(workspace.set_aside().items()),
+        set_aside=[(visible(decoded(shard)), why) for shard, why in workspace.set_aside().items()],
+        passed_over=grouped(missed["files"]),
+        alike=[(", ".join(names), _ALIKE) for names in missed["alike"]],
         notices=notices(versions),
     )
     for step in steps:
@@ -231,6 +239,8 @@ def to_text(found: Status) -> str:
     lines += _listed("STOPPED", found.stopped)
     lines += _listed("SET ASIDE", found.set_aside)
     lines += _listed("BEHIND", found.behind)
+    lines += _listed("PASSED OVER", found.passed_over)
+    lines += _listed("SAME NAME", found.alike)
     lines += _lines("NOTE", found.notices)
     return "\n".join(lines).rstrip()
 
