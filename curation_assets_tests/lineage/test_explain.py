@@ -20,6 +20,7 @@ from curation_assets.lineage.standing import Standing
 from curation_assets.progress import silent
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.sampling import hash_ids, selection_keys
+from curation_assets.storage import DamagedArtifact
 from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace
 from curation_assets_tests.sampling.scored import DRAWN, SCORED, copied, made, make
@@ -253,6 +254,35 @@ def test_numbers_as_ids_and_text_that_a_terminal_must_not_obey(
     assert "corpus/tokens[s3.jsonl] is missing or out of date" in text
     assert [row.row for row in explain(workspace, "43").set_aside] == [2]
     assert [row.row for row in explain(workspace, "430").set_aside] == [3]
+
+
+@pytest.mark.parametrize("at", [40, -20], ids=["in the middle", "in the footer"])
+def test_damaged_scores_are_told_of_as_that(
+    made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    doc_id = next(iter(_scores(made, "random")))
+    workspace = copied(tmp_path / "copy", monkeypatch)
+    file = workspace.open("random/scores", "s0.jsonl") / "scores.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content[:at] + bytes(15) + content[at:][15:])
+    fresh = Workspace(workspace.profile)  # that has not checked the digests yet
+    with pytest.raises(DamagedArtifact, match=r"random/scores\[s0.jsonl\]: scores.parquet changed on disk"):
+        explain(fresh, doc_id, ["random"])
+    assert fresh.store.receipt("random/scores", "s0.jsonl") is None, "it counts as missing from now on"
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_no_line_is_wider_than_the_terminal(
+    made: Workspace, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for doc_id in (
+        next(iter(_scores(made, "semdedup"))),
+        next(iter(_holders(made, "validation"))),
+        "broken.empty",
+    ):
+        text = to_text(explain(made, doc_id))
+        assert max(map(len, text.splitlines())) <= max(columns, 80)
 
 
 def test_text_and_json(made: Workspace) -> None:
