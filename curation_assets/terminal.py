@@ -6,12 +6,12 @@ import re
 import shutil
 import textwrap
 
-_DEFAULT, _LEAST, _MOST = 80, 40, 120
+_DEFAULT, _LEAST = 80, 40
 
 
 def columns() -> int:
-    """Return how wide a line may be: the terminal's columns (or COLUMNS) up to 120, and 80 where there is no terminal."""
-    return min(max(shutil.get_terminal_size((_DEFAULT, 24)).columns, _LEAST), _MOST)
+    """Return how wide a line may be: the terminal's columns, or COLUMNS, and 80 where there is no terminal."""
+    return max(shutil.get_terminal_size((_DEFAULT, 24)).columns, _LEAST)
 
 
 def plain(text: str) -> str:

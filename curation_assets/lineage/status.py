@@ -223,7 +223,7 @@ def to_json(found: Status) -> dict[str, Any]:
 
 def to_text(found: Status) -> str:
     """Return the status for people: a table with a line for each group, and for each step that is not all current."""
-    corpus = f"{found.shards:,} shards, {found.documents:,} documents, listed {found.listed}"
+    corpus = f"{found.shards:,} shard{_s(found.shards)}, {found.documents:,} documents, listed {found.listed}"
     lines = [
         *wrapped(
             f"profile {found.profile}: {corpus if found.listed else 'the corpus has not been listed yet'}"

@@ -98,7 +98,6 @@ def test_the_text_of_what_is_current(made: Profile) -> None:
     assert text.count("corpus/tokens: 3 shards  made") == 1
     assert text.count("corpus/tokens: 3 shards, see above") == 3
     assert not any(word in text for word in ("OUT OF DATE", "NOT WHAT WAS READ", "BEHIND", "MISSING"))
-    assert max(map(len, text.splitlines())) <= 120
     assert "source asset:full_data/checkpoint#small, digest" in to_text(
         trace(Workspace(made), "perplexity_small/scores", "s0.jsonl")
     )
