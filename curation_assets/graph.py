@@ -14,7 +14,15 @@ from curation_assets.step import Step, nothing
 _CORPUS = (
     Step("corpus/source", "", (), "corpus", ("python",), lambda p: p.corpus.builtin.identity(), code=2),
     Step("corpus/shards", "shard", ("corpus/source",), "corpus", ("file",)),
-    Step("corpus/documents", "shard", ("corpus/shards",), "corpus", ("parquet",), identity.document_settings),
+    Step(
+        "corpus/documents",
+        "shard",
+        ("corpus/shards",),
+        "corpus",
+        ("parquet",),
+        identity.document_settings,
+        code=2,
+    ),
     Step(
         "corpus/tokenizer",
         "",

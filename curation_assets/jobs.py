@@ -19,6 +19,7 @@ import dagster as dg
 
 from curation_assets import partitions
 from curation_assets.attempts import alive
+from curation_assets.corpus.losses import no_documents
 from curation_assets.files import write_bytes
 from curation_assets.graph import STEPS
 from curation_assets.plan import Job, Plan, targets, wanted_steps
@@ -171,7 +172,9 @@ class _Run:
             asked = targets(self._workspace, step)
             stale = versions.stale(step, asked)
             chunks = []
-            if stale and _inputs_there(versions, step, stale):
+            if stale and self._nothing_to_read(step):
+                self.outcome.blocked.append(step.key)
+            elif stale and _inputs_there(versions, step, stale):
                 chunks = list(_chunks(step, stale, self._workspace, self._instance))
             elif stale:
                 self.outcome.blocked.append(step.key)
@@ -183,6 +186,14 @@ class _Run:
                     together.setdefault(chunk, []).append(step.key)
         for chunk, keys in together.items():
             yield Job(tuple(keys), chunk)
+
+    def _nothing_to_read(self, step: Step) -> bool:
+        """Tell whether a step reads documents and there are none, which is a failure of reading them."""
+        if "corpus/documents" not in step.reads(self._workspace.profile):
+            return False
+        if why := no_documents(self._workspace):
+            self.outcome.failed["corpus/documents"] = why
+        return bool(why)
 
     def _start(self, job: Job) -> None:
         if job.keys != ("corpus/source",):

@@ -75,7 +75,11 @@ class Builtin(Section):
 
 
 class Corpus(Section):
-    """Where documents come from and which rows count as documents."""
+    """Where documents come from and which rows count as documents.
+
+    `min_chars` counts visible characters, letters without their marks; `min_words` runs of letters and digits, and each
+    letter of a script without spaces. `text_field`, `id_field` and `keep_fields` may name nested fields: "content.text".
+    """
 
     url: str = Field(json_schema_extra=EXECUTION)
     hq_url: str = Field(json_schema_extra=EXECUTION)
@@ -85,6 +89,8 @@ class Corpus(Section):
     keep_fields: list[str]
     sample_by: Literal["line", "paragraph", "document"]
     max_chars: Positive
+    min_chars: Positive
+    min_words: Annotated[int, Field(ge=0)]
     validation_share: Share
     builtin: Builtin
 

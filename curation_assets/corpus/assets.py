@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curation_assets.corpus import build
+from curation_assets.corpus import build, tokenizer_build
 from curation_assets.corpus.source import source
 from curation_assets.products import Product
 
@@ -34,7 +34,7 @@ CORPUS = (
     ),
     Product(
         "corpus/tokenizer",
-        build.tokenizer,
+        tokenizer_build.tokenizer,
         "The tokenizer of every model trained here.",
         "T5's unigram tokenizer (pieces, special tokens, 100 sentinels): learned from the corpus, or T5's own.",
         files="`tokenizer.json` and its configuration",

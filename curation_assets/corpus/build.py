@@ -1,11 +1,11 @@
-"""How each artifact of the corpus stage is made, but for the listing: shards, documents, tokenizer, tokens, index, validation."""
+"""How each artifact of the corpus stage is made, but for the listing: shards, documents, tokens, index, validation."""
 
 from __future__ import annotations
 
 import heapq
-import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 
 from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import parse_shard, write_documents
+from curation_assets.corpus.formats import folder_fields
+from curation_assets.corpus.losses import no_documents
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
-from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
+from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.files import fingerprint, read_batches, read_json, write_bytes, write_json, write_table
-from curation_assets.models.sources import resolve
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress
 from curation_assets.report.tables import preview
@@ -39,13 +40,15 @@ def document_settings(profile: Profile) -> DocumentSettings:
         id_field=corpus.id_field or None,
         keep_fields=tuple(corpus.keep_fields),
         max_chars=corpus.max_chars,
+        min_chars=corpus.min_chars,
+        min_words=corpus.min_words,
         validation_share=corpus.validation_share,
         sample_by=corpus.sample_by,
     )
 
 
 def shards(workspace: Workspace) -> BuildOne:
-    """Record a corpus file's digest: it is the shard's version, whatever the file's name or date."""
+    """Record what is read of a corpus file, which is the shard's version: its digest, its format and its folders' fields."""
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         listed = workspace.listing().get(shard)
@@ -54,7 +57,16 @@ def shards(workspace: Workspace) -> BuildOne:
                 f"{shard} is not in the corpus any more; materialize corpus/source to list it again"
             )
         sha256 = discover.digest(listed["url"], workspace.profile.corpus.storage_options)
-        about = {"version": fingerprint("corpus/shards", sha256), "sha256": sha256, **listed}
+        read_as = {
+            "kind": discover.split_suffixes(listed["url"])[1],
+            "of_folders": folder_fields(listed["url"], shard),
+        }
+        about = {
+            "version": fingerprint("corpus/shards", sha256, read_as),
+            "sha256": sha256,
+            **read_as,
+            **listed,
+        }
         twin = _seen_as(workspace, sha256, shard)
         return {**about, "same_as": twin} if twin else about
 
@@ -78,7 +90,13 @@ def documents(workspace: Workspace) -> BuildOne:
         known = workspace.metadata("corpus/shards", shard)
         name = visible(decoded(shard))
         counts = write_documents(
-            known["url"], document_settings(profile), folder, options, file=name, progress=progress
+            known["url"],
+            document_settings(profile),
+            folder,
+            options,
+            file=name,
+            progress=progress,
+            of_folders=known["of_folders"],
         )
         if discover.digest(known["url"], options) != known["sha256"]:
             raise ValueError(
@@ -101,48 +119,13 @@ def documents(workspace: Workspace) -> BuildOne:
             "quarantined": counts.quarantined,
             "characters": counts.chars,
             "reasons": dict(counts.reasons),
+            "lacks": dict(counts.lacks),
+            "fields_seen": list(counts.seen),
+            "kept_fields_lost": dict(counts.kept_lost),
             **shown,
         }
 
     return build
-
-
-def tokenizer(workspace: Workspace) -> BuildOne:
-    """Train the tokenizer on the corpus, or copy the one that the profile names."""
-    settings = workspace.profile.tokenizer
-
-    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        about: Metadata = {"model": settings.model}
-        if settings.model == "train":
-            texts = _sample(workspace, settings.training_documents)
-            about["training_documents"] = len(texts)
-            made = train_tokenizer(texts, settings.vocab_size, folder)
-        else:
-            found = resolve(settings.model, cache=workspace.scratch / "models", weights=False)
-            for name in (
-                "tokenizer.json",
-                "spiece.model",
-                "tokenizer_config.json",
-                "special_tokens_map.json",
-            ):
-                if (found.folder / name).exists():
-                    shutil.copyfile(found.folder / name, folder / name)
-            about["digest"] = found.digest
-            made = load_tokenizer(folder)
-        return {**about, "vocab_size": made.vocab_size, "first_sentinel": made.first_sentinel_id}
-
-    return build
-
-
-def _sample(workspace: Workspace, limit: int) -> list[str]:
-    """Return the texts of the `limit` documents with the smallest hashes, by hash: the same for any shard layout."""
-    kept: list[tuple[int, str]] = []  # a heap of (-hash, text)
-    for shard in workspace.shards():
-        for batch in read_batches(open_documents(workspace, shard), ["doc_hash", "text"]):
-            for doc_hash, text in zip(batch["doc_hash"].to_pylist(), batch["text"].to_pylist(), strict=True):
-                push = heapq.heappush if len(kept) < limit else heapq.heappushpop
-                push(kept, (-doc_hash, text))
-    return [text for _, text in sorted(kept, reverse=True)]
 
 
 def token_ids(workspace: Workspace) -> BuildOne:
@@ -178,6 +161,8 @@ def index(workspace: Workspace) -> BuildOne:
     """Count the corpus, and name the documents whose id already stands in an earlier shard."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        if lost := no_documents(workspace):
+            raise ValueError(lost)
         shards_, aside = workspace.shards(), workspace.set_aside()
         repeats = find_repeats(shards_, lambda s: open_documents(workspace, s), progress)
         write_table(folder / "repeats.parquet", repeats)
@@ -258,10 +243,7 @@ def _held_out(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
 
 
 def _high_quality_texts(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
-    settings = document_settings(workspace.profile)
-    settings = DocumentSettings(
-        settings.text_field, settings.id_field, (), settings.max_chars, 0.0, settings.sample_by
-    )
+    settings = replace(document_settings(workspace.profile), keep_fields=(), validation_share=0.0)
     for key, url in read_json(workspace.open("corpus/source") / "hq.json").get("files", []):
         for batch in parse_shard(url, settings, workspace.profile.corpus.storage_options, key):
             columns = (batch.documents.column(name).to_pylist() for name in ("doc_hash", "doc_id", "text"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.fields import document_text, kept_fields
 from curation_assets.corpus.formats import CorruptShardError, RawRow, read_rows
-from curation_assets.corpus.normalize import defect, normalize
+from curation_assets.corpus.normalize import defect
 from curation_assets.corpus.settings import REASONS, DocumentSettings
 from curation_assets.progress import Progress, silent
 from curation_assets.sampling.keys import hash_ids
@@ -35,6 +36,7 @@ BATCH_ROWS = 1000
 BATCH_CHARS = 1 << 24  # a batch ends early where its texts are long
 MAX_ID_CHARS = 512
 _START_CHARS = 200
+_SEEN = 20
 _VALIDATION_SALT = np.uint64(0x9E6C_63D0_676A_9A99)  # fixed for good: another value is another split
 
 QUARANTINE_SCHEMA = pa.schema(
@@ -51,11 +53,18 @@ TABLES = ("documents", "validation", "quarantine")
 
 @dataclass(frozen=True)
 class Batch:
-    """About 1,000 raw rows, each in exactly one of three tables: `rows` is the sum of their lengths."""
+    """About 1,000 raw rows, each in exactly one of three tables: `rows` is the sum of their lengths.
+
+    `lacks` counts the rows without the text or id field, by field; `seen` has the names of their fields. `kept_lost`
+    counts values of kept fields that are null because they cannot be strings, by field.
+    """
 
     documents: pa.RecordBatch
     validation: pa.RecordBatch
     quarantine: pa.RecordBatch
+    lacks: Counter[str] = field(default_factory=Counter)
+    seen: dict[str, None] = field(default_factory=dict)
+    kept_lost: Counter[str] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
@@ -65,7 +74,10 @@ class Batch:
 
 @dataclass
 class Counts:
-    """What became of a shard's rows: `rows == documents + validation + quarantined`; chars are of the documents."""
+    """What became of a shard's rows: `rows == documents + validation + quarantined`; chars are of the documents.
+
+    The others are as in `Batch`, `seen` with the first 20 names.
+    """
 
     rows: int = 0
     documents: int = 0
@@ -73,6 +85,9 @@ class Counts:
     quarantined: int = 0
     chars: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    lacks: Counter[str] = field(default_factory=Counter)
+    seen: dict[str, None] = field(default_factory=dict)
+    kept_lost: Counter[str] = field(default_factory=Counter)
 
     def add(self, batch: Batch) -> None:
         """Count one batch in."""
@@ -82,6 +97,9 @@ class Counts:
         self.quarantined += batch.quarantine.num_rows
         self.chars += int(np.sum(batch.documents.column("n_chars").to_numpy(), dtype=np.int64))
         self.reasons.update(batch.quarantine.column("reason").to_pylist())
+        self.lacks.update(batch.lacks)
+        self.kept_lost.update(batch.kept_lost)
+        self.seen = dict.fromkeys(islice(self.seen | batch.seen, _SEEN))
 
 
 def document_schema(settings: DocumentSettings) -> pa.Schema:
@@ -103,6 +121,7 @@ def parse_shard(
     settings: DocumentSettings,
     storage_options: Mapping[str, Any] | None = None,
     file: str | None = None,
+    of_folders: Mapping[str, str | None] | None = None,
 ) -> Iterator[Batch]:
     """Yield the shard's rows in batches, in file order; at least one batch, empty for a file without rows.
 
@@ -113,65 +132,87 @@ def parse_shard(
     ----------
     url : corpus file, as `discover.list_shards` gives it.
     file : what the quarantine calls the file; the URL by default.
+    of_folders : kept fields of rows that lack them, as `formats.folder_fields` gives them.
 
     Raises
     ------
-    CorruptShardError, ValueError : see `formats.read_rows`.
+    CorruptShardError : see `formats.read_rows`.
     """
-    rows = read_rows(url, settings, storage_options)
+    rows = read_rows(url, settings, storage_options, of_folders)
     return _batches(rows, settings, file or url)
 
 
 def _batches(rows: Iterable[RawRow], settings: DocumentSettings, file: str) -> Iterator[Batch]:
     seen: set[bytes] = set()
-    good: list[tuple] = []
-    bad: list[tuple] = []
-    chars, empty = 0, True
+    part, empty = _Part(settings, file), True
     for raw in rows:
-        document = _document(raw, settings, seen)
+        part.add(raw, seen)
+        if part.full:
+            yield part.batch()
+            part, empty = _Part(settings, file), False
+    if part.rows or empty:
+        yield part.batch()
+
+
+class _Part:
+    """A batch that grows."""
+
+    def __init__(self, settings: DocumentSettings, file: str) -> None:
+        self._settings, self._file = settings, file
+        self._good: list[tuple] = []
+        self._bad: list[tuple] = []
+        self._chars = 0
+        self._lacks: Counter[str] = Counter()
+        self._seen: dict[str, None] = {}
+        self._kept_lost: Counter[str] = Counter()
+
+    @property
+    def rows(self) -> int:
+        """Number of raw rows."""
+        return len(self._good) + len(self._bad)
+
+    @property
+    def full(self) -> bool:
+        """Whether this is a batch."""
+        return self.rows >= BATCH_ROWS or self._chars >= BATCH_CHARS
+
+    def add(self, raw: RawRow, seen: set[bytes]) -> None:
+        """Take one row in: as a document, whose id is added to `seen`, or with the reason why it is none."""
+        self._lacks.update(raw.lacks)
+        self._seen.update(dict.fromkeys(raw.seen))
+        document = _document(raw, self._settings, seen)
         if document[0] is None:
-            bad.append((file, raw.row, document[1], document[2], _safe(raw.head)))
-        else:
-            good.append(document)
-            chars += len(document[1])
-        if len(good) + len(bad) >= BATCH_ROWS or chars >= BATCH_CHARS:
-            yield _batch(good, bad, settings)
-            good, bad, chars, empty = [], [], 0, False
-    if good or bad or empty:
-        yield _batch(good, bad, settings)
+            self._bad.append((self._file, raw.row, document[1], document[2], _safe(raw.head)))
+            return
+        kept, lost = kept_fields(raw, self._settings)
+        self._kept_lost.update(lost)
+        self._good.append((*document, *kept))
+        self._chars += len(document[1])
+
+    def batch(self) -> Batch:
+        """Return the tables."""
+        counted = (self._lacks, self._seen, self._kept_lost)
+        return Batch(*_tables(self._good, self._bad, self._settings), *counted)
 
 
 def _document(raw: RawRow, settings: DocumentSettings, seen: set[bytes]) -> tuple:
-    """Return (id, text, row, kept...) or (None, reason, detail); a document's id is added to `seen`."""
+    """Return (id, text, row) or (None, reason, detail); a document's id is added to `seen`."""
     if raw.fields is None:
         return None, raw.reason, raw.detail
-    text = raw.fields[settings.text_field]
-    if text is None:
-        return None, "missing_text", f"no field {settings.text_field}"
+    text = document_text(raw, raw.fields[settings.text_field], settings)
     if not isinstance(text, str):
-        return None, "text_not_a_string", f"a {type(text).__name__}"
-    if found := defect(text):
-        return None, *found
-    text = normalize(text)
-    if not text or text.isspace():
-        return None, "empty_text", f"{len(text)} characters"
-    if len(text) > settings.max_chars:
-        return None, "text_too_long", f"{len(text)} characters, limit {settings.max_chars}"
+        return None, *text
     named = settings.id_field is not None and settings.id_field in raw.fields
     doc_id: Any = raw.fields[settings.id_field or ""] if named else _text_hash(text)
     if isinstance(doc_id, int) and not isinstance(doc_id, bool):
         doc_id = str(doc_id)
     if problem := _id_problem(doc_id):
         return None, "bad_id", problem
-    kept = [_metadata(raw.fields.get(name)) for name in settings.keep_fields]
-    for name, value in zip(settings.keep_fields, kept, strict=True):
-        if value is not None and (problem := _not_utf8(value)):
-            return None, "invalid_unicode", f"field {name}: {problem}"
     key = blake2b(doc_id.encode(), digest_size=16).digest()
     if key in seen:
         return None, ("repeated_id" if named else "repeated_text"), f"id {doc_id}"
     seen.add(key)
-    return doc_id, text, raw.row, *kept
+    return doc_id, text, raw.row
 
 
 def _text_hash(text: str) -> str:
@@ -189,23 +230,6 @@ def _id_problem(value: object) -> str | None:
         return f"{len(value)} characters, limit {MAX_ID_CHARS}"
     found = defect(value) or (("", "a line break") if "\r" in value or "\n" in value else None)
     return found[1] if found else None
-
-
-def _metadata(value: object) -> str | None:
-    """Return a metadata value as a string: JSON where it is a number, a list or an object."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, (bool, int, float, list, dict)):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)  # what only Parquet has: dates, decimals
-
-
-def _not_utf8(value: str) -> str | None:
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        return f"{error.reason} at character {error.start}"
-    return None
 
 
 def _safe(head: bytes) -> str:
@@ -227,7 +251,9 @@ def validation_mask(doc_hash: np.ndarray, share: float) -> np.ndarray:
     return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share
 
 
-def _batch(good: list[tuple], bad: list[tuple], settings: DocumentSettings) -> Batch:
+def _tables(
+    good: list[tuple], bad: list[tuple], settings: DocumentSettings
+) -> tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]:
     schema = document_schema(settings)
     ids, texts, rows, *kept = zip(*good, strict=True) if good else [()] * (3 + len(settings.keep_fields))
     doc_hash = np.asarray(hash_ids(pa.array(ids, pa.string())), np.uint64)
@@ -243,7 +269,7 @@ def _batch(good: list[tuple], bad: list[tuple], settings: DocumentSettings) -> B
         [pa.array(values, kind) for values, kind in zip(columns, QUARANTINE_SCHEMA.types, strict=True)],
         schema=QUARANTINE_SCHEMA,
     )
-    return Batch(table.filter(pa.array(~held_out)), table.filter(pa.array(held_out)), quarantine)
+    return table.filter(pa.array(~held_out)), table.filter(pa.array(held_out)), quarantine
 
 
 def write_documents(
@@ -253,6 +279,7 @@ def write_documents(
     storage_options: Mapping[str, Any] | None = None,
     file: str | None = None,
     progress: Progress = silent,
+    of_folders: Mapping[str, str | None] | None = None,
 ) -> Counts:
     """Write `documents.parquet`, `validation.parquet` and `quarantine.parquet` to an existing local folder.
 
@@ -268,7 +295,7 @@ def write_documents(
             )
             for name, schema in schemas.items()
         }
-        for batch in parse_shard(url, settings, storage_options, file):
+        for batch in parse_shard(url, settings, storage_options, file, of_folders):
             for name, writer in writers.items():
                 if (part := getattr(batch, name)).num_rows:
                     writer.write_batch(part)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from itertools import islice
+
+import regex
 
 # Tab, line feed and form feed (the page breaks of licences and RFCs) are the only control characters allowed.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
@@ -15,6 +18,28 @@ _ASCII_CONTROLS = bytes(b for b in (*range(0x20), 0x7F) if b not in b"\t\n\f\r")
 _C1_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")
 _NOT_ASCII = bytes(0x20 if b < 0x80 else 0x78 for b in range(256))
 _LONG_RUN = b"x" * (2 * (_MAX_MARKS + 1))  # a mark takes at least two bytes
+
+
+# What a reader sees: no white space, control or format character, nothing that Unicode lets fonts ignore (zero-width
+# characters, variation selectors, Hangul fillers, tags), no mark by itself, no blank that counts as a letter or symbol.
+_VISIBLE = regex.compile(
+    r"[^\p{White_Space}\p{Cc}\p{Cf}\p{Cs}\p{M}\p{Default_Ignorable_Code_Point}\u2800\U0001D159]"
+)
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Javanese}"
+_WORD = regex.compile(
+    rf"[[{_UNSPACED}]&&[\p{{L}}\p{{N}}]]|[[\p{{L}}\p{{N}}]--[{_UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}'’]--[{_UNSPACED}]]*",
+    regex.V1,
+)
+
+
+def visible_characters(text: str, most: int) -> int:
+    """Return how many visible characters a text has, counted up to `most`; letters count without their marks."""
+    return sum(1 for _ in islice(_VISIBLE.finditer(text), most))
+
+
+def words(text: str, most: int) -> int:
+    """Return how many words a text has, counted up to `most`: runs of letters and digits, each letter of an unspaced script."""
+    return sum(1 for _ in islice(_WORD.finditer(text), most))
 
 
 def normalize(text: str) -> str:

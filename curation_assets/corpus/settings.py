@@ -14,9 +14,12 @@ REASONS = {
     "invalid_utf8": "the bytes are not UTF-8",
     "invalid_json": "the line is not JSON",
     "not_an_object": "the line is JSON, but not an object",
+    "invalid_csv": "the row is not CSV: a quotation mark is not closed, or a carriage return stands in a cell",
+    "ragged_row": "the row has more or fewer cells than the header",
     "missing_text": "the text field is absent or null",
-    "text_not_a_string": "the text field is not a string",
-    "empty_text": "the text is empty or only white space",
+    "text_not_a_string": "the text field is neither a string nor a list of chat messages",
+    "empty_text": "the text is empty or has no visible character",
+    "too_short": "the text has fewer visible characters or words than a document must have",
     "text_too_long": "the text has more characters than the limit",
     "control_characters": "the text has NUL or another control character than tab, line feed or form feed",
     "invalid_unicode": "a lone surrogate, or more combining marks in a row than any script uses",
@@ -32,10 +35,12 @@ class DocumentSettings:
 
     Parameters
     ----------
-    text_field, id_field : field (or Parquet column) names. With `id_field=None` a document's id is the
-        hash of its text. Plain text files have no fields: their ids are always hashes.
-    keep_fields : metadata fields carried along as string columns; absent values are null.
+    text_field, id_field : field (or column) names; "a.b" is the field of that name, or else b inside a. A text that is
+        a list of chat messages is joined (`rows.joined_chat`). With `id_field=None` a document's id is the hash of its
+        text. Plain text files have no fields: their ids are always hashes.
+    keep_fields : metadata fields carried along as string columns; what is absent or cannot be a string is null.
     max_chars : longest document, in characters after normalisation.
+    min_chars, min_words : least visible characters and words (`normalize.visible_characters`, `normalize.words`).
     validation_share : share of documents held out, in [0, 1]; a pure function of the id.
     sample_by : what one document of a plain text file is: "line", "paragraph" (blank lines between) or "document".
     """
@@ -44,6 +49,8 @@ class DocumentSettings:
     id_field: str | None = "id"
     keep_fields: tuple[str, ...] = ()
     max_chars: int = 1_000_000
+    min_chars: int = 1
+    min_words: int = 0
     validation_share: float = 0.01
     sample_by: str = "line"
 
@@ -62,6 +69,10 @@ class DocumentSettings:
             raise ValueError(f"keep_fields repeats a name: {self.keep_fields}")
         if self.max_chars < 1:
             raise ValueError(f"max_chars must be positive, not {self.max_chars}")
+        if self.min_chars < 1 or self.min_words < 0:
+            raise ValueError(
+                f"min_chars must be at least 1 and min_words 0, not {self.min_chars} and {self.min_words}"
+            )
         if not 0 <= self.validation_share <= 1:
             raise ValueError(f"validation_share must lie in [0, 1], not {self.validation_share}")
         if self.sample_by not in SAMPLE_BY:

@@ -38,7 +38,7 @@ def source(workspace: Workspace) -> BuildOne:
         rows = [{"file": visible(decoded(key)), **about} for key, about in list(listing.items())[:10]]
         missed = passed_over["files"]
         return {
-            "version": fingerprint("corpus/source", hq.get("sha256")),
+            "version": fingerprint("corpus/source", hq.get("sha256"), hq.get("kinds")),
             "url": visible(url),
             "shards": len(listing),
             "bytes": sum(f.size for f in files),
@@ -64,5 +64,6 @@ def _high_quality(url: str, files: list[discover.ShardFile], options: dict[str, 
         "url": url,
         "files": [[f.key, f.url] for f in files],
         "sha256": [discover.digest(f.url, options) for f in files],
+        "kinds": [discover.split_suffixes(f.url)[1] for f in files],
         "state": state(files),
     }

@@ -199,8 +199,9 @@ def _plain(text: str) -> str:
 
 
 def _where(file: str, row: int) -> str:
-    """Name a row of a file as people count: lines from 1, rows of Parquet from 0."""
-    return f"{'row' if split_suffixes(file)[1] == 'parquet' else 'line'} {row:,} of {visible(decoded(file))}"
+    """Name a row of a file as `formats.RawRow` counts: lines from 1; values of JSON from 1, rows of columnar files from 0."""
+    by_row = split_suffixes(file)[1] in ("parquet", "arrow", "json")
+    return f"{'row' if by_row else 'line'} {row:,} of {visible(decoded(file))}"
 
 
 def _place(place: Place) -> Iterator[str]:

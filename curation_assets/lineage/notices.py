@@ -1,4 +1,4 @@
-"""What is worth knowing of a corpus besides that it was read: rows and ids that somebody might miss.
+"""What is worth knowing of a corpus besides that it was read: rows, files and ids that somebody might miss.
 
 One line each, for `curation status` and the end of `curation run`. Everything comes from metadata, so it costs nothing; what
 an artifact does not say is passed over.
@@ -10,20 +10,23 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from curation_assets.corpus.losses import lost
+from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.settings import REASONS
 from curation_assets.versions import Versions
 
+_FILES = 10  # that are named
 _SHARE = 0.01  # of tokens or documents, from which on it is told
 
 
 def notices(versions: Versions) -> list[str]:
     """Return the lines; none where there is nothing to be told, or nothing has been read yet."""
-    return [*_rows(versions), *_ids(versions), *_encoded(versions)]
+    return [*_rows(versions), *_lost(versions), *_ids(versions), *_encoded(versions)]
 
 
 def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
     """Yield the metadata of an asset's artifacts that are there."""
-    by_shard = key != "corpus/index"
+    by_shard = key not in ("corpus/source", "corpus/index")
     for partition in versions.partitions("shard" if by_shard else ""):
         receipt = versions.receipt(key, partition)
         if receipt is not None:
@@ -38,6 +41,32 @@ def _rows(versions: Versions) -> Iterator[str]:
     if reasons:
         said = _by_count(reasons, {name: f" ({meaning})" for name, meaning in REASONS.items()})
         yield f"{sum(reasons.values()):,} of {_s(rows, 'row')} quarantined: {said}"
+
+
+def _lost(versions: Versions) -> Iterator[str]:
+    """Yield why files have no document, and which kept fields have values that cannot be text."""
+    corpus = versions.workspace.profile.corpus
+    receipts = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
+    found = {receipt.partition: receipt.metadata for receipt in receipts if receipt is not None}
+    kept: Counter[str] = Counter()
+    for about in found.values():
+        kept.update(about.get("kept_fields_lost", {}))
+    told = [
+        f"{visible(decoded(shard))}: {lost([about], corpus)}"
+        for shard, about in found.items()
+        if _is_lost(about)
+    ]
+    if len(told) == len(found) > 1:
+        told = [f"no document in {_s(len(found), 'file')}: {lost(found.values(), corpus)}"]
+    yield from told[:_FILES]
+    if len(told) > _FILES:
+        yield f"{len(told) - _FILES:,} more files without a document to choose"
+    if kept:
+        yield f"{_s(sum(kept.values()), 'value')} of kept fields cannot be text and are null: {_by_count(kept)}"
+
+
+def _is_lost(about: dict[str, Any]) -> bool:
+    return not about["documents"] and about["quarantined"] > 0
 
 
 def _ids(versions: Versions) -> Iterator[str]:

@@ -40,6 +40,7 @@ def facts(workspace: Workspace) -> dict[str, str]:
         "Training": f"{recipe['tokens']:,} raw tokens a run ({recipe['steps']:,} steps of {recipe['batch_size']:,} x "
         f"{recipe['raw_length']:,}), the same for all: smaller subsets are repeated more often",
         "Corpus": f"version {version or 'unknown'}{_seen_by_full_data(table)}",
+        "No documents": _quarantined(workspace),
         "Profile": workspace.profile.name,
     }
 
@@ -73,6 +74,16 @@ def _seen_by_full_data(table: pl.DataFrame) -> str:
         f"{row['documents']:,} documents, {row['tokens']:,} tokens" for row in known.iter_rows(named=True)
     }
     return "".join(f"; models on all data were trained on {each}" for each in sorted(said))
+
+
+def _quarantined(workspace: Workspace) -> str:
+    """Tell how many rows of the corpus are in quarantine, by reason."""
+    index = workspace.store.receipt("corpus/index")
+    if index is None:
+        return "not known"
+    reasons = sorted(index.metadata["reasons"].items(), key=lambda reason: (-reason[1], reason[0]))
+    told = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in reasons)
+    return f"{sum(n for _, n in reasons):,} of {index.metadata['rows']:,} rows are in quarantine{': ' + told if told else ''}"
 
 
 def _span(counts: list[int]) -> str:

@@ -15,6 +15,7 @@ from curation_assets.corpus.build import documents
 from curation_assets.corpus.discover import list_shards
 from curation_assets.corpus.source import source
 from curation_assets.corpus.tokenizer import train_tokenizer
+from curation_assets.corpus.tokenizer_build import tokenizer
 from curation_assets.lineage.status import status, to_text
 from curation_assets.models.judges import judge
 from curation_assets.models.sources import resolve
@@ -107,8 +108,10 @@ def a_web_archive(t: Trouble) -> str:
 
 def no_column(t: Trouble) -> str:
     Path("tables").mkdir()
-    pq.write_table(pa.table({"id": ["a"], "body": ["text"]}), "tables/part-1.parquet")
-    return _unreadable(t, "tables", "part-1.parquet")
+    pq.write_table(pa.table({"id": ["a", "b"], "body": ["text", "text"]}), "tables/part-1.parquet")
+    t.profile('[corpus]\nurl = "tables"\n', "tables")
+    t.make(CORPUS, "tables.toml")
+    return t.making("corpus/tokenizer", tokenizer, name="tables.toml")
 
 
 def a_damaged_file(t: Trouble) -> str:
@@ -157,8 +160,8 @@ def no_yes(t: Trouble) -> str:
 
 def other_pieces(t: Trouble) -> str:
     folder = t.reader.models / "flan-t5-small"
-    tokenizer = train_tokenizer([text for _, text in stdlib_texts()], 700, folder)
-    t5.save(t5.build(t5.Shape(32, 8, 64, 1, 4), tokenizer.vocab_size, seed=3), folder)
+    pieces = train_tokenizer([text for _, text in stdlib_texts()], 700, folder)
+    t5.save(t5.build(t5.Shape(32, 8, 64, 1, 4), pieces.vocab_size, seed=3), folder)
     t.profile(f'[judge]\ndocuments = 12\n[judge.bases]\nsmall = "path:{folder}"\n', "based")
     before = ("corpus/tokenizer", "corpus/tokens", "corpus/index", "full_data/checkpoint")
     t.make([*CORPUS, *before, "judge/teacher", "judge/labels"], "based.toml")

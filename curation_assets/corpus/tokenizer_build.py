@@ -1,0 +1,55 @@
+"""How the tokenizer is made: learned from a sample of the corpus, or copied."""
+
+from __future__ import annotations
+
+import heapq
+import shutil
+from pathlib import Path
+
+from curation_assets.corpus.losses import no_documents
+from curation_assets.corpus.reading import open_documents
+from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
+from curation_assets.files import read_batches
+from curation_assets.models.sources import resolve
+from curation_assets.progress import Progress
+from curation_assets.workspace import BuildOne, Metadata, Workspace
+
+
+def tokenizer(workspace: Workspace) -> BuildOne:
+    """Train the tokenizer on the corpus, or copy the one that the profile names."""
+    settings = workspace.profile.tokenizer
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        about: Metadata = {"model": settings.model}
+        if settings.model == "train":
+            if lost := no_documents(workspace):
+                raise ValueError(lost)
+            texts = _sample(workspace, settings.training_documents)
+            about["training_documents"] = len(texts)
+            made = train_tokenizer(texts, settings.vocab_size, folder)
+        else:
+            found = resolve(settings.model, cache=workspace.scratch / "models", weights=False)
+            for name in (
+                "tokenizer.json",
+                "spiece.model",
+                "tokenizer_config.json",
+                "special_tokens_map.json",
+            ):
+                if (found.folder / name).exists():
+                    shutil.copyfile(found.folder / name, folder / name)
+            about["digest"] = found.digest
+            made = load_tokenizer(folder)
+        return {**about, "vocab_size": made.vocab_size, "first_sentinel": made.first_sentinel_id}
+
+    return build
+
+
+def _sample(workspace: Workspace, limit: int) -> list[str]:
+    """Return the texts of the `limit` documents with the smallest hashes, by hash: the same for any shard layout."""
+    kept: list[tuple[int, str]] = []  # a heap of (-hash, text)
+    for shard in workspace.shards():
+        for batch in read_batches(open_documents(workspace, shard), ["doc_hash", "text"]):
+            for doc_hash, text in zip(batch["doc_hash"].to_pylist(), batch["text"].to_pylist(), strict=True):
+                push = heapq.heappush if len(kept) < limit else heapq.heappushpop
+                push(kept, (-doc_hash, text))
+    return [text for _, text in sorted(kept, reverse=True)]
