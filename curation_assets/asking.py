@@ -79,7 +79,12 @@ def add(commands: Any) -> dict[str, Command]:
         ["curation explain assert-7", "curation explain assert-7 --json"],
     )
     explain.add_argument("doc_id", metavar="DOC_ID", help="its id in the corpus, or the hash of its text")
-    explain.add_argument("--json", action="store_true", help="print JSON instead")
+    explain.add_argument(
+        "--shard", default="", help="of the documents with this id, those in this corpus file (default: all)"
+    )
+    explain.add_argument(
+        "--json", action="store_true", help="print JSON instead, an object for each document"
+    )
     _add_select(commands)
     refresh = add_command(
         commands,
@@ -169,8 +174,10 @@ def _explain(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.lineage.explain import explain, to_json, to_text
     from curation_assets.workspace import Workspace
 
-    found = explain(Workspace(profile), options.doc_id)
-    print(json.dumps(to_json(found), indent=1, ensure_ascii=False) if options.json else to_text(found))
+    for number, found in enumerate(explain(Workspace(profile), options.doc_id, shard=options.shard)):
+        if number and not options.json:
+            print()
+        print(json.dumps(to_json(found), indent=1, ensure_ascii=False) if options.json else to_text(found))
     return 0
 
 

@@ -40,8 +40,16 @@ def test_quarantined_rows_are_told_by_reason(made: Profile, root: Path) -> None:
     assert line.startswith("3 of ")
 
 
-def test_ids_with_several_texts_are_told(made: Profile) -> None:
-    assert _told(made, index={"ids_with_several_texts": 1}) == ["1 id with several texts"]
+def test_ids_are_told(made: Profile) -> None:
+    about = {
+        "ids_with_several_texts": 1,
+        "such_ids": "'7' in s0.jsonl and s1.jsonl",
+        "documents_of_such_ids": 2,
+    }
+    [line] = _told(made, index=about)
+    assert line.startswith(
+        "1 id stands for several texts: '7' in s0.jsonl and s1.jsonl. All 2 documents stay"
+    )
 
 
 def test_what_an_encoder_cannot_read_is_a_share_of_the_corpus(made: Profile) -> None:
