@@ -1,59 +1,144 @@
-"""`curation`: what Dagster's own command line does not do."""
+"""Choose the data that language models are trained on: make what a profile asks for, and ask about it."""
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import io
 import os
+import re
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
-from curation_assets.asking import Command, add
+from curation_assets.asking import Command, add, add_command, described
+from curation_assets.errors import one_line
 from curation_assets.files import write_bytes
 from curation_assets.profile import Profile, ProfileError, load_profile
 from curation_assets.progress import duration
+from curation_assets.storage import DamagedArtifact
 
 _QUIET_SECONDS = 3.0
+_EXAMPLES = ["curation run", "curation --profile mine.toml plan", "curation status --json"]
 _YIELD = ("OMP_WAIT_POLICY", "PASSIVE")
 """Threads that wait for one another sleep instead of spinning: as fast on an idle machine, many times on a busy one."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; return its exit status: 0 done, 1 something failed, 2 a mistake in the profile, 130 stopped."""
-    parser = argparse.ArgumentParser(prog="curation", description=__doc__)
-    parser.add_argument(
-        "--profile", help='"local", "hub" or a TOML file (default: CURATION_PROFILE, or "local")'
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser(
-        "run", help="make everything current that the profile asks for, and print the comparison"
-    )
-    commands.add_parser("plan", help="say what `run` would make, without making it")
-    ui = commands.add_parser("ui", help="start Dagster's UI and daemon on loopback, on the same state")
-    ui.add_argument("--port", type=int, default=3000)
-    commands.add_parser("init", help="prepare the data folder, and .env so that `dagster dev` finds it")
-    asking = add(commands)
+    """Run a subcommand; return its exit status.
+
+    0 done, 1 something failed, 2 a mistake in the profile or a folder or database that cannot be used, 130 stopped,
+    141 nobody reads what is printed any more.
+    """
+    parser, asking = _parser()
     options = parser.parse_args(arguments)
     os.environ.setdefault(*_YIELD)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by whoever called
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
+    profile: Profile | None = None
     try:
-        if options.profile:
-            os.environ["CURATION_PROFILE"] = options.profile
-        profile = load_profile()
-        if options.command == "ui":
-            return _ui(profile, options.port)
-        if options.command in asking:
-            return _ask(asking[options.command], profile, options)
-        return {"run": _run, "plan": _plan, "init": _init}[options.command](profile)
-    except ProfileError as error:
-        print(f"curation: {error}", file=sys.stderr)
-        return 2
+        profile = load_profile(options.profile)
+        os.environ["CURATION_PROFILE"] = profile.source  # absolute, for processes that start in other folders
+        status = _carry_out(profile, options, asking)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("\ncuration: stopped; the same command continues where this one was", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        _stop_printing()
+        return 141
+    except Exception as error:
+        return _mistake(error, profile)
+
+
+def _carry_out(profile: Profile, options: argparse.Namespace, asking: dict[str, Command]) -> int:
+    if options.command in ("run", "plan"):
+        _corpus_must_be_there(profile)
+    if options.command == "ui":
+        return _ui(profile, options.port)
+    if options.command in asking:
+        return _ask(asking[options.command], profile, options)
+    return {"run": _run, "init": _init}[options.command](profile)
+
+
+def _mistake(error: Exception, profile: Profile | None) -> int:
+    """Say in one line what a person can mend; what nobody foresaw is raised again."""
+    said = one_line(error, profile.data if profile and not isinstance(error, ProfileError) else None)
+    if said is None:
+        raise error
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _stop_printing()
+    print(f"curation: {said}", file=sys.stderr)
+    return 1 if isinstance(error, DamagedArtifact) else 2
+
+
+def _stop_printing() -> None:
+    """Keep the interpreter from trying at its end to write what nobody reads, or what does not fit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
+    """Return the parser, and what the subcommands do that only ask."""
+    parser = argparse.ArgumentParser(prog="curation", **described(__doc__, _EXAMPLES))
+    parser.add_argument("--version", action=_Version, nargs=0, help="print versions and end")
+    _add_profile(parser, None)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_command(
+        commands,
+        "run",
+        "make everything current that the profile asks for, and print the comparison",
+        "What is current already is left alone; what fails keeps no other from being made. Stopped or killed, the same "
+        "command continues where this one was. Ends with 1 if something failed.",
+        ["curation run", "curation run --profile mine.toml"],
+    )
+    ui = add_command(
+        commands,
+        "ui",
+        "start Dagster's UI and daemon on loopback, on the same state",
+        "Lists the corpus and serves until it is stopped (Ctrl-C). Its sensors follow changes of the corpus.",
+        ["curation ui", "curation ui --port 3001"],
+    )
+    ui.add_argument("--port", type=int, default=3000, help="of 127.0.0.1 (default: 3000)")
+    add_command(
+        commands,
+        "init",
+        "prepare the data folder, and .env so that `dagster dev` finds it",
+        "Writes Dagster's settings into the data folder, if there are none; and .env, if the working folder has workspace.yaml.",
+        ["curation init"],
+    )
+    asking = add(commands)
+    for command in commands.choices.values():  # options may stand after the subcommand, too
+        _add_profile(
+            command, argparse.SUPPRESS
+        )  # where it is not given, what stands before the subcommand holds
+    return parser, asking
+
+
+def _add_profile(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--profile",
+        metavar="PROFILE",
+        default=default,
+        help='"local", "hub" or a TOML file (default: CURATION_PROFILE, or "local")',
+    )
+
+
+class _Version(argparse.Action):
+    """Prints the versions on which results and bug reports depend; nothing of them is imported."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        names = ("curation-assets", "dagster", "torch")
+        print(", ".join(f"{name} {version(name)}" for name in names) + f", Python {sys.version.split()[0]}")
+        parser.exit()
 
 
 def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int:
@@ -62,6 +147,8 @@ def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int
     try:
         return command(profile, options)
     except (ValueError, MissingInput, FileNotFoundError) as error:
+        if isinstance(error, ProfileError) or getattr(error, "errno", None) is not None:
+            raise
         print(f"curation: {error}", file=sys.stderr)
         return 1
 
@@ -71,11 +158,10 @@ def _run(profile: Profile) -> int:
     with _only_one(profile):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
         # Seconds of imports: after the first line, not before it.
+        from curation_assets.ending import report_end
         from curation_assets.jobs import WorkerDied, run_graph
-        from curation_assets.lineage.notices import notices
         from curation_assets.report.comparison import terminal_table
         from curation_assets.report.page_build import published_again
-        from curation_assets.versions import Versions
         from curation_assets.workspace import Workspace
 
         try:
@@ -88,41 +174,9 @@ def _run(profile: Profile) -> int:
             print(f"\n{terminal_table(workspace.open('report/comparison'))}\n")
         if (page := published_again(workspace)) is not None:
             print(f"report:  {page}")
-        for notice in notices(Versions(workspace)):
-            print(f"NOTE     {notice}")
     print("UI:      make ui   (http://127.0.0.1:3000)")
-    made = sum(outcome.made.values())
-    print(
-        f"{made:,} artifacts made in {duration(time.monotonic() - started)}"
-        + ("" if made else ": nothing to do")
-    )
-    for key, reason in outcome.failed.items():
-        print(f"FAILED   {key}: {reason}", file=sys.stderr)
-    if outcome.blocked:
-        named = ", ".join(outcome.blocked[:4]) + (", ..." if len(outcome.blocked) > 4 else "")
-        print(f"BLOCKED  {len(outcome.blocked)} assets wait for what failed: {named}", file=sys.stderr)
-    return 1 if outcome.failed or outcome.blocked else 0
-
-
-def _plan(profile: Profile) -> int:
-    from curation_assets.plan import targets, wanted_steps
-    from curation_assets.versions import Versions
-    from curation_assets.workspace import Workspace
-
-    workspace = Workspace(profile)
-    versions = Versions(workspace)
-    remade: set[str] = set()
-    for step in wanted_steps(profile):
-        asked = targets(workspace, step)
-        stale = versions.stale(step, asked) if step.key != "corpus/source" else []
-        behind = not step.pinned and any(need in remade for need in step.reads(profile))
-        if stale or behind or not asked:
-            remade.add(step.key)
-            what = f"{len(stale)} of {len(asked)}" if stale else "follows from what is above"
-            print(f"{step.key:<28} {what}")
-    if not remade:
-        print("everything is current, as far as the last listing of the corpus goes")
-    return 0
+    made, seconds = sum(outcome.made.values()), time.monotonic() - started
+    return report_end(workspace, made, outcome.failed, outcome.blocked, seconds)
 
 
 def _ui(profile: Profile, port: int) -> int:
@@ -133,15 +187,24 @@ def _ui(profile: Profile, port: int) -> int:
     with _only_one(profile):
         register_shards(profile, lambda line: print(line, flush=True))
     os.environ["DAGSTER_HOME"] = str(dagster_home(profile))
-    os.environ["CURATION_PROFILE"] = (
-        str(Path(profile.source).resolve()) if "/" in profile.source else profile.source
-    )
     os.environ["CURATION_DATA"] = str(profile.data)
     os.chdir(profile.data)  # a .env in this folder would have Dagster use the default profile's home
     print(f"UI: http://127.0.0.1:{port}", flush=True)
     module = "curation_assets.definitions"
     command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, command)
+
+
+def _corpus_must_be_there(profile: Profile) -> None:
+    """Raise ProfileError where the corpus is a folder of this machine that there is not: nothing is started for that."""
+    for name in ("url", "hq_url"):
+        url = getattr(profile.corpus, name)
+        elsewhere = url in ("", "builtin") or "://" in url or Path(url).exists()
+        glob = re.search(r"[*?\[]", url)  # of which the folder before it must be there
+        if not elsewhere and not (glob and Path(url[: glob.start()].rpartition("/")[0]).exists()):
+            raise ProfileError(
+                f"no corpus at {url}: there is no such file or folder; mend corpus.{name} in {profile.source}"
+            )
 
 
 def _must_be_free(port: int) -> None:

@@ -58,11 +58,16 @@ def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Replace a local file in one step: a reader sees the old content or the new, if `durable` also after a power cut."""
+    write_pieces(path, [content], durable=durable)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes], *, durable: bool = True) -> None:
+    """Write a file as `write_bytes` does, piece by piece."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as out:
-            out.write(content)
+            out.writelines(pieces)
             if durable:
                 out.flush()
                 os.fsync(out.fileno())

@@ -23,7 +23,7 @@ from curation_assets.corpus.losses import no_documents
 from curation_assets.files import write_bytes
 from curation_assets.graph import STEPS
 from curation_assets.plan import Job, Plan, targets, wanted_steps
-from curation_assets.profile import Profile
+from curation_assets.profile import Profile, absolute
 from curation_assets.resources import HOST, PID
 from curation_assets.step import Step
 from curation_assets.versions import Versions
@@ -52,7 +52,8 @@ class Outcome:
 
 def dagster_home(profile: Profile) -> Path:
     """Return DAGSTER_HOME (default: `dagster_home` in the data folder), made ready with the packaged dagster.yaml."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(profile.data / "dagster_home")))
+    home = absolute(os.environ.get("DAGSTER_HOME") or profile.data / "dagster_home")
+    os.environ["DAGSTER_HOME"] = str(home)  # Dagster takes no relative one, and its processes run elsewhere
     settings = home / "dagster.yaml"
     if not settings.exists():
         write_bytes(settings, files("curation_assets").joinpath("dagster.yaml").read_bytes())

@@ -36,7 +36,23 @@ from curation_assets.settings import (
 from curation_assets.training_settings import Evaluation, LadderShape, Pretraining
 
 PACKAGED = ("local", "hub")
-_FROM_ITS_FOLDER = (("corpus", "url"), ("corpus", "hq_url"), ("evaluation", "eval_root"))
+PATHS = (
+    ("corpus", "url"),
+    ("corpus", "hq_url"),
+    ("evaluation", "eval_root"),
+    ("execution", "data"),
+    ("execution", "store"),
+)
+"""Settings that are a path or a URL. A relative path counts from the folder of the profile's file."""
+MODELS = (
+    ("tokenizer", "model"),
+    ("embeddings", "model"),
+    ("perplexity", "models"),
+    ("ask_llm", "models"),
+    ("judge", "teacher"),
+    ("judge", "bases"),
+)
+"""Settings that are a model source, or a table of them: of "path:FOLDER" the same holds."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -45,7 +61,7 @@ class ProfileError(ValueError):
 
 
 class Profile(Section):
-    """The whole tree. `source` is the file it was read from."""
+    """The whole tree. `source` is where it was read from: a packaged name, or the absolute path of a file."""
 
     name: Name
     source: str = Field(json_schema_extra={"execution": True})
@@ -104,8 +120,16 @@ class Profile(Section):
 
     @cached_property
     def data(self) -> Path:
-        """Local folder for everything that this profile makes; CURATION_DATA overrides `execution.data`."""
-        return Path(os.environ.get("CURATION_DATA") or self.execution.data).expanduser().resolve()
+        """Local folder for everything that this profile makes; CURATION_DATA overrides `execution.data`.
+
+        What is relative here counts from the working folder: CURATION_DATA, and `data` of a packaged profile.
+        """
+        given = os.environ.get("CURATION_DATA") or self.execution.data
+        if "://" in given:
+            raise ProfileError(
+                f"{given}: execution.data and CURATION_DATA name a folder of this machine; execution.store takes URLs"
+            )
+        return Path(os.path.realpath(absolute(given)))
 
     @cached_property
     def sizes(self) -> list[str]:
@@ -121,58 +145,71 @@ class Profile(Section):
 def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
     """Read a packaged profile ("local", "hub") or a TOML file; default: CURATION_PROFILE, or else "local".
 
-    A file says `extends = "local"` (the default), "hub" or another file, and overrides any field of it. Relative
-    paths in `corpus.url`, `corpus.hq_url` and `evaluation.eval_root` count from the file's own folder.
+    A file says `extends = "local"` (the default), "hub" or another file, and overrides any field of it. Relative paths
+    in it count from its own folder, also the `execution.data` that it takes over from a packaged profile.
 
     Raises
     ------
     ProfileError
         With one line for each mistake: unknown key (and the nearest known one), wrong type, missing file.
     """
-    wanted = str(name_or_path or os.environ.get("CURATION_PROFILE") or "local")
-    settings = _merged(wanted, seen=())
-    settings["source"] = wanted
+    asked = str(name_or_path or os.environ.get("CURATION_PROFILE") or "local")
+    source = asked if asked in PACKAGED else _file(asked)
+    settings = _merged(source, asked, seen=())
+    if source not in PACKAGED:
+        _from_folder(Path(source).parent, settings, PATHS)  # what is relative still is a packaged profile's
+    settings["source"] = source
     try:
         return Profile.model_validate(settings)
     except ValidationError as error:
-        raise ProfileError("\n".join(_explain(wanted, item) for item in error.errors())) from None
+        raise ProfileError("\n".join(_explain(asked, item) for item in error.errors())) from None
 
 
-def _merged(wanted: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    if wanted in seen:
-        raise ProfileError(
-            f"{wanted}: profiles extend each other in a circle: {' -> '.join([*seen, wanted])}"
-        )
-    settings = _read(wanted)
-    if wanted in PACKAGED:
+def absolute(path: str | Path, folder: Path | None = None) -> Path:
+    """Return a path with `~` expanded, and if it is relative, counted from a folder (default: the working folder)."""
+    full = Path(os.path.expanduser(path))  # noqa: PTH111 - of a user that there is not, the name stays
+    return full if full.is_absolute() else Path(os.path.realpath(Path(folder or "", full)))
+
+
+def _file(path: str, folder: Path | None = None) -> str:
+    """Return the absolute path of a profile's file; where that is a link, the folder that counts is the link's own."""
+    place, name = os.path.split(os.path.expanduser(path))  # noqa: PTH111
+    return str(absolute(place, folder) / name)
+
+
+def _merged(source: str, asked: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """Return the settings of a profile laid over those that it extends; `asked` is how messages call it."""
+    if source in seen:
+        raise ProfileError(f"{asked}: profiles extend each other in a circle: {' -> '.join([*seen, source])}")
+    try:
+        settings = _read(source)
+    except OSError as error:
+        hint = f"; packaged profiles are {', '.join(PACKAGED)}" if "/" not in asked else ""
+        raise ProfileError(f"{asked}: cannot read this profile: {error.strerror}{hint}") from None
+    except ValueError as error:  # also of bytes that are no UTF-8, and of a name that no file can have
+        raise ProfileError(f"{asked}: not valid TOML: {error}") from None
+    if source in PACKAGED:
         return settings
-    path = Path(wanted)
+    path = Path(source)
     base = settings.pop("extends", "local")
     if not isinstance(base, str):
-        raise ProfileError(f"{wanted}: extends: expected a profile's name or path, got {base!r}")
-    if base not in PACKAGED and not Path(base).is_absolute():
-        base = str(path.parent / base)
-    for section, name in _FROM_ITS_FOLDER:
-        given = settings.get(section)
-        if isinstance(given, dict) and isinstance(given.get(name), str):
-            given[name] = _relative_to(path, given[name])
+        raise ProfileError(f"{asked}: extends: expected a profile's name or path, got {base!r}")
+    if base not in PACKAGED:
+        base = _file(base, path.parent)
+    try:
+        _from_folder(path.parent, settings, PATHS + MODELS)
+    except ValueError as error:  # a NUL character
+        raise ProfileError(f"{asked}: a path that there cannot be: {error}") from None
     settings.setdefault("name", path.stem)
-    return _overlay(_merged(base, (*seen, wanted)), settings)
+    return _overlay(_merged(base, base, (*seen, source)), settings)
 
 
-def _read(wanted: str) -> dict[str, Any]:
-    try:
-        if wanted in PACKAGED:
-            text = files("curation_assets").joinpath("profiles", f"{wanted}.toml").read_text("utf-8")
-        else:
-            text = Path(wanted).read_text("utf-8")
-    except OSError as error:
-        hint = f"; packaged profiles are {', '.join(PACKAGED)}" if "/" not in wanted else ""
-        raise ProfileError(f"{wanted}: cannot read this profile: {error.strerror}{hint}") from None
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{wanted}: not valid TOML: {error}") from None
+def _read(source: str) -> dict[str, Any]:
+    if source in PACKAGED:
+        return tomllib.loads(
+            files("curation_assets").joinpath("profiles", f"{source}.toml").read_text("utf-8")
+        )
+    return tomllib.loads(Path(source).read_text("utf-8-sig"))
 
 
 def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -183,9 +220,28 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _relative_to(profile: Path, url: str) -> str:
-    plain = "://" not in url and url != "builtin" and url and not Path(url).expanduser().is_absolute()
-    return str((profile.parent / url).resolve()) if plain else url
+def _from_folder(folder: Path, settings: dict[str, Any], names: tuple[tuple[str, str], ...]) -> None:
+    """Make the relative paths in some settings absolute, in place."""
+    for section, name in names:
+        table = settings.get(section)
+        if isinstance(table, dict) and name in table:
+            counted = _model_from if (section, name) in MODELS else _path_from
+            given = table[name]
+            if isinstance(given, dict):
+                table[name] = {key: counted(folder, value) for key, value in given.items()}
+            else:
+                table[name] = counted(folder, given)
+
+
+def _path_from(folder: Path, given: Any) -> Any:
+    plain = isinstance(given, str) and given not in ("", "builtin") and "://" not in given
+    return str(absolute(given, folder)) if plain and not given.startswith("/") else given
+
+
+def _model_from(folder: Path, given: Any) -> Any:
+    if not isinstance(given, str) or not given.startswith("path:") or given.startswith("path:/"):
+        return given
+    return f"path:{absolute(given.removeprefix('path:'), folder)}"
 
 
 def _explain(source: str, error: Any) -> str:

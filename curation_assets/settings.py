@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from curation_assets.models.sources import parse
 from curation_assets.registry import SAMPLERS
@@ -31,7 +39,7 @@ def _source(spec: str) -> str:
 
 
 Model = Annotated[str, AfterValidator(_source)]
-"""A model source (`models.sources`): pip:, hub:, path: or asset:."""
+"""A model source (`models.sources`): pip:, hub:, path: or asset:. A profile's file may say path: and a relative path."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -196,18 +204,32 @@ class Report(Section):
 
 
 class Run(Section):
-    """What `curation run` materializes: all five rates of the subsets, and training at these rates and sizes."""
+    """What `curation run` materializes: all five rates of the subsets, and training at these rates and sizes.
+
+    No samplers means all of them; of rates and sizes there is at least one.
+    """
 
     samplers: list[str] = Field(json_schema_extra=EXECUTION)
     rates: list[Rate] = Field(json_schema_extra=EXECUTION)
     sizes: list[Size] = Field(json_schema_extra=EXECUTION)
 
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        for name in self.samplers:
+    @field_validator("samplers")
+    @classmethod
+    def _known(cls, samplers: list[str]) -> list[str]:
+        for name in samplers:
             if name not in SAMPLERS:
-                raise ValueError(f"unknown sampler {name!r}{nearest(name, SAMPLERS)}")
-        return self
+                hint = nearest(name, SAMPLERS) or f"; there are {', '.join(SAMPLERS)}"
+                raise ValueError(f"unknown sampler {name!r}{hint}")
+        return samplers
+
+    @field_validator("rates", "sizes")
+    @classmethod
+    def _some(cls, chosen: list[str], about: ValidationInfo) -> list[str]:
+        """Refuse what would train nothing: the comparison at the end would be empty."""
+        known = {"rates": get_args(Rate), "sizes": get_args(Size)}[str(about.field_name)]
+        if not chosen:
+            raise ValueError(f"empty: name at least one of {', '.join(known)}")
+        return list(dict.fromkeys(chosen))
 
 
 class Automation(Section):

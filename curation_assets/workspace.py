@@ -141,8 +141,13 @@ class Workspace:
         return [f"{rate}|{size}" for rate in RATES for size in self.profile.sizes]
 
     def open(self, key: str, partition: str = "") -> Path:
-        """Return a local folder with an artifact's files, their digests checked."""
-        return self.store.open(key, partition)
+        """Return a local folder with an artifact's files, their digests checked; MissingInput where there is none."""
+        try:
+            return self.store.open(key, partition)
+        except FileNotFoundError as error:
+            if error.errno is not None:  # a file is lost, not the artifact
+                raise
+            raise MissingInput(str(error)) from None
 
     def metadata(self, key: str, partition: str = "") -> Metadata:
         """Return the metadata in an artifact's receipt."""

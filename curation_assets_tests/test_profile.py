@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from curation_assets.graph import STEPS
-from curation_assets.profile import ProfileError, load_profile
+from curation_assets.profile import MODELS, PATHS, Profile, ProfileError, load_profile
 from curation_assets.registry import SIZES
 
 
@@ -55,6 +56,12 @@ def test_a_file_overrides_single_fields(tmp_path: Path) -> None:
         ('[density]\nrows = "many"', "density.rows: input should be a valid integer, got 'many'"),
         ("[density]\nrows = 0", "density.rows: input should be greater than 0, got 0"),
         ('[run]\nsamplers = ["densty"]', "unknown sampler 'densty'; did you mean 'density'?"),
+        ("[run]\nrates = []", "run.rates: empty: name at least one of 10, 20, 40, 60, 80"),
+        ("[run]\nsizes = []", "run.sizes: empty: name at least one of small, base, large, xl, xxl"),
+        ('[run]\nsamplers = ["zzz"]', "run.samplers: unknown sampler 'zzz'; there are random, density, "),
+        ('[run]\nsizes = ["huge"]', "run.sizes.0: input should be 'small', 'base'"),
+        ('[corpus]\nurl = "\\u0000"', "a path that there cannot be: embedded null byte"),
+        ('[corpus]\nextends = "hub"', "corpus.extends: unknown key"),
         ('[run]\nrates = ["15"]', "run.rates.0: input should be '10', '20', '40', '60' or '80', got '15'"),
         ('[ask_llm.models]\nxl = "hub:google/flan-t5-xl"', "no revision is given; pin the commit"),
         (
@@ -99,6 +106,163 @@ def test_two_mistakes_are_both_told(tmp_path: Path) -> None:
 def test_a_missing_file_says_which_profiles_there_are() -> None:
     with pytest.raises(ProfileError, match="packaged profiles are local, hub"):
         load_profile("locl")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[corpus]\nurl = '\x00'\n", b"= 3", b"[a]\n[a]\n"])
+def test_a_file_that_is_no_profile_has_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mine.toml").write_bytes(content)
+    with pytest.raises(ProfileError, match="not valid TOML") as caught:
+        load_profile(str(tmp_path / "mine.toml"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "extends", [".", "nowhere/", "mine.toml/x", "a\\u0000b", "~nobody-of-that-name/x.toml"]
+)
+def test_what_is_extended_and_cannot_be_read_has_one_line(tmp_path: Path, extends: str) -> None:
+    with pytest.raises(ProfileError) as caught:
+        load_profile(_write(tmp_path, f'extends = "{extends}"'))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf[density]\nrows = 7\n")
+    assert load_profile(str(tmp_path / "mine.toml")).density.rows == 7
+
+
+RELATIVE = """
+[corpus]
+url = "texts/*.jsonl"
+hq_url = "~/good"
+[tokenizer]
+model = "path:models/t5"
+[embeddings]
+model = "path:~/minilm"
+[perplexity.models]
+small = "path:../t5"
+[ask_llm.models]
+xl = "path:judge"
+[judge]
+teacher = "path:teacher"
+[judge.bases]
+small = "path:/root-folder/base"
+[evaluation]
+eval_root = "mirror"
+[execution]
+data = "made"
+store = "artifacts"
+"""
+
+
+def test_every_relative_path_counts_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, here, elsewhere = tmp_path / "home", tmp_path / "here", tmp_path / "elsewhere"
+    for folder in (home, here, elsewhere):
+        folder.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("CURATION_DATA", "")
+    _write(here, RELATIVE)
+    _write(elsewhere, 'extends = "../here/mine.toml"', "other.toml")
+    monkeypatch.chdir(elsewhere)
+    for name in ("../here/mine.toml", "other.toml"):
+        mine = load_profile(name)
+        assert mine.corpus.url == f"{here}/texts/*.jsonl" and mine.corpus.hq_url == f"{home}/good"
+        assert (
+            mine.tokenizer.model == f"path:{here}/models/t5"
+            and mine.embeddings.model == f"path:{home}/minilm"
+        )
+        assert mine.perplexity.models["small"] == f"path:{tmp_path}/t5"
+        assert mine.perplexity.models["base"] == "asset:full_data/checkpoint#base"
+        assert (
+            mine.ask_llm.models["xl"] == f"path:{here}/judge" and mine.judge.teacher == f"path:{here}/teacher"
+        )
+        assert mine.judge.bases["small"] == "path:/root-folder/base"
+        assert mine.evaluation.eval_root == f"{here}/mirror"
+        assert (mine.data, mine.execution.store) == (here / "made", f"{here}/artifacts")
+
+
+def test_urls_stay_as_they_are(tmp_path: Path) -> None:
+    text = '[corpus]\nurl = "s3://b/c"\nhq_url = "builtin"\n[execution]\nstore = "memory://x"\n[evaluation]\neval_root = ""'
+    mine = load_profile(_write(tmp_path, text))
+    assert (mine.corpus.url, mine.corpus.hq_url) == ("s3://b/c", "builtin")
+    assert (mine.execution.store, mine.evaluation.eval_root) == ("memory://x", "")
+
+
+def test_data_counts_from_the_file_even_where_it_is_a_packaged_profiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURATION_DATA", "")
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    assert load_profile(_write(tmp_path, "")).data == tmp_path / "data"
+    assert load_profile(_write(tmp_path, 'extends = "hub"')).data == tmp_path / "data" / "hub"
+    assert load_profile("local").data == tmp_path / "inner" / "data", (
+        "a packaged profile has no folder of yours"
+    )
+
+
+def test_the_environment_counts_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for given, meant in (("here", "here"), ("~/there", "home/there"), ("./a/../b", "b")):
+        monkeypatch.setenv("CURATION_DATA", given)
+        assert load_profile("local").data == tmp_path / meant
+    monkeypatch.setenv("CURATION_DATA", "s3://bucket/data")
+    with pytest.raises(ProfileError, match="store takes URLs"):
+        _ = load_profile("local").data
+
+
+@pytest.mark.parametrize(
+    "name", ["mine.toml", "mine", "./mine.toml", "~/mine.toml", "../{}/mine.toml", "{}/link.toml"]
+)
+def test_a_profile_is_known_by_its_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _write(tmp_path, "[density]\nrows = 7")
+    _write(tmp_path, "[density]\nrows = 7", "mine")
+    (tmp_path / "link.toml").symlink_to("mine.toml")
+    named = name.format(tmp_path if name.startswith("{") else tmp_path.name)
+    monkeypatch.setenv("CURATION_PROFILE", named)
+    source = load_profile().source
+    assert source == str(tmp_path / Path(named).name)
+    monkeypatch.chdir("/")
+    assert load_profile(source).density.rows == 7 and load_profile(source).source == source
+
+
+NO_PATHS = {
+    "name", "source", "corpus.text_field", "corpus.id_field", "ask_llm.prompt", "evaluation.instructions",
+    "automation.listing_cron", "automation.refresh_cron", "execution.device",
+}  # fmt: skip
+
+
+def test_no_setting_that_may_be_a_path_is_forgotten() -> None:
+    """Whoever adds a text to the settings says here that it is no path, or there that it is one."""
+    texts = {name for name, value in _leaves(load_profile("local").model_dump()) if isinstance(value, str)}
+    known = {f"{section}.{name}" for section, name in PATHS + MODELS}
+    choices = {name for name in texts - known if "Literal" in str(_annotation(name))}
+    assert texts - choices - NO_PATHS == known
+
+
+def _leaves(tree: dict[str, Any], within: str = "") -> Any:
+    for name, value in tree.items():
+        table = isinstance(value, dict) and (within, name) not in {(f"{s}.", n) for s, n in MODELS}
+        if table:
+            yield from _leaves(value, f"{within}{name}.")
+        else:
+            yield (
+                f"{within}{name}",
+                next(iter(value.values())) if isinstance(value, dict) and value else value,
+            )
+
+
+def _annotation(name: str) -> Any:
+    section: Any = Profile
+    for part in name.split("."):
+        section = section.model_fields[part].annotation if hasattr(section, "model_fields") else section
+    return section
 
 
 EXECUTION_ONLY = """

@@ -46,7 +46,7 @@ def left_out(workspace: Workspace) -> Repeats:
 
     Raises
     ------
-    FileNotFoundError
+    MissingInput
         `corpus/index` is not there, or `evaluation/contamination` of a shard where the profile asks for it.
     """
     repeats = read_repeats(workspace)

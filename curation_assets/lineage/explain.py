@@ -19,12 +19,13 @@ from curation_assets.registry import SAMPLERS
 from curation_assets.report.tables import number, text_table
 from curation_assets.scoring.prompt import Flag
 from curation_assets.settings import nearest
+from curation_assets.terminal import plain, wrapped
 from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace
 
 State = Literal["document", "held out", "quarantined"]
 _CONTAMINATION = "evaluation/contamination"
-_MARKS = {"in": "in", "out": "-", "none": ""}
+_STALE = "*"
 _MOST_DOCUMENTS = 5  # of one id whose standings are told: each takes a pass over the scores
 
 
@@ -190,20 +191,29 @@ def _contaminated(versions: Versions, place: Place) -> Iterator[str]:
 
 def to_text(found: Explanation) -> str:
     """Render the explanation of one document for a terminal."""
-    lines = [f"{_plain(found.doc_id)}: {_WHAT[found.state]}"]
+    lines = wrapped(f"{_plain(found.doc_id)}: {_WHAT[found.state]}")
     for place in found.places:
         lines += _place(place)
     for row in found.set_aside:
-        where = _where(row.file, row.row)
-        lines.append(
-            f"quarantined: {where}: {row.reason} ({row.meaning}){': ' + _plain(row.detail) if row.detail else ''}"
-        )
+        where, detail = _where(row.file, row.row), f": {_plain(row.detail)}" if row.detail else ""
+        lines += wrapped(f"quarantined: {where}: {row.reason} ({row.meaning}){detail}")
         if not found.places:
-            lines.append(f"  {_plain(row.start)}")
-    lines += [f"note: {note}" for note in found.notes]
-    shown = [_row(s) for s in found.standings if s.score is not None or _drawn(s)]
-    lines += ["", text_table(shown), ""] if shown else [""]
-    return "\n".join([*lines, *_reasons(found.standings)]).rstrip()
+            lines += wrapped(_plain(row.start), "  ")
+    lines += [line for note in found.notes for line in wrapped(f"note: {note}")]
+    said = [line for reason in _reasons(found.standings) for line in wrapped(reason)]
+    return "\n".join([*lines, *_table(found.standings), *said]).rstrip()
+
+
+def _table(standings: Sequence[Standing]) -> list[str]:
+    """Return a row for each sampler that has a score or a subset, between empty lines."""
+    shown = [s for s in standings if s.score is not None or _drawn(s)]
+    if not shown:
+        return [""]
+    of = {s.candidates for s in shown if s.rank is not None}
+    rank = f"rank of {of.pop():,}" if len(of) == 1 else "rank"
+    text = text_table([_row(s, rank) for s in shown])
+    legend = [f"{_STALE}: stale, something that it was made from changed since"] if _STALE in text else []
+    return ["", text, *legend, ""]
 
 
 _WHAT: dict[State, str] = {
@@ -215,7 +225,7 @@ _WHAT: dict[State, str] = {
 
 def _plain(text: str) -> str:
     """Put a text from the corpus on one line that a terminal shows as it is."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+    return plain(" ".join(text.split()))
 
 
 def _where(file: str, row: int) -> str:
@@ -227,26 +237,27 @@ def _where(file: str, row: int) -> str:
 def _place(place: Place) -> Iterator[str]:
     at = f"{_where(place.url or place.shard, place.row)} (row {place.position:,} of {place.table}[{place.shard}])"
     if place.kept_by:
-        yield f"repeated: {at}; that of {place.kept_by} counts"
+        yield from wrapped(f"repeated: {at}; that of {place.kept_by} counts")
         return
     tokens = f", {place.n_tokens:,} tokens" if place.n_tokens is not None else ""
     fields = "".join(
         f"; {_plain(f'{name}: {value}')}" for name, value in place.fields.items() if value is not None
     )
-    yield f"from {at}"
-    yield f"  {place.n_chars:,} characters{tokens}{fields}"
-    yield f"  {_plain(place.text)}{'…' if place.n_chars > len(place.text) else ''}"
+    yield from wrapped(f"from {at}")
+    yield from wrapped(f"{place.n_chars:,} characters{tokens}{fields}", "  ")
+    yield from wrapped(f"{_plain(place.text)}{'…' if place.n_chars > len(place.text) else ''}", "  ")
 
 
-def _row(found: Standing) -> dict[str, Any]:
-    scored = found.score is not None and found.percentile is not None
+def _row(found: Standing, rank: str) -> dict[str, Any]:
+    scored = found.rank is not None and found.percentile is not None
+    of = "" if rank != "rank" else f" of {found.candidates:,}"
+    inside = " ".join(f"{c.rate}{_STALE if c.stale else ''}" for c in found.choices if c.state == "in")
     return {
         "sampler": found.sampler,
-        "score": number(found.score) + (" (stale)" if found.stale else "") if found.score is not None else "",
+        "score": number(found.score) + (_STALE if found.stale else "") if found.score is not None else "",
         "percentile": f"{100 * found.percentile:.1f}" if scored and found.percentile is not None else "",
-        "rank": f"{found.rank:,} of {found.candidates:,}" if scored else "",
-        **{f"{c.rate} %": _MARKS[c.state] + (" (stale)" if c.stale else "") for c in found.choices},
-        "": _details(found),
+        rank: f"{found.rank:,}{of}" if scored else "",
+        "in subsets of %": inside or ("-" if _drawn(found) else ""),
     }
 
 
@@ -281,6 +292,8 @@ def _reasons(standings: Sequence[Standing]) -> Iterator[str]:
         if names:
             yield f"no {what} yet: {', '.join(names)}"
     for found in standings:
+        if details := _details(found):
+            yield f"{found.sampler}: {details}"
         if found.score is None and found.stale:
             yield f"{found.sampler}: {found.note}"
         low = [c for c in found.choices if c.state == "out" and not c.stale and _below(c)]

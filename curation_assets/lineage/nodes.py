@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from curation_assets.attempts import Attempt
 from curation_assets.graph import STEPS
+from curation_assets.lineage.failing import failed, waits_for
 from curation_assets.lineage.inputs import input_versions
 from curation_assets.lineage.stale import behind, follows, out_of_date, reasons
 from curation_assets.step import Step, reads_all, upstream
 from curation_assets.versions import Versions
+from curation_assets.workspace import title
 
 
 @dataclass(frozen=True)
 class Record:
     """One artifact, flat: `version` is "" where there is none, `created` is ISO 8601 in UTC, `seconds` what making it took.
 
-    `reasons` say why it is missing or out of date, `behind` that it is pinned and the corpus moved on. `follows` tells
-    that it is current with what is there, but something that it is made from is not.
+    `reasons` say why it is missing or out of date, `failure` why the last attempt to make it failed, `waits_for` for want of
+    which failed artifact it cannot be made ("" for none), `behind` that it is pinned and the corpus moved on. `follows`
+    tells that it is current with what is there, but something that it is made from is not.
     """
 
     key: str
@@ -29,6 +33,8 @@ class Record:
     seconds: float
     run_id: str
     reasons: list[str]
+    failure: str
+    waits_for: str
     behind: str | None
     follows: bool
     metadata: dict[str, Any]
@@ -81,8 +87,11 @@ def record(versions: Versions, step: Step, partition: str) -> Record:
     receipt = versions.receipt(step.key, partition)
     why, late = reasons(versions, step, partition), behind(versions, step, partition)
     later = not out_of_date(versions, step, partition) and follows(versions, step, partition)
+    failure, cause = (
+        _failure(versions, step, partition) if out_of_date(versions, step, partition) else ("", "")
+    )
     if receipt is None:
-        return Record(step.key, partition, "", "", 0.0, "", why, late, later, {})
+        return Record(step.key, partition, "", "", 0.0, "", why, failure, cause, late, later, {})
     return Record(
         step.key,
         partition,
@@ -91,10 +100,27 @@ def record(versions: Versions, step: Step, partition: str) -> Record:
         receipt.seconds,
         receipt.run_id,
         why,
+        failure,
+        cause,
         late,
         later,
         receipt.metadata,
     )
+
+
+def _failure(versions: Versions, step: Step, partition: str) -> tuple[str, str]:
+    """Return how the last attempt failed, or what failed artifact is waited for; one of the two, if any."""
+    attempt = versions.workspace.attempts.read(step.key, partition)
+    if attempt is not None and failed(attempt):
+        return ended(attempt), ""
+    cause = waits_for(versions, step, partition)
+    return "", title(*cause) if cause else ""
+
+
+def ended(attempt: Attempt) -> str:
+    """Say how an attempt ended that did not succeed."""
+    why = attempt.error or "its process died in the middle of it"
+    return f"{why} (attempt {attempt.number}, {iso(attempt.started)})"
 
 
 def iso(seconds: float) -> str:

@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from curation_assets.attempts import Attempt
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.graph import STEPS
-from curation_assets.lineage.nodes import iso
+from curation_assets.lineage.failing import failed, waiting, waits_for
+from curation_assets.lineage.nodes import ended, iso
 from curation_assets.lineage.notices import notices
 from curation_assets.lineage.stale import behind, follows, out_of_date
 from curation_assets.plan import targets, wanted_steps
 from curation_assets.progress import duration
 from curation_assets.registry import SAMPLERS
 from curation_assets.step import Step
+from curation_assets.terminal import columns, shortened, wrapped
 from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace, title
 
-State = Literal["current", "following", "out_of_date", "missing", "failed", "stopped", "running"]
+State = Literal["current", "following", "out_of_date", "missing", "blocked", "failed", "stopped", "running"]
 STATES: dict[State, str] = {
     "current": "current",
     "following": "follows",
-    "out_of_date": "out of date",
+    "out_of_date": "outdated",
     "missing": "missing",
+    "blocked": "blocked",
     "failed": "failed",
     "stopped": "stopped",
     "running": "running",
 }
 """What a partition is, exactly one of these, and the head of its column.
 
-`following`: current with what is there, but something that it is made from is out of date. `failed`: the last attempt
-failed; `stopped`: its process died in the middle. Neither says whether an older artifact is still there.
+`following`: current with what is there, but something that it is made from is out of date. `blocked`: missing or out of
+date, and cannot be made for want of something that failed. `failed`: the last attempt failed; `stopped`: its process died
+in the middle. None of the three says whether an older artifact is still there.
 """
 
 _LISTED = 10  # lines of a kind that the text has
+_DIGITS, _LEAST = 6, 8  # characters of a count (99,999), and of a name in a narrow terminal
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,9 @@ class Status:
 
     Before `corpus/index` is current these are all that were read so far.
 
-    `running`, `failed`, `behind` and `set_aside` give (artifact or shard, what is to be said of it); `train` counts the
-    training runs of an update. `notices` are lines about the corpus (`lineage.notices`).
+    `running`, `failed`, `stopped`, `behind` and `set_aside` give (artifact or shard, what is to be said of it), `blocked`
+    (artifact, the failed one that it waits for); `train` counts the training runs of an update. `notices` are lines about
+    the corpus (`lineage.notices`).
     """
 
     profile: str
@@ -89,6 +95,8 @@ class Status:
     train: int
     running: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    blocked: list[tuple[str, str]] = field(default_factory=list)
+    stopped: list[tuple[str, str]] = field(default_factory=list)
     behind: list[tuple[str, str]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -126,12 +134,15 @@ def _row(versions: Versions, step: Step, partitions: list[str], found: Status) -
     for partition in partitions:
         name = title(step.key, partition)
         attempt = _attempt(versions, step, partition)
-        state = _state(versions, step, partition, attempt)
+        cause = waits_for(versions, step, partition) if _wanting(versions, step, partition, attempt) else None
+        state = _state(versions, step, partition, attempt, cause)
         counts[state] += 1
-        if attempt is not None and state == "running":
+        if cause:
+            found.blocked.append((name, title(*cause)))
+        elif attempt is not None and state == "running":
             found.running.append((name, _going_on(attempt)))
         elif attempt is not None:
-            found.failed.append((name, _ended(attempt)))
+            (found.failed if state == "failed" else found.stopped).append((name, ended(attempt)))
         late = behind(versions, step, partition) if step.pinned else None
         if late:
             found.behind.append((name, late))
@@ -145,7 +156,18 @@ def _attempt(versions: Versions, step: Step, partition: str) -> Attempt | None:
     return None
 
 
-def _state(versions: Versions, step: Step, partition: str, attempt: Attempt | None) -> State:
+def _wanting(versions: Versions, step: Step, partition: str, attempt: Attempt | None) -> bool:
+    """Tell whether an artifact may be waiting: not there or not current, and no attempt at it failed by itself."""
+    if attempt is not None and (attempt.running() or not attempt.error or failed(attempt)):
+        return False
+    return out_of_date(versions, step, partition)
+
+
+def _state(
+    versions: Versions, step: Step, partition: str, attempt: Attempt | None, cause: tuple[str, str] | None
+) -> State:
+    if cause is not None:
+        return "blocked"
     if attempt is not None:
         return "running" if attempt.running() else "failed" if attempt.error else "stopped"
     if versions.receipt(step.key, partition) is None:
@@ -159,11 +181,6 @@ def _going_on(attempt: Attempt) -> str:
     since = duration(max(time.time() - attempt.started, 0.0))
     again = f", attempt {attempt.number} after: {attempt.error}" if attempt.error else ""
     return f"for {since} in process {attempt.pid} on {attempt.host}{again}"
-
-
-def _ended(attempt: Attempt) -> str:
-    why = attempt.error or "its process died in the middle of it"
-    return f"{why} (attempt {attempt.number}, {iso(attempt.started)})"
 
 
 def _is_training(step: Step) -> bool:
@@ -198,40 +215,61 @@ def _costs(versions: Versions, steps: list[Step], asked: dict[str, list[str]]) -
         )
 
 
+def to_json(found: Status) -> dict[str, Any]:
+    """Return the status as plain data for JSON; its keys are the attributes' names."""
+    return asdict(found)
+
+
 def to_text(found: Status) -> str:
     """Return the status for people: a table with a line for each group, and for each step that is not all current."""
-    corpus = f"{found.shards:,} shards, {found.documents:,} documents, listed {found.listed}"
+    corpus = f"{found.shards:,} shard{_s(found.shards)}, {found.documents:,} documents, listed {found.listed}"
     lines = [
-        f"profile {found.profile}: {corpus if found.listed else 'the corpus has not been listed yet'}",
+        *wrapped(
+            f"profile {found.profile}: {corpus if found.listed else 'the corpus has not been listed yet'}"
+        ),
+        "",
+        *_table(found.rows),
         "",
     ]
-    lines += [*_table(found.rows), ""]
-    lines += _update(found)
+    lines += [line for said in _update(found) for line in wrapped(said)]
     lines += _listed("RUNNING", found.running)
     lines += _listed("FAILED", found.failed)
+    lines += _lines("BLOCKED", waiting((name.partition("[")[0], cause) for name, cause in found.blocked))
+    lines += _listed("STOPPED", found.stopped)
     lines += _listed("SET ASIDE", found.set_aside)
     lines += _listed("BEHIND", found.behind)
-    lines += [f"NOTE  {notice}" for notice in found.notices]
+    lines += _lines("NOTE", found.notices)
     return "\n".join(lines).rstrip()
 
 
 def _table(rows: list[Row]) -> Iterator[str]:
-    """Yield the table; columns in which nothing stands are left out."""
+    """Yield the table; columns in which nothing stands are left out, and names that are too long for it are shortened."""
     used: list[State] = [s for s in STATES if s == "current" or any(row.counts[s] for row in rows)]
-    yield f"{'':<32}" + "".join(f"{STATES[state]:>12}" for state in used)
+    longest = max((len(row.key) + 2 for row in rows), default=0)
+    for gap in (3, 2, 1):  # between columns: as much as the names leave
+        cells = {state: gap + max(len(STATES[state]), _DIGITS) for state in used}
+        if (names := columns() - sum(cells.values())) >= longest:
+            break
+    names = max(min(names, longest), _LEAST)
+    yield " " * names + "".join(f"{STATES[state]:>{width}}" for state, width in cells.items())
     for group in dict.fromkeys(row.group for row in rows):
         members = [row for row in rows if row.group == group]
-        yield _line(group, members, used)
+        yield _line(group, members, cells, names)
         yield from (
-            _line(f"  {row.key}", [row], used) for row in members if row.counts["current"] != row.partitions
+            _line(f"  {row.key}", [row], cells, names)
+            for row in members
+            if row.counts["current"] != row.partitions
         )
     if "following" in used:
-        yield "follows: current with what is there, but something that it is made from is out of date"
+        yield from wrapped(
+            "follows: current with what is there, but something that it is made from is out of date"
+        )
 
 
-def _line(name: str, rows: list[Row], used: list[State]) -> str:
-    counts = [sum(row.counts[state] for row in rows) for state in used]
-    return f"{name:<32}" + "".join(f"{f'{n:,}' if n else '·':>12}" for n in counts)
+def _line(name: str, rows: list[Row], cells: dict[State, int], names: int) -> str:
+    counts = {state: sum(row.counts[state] for row in rows) for state in cells}
+    numbers = (f"{f'{counts[state]:,}' if counts[state] else '·':>{width}}" for state, width in cells.items())
+    return f"{shortened(name, names):<{names}}" + "".join(numbers)
 
 
 def _update(found: Status) -> Iterator[str]:
@@ -250,11 +288,14 @@ def _update(found: Status) -> Iterator[str]:
         yield "an update scores and trains nothing"
 
 
-def _listed(word: str, found: Iterable[tuple[str, str]]) -> Iterator[str]:
-    all_ = list(found)
-    yield from (f"{word}  {name}: {said}" for name, said in all_[:_LISTED])
-    if len(all_) > _LISTED:
-        yield f"{word}  {len(all_) - _LISTED:,} more"
+def _listed(word: str, found: Iterable[tuple[str, str]]) -> list[str]:
+    return _lines(word, [f"{name}: {said}" for name, said in found])
+
+
+def _lines(word: str, said: list[str]) -> list[str]:
+    """Return the first few sentences of a kind, each begun with its word."""
+    more = [f"{len(said) - _LISTED:,} more"] if len(said) > _LISTED else []
+    return [line for each in said[:_LISTED] + more for line in wrapped(each, f"{word}  ")]
 
 
 def _s(number: int) -> str:

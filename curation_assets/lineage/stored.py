@@ -1,7 +1,7 @@
 """Columns of artifacts read where they lie: nothing else of a file is fetched or hashed, and nothing is changed.
 
 For questions, whose answer nothing is made of. What becomes part of an artifact is read with `Workspace.open`, which
-checks digests.
+checks digests; here that is done when a file cannot be read, to tell damage from other causes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 def open_file(store: Store, receipt: Receipt, name: str) -> Iterator[IO[bytes]]:
     """Open a file of an artifact for reading; what is not asked for is not fetched from a remote store."""
     path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-    with store.fs.open(path, "rb") as file:
+    with _damage_told(store, receipt), store.fs.open(path, "rb") as file:
         yield file
 
 
@@ -33,7 +33,7 @@ def open_parquet(store: Store, receipt: Receipt, name: str) -> Iterator[pq.Parqu
     """Open a Parquet file of an artifact."""
     if store.local:  # read by Arrow itself, without the interpreter's lock
         path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-        with pq.ParquetFile(path) as table:
+        with _damage_told(store, receipt), pq.ParquetFile(path) as table:
             yield table
         return
     with open_file(store, receipt, name) as file, pq.ParquetFile(file) as table:
@@ -45,10 +45,21 @@ def read_filtered(
 ) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file that pass; row groups whose statistics rule them out are not read."""
     path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-    rows: list[dict[str, Any]] = pq.read_table(
-        path, columns=columns, filters=filters, filesystem=None if store.local else store.fs
-    ).to_pylist()
+    with _damage_told(store, receipt):
+        rows: list[dict[str, Any]] = pq.read_table(
+            path, columns=columns, filters=filters, filesystem=None if store.local else store.fs
+        ).to_pylist()
     return rows
+
+
+@contextmanager
+def _damage_told(store: Store, receipt: Receipt) -> Iterator[None]:
+    """Raise DamagedArtifact for an error that comes of a file that is not as it was written."""
+    try:
+        yield
+    except (OSError, ValueError):  # Arrow's own are kinds of these
+        store.open(receipt.key, receipt.partition)
+        raise
 
 
 def in_threads(function: Callable[[Item], Found], items: Iterable[Item]) -> Generator[Found, None, None]:

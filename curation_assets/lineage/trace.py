@@ -6,7 +6,6 @@ The tree shows what is there now, and where an artifact was really made from ano
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain, islice
@@ -21,10 +20,10 @@ from curation_assets.lineage.stale import LISTED_AGAIN, inherited
 from curation_assets.progress import duration
 from curation_assets.settings import nearest
 from curation_assets.step import Step
+from curation_assets.terminal import wrapped
 from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace, title
 
-WIDTH = 120
 _LISTED = 30  # partitions that an error message lists
 _RUN = 8  # characters of a run's id, as Dagster's UI shows it
 _SETTINGS = 90  # characters of settings that are shown
@@ -100,7 +99,7 @@ def _head(node: Node) -> dict[str, Any]:
 
 
 def to_text(node: Node, shards: int = 3) -> str:
-    """Return the tree for people, `WIDTH` columns wide, with the first `shards` artifacts of each step that has many."""
+    """Return the tree for people, as wide as the terminal, with the first `shards` artifacts of each step that has many."""
     return "\n".join(_lines(node, None, shards, "", ""))
 
 
@@ -108,14 +107,7 @@ def _lines(node: Node, reader: Node | None, shards: int, lead: str, rest: str) -
     """Yield a node's lines and those of its inputs; `lead` begins the first, `rest` the others."""
     indent = rest + ("│  " if node.inputs else "   ")
     for number, text in enumerate(_body(node, reader, shards)):
-        yield from textwrap.wrap(
-            text,
-            WIDTH,
-            initial_indent=indent if number else lead,
-            subsequent_indent=f"{indent}  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        yield from wrapped(text, indent if number else lead, f"{indent}  ")
     for number, need in enumerate(node.inputs, 1):
         corner, below = ("└─ ", "   ") if number == len(node.inputs) else ("├─ ", "│  ")
         yield from _lines(need, node, shards, rest + corner, rest + below)
@@ -196,6 +188,10 @@ def _made(record: Record) -> str:
 def _state(record: Record) -> Iterator[str]:
     word = "OUT OF DATE" if record.version else "MISSING"
     yield from (f"{word}: {reason}" for reason in record.reasons if reason != LISTED_AGAIN)
+    if record.failure:
+        yield f"FAILED: {record.failure}"
+    if record.waits_for:
+        yield f"BLOCKED: waits for {record.waits_for}, which failed"
     if record.behind:
         yield f"BEHIND, and kept: {record.behind}"
 

@@ -186,7 +186,7 @@ def _by_seed(metrics: pl.DataFrame) -> dict[tuple[str, str], dict[str, Floats]]:
 def _flops(flops: Flops, sampler: str) -> Spent:
     try:
         return flops.choosing(sampler)
-    except (MissingInput, FileNotFoundError) as error:
+    except MissingInput as error:
         return Spent(None, None, str(error))  # a report shows what there is
 
 

@@ -26,6 +26,7 @@ from curation_assets.sampling.output import free_place, new_folder
 from curation_assets.sampling.select import kept_count
 from curation_assets.sampling.threshold import Threshold, global_threshold, token_threshold
 from curation_assets.settings import nearest
+from curation_assets.terminal import wrapped
 from curation_assets.versions import Versions
 from curation_assets.workspace import MissingInput, Workspace, title
 
@@ -255,20 +256,20 @@ def to_text(found: WhatIf) -> str:
     names = ", ".join(d.sampler for d in found.drawn)
     joined = f"; kept is what {_WORDS[found.combine]} keeps" if found.combine else ""
     rows = [vars(d) for d in found.drawn]
-    lines = [f"{names}: {found.amount} of {found.candidates:,} documents{joined}", "", text_table(rows), ""]
-    lines += [_overlap_line(overlap) for overlap in found.overlaps]
+    said = [_overlap_line(overlap) for overlap in found.overlaps]
     noisy = [d.sampler for d in found.drawn if d.technique in _NOISY]
     if len(noisy) > 1:
-        lines.append(
+        said.append(
             f"{', '.join(noisy)} draw with the same noise (seed {found.seed}), so they share more than that"
         )
-    lines.append(_kept_line(found))
+    said.append(_kept_line(found))
     if found.stale:
         more = f" and {len(found.stale) - 3:,} more" if len(found.stale) > 3 else ""
-        lines.append(f"out of date, taken all the same: {', '.join(found.stale[:3])}{more}")
+        said.append(f"out of date, taken all the same: {', '.join(found.stale[:3])}{more}")
     if found.folder:
-        lines.append(f"written to {found.folder}")
-    return "\n".join(lines)
+        said.append(f"written to {found.folder}")
+    head = wrapped(f"{names}: {found.amount} of {found.candidates:,} documents{joined}")
+    return "\n".join([*head, "", text_table(rows), "", *(line for each in said for line in wrapped(each))])
 
 
 def _overlap_line(overlap: Overlap) -> str:

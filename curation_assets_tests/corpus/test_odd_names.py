@@ -76,8 +76,12 @@ def listing_alone(tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> Profile:
 
 
 def test_what_is_passed_over_is_told_at_the_end_of_a_run_in_status_and_in_a_check(
-    listing_alone: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    listing_alone: Profile,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "500")  # else sentences are broken
     shards = tmp_path / "shards"
     for name in ("b.tar", "c.tar", "_SUCCESS", "README.md", "a\x1b.pdf"):
         (shards / name).touch()

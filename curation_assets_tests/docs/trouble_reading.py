@@ -57,6 +57,16 @@ def a_rate_that_is_none(t: Trouble) -> str:
     return t.curation("plan")
 
 
+def no_rate(t: Trouble) -> str:
+    t.profile("[run]\nrates = []")
+    return t.curation("plan")
+
+
+def an_unwritable_folder(t: Trouble) -> str:
+    Path("mine.toml").write_text('[execution]\ndata = "/dev/null/mine"\n[corpus]\nhq_url = ""\n')
+    return t.curation("status")
+
+
 def a_model_without_a_commit(t: Trouble) -> str:
     t.profile('[ask_llm.models]\nxl = "hub:google/flan-t5-xl"')
     return t.curation("plan")
@@ -77,7 +87,7 @@ def no_files(t: Trouble) -> str:
 
 def no_folder(t: Trouble) -> str:
     t.profile('[corpus]\nurl = "text"\n')
-    return t.making("corpus/source", source)
+    return t.curation("run")
 
 
 def a_shut_folder(t: Trouble) -> str:
@@ -92,6 +102,7 @@ def a_web_archive(t: Trouble) -> str:
     write_shard(Path("crawl/part-1.jsonl"), [("a", "b")])
     Path("crawl/crawl-1.warc.gz").write_bytes(b"")
     t.profile('[corpus]\nurl = "crawl"\n', "crawl")
+    t.patch.setenv("COLUMNS", "500")  # else the line is broken
     return to_text(status(t.make(["corpus/source"], "crawl.toml"))).split("\n")[-1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -99,6 +100,17 @@ def damage(t: Trouble) -> str:
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     return why(lambda: Workspace(workspace.profile).open("corpus/documents", "a.jsonl"))
+
+
+def a_damaged_database(t: Trouble) -> str:
+    t.profile("")
+    for name in ("runs.db", "runs/index.db"):
+        path = Path("data/mine/dagster_home/history", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(range(256)) * 40)
+    said = t.curation("run")
+    shutil.rmtree("data/mine/dagster_home")
+    return said
 
 
 def nothing_held_out(t: Trouble) -> str:

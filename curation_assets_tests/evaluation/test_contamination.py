@@ -33,7 +33,7 @@ from curation_assets.sampling.what_if import what_if
 from curation_assets.scoring.build import SCORERS
 from curation_assets.storage import PREVIEW
 from curation_assets.versions import Versions
-from curation_assets.workspace import Builder, BuildOne, Metadata, Workspace
+from curation_assets.workspace import Builder, BuildOne, Metadata, MissingInput, Workspace
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.evaluation.test_ngrams import _grams, _words
@@ -280,9 +280,7 @@ def test_an_explanation_says_why_a_document_is_in_no_subset(
 def test_the_setting_without_the_table_says_what_to_make(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dropping = _open(home, True, monkeypatch)
     dropping.store.forget("evaluation/contamination", "s1.jsonl")
-    with pytest.raises(
-        FileNotFoundError, match=r"evaluation/contamination\[s1.jsonl\] has not been materialized"
-    ):
+    with pytest.raises(MissingInput, match=r"evaluation/contamination\[s1.jsonl\] has not been materialized"):
         left_out(dropping)
     assert explain(dropping, "in.s0", ["random"])[0].notes
 

@@ -20,6 +20,7 @@ from curation_assets.lineage.standing import Standing
 from curation_assets.progress import silent
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.sampling import selection_keys
+from curation_assets.storage import DamagedArtifact
 from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace
 from curation_assets_tests.sampling.scored import DRAWN, SCORED, copied, made, make
@@ -262,7 +263,8 @@ def test_scores_that_are_out_of_date_and_subsets_of_earlier_scores(
     (before,) = _explained(made, row, ["density"]).standings
     (stale,) = _explained(workspace, row, ["density"]).standings
     assert stale.stale and stale.score == before.score and not any(c.stale for c in stale.choices)
-    assert "(stale)" in to_text(_explained(workspace, row, ["density"]))
+    assert f"{stale.score:.4g}"[:5] in (text := to_text(_explained(workspace, row, ["density"])))
+    assert "* " in text and "*: stale, something that it was made from changed since" in text
     for key in ("density/shard_sketch", "density/sketch", "density/scores"):
         make(workspace, key)
     (now,) = _explained(workspace, row, ["density"]).standings
@@ -310,6 +312,35 @@ def test_numbers_as_ids_and_text_that_a_terminal_must_not_obey(
     text = to_text(explain(workspace, "odd \u202e id", ["random"])[0])
     assert "repeated_id" in text and "\u202e" not in text
     assert [row.row for row in explain(workspace, "430")[0].set_aside] == [3]
+
+
+@pytest.mark.parametrize("at", [40, -20], ids=["in the middle", "in the footer"])
+def test_damaged_scores_are_told_of_as_that(
+    made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    doc_id = _scores(made, "random")[0]["doc_id"]
+    workspace = copied(tmp_path / "copy", monkeypatch)
+    file = workspace.open("random/scores", "s0.jsonl") / "scores.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content[:at] + bytes(15) + content[at:][15:])
+    fresh = Workspace(workspace.profile)  # that has not checked the digests yet
+    with pytest.raises(DamagedArtifact, match=r"random/scores\[s0.jsonl\]: scores.parquet changed on disk"):
+        explain(fresh, doc_id, ["random"])
+    assert fresh.store.receipt("random/scores", "s0.jsonl") is None, "it counts as missing from now on"
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_no_line_is_wider_than_the_terminal(
+    made: Workspace, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for doc_id in (
+        _scores(made, "semdedup")[0]["doc_id"],
+        next(iter(_holders(made, "validation"))),
+        "broken.empty",
+    ):
+        text = to_text(explain(made, doc_id)[0])
+        assert max(map(len, text.splitlines())) <= max(columns, 80)
 
 
 def test_text_and_json(made: Workspace) -> None:

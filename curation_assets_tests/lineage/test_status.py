@@ -16,13 +16,19 @@ import pytest
 
 from curation_assets.attempts import Attempt
 from curation_assets.graph import STEPS
-from curation_assets.lineage.status import STATES, Status, status, to_text
+from curation_assets.lineage.status import STATES, Status, status, to_json, to_text
 from curation_assets.plan import targets, wanted_steps
-from curation_assets.profile import Profile
+from curation_assets.profile import Profile, load_profile
 from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
+from curation_assets.workspace import MissingInput, Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.lineage.conftest import MADE, make
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests look for sentences, which a narrow terminal breaks."""
+    monkeypatch.setenv("COLUMNS", "500")
 
 
 def _counts(found: Status, key: str) -> dict[str, int]:
@@ -123,7 +129,8 @@ def test_failed_running_and_stopped(made: Profile, root: Path) -> None:
     _check_sums(workspace, found)
     assert _counts(found, "random/scores") == {"running": 1, "failed": 1, "stopped": 1}
     assert _counts(found, "perplexity_small/scores") == {"running": 2, "stopped": 1}
-    said = dict(found.running) | dict(found.failed)
+    said = dict(found.running) | dict(found.failed) | dict(found.stopped)
+    assert dict(found.failed).keys() == {"random/scores[s1.jsonl]"}, "what was killed has not failed"
     assert re.fullmatch(
         rf"for \d+ s in process {os.getpid()} on {re.escape(here)}", said["random/scores[s0.jsonl]"]
     )
@@ -136,6 +143,81 @@ def test_failed_running_and_stopped(made: Profile, root: Path) -> None:
     )
     assert all(STATES[state] in text for state in ("running", "failed", "stopped"))
     assert [cost.samplers for cost in found.costs] == [1, 1] and found.costs[0].shards == 3
+
+
+def _fail(workspace: Workspace, key: str, partition: str = "", error: Exception | None = None) -> None:
+    workspace.store.forget(key, partition)
+    attempt = workspace.attempts.begin(key, partition, "wanted", "run")
+    workspace.attempts.fail(key, partition, attempt, error or ValueError("broken"))
+
+
+def test_what_waits_for_a_failure_is_blocked_and_nothing_else_is(made: Profile, root: Path) -> None:
+    workspace = Workspace(made)
+    _fail(workspace, "corpus/tokens", "s1.jsonl")
+    for key in ("corpus/index", "random/subset", "random/checkpoint"):
+        for partition in targets(workspace, STEPS[key]):
+            workspace.store.forget(key, partition)
+    workspace.store.forget("random/scores", "s1.jsonl")
+    _fail(workspace, "report/comparison", error=MissingInput("no metrics: there is nothing to compare"))
+    found = status(workspace)
+    _check_sums(workspace, found)
+    assert _counts(found, "corpus/tokens") == {"current": 2, "failed": 1}
+    assert _counts(found, "corpus/index") == {"blocked": 1}
+    assert _counts(found, "random/subset") == {"blocked": 5}, "several steps below what failed"
+    assert _counts(found, "random/checkpoint") == {"blocked": 1}
+    assert _counts(found, "random/scores") == {"current": 2, "missing": 1}, "needs no tokens"
+    assert _counts(found, "perplexity_small/scores")["current"] == 2, "the other shards do not wait"
+    assert _counts(found, "report/comparison") == {"blocked": 1}, "it found nothing to show, and did not fail"
+    assert set(dict(found.blocked).values()) == {"corpus/tokens[s1.jsonl]"}
+    assert [name for name, _ in found.failed] == ["corpus/tokens[s1.jsonl]"]
+    text = to_text(found)
+    assert re.search(
+        r"^BLOCKED  \d+ assets wait for corpus/tokens\[s1.jsonl\]: corpus/index, ", text, re.MULTILINE
+    )
+    assert to_json(found)["blocked"] == found.blocked and json.dumps(to_json(found))
+
+
+def test_without_a_failure_nothing_is_blocked(made: Profile, root: Path) -> None:
+    workspace = Workspace(made)
+    workspace.store.forget("corpus/tokenizer")
+    for shard in targets(workspace, STEPS["corpus/tokens"]):
+        workspace.store.forget("corpus/tokens", shard)
+    found = status(workspace)
+    assert _counts(found, "corpus/tokens") == {"missing": 3} and not found.blocked
+    _fail(workspace, "report/comparison", error=MissingInput("no metrics: there is nothing to compare"))
+    found = status(workspace)
+    assert _counts(found, "report/comparison") == {"failed": 1}, "as a run has it where nothing else failed"
+
+
+def test_a_listing_that_fails_and_files_that_all_fail_block_everything(
+    made: Profile, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(made)
+    for shard in targets(workspace, STEPS["corpus/shards"]):
+        _fail(workspace, "corpus/documents", shard)
+    for key in ("corpus/tokenizer", "corpus/index"):
+        workspace.store.forget(key)
+    found = dict(status(workspace).blocked)
+    assert found["corpus/index"] == found["corpus/tokenizer"] == "corpus/documents[s0.jsonl]"
+    monkeypatch.setenv("CURATION_DATA", str(root / "new"))
+    workspace = Workspace(load_profile())
+    _fail(workspace, "corpus/source")
+    found = dict(status(workspace).blocked)
+    assert found["corpus/tokenizer"] == found["random/subset[20]"] == "corpus/source"
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_no_line_is_wider_than_the_terminal(
+    made: Profile, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    found = status(Workspace(made))
+    every = dict.fromkeys(STATES, 12_345)
+    rows = [replace(row, counts=every) if columns == 80 else row for row in found.rows]
+    long = [("evaluation/contamination[" + "deep/" * 40 + "x.jsonl]", "/a/path" * 30)]
+    text = to_text(replace(found, rows=rows, failed=long, set_aside=long, behind=long, running=long))
+    assert max(map(len, text.splitlines())) <= columns
+    assert columns < 80 or re.search(r"^  \w+…[\w/]+ +12,345", text, re.MULTILINE)
 
 
 def test_a_file_that_cannot_be_read_is_set_aside(made: Profile, root: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from curation_assets.graph import STEPS
 from curation_assets.lineage.nodes import Node, build
-from curation_assets.lineage.trace import WIDTH, json_pieces, to_json, to_text, trace
+from curation_assets.lineage.trace import json_pieces, to_json, to_text, trace
 from curation_assets.profile import Profile
 from curation_assets.step import upstream
 from curation_assets.versions import Versions
@@ -22,6 +22,12 @@ from curation_assets_tests.lineage.conftest import MADE, SHARDS, make
 from curation_assets_tests.lineage.imagined import Imagined, imagine
 
 METRIC = ("random/metrics", "20|small")
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests look for sentences, which a narrow terminal breaks."""
+    monkeypatch.setenv("COLUMNS", "500")
 
 
 def _walk(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -92,10 +98,34 @@ def test_the_text_of_what_is_current(made: Profile) -> None:
     assert text.count("corpus/tokens: 3 shards  made") == 1
     assert text.count("corpus/tokens: 3 shards, see above") == 3
     assert not any(word in text for word in ("OUT OF DATE", "NOT WHAT WAS READ", "BEHIND", "MISSING"))
-    assert all(len(line) <= WIDTH for line in text.splitlines() if "://" not in line)
     assert "source asset:full_data/checkpoint#small, digest" in to_text(
         trace(Workspace(made), "perplexity_small/scores", "s0.jsonl")
     )
+
+
+def test_no_line_is_wider_than_the_terminal(made: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = trace(Workspace(made), *METRIC)
+    for columns in (80, 60):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert max(map(len, to_text(node).splitlines())) <= columns
+    monkeypatch.delenv("COLUMNS")
+    assert max(map(len, to_text(node).splitlines())) <= 80, "and 80 where there is no terminal"
+
+
+def test_what_failed_and_what_waits_for_it(made: Profile, root: Path) -> None:
+    workspace = Workspace(made)
+    workspace.store.forget("corpus/tokens", "s1.jsonl")
+    workspace.store.forget("random/subset", "20")
+    attempt = workspace.attempts.begin("corpus/tokens", "s1.jsonl", "wanted", "run")
+    workspace.attempts.fail("corpus/tokens", "s1.jsonl", attempt, ValueError("no \x1b[31m token"))
+    node = trace(workspace, "random/subset", "20")
+    text = to_text(node)
+    lines = [_bare(line) for line in text.splitlines()]
+    assert lines[2] == "BLOCKED: waits for corpus/tokens[s1.jsonl], which failed"
+    assert "FAILED: ValueError: no" in text
+    assert "\N{REPLACEMENT CHARACTER}[31m token" in text and "\x1b" not in text, "no terminal obeys it"
+    [subset] = _in_full(to_json(node))["random/subset"]["artifacts"]
+    assert (subset["failure"], subset["waits_for"]) == ("", "corpus/tokens[s1.jsonl]")
 
 
 def test_a_subset_that_is_newer_than_the_checkpoint(made: Profile, root: Path) -> None:
