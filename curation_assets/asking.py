@@ -105,21 +105,8 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
 
 
 def _refresh(profile: Profile, options: argparse.Namespace) -> int:
-    from curation_assets.graph import STEPS
-    from curation_assets.plan import targets
-    from curation_assets.versions import Versions
+    from curation_assets.refresh import ask_refresh, to_text
     from curation_assets.workspace import Workspace
 
-    workspace = Workspace(profile)
-    keys = workspace.ask_refresh(options.assets)
-    versions = Versions(workspace)
-    for key in keys:
-        behind = [p for p in targets(workspace, STEPS[key]) if versions.behind(STEPS[key], p)]
-        said = (
-            f"behind: {', '.join(behind) or 'yes'}"
-            if behind
-            else "not behind, as far as the last listing of the corpus goes: stays as it is"
-        )
-        print(f"{key:<24} {said}")
-    print("`curation run`, or the automation of `curation ui`, learns what is behind anew and then rescores")
+    print(to_text(ask_refresh(Workspace(profile), options.assets)))
     return 0

@@ -71,6 +71,7 @@ def _run(profile: Profile) -> int:
     with _only_one(profile):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
         # Seconds of imports: after the first line, not before it.
+        from curation_assets.corpus.passed_over import grouped
         from curation_assets.jobs import WorkerDied, run_graph
         from curation_assets.lineage.notices import notices
         from curation_assets.report.comparison import terminal_table
@@ -96,6 +97,8 @@ def _run(profile: Profile) -> int:
         f"{made:,} artifacts made in {duration(time.monotonic() - started)}"
         + ("" if made else ": nothing to do")
     )
+    for names, reason in grouped(workspace.passed_over()["files"]):
+        print(f"PASSED OVER  {names}: {reason}")
     for key, reason in outcome.failed.items():
         print(f"FAILED   {key}: {reason}", file=sys.stderr)
     if outcome.blocked:

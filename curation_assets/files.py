@@ -81,6 +81,33 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
+def seal(fields: dict[str, Any]) -> bytes:
+    """Return JSON of these fields that begins with the SHA-256 of everything else in it."""
+    fields = json.loads(json.dumps(fields))  # as it will be read: the digest is of that
+    return (json.dumps({"sha256": _digest_of(fields), **fields}, indent=1) + "\n").encode()
+
+
+def unseal(content: bytes) -> dict[str, Any] | None:
+    """Return the fields that were sealed; None where the content is not, in all of it, what `seal` gave."""
+    try:
+        fields = json.loads(content)
+        if isinstance(fields, dict) and fields.pop("sha256", None) == _digest_of(fields):
+            return fields
+    except (ValueError, RecursionError):
+        pass
+    return None
+
+
+def _digest_of(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hex; memory does not grow with the file."""
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file (zstd)."""
     pq.write_table(table, path, compression="zstd")

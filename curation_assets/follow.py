@@ -36,7 +36,7 @@ class Follow:
         """
         if step.key not in self._wanted or step.key == "corpus/source":
             return False
-        if step.key in self._versions.refresh_asked:
+        if step.pinned and any(self._versions.marked(step, p) for p in targets(self._workspace, step)):
             return True
         return self._automation.training or not (step.trains or step.partial)
 

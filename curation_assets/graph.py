@@ -12,7 +12,7 @@ from curation_assets.report.steps import report_steps
 from curation_assets.step import Step, nothing
 
 _CORPUS = (
-    Step("corpus/source", "", (), "corpus", ("python",), lambda p: p.corpus.builtin.identity()),
+    Step("corpus/source", "", (), "corpus", ("python",), lambda p: p.corpus.builtin.identity(), code=2),
     Step("corpus/shards", "shard", ("corpus/source",), "corpus", ("file",)),
     Step(
         "corpus/documents",
@@ -188,7 +188,8 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
         Step(
             f"{name}/scores",
             "shard",
-            spec.needs,
+            # Scores are of these documents, whatever else they are made from: their version must say of which.
+            tuple(dict.fromkeys(("corpus/documents", *spec.needs))),
             family,
             ("pytorch", "parquet") if spec.model else ("parquet",),
             identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.passed_over import grouped
 from curation_assets.corpus.reading import open_documents
 from curation_assets.files import read_json
 from curation_assets.registry import RATES, SAMPLERS
@@ -34,6 +36,8 @@ _NORM_ROWS = 500
 _ROUNDING = 1e-6
 _OVERLAPS = ["row", "suite", "task"]
 _TASKS_SAID = 10
+_REASONS_SAID = 5
+_FILES_SAID = 100
 _HIGHEST = {"perplexity": -1.0, "ask_llm": 0.0}
 
 
@@ -210,8 +214,20 @@ def all_files_read(workspace: Workspace) -> Outcome:
     said = f"all {len(workspace.listed()):,} files were read"
     if aside or old:
         first, reason = next(iter((aside | old).items()))
-        said = f"left out: {len(aside):,}; in use as they were read last: {len(old):,}; {first}: {reason}"
+        name = visible(decoded(first))
+        said = f"left out: {len(aside):,}; in use as they were read last: {len(old):,}; {name}: {reason}"
     return Outcome(not aside and not old, said, {"left_out": aside, "as_read_last": old}, warns=True)
+
+
+def no_files_passed_over(workspace: Workspace) -> Outcome:
+    """Every file of the corpus's folder has a format that is read (a warning; names that nobody means as data do not count)."""
+    found = workspace.passed_over()
+    missed, alike = found["files"], found["alike"]
+    said = f"{len(workspace.listed()):,} files listed, {len(missed):,} passed over"
+    said += "".join(f"; {names}: {reason}" for names, reason in grouped(missed)[:_REASONS_SAID])
+    said += "".join(f"; {', '.join(names)}: all are read" for names in alike[:_REASONS_SAID])
+    figures = {"passed_over": len(missed), **found, "files": missed[:_FILES_SAID]}
+    return Outcome(not missed, said, figures, warns=True)
 
 
 def free_of_evaluation_text(workspace: Workspace) -> Outcome:
@@ -250,6 +266,7 @@ def values_finite(workspace: Workspace) -> Outcome:
 
 
 INVARIANTS: dict[str, dict[str, Invariant]] = {
+    "corpus/source": {"no_files_passed_over": no_files_passed_over},
     "corpus/documents": {"rows_add_up": rows_add_up, "all_files_read": all_files_read},
     "corpus/embeddings": {"unit_length": unit_length},
     **{

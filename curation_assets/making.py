@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from curation_assets.attempts import Attempt
 from curation_assets.files import link_or_copy, read_json, write_json
+from curation_assets.graph import STEPS
 from curation_assets.progress import Progress, silent
 from curation_assets.step import EDGE, Step
 from curation_assets.storage import PREVIEW, DamagedArtifact, Receipt
@@ -100,19 +101,24 @@ def _let_finish(workspace: Workspace, step: Step, partition: str, tell: Callable
 def _adopt(
     workspace: Workspace, step: Step, partition: str, inputs: dict[str, str], run_id: str
 ) -> Receipt | None:
-    """Take over the artifact of a shard with the same content, if the corpus file was renamed or copied and nothing else differs.
+    """Take over the artifact of a shard that was made from inputs of the same versions, if the corpus file was renamed or copied.
 
-    What is read of a file depends on its content alone, and what is made of that is the same for the same inputs.
+    The versions of a shard's own inputs say what its documents are, so a name that has other documents by now has none to
+    offer. Where a step reads nothing of its own shard, its recipe is equal for all of them and says nothing.
     """
-    if step.by != "shard" or step.key in EDGE:
+    if step.by != "shard" or step.key in EDGE or not _reads_its_shard(workspace, step):
         return None
     shard = workspace.store.receipt("corpus/shards", partition)
     twin = shard.metadata.get("same_as") if shard else None
-    other = workspace.store.receipt(step.key, twin) if twin else None
-    recipe = step.recipe(workspace.profile, inputs)
-    if twin is None or other is None or other.recipe != recipe:
+    recipe, store = step.recipe(workspace.profile, inputs), workspace.store
+    known = (read(step.key, twin) for read in (store.receipt, store.replaced)) if twin else ()
+    other = next((receipt for receipt in known if receipt is not None and receipt.recipe == recipe), None)
+    if twin is None or other is None:
         return None
-    source = workspace.open(step.key, twin)
+    try:
+        source = store.files_of(other)
+    except DamagedArtifact:
+        return None  # then it is made
     with workspace.store.staged(step.key, partition) as folder:
         for name in other.files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +134,10 @@ def _adopt(
             run_id=run_id,
         )
         return workspace.store.commit(folder, draft)
+
+
+def _reads_its_shard(workspace: Workspace, step: Step) -> bool:
+    return any(STEPS[key].by == "shard" and not only for key, only in step.reads(workspace.profile).items())
 
 
 def _make(

@@ -14,6 +14,7 @@ from curation_assets.follow import Follow
 from curation_assets.graph import STEPS
 from curation_assets.launchpad.offers import OFFERS, choice_of
 from curation_assets.profile import Profile, ProfileError, load_profile
+from curation_assets.refresh import ask_refresh, learned_steps, to_text
 from curation_assets.resources import JOB, Curation
 from curation_assets.step import Step
 from curation_assets.workspace import Workspace
@@ -129,7 +130,7 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
     return [corpus_changes, follow]
 
 
-Learned = Enum("Learned", {step.key: step.key for step in STEPS.values() if step.learned()})  # type: ignore[misc]
+Learned = Enum("Learned", {step.key: step.key for step in learned_steps()})  # type: ignore[misc]
 
 
 class Refresh(dg.Config):
@@ -140,14 +141,15 @@ class Refresh(dg.Config):
 
 @dg.op
 def ask_for_new_models(context: dg.OpExecutionContext, config: Refresh, curation: Curation) -> None:
-    """Mark the pinned models as to be learned anew where the corpus moved on; `follow_changes` or `curation run` does it."""
-    keys = curation.workspace.ask_refresh([asset.value for asset in config.assets])
-    context.log.info(f"to be learned anew, where the corpus moved on: {', '.join(keys)}")
+    """Mark the pinned models that are behind the corpus to be learned anew; `follow_changes` or `curation run` does it."""
+    found = ask_refresh(curation.workspace, [asset.value for asset in config.assets])
+    for line in to_text(found).splitlines():
+        context.log.info(line)
 
 
 @dg.job(
     description="Have the models that were learned from the corpus learned anew.\n\n"
-    "Tokenizer, T5 ladder, judges, centroids, where the corpus moved on since. This job only asks: the sensor `follow_changes`, "
+    "Tokenizer, T5 ladder, judges, centroids, as far as they are behind the corpus now; its log says what that takes. This job only asks: the sensor `follow_changes`, "
     "`score_what_changed` or `curation run` makes them, and rescores what depends on them."
 )
 def refresh_models() -> None:

@@ -4,16 +4,15 @@ An artifact is a folder of files that is written once under a name of its own an
 (`current.json`) that points to it. The receipt is written last and in one step, so a reader sees the old artifact
 or the new one, and a run that is killed leaves no half artifact behind, only a folder that nothing points to.
 
-    <store>/<asset key>/<partition>/current.json        the receipt
-    <store>/<asset key>/<partition>/<version>-<nonce>/   the files it names, each with its size and SHA-256
+    <store>/<asset key>/<partition>/current.json        the receipt, with a SHA-256 of all that it says
+    <store>/<asset key>/<partition>/<version>-<nonce>/   the files it names, each with its size and SHA-256, and the receipt
+                                                         once more, for who looks for an artifact that was replaced
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import time
@@ -23,9 +22,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curation_assets.files import file_system, fingerprint, safe_name, write_bytes
+from curation_assets.files import file_system, fingerprint, safe_name, seal, sha256, unseal, write_bytes
 
 RECEIPT = "current.json"
+MANIFEST = "receipt.json"
 PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
 _STAGING = ".staging-"
 _ABANDONED = 24 * 3600.0  # seconds after which a staged folder belongs to no living run
@@ -80,17 +80,13 @@ class Store:
         return "/".join([self.root.rstrip("/"), *key.split("/"), safe_name(partition) if partition else "_"])
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
-        """Return the receipt, or None where there is no such artifact, or a file of it is missing or resized."""
+        """Return the receipt; None where there is no such artifact, the receipt is damaged, or a file is missing or resized."""
         place = self.place(key, partition)
         try:
-            raw = json.loads(self.read(f"{place}/{RECEIPT}"))
+            receipt = _parse(self.read(f"{place}/{RECEIPT}"))
         except FileNotFoundError:
             return None
-        except ValueError:
-            return None  # a damaged receipt counts as none: the artifact is made anew
-        files = {name: (size, digest) for name, (size, digest) in raw.pop("files").items()}
-        receipt = Receipt(files=files, **raw)
-        return receipt if self._sizes_hold(place, receipt) else None
+        return receipt if receipt is not None and self._sizes_hold(place, receipt) else None
 
     def _sizes_hold(self, place: str, receipt: Receipt) -> bool:
         if not self.local:
@@ -118,19 +114,48 @@ class Store:
             raise FileNotFoundError(
                 f"{_title(key, partition)} has not been materialized (or is damaged); do that first"
             )
-        place = self.place(key, partition)
+        try:
+            return self.files_of(receipt)
+        except DamagedArtifact:
+            self.forget(key, partition)
+            raise
+
+    def files_of(self, receipt: Receipt) -> Path:
+        """Return a local folder with the files of a receipt, current or replaced; each is checked against its digest once a process.
+
+        Raises
+        ------
+        DamagedArtifact
+            Content differs from the receipt.
+        """
+        place = self.place(receipt.key, receipt.partition)
         folder = Path(place, receipt.folder) if self.local else self._fetch(place, receipt)
         if str(folder) not in self._verified:
             for name, (_, digest) in receipt.files.items():
-                if _sha256(folder / name) != digest:
-                    self.forget(key, partition)
+                if sha256(folder / name) != digest:
                     if not self.local:
                         shutil.rmtree(folder, ignore_errors=True)
                     raise DamagedArtifact(
-                        f"{_title(key, partition)}: {name} changed on disk since it was written; it will be made anew"
+                        f"{_title(receipt.key, receipt.partition)}: {name} changed on disk since it was written; "
+                        "it will be made anew"
                     )
             self._verified.add(str(folder))
         return folder
+
+    def replaced(self, key: str, partition: str) -> Receipt | None:
+        """Return the receipt of the artifact that the current one replaced, or None: its files stay until the next is made."""
+        current, place = self.receipt(key, partition), self.place(key, partition)
+        try:
+            folders = [e["name"] for e in self.fs.ls(place, detail=True) if e["type"] == "directory"]
+        except FileNotFoundError:
+            return None
+        for folder in folders:
+            if current is None or not folder.rstrip("/").endswith(current.folder):
+                with contextlib.suppress(FileNotFoundError):
+                    receipt = _parse(self.read(f"{folder}/{MANIFEST}"))
+                    if receipt is not None and self._sizes_hold(place, receipt):
+                        return receipt
+        return None
 
     def _fetch(self, place: str, receipt: Receipt) -> Path:
         folder = self.cache / "fetched" / fingerprint(place, receipt.folder)
@@ -162,7 +187,7 @@ class Store:
         A receipt that comes with an empty `version` gets the digest of the content (pinned artifacts).
         """
         files = {
-            path.relative_to(folder).as_posix(): (path.stat().st_size, _sha256(path))
+            path.relative_to(folder).as_posix(): (path.stat().st_size, sha256(path))
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
@@ -171,8 +196,9 @@ class Store:
         version = receipt.version or content
         name = f"{version}-{folder.name.removeprefix(_STAGING)}"
         done = replace(receipt, version=version, files=files, folder=name)
-        place = self.place(receipt.key, receipt.partition)
-        for relative in files:
+        place, manifest = self.place(receipt.key, receipt.partition), seal(asdict(done))
+        (folder / MANIFEST).write_bytes(manifest)
+        for relative in (*files, MANIFEST):
             if self.local:
                 _fsync(folder / relative)
             else:
@@ -182,7 +208,7 @@ class Store:
             if self.local:
                 folder.rename(f"{place}/{name}")
                 self._verified.add(f"{place}/{name}")
-            self.write(f"{place}/{RECEIPT}", json.dumps(asdict(done), indent=1).encode())
+            self.write(f"{place}/{RECEIPT}", manifest)
             self._clean(place, keep={name, previous.folder if previous else ""})
         return done
 
@@ -242,15 +268,19 @@ class Store:
             self.fs.rm_file(path)
 
 
+def _parse(content: bytes) -> Receipt | None:
+    """Return the receipt, or None where it is not what was written: then it counts as none, and the artifact is made anew."""
+    fields = unseal(content)
+    if fields is None:
+        return None
+    files = {name: (size, digest) for name, (size, digest) in fields.pop("files").items()}
+    return Receipt(files=files, **fields)
+
+
 def _with_receipt(folder: str) -> list[str]:
     with os.scandir(folder) as entries:
         paths = [f"{entry.path}/{RECEIPT}" for entry in entries]
     return [path for path in paths if Path(path).exists()]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def _fsync(path: Path) -> None:

@@ -70,7 +70,7 @@ class Versions:
             return False
         if step.pinned:
             kept = not self.drifted(step, receipt) and self._pinned_inputs_hold(step, partition, receipt)
-            if kept and self.refresh_asked.get(step.key, 0.0) > receipt.created:
+            if kept and self.marked(step, partition):
                 kept = not self.behind(step, partition)
             return kept and _unchanged_outside(receipt)
         return self._made_so(step, partition, receipt) and _unchanged_outside(receipt)
@@ -79,6 +79,11 @@ class Versions:
         """Tell whether a pinned artifact is kept although it would be another one, made now."""
         receipt = self.receipt(step.key, partition) if step.pinned else None
         return receipt is not None and not self._made_so(step, partition, receipt)
+
+    def marked(self, step: Step, partition: str) -> bool:
+        """Tell whether somebody asked to learn a pinned artifact anew, and it has not been since."""
+        asked, receipt = self.refresh_asked.get(title(step.key, partition)), self.receipt(step.key, partition)
+        return asked is not None and (receipt is None or asked > receipt.created)
 
     def _made_so(self, step: Step, partition: str, receipt: Receipt) -> bool:
         try:
@@ -135,7 +140,7 @@ def _listing_is_current(versions: Versions, partition: str, receipt: Receipt) ->
 def _shard_is_current(versions: Versions, partition: str, receipt: Receipt) -> bool:
     listed = versions.listing.get(partition)
     return listed is not None and all(
-        receipt.metadata.get(k) == listed[k] for k in ("url", "bytes", "modified")
+        receipt.metadata.get(k) == listed.get(k) for k in ("url", "bytes", "modified", "leads_to")
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from curation_assets.attempts import Attempts
 from curation_assets.files import read_json, safe_name, write_json
-from curation_assets.graph import STEPS
 from curation_assets.profile import Profile, ProfileError
 from curation_assets.progress import Progress
 from curation_assets.registry import RATES
@@ -31,6 +30,7 @@ class Markdown(str):
 
 
 _REFRESH = "refresh.json"
+_PASSED_OVER = "passed_over.json"
 
 
 class MissingInput(RuntimeError):
@@ -59,7 +59,7 @@ class Workspace:
         owner = self.data / "profile.json"
         if not owner.exists():
             write_json(owner, {"profile": self.profile.name})
-        name = read_json(owner)["profile"]
+        name = _read_note(owner).get("profile")
         if name != self.profile.name:
             raise ProfileError(
                 f"{self.data} holds the artifacts of profile {name!r}, not of {self.profile.name!r}: give each profile "
@@ -106,28 +106,27 @@ class Workspace:
         return found
 
     def listing(self) -> dict[str, dict[str, Any]]:
-        """Return {shard: {url, size, modified}} as `corpus/source` found it last."""
+        """Return {shard: {url, bytes, modified}} as `corpus/source` found it last, see `corpus.watch.state`."""
         if self.store.receipt("corpus/source") is None:
             return {}
         return read_json(self.open("corpus/source") / "shards.json")
 
+    def passed_over(self) -> dict[str, Any]:
+        """Return what the corpus's last listing passed over, as `corpus.watch.not_read` tells; nothing before the first."""
+        receipt = self.store.receipt("corpus/source")
+        if receipt is None or _PASSED_OVER not in receipt.files:
+            return {"files": [], "not_meant_as_data": {}, "alike": []}
+        return read_json(self.open("corpus/source") / _PASSED_OVER)
+
     def refresh_asked(self) -> dict[str, float]:
-        """Return {asset key: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""
+        """Return {artifact's title: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""
         path = self.data / _REFRESH
-        return read_json(path) if path.exists() else {}
+        return _read_note(path) if path.exists() else {}
 
-    def ask_refresh(self, keys: list[str]) -> list[str]:
-        """Have pinned models learned anew, where the corpus moved on since: the next run or the automation does it.
-
-        Returns the keys, which are those of all such models where none is given.
-        """
-        known = [step.key for step in STEPS.values() if step.learned()]
-        for key in keys:
-            if key not in known:
-                raise ValueError(f"{key} is no model learned from the corpus: those are {', '.join(known)}")
-        asked = keys or known
-        write_json(self.data / _REFRESH, self.refresh_asked() | dict.fromkeys(asked, time.time()))
-        return asked
+    def mark_refresh(self, titles: list[str]) -> None:
+        """Write down that these artifacts are to be learned anew; `refresh.ask_refresh` says which may be."""
+        if titles:
+            write_json(self.data / _REFRESH, self.refresh_asked() | dict.fromkeys(titles, time.time()))
 
     def partitions(self, by: By) -> list[str]:
         """Return all partition keys of a kind: the shards in use, the rates, the ladder's sizes, or their product."""
@@ -151,6 +150,17 @@ class Workspace:
         if receipt is None:
             raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
         return receipt.metadata
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """Read a small JSON file of the data folder."""
+    try:
+        note = read_json(path)
+    except ValueError:
+        note = None
+    if not isinstance(note, dict):
+        raise ProfileError(f"{path} is damaged: remove it, and try again")
+    return note
 
 
 def title(key: str, partition: str) -> str:

@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported:
 import torch
 
 from curation_assets.profile import Profile, load_profile
+from curation_assets.workspace import Workspace
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -161,6 +162,31 @@ def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
     path.write_text(
         "".join(json.dumps({"id": i, "text": t, "source": "stdlib"}) + "\n" for i, t in rows), "utf-8"
     )
+
+
+def make_current(workspace: Workspace, *keys: str) -> None:
+    """Make assets and all that they need current, each step by the product's own builder."""
+    from curation_assets.definitions import PRODUCTS
+    from curation_assets.graph import STEPS
+    from curation_assets.making import materialize
+    from curation_assets.plan import targets
+
+    wanted, todo = set(), list(keys)
+    while todo:
+        wanted.add(key := todo.pop())
+        todo += STEPS[key].reads(workspace.profile)
+    builds = {product.key: product.build for product in PRODUCTS}
+    for step in STEPS.values():
+        if step.key in wanted:
+            one = builds[step.key]
+            for partition in targets(workspace, step):
+                materialize(
+                    workspace,
+                    step,
+                    partition,
+                    lambda inputs, one=one: one(workspace),
+                    force=step.key == "corpus/source",
+                )
 
 
 @pytest.fixture(scope="session")

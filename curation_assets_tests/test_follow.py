@@ -19,6 +19,7 @@ from curation_assets.graph import STEPS
 from curation_assets.jobs import _chunks, instance_for, run_graph
 from curation_assets.plan import Job, targets, wanted_steps
 from curation_assets.profile import Profile, load_profile
+from curation_assets.refresh import ask_refresh
 from curation_assets.registry import RATES
 from curation_assets.resources import Curation
 from curation_assets.step import Step
@@ -238,7 +239,7 @@ def _changes_during_a_run(daemon: Daemon, folder: Path, now: list[str]) -> None:
 def _a_model_is_refreshed(daemon: Daemon, now: list[str]) -> None:
     workspace = Workspace(daemon.profile)
     with pytest.raises(ValueError, match="random/scores is no model learned from the corpus"):
-        workspace.ask_refresh(["random/scores"])
+        ask_refresh(workspace, ["random/scores"])
     job = definitions(daemon.profile).resolve_job_def("refresh_models")
     config = {"assets": ["judge/labels", "judge/checkpoint"]}
     run_config = {"ops": {"ask_for_new_models": {"config": config}}}

@@ -169,3 +169,12 @@ def test_dependent_assets_never_share_a_backfill_run() -> None:
             theirs = graph.get(dg.AssetKey(need.split("/"))).backfill_policy
             if mine and theirs and not step.trains:
                 assert mine != theirs, (step.key, need)
+
+
+def test_what_is_made_of_a_shard_reads_that_shard() -> None:
+    """Otherwise its version is the same for every shard, and one shard's could be taken for another's."""
+    profile = load_profile()
+    for step in STEPS.values():
+        if step.by == "shard" and step.key != "corpus/shards":
+            reads = step.reads(profile).items()
+            assert any(STEPS[need].by == "shard" and not only for need, only in reads), step.key

@@ -63,7 +63,7 @@ def start() -> Iterator[Start]:
 def _training(profile: Profile, process: subprocess.Popen[str], least: int = 1) -> None:
     """Wait until so many trainings have come as far as a resume point."""
     end = time.monotonic() + 240
-    while len(list((profile.data / "scratch" / "runs").glob("**/resume.safetensors"))) < least:
+    while len(list((profile.data / "scratch" / "runs").glob("**/resume-*.safetensors"))) < least:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "nothing trains"
         time.sleep(0.05)

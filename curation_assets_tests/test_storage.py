@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.files import fingerprint, safe_name, write_bytes, write_json
+from curation_assets.files import fingerprint, safe_name, seal, write_bytes, write_json
 from curation_assets.storage import DamagedArtifact, Receipt, Store
 
 
@@ -101,6 +103,34 @@ def test_a_torn_receipt_counts_as_none(tmp_path: Path) -> None:
     _put(store, "hello")
     path = Path(store.place("corpus/documents", "a.jsonl"), "current.json")
     path.write_text(path.read_text()[:40])
+    assert store.receipt("corpus/documents", "a.jsonl") is None
+
+
+@given(st.data())
+def test_no_changed_byte_of_a_receipt_is_believed(data: st.DataObject) -> None:
+    """One flipped bit anywhere: the receipt reads as it was written, or counts as none. Nothing raises."""
+    store = Store(f"memory://flip-{uuid.uuid4().hex}", Path("unused"))
+    done = Receipt(
+        "k", "p", "v", "r", "c", {"corpus/shards": "s"}, "", {}, {"rows": 31, "share": 0.25, "by": {7: 1}}
+    )
+    place = f"{store.place('k', 'p')}/current.json"
+    content = bytearray(seal(asdict(done)))
+    store.fs.pipe_file(place, bytes(content))
+    read = store.receipt("k", "p")
+    assert read is not None and read.metadata == {"rows": 31, "share": 0.25, "by": {"7": 1}}
+    at, bit = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(0, 7))
+    content[at] ^= 1 << bit
+    store.fs.pipe_file(place, bytes(content))
+    assert store.receipt("k", "p") in (None, read)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '"x"', "null", '{"sha256": 1}', "[" * 100_000, "NaN", "\x00"]
+)
+def test_what_is_no_receipt_counts_as_none(tmp_path: Path, content: str) -> None:
+    store = Store(str(tmp_path), tmp_path / "cache")
+    _put(store, "hello")
+    Path(store.place("corpus/documents", "a.jsonl"), "current.json").write_text(content)
     assert store.receipt("corpus/documents", "a.jsonl") is None
 
 

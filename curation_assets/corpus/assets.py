@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from curation_assets.corpus import build, tokenizer_build
+from curation_assets.corpus.source import source
 from curation_assets.products import Product
 
 CORPUS = (
     Product(
         "corpus/source",
-        build.source,
+        source,
         "The list of corpus files: start here.",
         "Materializing it builds the default corpus where the profile says `builtin`, lists the files with their sizes and "
-        "times, and makes each a partition of everything below.",
-        files="`shards.json`, `hq.json`",
+        "times, and makes each a partition of everything below. Files that are passed over are listed with the reason.",
+        files="`shards.json`, `hq.json`, `passed_over.json`",
         use="after files came, changed or went, if the sensor `corpus_changes` is off.",
     ),
     Product(

@@ -1,4 +1,4 @@
-"""How each artifact of the corpus stage is made: listing, shards, documents, tokens, index, validation."""
+"""How each artifact of the corpus stage is made, but for the listing: shards, documents, tokens, index, validation."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.corpus import builtin, discover, tokens
+from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
 from curation_assets.corpus.losses import no_documents
+from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.tokenizer import load_tokenizer
-from curation_assets.corpus.watch import places, state
 from curation_assets.files import fingerprint, read_batches, read_json, write_bytes, write_json, write_table
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress
@@ -46,51 +45,6 @@ def document_settings(profile: Profile) -> DocumentSettings:
         validation_share=corpus.validation_share,
         sample_by=corpus.sample_by,
     )
-
-
-def source(workspace: Workspace) -> BuildOne:
-    """List the corpus: {shard: url, bytes, modified}; first build it where the profile says "builtin"."""
-    profile = workspace.profile
-
-    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        if "builtin" in (profile.corpus.url, profile.corpus.hq_url):
-            home = workspace.data / "builtin"
-            wanted = profile.corpus.builtin.model_dump()
-            wanted["documents"] = tuple(wanted["documents"].items())
-            builtin.build(home, builtin.BuiltinSettings(**wanted), progress)
-        url, hq_url = places(workspace)
-        files = discover.list_shards(url, profile.corpus.storage_options)
-        if not files:
-            raise ValueError(f"{url}: no corpus files there (.jsonl, .parquet or .txt, also .gz and .zst)")
-        listing = state(files)
-        write_json(folder / "shards.json", listing)
-        hq = _high_quality(hq_url, profile)
-        write_json(folder / "hq.json", hq)
-        rows = [{"shard": key, **about} for key, about in list(listing.items())[:10]]
-        return {
-            "version": fingerprint("corpus/source", hq.get("sha256"), hq.get("kinds")),
-            "url": url,
-            "shards": len(listing),
-            "bytes": sum(f.size for f in files),
-            "hq_url": hq_url,
-            "first_shards": Markdown(preview(rows)),
-        }
-
-    return build
-
-
-def _high_quality(url: str, profile: Profile) -> dict[str, Any]:
-    if not url:
-        return {}
-    options = profile.corpus.storage_options
-    files = discover.list_shards(url, options)
-    return {
-        "url": url,
-        "files": [[f.key, f.url] for f in files],
-        "sha256": [discover.digest(f.url, options) for f in files],
-        "kinds": [discover.split_suffixes(f.url)[1] for f in files],
-        "state": state(files),
-    }
 
 
 def shards(workspace: Workspace) -> BuildOne:
@@ -134,12 +88,13 @@ def documents(workspace: Workspace) -> BuildOne:
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         known = workspace.metadata("corpus/shards", shard)
+        name = visible(decoded(shard))
         counts = write_documents(
             known["url"],
             document_settings(profile),
             folder,
             options,
-            file=shard,
+            file=name,
             progress=progress,
             of_folders=known["of_folders"],
         )

@@ -1,17 +1,32 @@
-"""Which files a corpus consists of."""
+"""Which files a corpus consists of, and opening one."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import stat
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import PurePosixPath
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
+from curation_assets.corpus.names import decoded, key_of, url_of, visible
+from curation_assets.corpus.passed_over import BOOKKEEPING, set_aside, why_not_read
+from curation_assets.corpus.walk import (
+    Below,
+    Entry,
+    IncompleteListing,
+    mtime_of,
+    no_file,
+    walk_local,
+    walk_store,
+)
 from curation_assets.files import file_system
 
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
@@ -27,27 +42,43 @@ FORMATS = {
     ".feather": "arrow",
 }
 _COMPRESSED_WITHIN = ("parquet", "arrow")
-_TEMPORARY = (".tmp", ".part", ".crdownload")
-# Dagster forbids "..." and control characters in partition keys; "," and "|" separate keys; "::" chains URLs. Names are
-# printed wherever a shard is told of, so what steers a terminal or reverses writing is no part of one either.
-_UNSAFE = re.compile(
-    r"\.\.\.|::|[,|\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-_MTIME_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+READ = f"{' '.join(FORMATS)}, the text formats also with {' '.join(COMPRESSIONS)}"
+_ENCODED_ALREADY = ("http://", "https://")
+_UNDERSCORE = 'a name that begins with "_", as bookkeeping has: rename it to have it read'
+_FOLDER = "a folder, which the glob does not look into: one that ends in /** does"
 
 
 @dataclass(frozen=True)
 class ShardFile:
     """One corpus file.
 
-    `key` is its path relative to the corpus, without a compression suffix. `size` is in bytes; `mtime` in seconds
-    since the epoch, or None where the store has none. `mtime` is a hint: only `digest` says what the content is.
+    `key` is its path relative to the corpus, without a compression suffix, as `names.key_of` writes it. `url` is for
+    `open_file`. `size` is in bytes; `mtime` in seconds since the epoch, or None where the store has none. `mtime` is a
+    hint: only `digest` says what the content is. `leads_to` is the URL of the file that links lead to, "" without any.
     """
 
     key: str
     url: str
     size: int
     mtime: float | None
+    leads_to: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a corpus by key, and what else was seen; names are as `names.visible` writes them.
+
+    Attributes
+    ----------
+    passed_over : (name, reason) of what is not read and may be meant as data; the name of a folder ends with "/".
+    ignored : {kind: how many} of names that nobody means as data; see `passed_over.set_aside`.
+    alike : the names of files that differ in their compression alone: all are read, each under its whole name.
+    """
+
+    files: list[ShardFile]
+    passed_over: list[tuple[str, str]] = field(default_factory=list)
+    ignored: dict[str, int] = field(default_factory=dict)
+    alike: list[list[str]] = field(default_factory=list)
 
 
 def split_suffixes(name: str) -> tuple[str, str, str]:
@@ -56,82 +87,215 @@ def split_suffixes(name: str) -> tuple[str, str, str]:
     The format is "jsonl", "json" (one array, or one object a line), "parquet", "text", "csv", "tsv" or "arrow"; the
     compression ".gz", ".zst", ".bz2", ".xz" or "". Raises ValueError for a name that is no corpus file.
     """
-    suffix = PurePosixPath(name).suffix
-    compression = suffix.lower() if suffix.lower() in COMPRESSIONS else ""
+    suffix = _suffix(name)
+    compression = _plain(suffix) if _plain(suffix) in COMPRESSIONS else ""
     bare = name.removesuffix(suffix) if compression else name
-    kind = FORMATS.get(PurePosixPath(bare).suffix.lower())
+    kind = FORMATS.get(_plain(_suffix(bare)))
     if kind is None or (kind in _COMPRESSED_WITHIN and compression):
-        known, packed = " ".join(FORMATS), " ".join(COMPRESSIONS)
-        raise ValueError(f"{name} is no corpus file: expected {known}, the text formats also with {packed}")
+        raise ValueError(f"{visible(name)} is no corpus file ({why_not_read(name)}): expected {READ}")
     return bare, kind, compression
 
 
-def list_shards(url: str, storage_options: Mapping[str, Any] | None = None) -> list[ShardFile]:
-    """List the corpus files under a folder (recursively), a glob, or at a single file's URL, sorted by key.
+def _suffix(name: str) -> str:
+    """Return what `PurePosixPath.suffix` does, which takes most of the time of a listing."""
+    stem, dot, end = name.rpartition(".")
+    return f"{dot}{end}" if stem and not stem.endswith("/") and "/" not in end else ""
 
-    Hidden and unfinished files (a part of the path that starts with "." or "_"; suffixes .tmp, .part, .crdownload)
-    and files of other formats are passed over.
+
+def _plain(suffix: str) -> str:
+    return (decoded(suffix) if "%" in suffix else suffix).strip().lower()
+
+
+def list_shards(url: str, storage_options: Mapping[str, Any] | None = None) -> list[ShardFile]:
+    """Return the files alone of `find_files`."""
+    return find_files(url, storage_options).files
+
+
+def find_files(url: str, storage_options: Mapping[str, Any] | None = None) -> Listing:
+    """List the corpus files under a folder (recursively), by a glob, or at a single file's URL, sorted by key.
+
+    Links to files and folders are followed. What is no corpus file is told of in the listing: see `Listing`.
 
     Raises
     ------
-    FileNotFoundError : nothing is there, and for a glob: nothing matches. An existing, empty folder gives [].
-    ValueError : a path cannot be a partition key, or two files would have the same key.
+    FileNotFoundError : nothing is there, and for a glob: nothing matches. An existing, empty folder gives no files.
+    walk.IncompleteListing : a part of it cannot be listed.
+    ValueError : a single file that is asked for by name is no corpus file.
     """
-    fs, path = file_system(url, storage_options or {})
-    root, found = _find(fs, path, url)
-    shards: dict[str, ShardFile] = {}
-    for name, info in sorted(found.items()):
-        relative = name[len(root) :].lstrip("/")
-        if any(part.startswith((".", "_")) for part in relative.split("/")) or relative.endswith(_TEMPORARY):
-            continue
-        try:
-            key, _, _ = split_suffixes(relative)
-        except ValueError:
-            if name == path:  # asked for by name, so say why not
-                raise
-            continue
-        address = fs.unstrip_protocol(name)
-        if bad := _UNSAFE.search(relative):
-            raise ValueError(f"{address!r} cannot be a partition key because of {bad[0]!r}: rename the file")
-        if key in shards:
-            raise ValueError(f"{shards[key].url} and {address} have the same partition key {key!r}: keep one")
-        shards[key] = ShardFile(key, address, int(info.get("size") or 0), _mtime(info))
-    return [shards[key] for key in sorted(shards)]
+    fs, path = _place(url, storage_options or {})
+    kind = _kind(fs, path)
+    if kind == "file":
+        split_suffixes(path)
+        root, _, name = path.rpartition("/")
+        return _listing(fs, root, [_entry(fs, path, name)], _Sieve(Below()))
+    if kind == "directory":
+        root, pattern = path.rstrip("/"), "**"
+    else:
+        root, pattern = _split_glob(fs, path)
+        if not pattern or _kind(fs, root) != "directory":
+            raise FileNotFoundError(f"no corpus at {url}")
+    below = Below(pattern)
+    sieve = _Sieve(below)
+    walk = walk_local(root, below, sieve.enter) if fs is None else walk_store(fs, root, below, sieve.enter)
+    seen = [entry for entry in walk if sieve.lets_through(entry)]
+    if kind != "directory" and not (seen or sieve.passed_over or sieve.ignored):
+        raise FileNotFoundError(f"no corpus at {url}: nothing matches")
+    return _listing(fs, root, seen, sieve)
 
 
-def _find(fs: Any, path: str, url: str) -> tuple[str, dict[str, dict]]:
-    """Return the folder that keys are relative to and `{path: info}` of every file."""
-    if fs.isfile(path):
-        return path.rpartition("/")[0], {path: fs.info(path)}
-    if fs.isdir(path):
-        return path.rstrip("/"), fs.find(path, detail=True)
-    magic = re.search(r"[*?\[]", path)
-    found = fs.glob(path, detail=True) if magic else {}
-    if not magic or not found:
-        raise FileNotFoundError(f"no corpus at {url}")
-    files = {name: info for name, info in found.items() if info["type"] == "file"}
-    return path[: magic.start()].rpartition("/")[0], files
+class _Sieve:
+    """Lets corpus files through, and keeps what it did not and why."""
+
+    def __init__(self, below: Below) -> None:
+        self._below = below
+        self.passed_over: dict[str, str] = {}
+        self.ignored: Counter[str] = Counter()
+        self._datasets: set[str] = set()  # folders as `datasets` saves them
+
+    def enter(self, folder: str) -> bool:
+        """Tell whether to look into a folder."""
+        if self._aside(f"{folder}/"):
+            return False
+        if not self._below.enters(folder):
+            self.passed_over[f"{folder}/"] = _FOLDER
+        return self._below.enters(folder)
+
+    def lets_through(self, entry: Entry) -> bool:
+        """Tell whether this is a corpus file."""
+        folder, _, name = entry.path.rpartition("/")
+        if self._aside(entry.path):
+            if name == "dataset_info.json":
+                self._datasets.add(folder)
+            return False
+        if name == "state.json" and folder in self._datasets:
+            self.ignored[BOOKKEEPING] += 1
+            return False
+        if why := entry.problem or ("" if _readable(entry.path) else why_not_read(entry.path)):
+            self.passed_over[entry.path] = why
+        return not why
+
+    def _aside(self, path: str) -> bool:
+        found = set_aside(path)
+        if found is None:
+            return False
+        place, kind = found
+        if kind or not (place.endswith("/") or _readable(place)):
+            self.ignored[kind or BOOKKEEPING] += 1  # _SUCCESS, _metadata
+        else:
+            self.passed_over[place] = _UNDERSCORE
+        return True
 
 
-def _mtime(info: Mapping[str, Any]) -> float | None:
-    for field in _MTIME_FIELDS:
-        value = info.get(field)
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, (int, float)):
-            return float(value)
-        if isinstance(value, str):
-            try:
-                return datetime.fromisoformat(value).timestamp()
-            except ValueError:
-                continue
-    return None
+def _readable(name: str) -> bool:
+    with suppress(ValueError):
+        split_suffixes(name)
+        return True
+    return False
+
+
+def _listing(fs: Any, root: str, entries: list[Entry], sieve: _Sieve) -> Listing:
+    bare = {entry.path: split_suffixes(entry.path)[0] for entry in entries}
+    alike: dict[str, list[str]] = {}
+    for path in sorted(bare):
+        alike.setdefault(bare[path], []).append(path)
+    files = {}
+    for entry in entries:
+        key = key_of(bare[entry.path] if len(alike[bare[entry.path]]) == 1 else entry.path)
+        leads_to = f"file://{url_of(entry.leads_to)}" if entry.leads_to else ""
+        path = f"{root}/{entry.path}" if root or fs is None else entry.path
+        files[key] = ShardFile(key, _url(fs, path), entry.size, entry.mtime, leads_to)
+    return Listing(
+        [files[key] for key in sorted(files)],
+        [(visible(name), why) for name, why in sorted(sieve.passed_over.items())],
+        dict(sieve.ignored),
+        [[visible(name) for name in names] for names in alike.values() if len(names) > 1],
+    )
+
+
+# ---- places: `fs` is None for this machine's files, which are found and opened by path
+
+
+def _place(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    scheme, _, rest = url.partition("://")
+    if not rest:
+        return None, str(Path(url).expanduser().absolute())
+    if scheme == "file":
+        return None, str(Path(rest).absolute())
+    fs, path = file_system(url, options)
+    return (None if isinstance(fs, LocalFileSystem) else fs), path
+
+
+def _kind(fs: Any, path: str) -> str:
+    """Return "file", "directory", or "" where nothing is."""
+    try:
+        if fs is not None:
+            return "directory" if fs.info(path)["type"] == "directory" else "file"
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise IncompleteListing(path, error) from error
+    if problem := no_file(mode):
+        raise ValueError(f"{visible(path)} is {problem}")
+    return "directory" if stat.S_ISDIR(mode) else "file"
+
+
+def _split_glob(fs: Any, path: str) -> tuple[str, str]:
+    """Return the folder in which a glob begins, and the rest of it; no rest where the path is no glob."""
+    parts = path.rstrip("/").split("/")
+    for number, part in enumerate(parts):
+        root = "/".join(parts[:number])
+        if re.search(r"[*?\[]", part) and not _kind(fs, f"{root}/{part}"):  # "[" may stand in a folder's name
+            return root, "/".join(parts[number:])
+    return path, ""
+
+
+def _entry(fs: Any, path: str, name: str) -> Entry:
+    if fs is not None:
+        info = fs.info(path)
+        return Entry(name, int(info.get("size") or 0), mtime_of(info))
+    state = Path(path).stat()
+    return Entry(
+        name, state.st_size, state.st_mtime, os.path.realpath(path) if Path(path).is_symlink() else ""
+    )
+
+
+def _url(fs: Any, path: str) -> str:
+    if fs is None:
+        return f"file://{url_of(path)}"
+    address = str(fs.unstrip_protocol(path))
+    return address if address.startswith(_ENCODED_ALREADY) else url_of(address)
+
+
+def open_file(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
+    """Open a corpus file (a `ShardFile.url`, or a plain local path) to read its bytes; a context manager.
+
+    A local path that is no regular file any more, a pipe, say, is an OSError: to open one might wait for ever.
+    """
+    options = storage_options or {}
+    if url.startswith(_ENCODED_ALREADY):
+        return fsspec.open(url, "rb", **options)
+    if "://" not in url:
+        return _open_regular(url)
+    if url.startswith("file://"):
+        return _open_regular(decoded(url.removeprefix("file://")))
+    fs, path = file_system(url, options)
+    return fs.open(decoded(path), "rb")
+
+
+def _open_regular(path: str) -> Any:
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise OSError(f"{visible(path)} is {no_file(mode) or 'a folder, no file'}")
+    return os.fdopen(handle, "rb")
 
 
 def digest(url: str, storage_options: Mapping[str, Any] | None = None) -> str:
     """Return the SHA-256 (hex) of the file's bytes as stored, read in pieces of 1 MiB."""
     seen = hashlib.sha256()
-    with fsspec.open(url, "rb", **(storage_options or {})) as file:
+    with open_file(url, storage_options) as file:
         while piece := file.read(1 << 20):
             seen.update(piece)
     return seen.hexdigest()

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-import fsspec
-
 from curation_assets.corpus.columnar import columnar_rows
 from curation_assets.corpus.csv_rows import csv_rows
-from curation_assets.corpus.discover import split_suffixes
+from curation_assets.corpus.discover import open_file, split_suffixes
 from curation_assets.corpus.json_rows import json_lines, json_values
 from curation_assets.corpus.rows import CorruptShardError, Damaged, RawRow
 from curation_assets.corpus.settings import DocumentSettings
@@ -56,7 +54,7 @@ def read_rows(
     """
     _, kind, compression = split_suffixes(url)
     of_folders = of_folders or {}
-    with fsspec.open(url, "rb", **(storage_options or {})) as file:
+    with open_file(url, storage_options) as file:
         if kind in ("parquet", "arrow"):
             yield from columnar_rows(file, kind, url, settings, of_folders)
             return

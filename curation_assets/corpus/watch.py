@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from curation_assets.attempts import pause
 from curation_assets.corpus import discover
+from curation_assets.corpus.names import decoded, visible
 from curation_assets.files import fingerprint, read_json
 from curation_assets.workspace import Workspace
 
@@ -30,9 +33,33 @@ def places(workspace: Workspace) -> tuple[str, str]:
     return url, str(home / "hq_validation.jsonl") if corpus.hq_url == "builtin" else corpus.hq_url
 
 
+def listings(workspace: Workspace) -> dict[str, discover.Listing]:
+    """Return {URL: what is there now} of the corpus and of the high-quality texts, where the profile names some."""
+    options = workspace.profile.corpus.storage_options
+    return {url: discover.find_files(url, options) for url in places(workspace) if url}
+
+
 def state(files: list[discover.ShardFile]) -> dict[str, dict[str, Any]]:
-    """Return {shard: {url, bytes, modified}}, as `corpus/source` keeps it."""
-    return {f.key: {"url": f.url, "bytes": f.size, "modified": f.mtime} for f in files}
+    """Return {shard: {url, bytes, modified}}, as `corpus/source` keeps it; and `leads_to` of those that links lead to."""
+    return {
+        f.key: {"url": f.url, "bytes": f.size, "modified": f.mtime}
+        | ({"leads_to": f.leads_to} if f.leads_to else {})
+        for f in files
+    }
+
+
+def not_read(found: Collection[discover.Listing]) -> dict[str, Any]:
+    """Return what listings passed over, as `corpus/source` keeps it.
+
+    `files` are {file, reason} of what may be meant as data, `not_meant_as_data` counts the rest by kind, and `alike`
+    are the names of files that differ in their compression alone.
+    """
+    kinds = sum((Counter(listing.ignored) for listing in found), Counter())
+    return {
+        "files": [{"file": name, "reason": why} for listing in found for name, why in listing.passed_over],
+        "not_meant_as_data": dict(sorted(kinds.items())),
+        "alike": [names for listing in found for names in listing.alike],
+    }
 
 
 def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> Look:
@@ -68,21 +95,30 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
         )
     gone = len(old.keys() - found["files"].keys())
     said = f"{len(different):,} new or changed files, {gone:,} gone"
+    if known is not None and found["passed_over"] != known["passed_over"]:
+        said += f", {len(found['passed_over']):,} passed over"
     return Look(True, said, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1}))
 
 
 def _found(workspace: Workspace) -> dict[str, Any]:
     url, hq_url = places(workspace)
-    options = workspace.profile.corpus.storage_options
-    hq = state(discover.list_shards(hq_url, options)) if hq_url else {}
-    return {"files": state(discover.list_shards(url, options)), "hq": hq}
+    found = listings(workspace)
+    return {
+        "files": state(found[url].files),
+        "hq": state(found[hq_url].files) if hq_url else {},
+        "passed_over": not_read(found.values())["files"],
+    }
 
 
 def _known(workspace: Workspace) -> dict[str, Any] | None:
     if workspace.store.receipt("corpus/source") is None:
         return None
     folder = workspace.open("corpus/source")
-    return {"files": read_json(folder / "shards.json"), "hq": read_json(folder / "hq.json").get("state", {})}
+    return {
+        "files": read_json(folder / "shards.json"),
+        "hq": read_json(folder / "hq.json").get("state", {}),
+        "passed_over": workspace.passed_over()["files"],
+    }
 
 
 def _age(about: dict[str, Any], now: float) -> float:
@@ -91,4 +127,5 @@ def _age(about: dict[str, Any], now: float) -> float:
 
 def _named(keys: list[str]) -> str:
     more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
-    return f"{', '.join(keys[:3])}{more}: {'is' if len(keys) == 1 else 'are'}"
+    names = ", ".join(visible(decoded(key)) for key in keys[:3])
+    return f"{names}{more}: {'is' if len(keys) == 1 else 'are'}"

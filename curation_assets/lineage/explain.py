@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from curation_assets.corpus.discover import split_suffixes
+from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import Repeats, read_repeats, with_contaminated
 from curation_assets.graph import STEPS
 from curation_assets.lineage.finding import Place, SetAside, find, near_ids
@@ -190,7 +191,7 @@ def _plain(text: str) -> str:
 def _where(file: str, row: int) -> str:
     """Name a row of a file as `formats.RawRow` counts: lines from 1; values of JSON from 1, rows of columnar files from 0."""
     by_row = split_suffixes(file)[1] in ("parquet", "arrow", "json")
-    return f"{'row' if by_row else 'line'} {row:,} of {file}"
+    return f"{'row' if by_row else 'line'} {row:,} of {visible(decoded(file))}"
 
 
 def _place(place: Place) -> Iterator[str]:

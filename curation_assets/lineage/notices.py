@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from curation_assets.corpus.losses import lost
+from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.settings import REASONS
 from curation_assets.versions import Versions
 
@@ -20,7 +21,7 @@ _SHARE = 0.01  # of tokens or documents, from which on it is told
 
 def notices(versions: Versions) -> list[str]:
     """Return the lines; none where there is nothing to be told, or nothing has been read yet."""
-    return [*_files(versions), *_rows(versions), *_lost(versions), *_ids(versions), *_encoded(versions)]
+    return [*_rows(versions), *_lost(versions), *_ids(versions), *_encoded(versions)]
 
 
 def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
@@ -30,13 +31,6 @@ def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
         receipt = versions.receipt(key, partition)
         if receipt is not None:
             yield receipt.metadata
-
-
-def _files(versions: Versions) -> Iterator[str]:
-    for about in _metadata(versions, "corpus/source"):
-        reasons = about.get("passed_over") or {}
-        if reasons:
-            yield f"{_s(sum(reasons.values()), 'file')} passed over: {_by_count(reasons)}"
 
 
 def _rows(versions: Versions) -> Iterator[str]:
@@ -57,7 +51,11 @@ def _lost(versions: Versions) -> Iterator[str]:
     kept: Counter[str] = Counter()
     for about in found.values():
         kept.update(about.get("kept_fields_lost", {}))
-    told = [f"{shard}: {lost([about], corpus)}" for shard, about in found.items() if _is_lost(about)]
+    told = [
+        f"{visible(decoded(shard))}: {lost([about], corpus)}"
+        for shard, about in found.items()
+        if _is_lost(about)
+    ]
     if len(told) == len(found) > 1:
         told = [f"no document in {_s(len(found), 'file')}: {lost(found.values(), corpus)}"]
     yield from told[:_FILES]

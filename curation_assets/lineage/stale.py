@@ -92,7 +92,7 @@ def _reasons(versions: Versions, step: Step, partition: str) -> Iterator[str]:
 
 def _absent(store: Store, key: str, partition: str) -> str:
     if store.fs.exists(f"{store.place(key, partition)}/{RECEIPT}"):
-        return "damaged: a file is missing or not as long as its receipt says"
+        return "damaged: its receipt was changed, or a file is missing or not as long as the receipt says"
     return "not made yet"
 
 
@@ -106,6 +106,8 @@ def _shard_reasons(versions: Versions, shard: str, receipt: Receipt) -> Iterator
         yield f"its file changed: {then.get('bytes', 0):,} bytes then, {listed['bytes']:,} now"
     elif then.get("modified") != listed["modified"]:
         yield "its file was written again, as long as before"
+    elif then.get("leads_to") != listed.get("leads_to"):
+        yield "its link leads to another file"
 
 
 def _following_reasons(versions: Versions, step: Step, partition: str, receipt: Receipt) -> Iterator[str]:
@@ -130,8 +132,7 @@ def _pinned_reasons(versions: Versions, step: Step, partition: str, receipt: Rec
         limit = versions.workspace.profile.clusters.drift
         yield f"the corpus drifted: {then:,} documents then, {now:,} now (clusters.drift = {limit:g})"
     yield from pinned_reasons(versions, step, partition, receipt)
-    asked = versions.refresh_asked.get(step.key, 0.0) > receipt.created
-    if asked and versions.behind(step, partition):
+    if versions.marked(step, partition) and versions.behind(step, partition):
         yield "asked to be learned anew, and the corpus moved on since it was"
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from curation_assets.attempts import Attempt
+from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.passed_over import grouped
 from curation_assets.lineage.nodes import iso
 from curation_assets.lineage.notices import notices
 from curation_assets.lineage.stale import behind, follows, out_of_date
@@ -34,6 +36,7 @@ STATES: dict[State, str] = {
 failed; `stopped`: its process died in the middle. Neither says whether an older artifact is still there.
 """
 
+_ALIKE = "all are read; remove those that hold the same documents"
 _LISTED = 10  # lines of a kind that the text has
 
 
@@ -73,7 +76,8 @@ class Status:
     """How the graph stands. `listed` is when the corpus was listed (ISO, UTC), "" for never; `documents` those read so far.
 
     `running`, `failed`, `behind` and `set_aside` give (artifact or shard, what is to be said of it); `train` counts the
-    training runs of an update. `notices` are lines about the corpus (`lineage.notices`).
+    training runs of an update. `passed_over` gives (names of files, why they are not read), `alike` files that are read
+    although their names differ in the compression alone. `notices` are lines about the corpus (`lineage.notices`).
     """
 
     profile: str
@@ -87,6 +91,8 @@ class Status:
     failed: list[tuple[str, str]] = field(default_factory=list)
     behind: list[tuple[str, str]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: list[tuple[str, str]] = field(default_factory=list)
+    alike: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
@@ -95,7 +101,7 @@ def status(workspace: Workspace) -> Status:
     versions = Versions(workspace)
     steps = wanted_steps(workspace.profile)
     asked = {step.key: targets(workspace, step) for step in steps}
-    listing = versions.receipt("corpus/source", "")
+    listing, missed = versions.receipt("corpus/source", ""), workspace.passed_over()
     read = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
     found = Status(
         workspace.profile.name,
@@ -105,7 +111,9 @@ def status(workspace: Workspace) -> Status:
         [],
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),
-        set_aside=list(workspace.set_aside().items()),
+        set_aside=[(visible(decoded(shard)), why) for shard, why in workspace.set_aside().items()],
+        passed_over=grouped(missed["files"]),
+        alike=[(", ".join(names), _ALIKE) for names in missed["alike"]],
         notices=notices(versions),
     )
     for step in steps:
@@ -204,6 +212,8 @@ def to_text(found: Status) -> str:
     lines += _listed("FAILED", found.failed)
     lines += _listed("SET ASIDE", found.set_aside)
     lines += _listed("BEHIND", found.behind)
+    lines += _listed("PASSED OVER", found.passed_over)
+    lines += _listed("SAME NAME", found.alike)
     lines += [f"NOTE  {notice}" for notice in found.notices]
     return "\n".join(lines).rstrip()
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from itertools import chain, islice
 from typing import Any
 
+from curation_assets.corpus.names import key_of
 from curation_assets.graph import STEPS
 from curation_assets.lineage.facts import facts, facts_of_all
 from curation_assets.lineage.inputs import UNITS, named, short
@@ -38,6 +39,8 @@ def trace(workspace: Workspace, key: str, partition: str = "") -> Node:
         There is no such asset or partition: names the nearest one, and the partitions that there are.
     """
     versions = Versions(workspace)
+    if key in STEPS and STEPS[key].by == "shard" and partition not in versions.listing:
+        partition = key_of(partition)  # a file's name as it is does as well
     return build(versions, find(versions, key, partition), [partition])
 
 

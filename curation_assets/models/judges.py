@@ -15,7 +15,6 @@ from curation_assets.corpus.reading import open_documents, open_hashes
 from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.files import (
     fingerprint,
-    link_or_copy,
     read_json,
     read_rows,
     safe_name,
@@ -148,7 +147,7 @@ def judge(workspace: Workspace) -> BuildOne:
             resume_seconds=settings.resume_seconds,
             progress=progress,
         )
-        shutil.copytree(made.model, folder / "model", copy_function=link_or_copy)
+        shutil.copytree(made.model, folder / "model")
         write_json(
             folder / "distillation.json", {**made.metadata(), "base": base, "base_digest": found.digest}
         )

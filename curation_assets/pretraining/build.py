@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_hashes
 from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.files import fingerprint, link_or_copy, safe_name, write_json
+from curation_assets.files import fingerprint, safe_name, write_json
 from curation_assets.pretraining.flops import training_flops
 from curation_assets.pretraining.launch import train_distributed
 from curation_assets.pretraining.model import Shape
@@ -209,6 +209,5 @@ def _run_folder(
 
 
 def _keep(run: Path, folder: Path) -> None:
-    """Put a finished run's files into the artifact, by hard links where the file system has them."""
-    hidden = shutil.ignore_patterns(".*", "resume.safetensors")
-    shutil.copytree(run, folder, copy_function=link_or_copy, ignore=hidden)
+    """Copy a finished run's files into the artifact: as links they would be damaged together."""
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".*", "resume-*"))

@@ -2,20 +2,24 @@
 
     run.json              the configuration that the folder belongs to
     losses.npy            float32[steps], one loss per step, NaN for steps to come
-    step-000123/          a snapshot: model.safetensors, config.json, snapshot.json (step and tokens)
-    resume.safetensors    the latest resume point: weights, both moments, and in its metadata the step and the speed so far
-    result.json           what came out; it exists exactly when the run is finished
+    step-000123/          a snapshot: model.safetensors, config.json, snapshot.json (step, tokens, digests of the other files)
+    resume-DIGEST.safetensors   the latest resume point: weights, both moments, and in its metadata the step, the digest of the
+                          losses up to there and the speed so far
+    result.json           what came out, and the digest of losses.npy; it exists exactly when the run is finished
     .speed.json           of a finished run, how fast it was: hidden, for it is another one each time
 
 Whole files and whole folders appear by rename, after fsync. A resume point is always written before the snapshot of the
 same step, so no snapshot is ever ahead of where the run would go on, unless the run diverged since: then what is from after that
-goes, and good snapshots stay.
+goes, and good snapshots stay. Everything carries a digest that is checked before the run goes on: what is damaged goes, and
+the run goes on from what is left.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -26,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curation_assets.files import seal, sha256, unseal
 from curation_assets.pretraining.speed import Speed
 
 if TYPE_CHECKING:
@@ -34,7 +39,9 @@ if TYPE_CHECKING:
 
     from curation_assets.pretraining.optimizer import ScaledAdamW
 
+_LOG = logging.getLogger(__name__)
 _TEMPORARY = ".tmp-"
+_KEPT = "kept"  # in result.json: what else belongs to a finished run
 _UNTIMED = Speed()
 
 
@@ -54,7 +61,7 @@ class RunFolder:
         self.path = Path(folder)
         self.path.mkdir(parents=True, exist_ok=True)
         self._identity = json.loads(json.dumps(identity))
-        self._resume, self._speed = self.path / "resume.safetensors", self.path / ".speed.json"
+        self._speed = self.path / ".speed.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -67,7 +74,7 @@ class RunFolder:
             yield
 
     def claim(self) -> None:
-        """Write the identity into a new folder, or check it in an old one; clean up after a kill.
+        """Write the identity into a new folder, or check it in an old one; clean up after a kill, and drop what is damaged.
 
         Raises
         ------
@@ -78,16 +85,69 @@ class RunFolder:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         owner = self.path / "run.json"
         if not owner.exists():
-            if self.snapshots() or self._resume.exists():
+            if self.snapshots() or self._resume():
                 raise ValueError(f"{self.path}: holds snapshots but no run.json that says of which run")
-            write_json(owner, self._identity)
+            _write_sealed(owner, self._identity)
             return
-        found = json.loads(owner.read_text())
+        found = unseal(owner.read_bytes())
+        if found is None:
+            self._drop(*(path for path in self.path.iterdir() if path.name != ".lock"))
+            return self.claim()
         if found != self._identity:
             names = sorted(found.keys() | self._identity.keys())
             differ = [k for k in names if found.get(k) != self._identity.get(k)]
             detail = "; ".join(f"{k} was {found.get(k)!r}, now {self._identity.get(k)!r}" for k in differ)
             raise ValueError(f"{self.path} belongs to another run: {detail}")
+        self._check_digests()
+
+    def _check_digests(self) -> None:
+        """Drop what is not as it was written, and a result that lacks something of its own."""
+        resumes = sorted(self.path.glob("resume-*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+        for older in resumes[:-1]:  # a kill came between the new one and the end of the old one
+            older.unlink()
+        for path in resumes[-1:]:
+            if path.name != _resume_name(path):
+                self._drop(path)
+            elif not self._losses_hold(_header(path)):
+                self._drop(path, self.path / "losses.npy")
+        result = self.path / "result.json"
+        for folder in self.path.glob("step-*"):
+            if not _snapshot_holds(folder):  # what is later goes too: only training passes here again
+                self._drop(folder, result, *self.path.glob("resume-*"))
+        if result.exists():
+            about = unseal(result.read_bytes())
+            if about is None or not {s.folder.name for s in self.snapshots()} >= set(
+                about[_KEPT]["snapshots"]
+            ):
+                self._drop(result)
+            elif about[_KEPT]["losses"] != self._losses_digest():
+                self._drop(result, self.path / "losses.npy")
+
+    def _drop(self, *paths: Path) -> None:
+        for path in paths:
+            if path.exists():
+                _LOG.warning("%s is damaged: dropped, and made again from what is left of the run", path)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _resume(self) -> Path | None:
+        """Return the resume point, or None."""
+        return max(
+            self.path.glob("resume-*.safetensors"), key=lambda path: path.stat().st_mtime_ns, default=None
+        )
+
+    def _losses_hold(self, header: dict[str, str]) -> bool:
+        return header["losses"] == self._losses_digest(int(header["step"]))
+
+    def _losses_digest(self, steps: int | None = None) -> str:
+        """Return the digest of the first so many losses, of all by default; "" where there are none."""
+        path = self.path / "losses.npy"
+        try:
+            losses = np.load(path, mmap_mode="r", allow_pickle=False)[:steps]
+        except FileNotFoundError:
+            return ""
+        except ValueError:
+            return "damaged"
+        return hashlib.sha256(losses.tobytes()).hexdigest()
 
     def snapshots(self) -> list[Snapshot]:
         """Return the snapshots that are there, in the order of training."""
@@ -99,7 +159,9 @@ class RunFolder:
 
         def fill(folder: Path) -> None:
             save(model, folder)
-            (folder / "snapshot.json").write_text(json.dumps({"step": step, "tokens": tokens}) + "\n")
+            digests = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+            about = {"step": step, "tokens": tokens, "files": digests}
+            (folder / "snapshot.json").write_bytes(seal(about))
 
         final = self.path / f"step-{step:06d}"
         if not final.exists():
@@ -119,18 +181,31 @@ class RunFolder:
                 f"mean/{name}": mean,
                 f"square/{name}": square,
             }
-        header = {"format": "pt", "step": str(step), **speed.to_strings()}
-        with _replacing(self._resume) as temporary:
-            save_file(tensors, temporary, metadata=header)
+        header = {
+            "format": "pt",
+            "step": str(step),
+            "losses": self._losses_digest(step),
+            **speed.to_strings(),
+        }
+        before = self._resume()
+        draft = self.path / f"{_TEMPORARY}resume"
+        save_file(tensors, draft, metadata=header)
+        _sync(draft)
+        final = draft.with_name(_resume_name(draft))
+        draft.replace(final)
+        _sync(self.path)
+        if before is not None and before != final:
+            before.unlink()
 
     def read_resume(self, model: T5ForConditionalGeneration, optimizer: ScaledAdamW) -> int:
         """Put the latest resume point into model and optimizer; return its step, 0 where there is none."""
         import torch
         from safetensors import safe_open
 
-        if not self._resume.exists():
+        resume = self._resume()
+        if resume is None:
             return 0
-        with safe_open(self._resume, framework="pt") as file, torch.no_grad():
+        with safe_open(resume, framework="pt") as file, torch.no_grad():
             step = int(file.metadata()["step"])
             for name, parameter in model.named_parameters():
                 mean, square = optimizer.moments(parameter)
@@ -142,24 +217,16 @@ class RunFolder:
 
     def speed(self) -> Speed:
         """Return how fast the run was up to its end, or up to its resume point."""
-        from safetensors import safe_open
-
         if self._speed.exists():
             return Speed.from_strings(json.loads(self._speed.read_text()))
-        if not self._resume.exists():
-            return _UNTIMED
-        with safe_open(self._resume, framework="pt") as file:
-            return Speed.from_strings(file.metadata())
+        resume = self._resume()
+        return _UNTIMED if resume is None else Speed.from_strings(_header(resume))
 
     def go_back(self, step: int) -> None:
         """Remove the resume point and the snapshots that are from after `step`."""
-        from safetensors import safe_open
-
-        if self._resume.exists():
-            with safe_open(self._resume, framework="pt") as file:
-                later = int(file.metadata()["step"]) > step
-            if later:
-                self._resume.unlink()
+        resume = self._resume()
+        if resume is not None and int(_header(resume)["step"]) > step:
+            resume.unlink()
         for snapshot in self.snapshots():
             if snapshot.step > step:
                 aside = snapshot.folder.with_name(f"{_TEMPORARY}{snapshot.folder.name}")
@@ -190,14 +257,21 @@ class RunFolder:
     def result(self) -> dict[str, Any] | None:
         """Return what a finished run left, None of an unfinished one."""
         path = self.path / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        if not path.exists():
+            return None
+        found = unseal(path.read_bytes())
+        if found is None:
+            raise ValueError(f"{path} is damaged")
+        return {name: value for name, value in found.items() if name != _KEPT}
 
     def finish(self, result: dict[str, Any], speed: Speed = _UNTIMED) -> None:
         """Mark the run as finished and drop its resume point."""
         if speed != _UNTIMED:
             write_json(self._speed, speed.to_strings())
-        write_json(self.path / "result.json", result)
-        self._resume.unlink(missing_ok=True)
+        kept = {"losses": self._losses_digest(), "snapshots": [s.folder.name for s in self.snapshots()]}
+        _write_sealed(self.path / "result.json", {**result, _KEPT: kept})
+        if (resume := self._resume()) is not None:
+            resume.unlink()
 
 
 def read_snapshots(folder: Path | str) -> list[Snapshot]:
@@ -207,8 +281,36 @@ def read_snapshots(folder: Path | str) -> list[Snapshot]:
 
 def read_snapshot(folder: Path | str) -> Snapshot:
     """Return what one snapshot's folder says of itself."""
-    about = json.loads((Path(folder) / "snapshot.json").read_text())
+    about = unseal((Path(folder) / "snapshot.json").read_bytes())
+    if about is None:
+        raise ValueError(f"{folder}/snapshot.json is damaged")
     return Snapshot(about["step"], about["tokens"], Path(folder))
+
+
+def _snapshot_holds(folder: Path) -> bool:
+    """Tell whether a snapshot's files are as they were written."""
+    try:
+        about = unseal((folder / "snapshot.json").read_bytes())
+        return about is not None and all(sha256(folder / n) == digest for n, digest in about["files"].items())
+    except FileNotFoundError:
+        return False
+
+
+def _resume_name(path: Path) -> str:
+    return f"resume-{sha256(path)[:32]}.safetensors"
+
+
+def _header(path: Path) -> dict[str, str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata())
+
+
+def _write_sealed(path: Path, fields: dict[str, Any]) -> None:
+    """Replace a JSON file that carries a digest of itself."""
+    with _replacing(path) as temporary:
+        temporary.write_bytes(seal(fields))
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
 from curation_assets.progress import Progress
 from curation_assets.registry import SAMPLERS
@@ -206,7 +207,7 @@ def _excerpt(row: dict[str, Any], names: list[str]) -> Excerpt:
         if cut
         else f"{row['n_chars']:,} characters"
     )
-    where = f"row {row['row']:,} of {row['shard']}"
+    where = f"row {row['row']:,} of {visible(decoded(row['shard']))}"
     return Excerpt(
         group=_group(tuple(row["samplers"])),
         side=row["list"],

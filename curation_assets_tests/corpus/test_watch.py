@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.corpus.source import source
+from curation_assets.corpus.walk import IncompleteListing
 from curation_assets.corpus.watch import look
 from curation_assets.graph import STEPS
 from curation_assets.jobs import run_graph
+from curation_assets.making import materialize
 from curation_assets.profile import Profile
+from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import write_shard
+from curation_assets_tests.corpus.shut_folders import unlistable
 
 
 @pytest.fixture
@@ -86,3 +91,44 @@ def test_the_cursor_does_not_grow_with_the_corpus(listed: Workspace, tmp_path: P
         and len(found.cursor) < 200
         and set(json.loads(found.cursor)) == {"seen", "asked", "at", "times"}
     )
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_and_no_change(listed: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "shards" / "part").mkdir()
+    for folder in (tmp_path / "shards" / "part", tmp_path / "shards"):
+        with unlistable(folder), pytest.raises(IncompleteListing, match="stays as it was listed last"):
+            look(listed, None)
+
+
+def test_what_is_passed_over_is_listed_anew(listed: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "shards" / "_SUCCESS").touch()
+    assert not look(listed, None).changed, "nobody means that as data"
+    (tmp_path / "shards" / "crawl.warc.gz").touch()
+    found = look(listed, None)
+    assert found.changed and found.said == "0 new or changed files, 0 gone, 1 passed over"
+
+
+def test_a_corpus_that_is_its_own_high_quality_texts_settles(tiny: Profile, tmp_path: Path) -> None:
+    (tmp_path / "shards" / "crawl.warc.gz").touch()
+    corpus = tiny.corpus.model_copy(update={"hq_url": tiny.corpus.url})
+    profile = tiny.model_copy(update={"corpus": corpus})
+    workspace = Workspace(profile)
+    materialize(workspace, STEPS["corpus/source"], "", lambda inputs: source(workspace))
+    assert not look(workspace, None).changed
+
+
+def test_a_link_that_leads_elsewhere_is_a_change(listed: Workspace, tmp_path: Path) -> None:
+    for name in ("v1", "v2"):
+        write_shard(tmp_path / f"{name}.jsonl", [("x", f"a text that is long enough, {name}")])
+        os.utime(tmp_path / f"{name}.jsonl", (1e9, 1e9))
+    link = tmp_path / "shards" / "now.jsonl"
+    link.symlink_to("../v1.jsonl")
+    assert look(listed, None).changed
+    run_graph(listed.profile, lambda line: None, [STEPS[f"corpus/{name}"] for name in ("source", "shards")])
+    assert not look(listed, None).changed and Versions(listed).current(STEPS["corpus/shards"], "now.jsonl")
+    before = listed.metadata("corpus/shards", "now.jsonl")["sha256"]
+    link.unlink()
+    link.symlink_to("../v2.jsonl")
+    assert look(listed, None).changed, "of the same size and time, but another file"
+    run_graph(listed.profile, lambda line: None, [STEPS[f"corpus/{name}"] for name in ("source", "shards")])
+    assert listed.metadata("corpus/shards", "now.jsonl")["sha256"] != before

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from curation_assets.corpus.build import documents, source
+from curation_assets.corpus.build import documents
 from curation_assets.corpus.discover import list_shards
+from curation_assets.corpus.source import source
 from curation_assets.corpus.tokenizer import train_tokenizer
 from curation_assets.corpus.tokenizer_build import tokenizer
+from curation_assets.lineage.status import status, to_text
 from curation_assets.models.judges import judge
 from curation_assets.models.sources import resolve
 from curation_assets.pretraining import model as t5
@@ -22,6 +24,7 @@ from curation_assets.profile import load_profile
 from curation_assets.scoring.ask_llm import AskLLM
 from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
+from curation_assets_tests.corpus.shut_folders import unlistable
 from curation_assets_tests.docs.markdown import ROOT
 from curation_assets_tests.docs.trouble import CORPUS, Trouble, why
 from curation_assets_tests.docs.walk import run_make
@@ -77,17 +80,19 @@ def no_folder(t: Trouble) -> str:
     return t.making("corpus/source", source)
 
 
-def a_comma(t: Trouble) -> str:
-    write_shard(Path("odd/part-1,2.jsonl"), [("a", "b")])
-    t.profile('[corpus]\nurl = "odd"\n')
-    return t.making("corpus/source", source)
+def a_shut_folder(t: Trouble) -> str:
+    write_shard(Path("shut/part-1.jsonl"), [("a", "b")])
+    write_shard(Path("shut/part-2/a.jsonl"), [("a", "b")])
+    t.profile('[corpus]\nurl = "shut"\n')
+    with unlistable("shut/part-2"):
+        return t.making("corpus/source", source)
 
 
-def two_of_a_name(t: Trouble) -> str:
-    for suffix in ("", ".gz"):
-        write_shard(Path(f"twice/part-1.jsonl{suffix}"), [("a", "b")])
-    t.profile('[corpus]\nurl = "twice"\n')
-    return t.making("corpus/source", source)
+def a_web_archive(t: Trouble) -> str:
+    write_shard(Path("crawl/part-1.jsonl"), [("a", "b")])
+    Path("crawl/crawl-1.warc.gz").write_bytes(b"")
+    t.profile('[corpus]\nurl = "crawl"\n', "crawl")
+    return to_text(status(t.make(["corpus/source"], "crawl.toml"))).split("\n")[-1]
 
 
 def no_column(t: Trouble) -> str:

@@ -14,7 +14,6 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from curation_assets.definitions import definitions
-from curation_assets.graph import STEPS
 from curation_assets.jobs import instance_for
 from curation_assets.launchpad.offers import OFFERS
 from curation_assets.plan import targets, wanted_steps
@@ -108,7 +107,7 @@ def test_each_job_does_what_it_says_with_its_default_config(few: Profile, tmp_pa
 
         assert _run(few, instance, "checks").success
         assert _run(few, instance, "refresh_models").success
-        assert set(workspace.refresh_asked()) == {s.key for s in STEPS.values() if s.learned()}
+        assert not workspace.refresh_asked(), "nothing is behind, so nothing is marked"
 
     _another_home_is_told_what_is_there(few, tmp_path)
     _one_bad_file_stops_nobody(few, tmp_path)
@@ -153,7 +152,6 @@ def _another_home_is_told_what_is_there(profile: Profile, tmp_path: Path) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(tmp_path / "another_home"))
         with instance_for(profile) as instance:
-            (profile.data / "refresh.json").unlink()
             told = _run(profile, instance, "score_what_changed")
             assert told.success, _failures(told)
             assert {("random/scores", "s1.jsonl"), ("random/subset", "80")} <= _made(told)

@@ -1,0 +1,69 @@
+"""How the listing of the corpus is made: `corpus/source`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from curation_assets.corpus import builtin, discover
+from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.passed_over import grouped
+from curation_assets.corpus.watch import listings, not_read, places, state
+from curation_assets.files import fingerprint, write_json
+from curation_assets.progress import Progress
+from curation_assets.report.tables import preview
+from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+
+
+def source(workspace: Workspace) -> BuildOne:
+    """List the corpus: {shard: url, bytes, modified}; first build it where the profile says "builtin"."""
+    profile = workspace.profile
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        if "builtin" in (profile.corpus.url, profile.corpus.hq_url):
+            home = workspace.data / "builtin"
+            wanted = profile.corpus.builtin.model_dump()
+            wanted["documents"] = tuple(wanted["documents"].items())
+            builtin.build(home, builtin.BuiltinSettings(**wanted), progress)
+        (url, hq_url), listed = places(workspace), listings(workspace)
+        for place, found in listed.items():
+            _check(place, found)
+        files, listing = listed[url].files, state(listed[url].files)
+        write_json(folder / "shards.json", listing)
+        options = profile.corpus.storage_options
+        hq = _high_quality(hq_url, listed[hq_url].files, options) if hq_url else {}
+        write_json(folder / "hq.json", hq)
+        passed_over = not_read(listed.values())
+        write_json(folder / "passed_over.json", passed_over)
+        rows = [{"file": visible(decoded(key)), **about} for key, about in list(listing.items())[:10]]
+        missed = passed_over["files"]
+        return {
+            "version": fingerprint("corpus/source", hq.get("sha256"), hq.get("kinds")),
+            "url": visible(url),
+            "shards": len(listing),
+            "bytes": sum(f.size for f in files),
+            "hq_url": visible(hq_url),
+            "first_shards": Markdown(preview(rows)),
+            "passed_over": len(missed),
+            **({"first_passed_over": Markdown(preview(missed))} if missed else {}),
+            "not_meant_as_data": passed_over["not_meant_as_data"],
+        }
+
+    return build
+
+
+def _check(url: str, found: discover.Listing) -> None:
+    if not found.files:
+        missed = [{"file": name, "reason": why} for name, why in found.passed_over]
+        also = "".join(f"; {names}: {why}" for names, why in grouped(missed))
+        raise ValueError(f"{visible(url)}: no corpus files there ({discover.READ}){also}")
+
+
+def _high_quality(url: str, files: list[discover.ShardFile], options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "url": url,
+        "files": [[f.key, f.url] for f in files],
+        "sha256": [discover.digest(f.url, options) for f in files],
+        "kinds": [discover.split_suffixes(f.url)[1] for f in files],
+        "state": state(files),
+    }
