@@ -29,7 +29,10 @@ def add(commands: Any) -> dict[str, Command]:
         "explain", help="say all that is known of one document, and why it was chosen or not"
     )
     explain.add_argument("doc_id")
-    explain.add_argument("--json", action="store_true", help="as JSON")
+    explain.add_argument(
+        "--shard", default="", help="of the documents with this id, those in this corpus file (default: all)"
+    )
+    explain.add_argument("--json", action="store_true", help="as JSON, an object for each document")
     commands.add_parser(
         "status", help="say what is current, out of date, failed and running, and what an update costs"
     )
@@ -71,8 +74,10 @@ def _explain(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.lineage.explain import explain, to_json, to_text
     from curation_assets.workspace import Workspace
 
-    found = explain(Workspace(profile), options.doc_id)
-    print(json.dumps(to_json(found), indent=1, ensure_ascii=False) if options.json else to_text(found))
+    for number, found in enumerate(explain(Workspace(profile), options.doc_id, shard=options.shard)):
+        if number and not options.json:
+            print()
+        print(json.dumps(to_json(found), indent=1, ensure_ascii=False) if options.json else to_text(found))
     return 0
 
 

@@ -34,7 +34,7 @@ _CORPUS = (
         pinned=True,
     ),
     Step("corpus/tokens", "shard", ("corpus/documents", "corpus/tokenizer"), "corpus", ("numpy",)),
-    Step("corpus/index", "", ("corpus/documents", "corpus/tokens"), "corpus", ("parquet",)),
+    Step("corpus/index", "", ("corpus/documents", "corpus/tokens"), "corpus", ("parquet",), code=2),
     Step(
         "corpus/validation",
         "",
@@ -70,6 +70,7 @@ _EVALUATION = (
             for name, value in p.evaluation.identity().items()
             if name in ("suites", "instructions", "max_examples", "max_training_examples", "seed")
         },
+        code=2,
         pinned=True,  # what models are measured by stays the same while the corpus moves on
     ),
     Step(
@@ -193,6 +194,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("pytorch", "parquet") if spec.model else ("parquet",),
             identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),
+            code=2,
             accelerated=bool(spec.model),
         ),
         Step(
@@ -202,6 +204,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("parquet",),
             lambda p: {"technique": spec.technique, **p.selection.identity()},
+            code=2,
             borrows=identity.contaminated,
         ),
         Step(
@@ -221,6 +224,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("pytorch", "parquet"),
             identity.evaluation_settings,
+            code=2,
             trains=True,
             accelerated=True,
         ),
@@ -247,6 +251,7 @@ _FULL_DATA = (
         "full_data",
         ("pytorch", "parquet"),
         identity.evaluation_settings,
+        code=2,
         trains=True,
         accelerated=True,
     ),

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.passed_over import grouped
-from curation_assets.corpus.reading import open_documents
+from curation_assets.corpus.reading import open_hashes
+from curation_assets.corpus.repeats import told
 from curation_assets.files import read_json
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.workspace import Workspace
@@ -89,10 +90,9 @@ def complete_and_finite(sampler: str, workspace: Workspace) -> Outcome:
     key = f"{sampler}/scores"
     scored, wrong = 0, []
     for shard in _made(workspace, key, workspace.shards()):
-        table = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["doc_id", "score"])
-        ids = pq.read_table(open_documents(workspace, shard), columns=["doc_id"])
+        table = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["doc_hash", "score"])
         finite = pc.all(pc.is_finite(table["score"])).as_py() in (True, None)
-        if not table["doc_id"].equals(ids["doc_id"]) or not finite:
+        if not np.array_equal(table["doc_hash"].to_numpy(), open_hashes(workspace, shard)) or not finite:
             wrong.append(shard)
         scored += table.num_rows
     return Outcome(
@@ -157,10 +157,10 @@ def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     for rate in _made(workspace, key, list(RATES)):
         folder = workspace.open(key, rate)
         manifest = read_json(folder / "manifest.json")
-        ids = pq.read_table(folder / "subset.parquet", columns=["doc_id"])["doc_id"]
+        chosen = pq.read_table(folder / "subset.parquet", columns=["doc_hash"])["doc_hash"]
         expected = round(int(rate) / 100 * manifest["candidates"])
-        sizes[rate] = len(ids)
-        if len(ids) != expected or pc.count_distinct(ids).as_py() != len(ids):
+        sizes[rate] = len(chosen)
+        if len(chosen) != expected or pc.count_distinct(chosen).as_py() != len(chosen):
             wrong.append(rate)
     return Outcome(
         not wrong,
@@ -172,16 +172,17 @@ def exact_size(sampler: str, workspace: Workspace) -> Outcome:
 def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
     """A smaller subset is contained in every larger one drawn from the same scores."""
     key, wrong = f"{sampler}/subset", []
-    smaller: dict[str, Any] = {}  # {version of the scores: ids of the last subset}
+    smaller: dict[str, Any] = {}  # {version of the scores: documents of the last subset}
     for rate in _made(workspace, key, list(RATES)):
         receipt = workspace.store.receipt(key, rate)
         assert receipt is not None
-        ids = pq.read_table(workspace.open(key, rate) / "subset.parquet", columns=["doc_id"])["doc_id"]
+        path = workspace.open(key, rate) / "subset.parquet"
+        chosen = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
         drawn_from = receipt.inputs[f"{sampler}/scores"]
         before = smaller.get(drawn_from)
-        if before is not None and not pc.all(pc.is_in(before, ids.combine_chunks())).as_py():
+        if before is not None and not np.isin(before, chosen).all():
             wrong.append(rate)
-        smaller[drawn_from] = ids
+        smaller[drawn_from] = chosen
     return Outcome(not wrong, "subsets are nested" if not wrong else f"not nested at rates {wrong}")
 
 
@@ -230,6 +231,18 @@ def no_files_passed_over(workspace: Workspace) -> Outcome:
     return Outcome(not missed, said, figures, warns=True)
 
 
+def ids_stand_for_one_text(workspace: Workspace) -> Outcome:
+    """No id stands for several texts (a warning: all of them stay, but `doc_id` alone does not say which is meant)."""
+    receipt = workspace.store.receipt("corpus/index")
+    if receipt is None:
+        return Outcome(True, "not made yet", warns=True)
+    counts = {
+        name: receipt.metadata.get(name, 0) for name in ("ids_with_several_texts", "documents_of_such_ids")
+    }
+    said = "; ".join(told(receipt.metadata)) or "every id stands for one text"
+    return Outcome(not counts["ids_with_several_texts"], said, counts, warns=True)
+
+
 def free_of_evaluation_text(workspace: Workspace) -> Outcome:
     """No document shares 13 words in a row with an evaluation input, or those that do are dropped (a warning, no error)."""
     key, tasks = "evaluation/contamination", Counter[str]()
@@ -268,6 +281,7 @@ def values_finite(workspace: Workspace) -> Outcome:
 INVARIANTS: dict[str, dict[str, Invariant]] = {
     "corpus/source": {"no_files_passed_over": no_files_passed_over},
     "corpus/documents": {"rows_add_up": rows_add_up, "all_files_read": all_files_read},
+    "corpus/index": {"ids_stand_for_one_text": ids_stand_for_one_text},
     "corpus/embeddings": {"unit_length": unit_length},
     **{
         f"{name}/scores": {

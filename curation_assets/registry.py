@@ -69,7 +69,7 @@ SAMPLERS: dict[str, SamplerSpec] = {
             "random",
             "uniform",
             ("corpus/documents",),
-            "A uniform number that depends on the document's id and the seed alone: the baseline.",
+            "A uniform number that depends on the document and the seed alone: the baseline.",
             paper="random sampling",
         ),
         SamplerSpec(

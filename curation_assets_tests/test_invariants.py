@@ -12,6 +12,7 @@ import pytest
 from curation_assets.files import write_json, write_table
 from curation_assets.invariants import INVARIANTS
 from curation_assets.profile import Profile
+from curation_assets.sampling.keys import hash_ids
 from curation_assets.storage import Receipt
 from curation_assets.workspace import Workspace
 
@@ -42,7 +43,7 @@ def _put(
 
 def _documents(folder: Path) -> None:
     for name, ids in (("documents", IDS), ("validation", ["v"]), ("quarantine", ["q"])):
-        write_table(folder / f"{name}.parquet", pa.table({"doc_id": ids}))
+        write_table(folder / f"{name}.parquet", pa.table({"doc_id": ids, "doc_hash": hash_ids(ids)}))
 
 
 def _passed(workspace: Workspace, key: str, name: str) -> bool:
@@ -50,7 +51,7 @@ def _passed(workspace: Workspace, key: str, name: str) -> bool:
 
 
 def _scores(workspace: Workspace, ids: list[str], scores: list[float]) -> None:
-    table = pa.table({"doc_id": pa.array(ids, pa.string()), "score": pa.array(scores, pa.float64())})
+    table = pa.table({"doc_hash": hash_ids(ids), "score": pa.array(scores, pa.float64())})
     _put(workspace, "density/scores", "s0.jsonl", lambda f: write_table(f / "scores.parquet", table))
 
 
@@ -86,9 +87,19 @@ def test_scores_that_are_missing_not_finite_or_constant(
     assert _passed(workspace, "density/scores", "scores_differ") == varied
 
 
+def test_ids_that_stand_for_several_texts_are_told_as_a_warning(workspace: Workspace) -> None:
+    check = INVARIANTS["corpus/index"]["ids_stand_for_one_text"]
+    assert check(workspace).passed
+    told = {"ids_with_several_texts": 2, "documents_of_such_ids": 5, "such_ids": "'1' in 'a', 'b'"}
+    for about, good in (({**told, "ids_with_several_texts": 0}, True), (told, False)):
+        _put(workspace, "corpus/index", "", lambda f: write_json(f / "shards.json", {}), about)
+        assert check(workspace).passed is good and check(workspace).warns
+    assert check(workspace).description.startswith("2 ids stand for several texts: '1' in 'a', 'b'. All 5")
+
+
 def _subset(workspace: Workspace, rate: str, ids: list[str], scores: str = "one") -> None:
     def fill(folder: Path) -> None:
-        write_table(folder / "subset.parquet", pa.table({"doc_id": pa.array(ids, pa.string())}))
+        write_table(folder / "subset.parquet", pa.table({"doc_hash": hash_ids(ids)}))
         write_json(folder / "manifest.json", {"candidates": 5})
 
     _put(workspace, "random/subset", rate, fill, inputs={"random/scores": scores})

@@ -28,7 +28,7 @@ CORPUS = (
         build.documents,
         "The documents of a corpus file, and the rows that are none.",
         "Unicode NFC, line feeds, stable ids. A row that cannot be a document goes to the quarantine table with file, row and reason "
-        "and stops nobody; a fixed share, chosen by hash of the id, is held out and reaches no scorer and no subset.",
+        "and stops nobody; a fixed share, chosen by hash of id and text, is held out and reaches no scorer and no subset.",
         paper="C4: 364M documents, 184B tokens",
         use="read `quarantine` in the metadata when `reasons` names many rows.",
     ),
@@ -49,8 +49,9 @@ CORPUS = (
     Product(
         "corpus/index",
         build.index,
-        "The whole corpus in figures, and ids that stand in several files.",
-        "An id that stands in two files counts once, in the first file by name; subsets and trainings go by this.",
+        "The whole corpus in figures, and documents that stand in several files.",
+        "A document whose id and text stand in two files counts once, in the first file by name; subsets and trainings go by this. "
+        "An id that stands for several texts is told, and all of them stay.",
         files="`shards.json` (counts of each file)",
         use="look here for documents, tokens, quarantined rows and files that are left out.",
     ),

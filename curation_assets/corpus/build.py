@@ -59,7 +59,7 @@ def shards(workspace: Workspace) -> BuildOne:
         sha256 = discover.digest(listed["url"], workspace.profile.corpus.storage_options)
         read_as = {
             "kind": discover.split_suffixes(listed["url"])[1],
-            "of_folders": folder_fields(listed["url"], shard),
+            "of_folders": folder_fields(shard),
         }
         about = {
             "version": fingerprint("corpus/shards", sha256, read_as),
@@ -158,14 +158,16 @@ def _texts(path: Path, progress: Progress) -> Iterator[list[str]]:
 
 
 def index(workspace: Workspace) -> BuildOne:
-    """Count the corpus, and name the documents whose id already stands in an earlier shard."""
+    """Count the corpus, name the documents that an earlier shard has as well, and ids that stand for several texts."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         if lost := no_documents(workspace):
             raise ValueError(lost)
         shards_, aside = workspace.shards(), workspace.set_aside()
-        repeats = find_repeats(shards_, lambda s: open_documents(workspace, s), progress)
-        write_table(folder / "repeats.parquet", repeats)
+        workspace.scratch.mkdir(parents=True, exist_ok=True)
+        found = find_repeats(shards_, lambda s: open_documents(workspace, s), workspace.scratch, progress)
+        write_table(folder / "repeats.parquet", found.repeats)
+        write_table(folder / "shared_ids.parquet", found.examples)
         totals: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         by_shard = {}
@@ -177,12 +179,12 @@ def index(workspace: Workspace) -> BuildOne:
             totals.update(counted)
             reasons.update(about["reasons"])
         write_json(folder / "shards.json", by_shard)
-        totals["tokens"] -= _tokens_of(workspace, repeats)
+        totals["tokens"] -= _tokens_of(workspace, found.repeats)
         return {
             **totals,
             "shards": len(shards_),
-            "documents": totals["documents"] - len(repeats),
-            "repeated_in_later_shards": len(repeats),
+            "documents": totals["documents"] - len(found.repeats),
+            **found.about(),
             "left_out": len(aside),
             "reasons": dict(reasons),
             "by_shard": Markdown(preview([{"shard": s, **c} for s, c in by_shard.items()])),
@@ -228,18 +230,23 @@ def validation(workspace: Workspace) -> BuildOne:
 
 def validation_candidates(workspace: Workspace) -> dict[str, Iterator[tuple[int, str, str]]]:
     """Return {evaluation set: (doc_hash, doc_id, text) of all that it is chosen from}; texts are read as they are asked for."""
-    return {"in_distribution": _held_out(workspace), "hq": _high_quality_texts(workspace)}
+    return {"in_distribution": _once(_held_out(workspace)), "hq": _once(_high_quality_texts(workspace))}
+
+
+def _once(rows: Iterator[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:
+    """Leave out documents that came before; memory: the hashes."""
+    seen: set[int] = set()
+    for row in rows:
+        if row[0] not in seen:
+            seen.add(row[0])
+            yield row
 
 
 def _held_out(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
-    seen: set[int] = set()
     for shard in workspace.shards():
         path = workspace.open("corpus/documents", shard) / "validation.parquet"
         for batch in read_batches(path, ["doc_hash", "doc_id", "text"]):
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                if row[0] not in seen:
-                    seen.add(row[0])
-                    yield row
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _high_quality_texts(workspace: Workspace) -> Iterator[tuple[int, str, str]]:

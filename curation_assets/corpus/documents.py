@@ -20,7 +20,7 @@ from curation_assets.corpus.formats import CorruptShardError, RawRow, read_rows
 from curation_assets.corpus.normalize import defect
 from curation_assets.corpus.settings import REASONS, DocumentSettings
 from curation_assets.progress import Progress, silent
-from curation_assets.sampling.keys import hash_ids
+from curation_assets.sampling.keys import hash_documents, text_digest
 
 __all__ = [
     "REASONS",
@@ -125,8 +125,8 @@ def parse_shard(
 ) -> Iterator[Batch]:
     """Yield the shard's rows in batches, in file order; at least one batch, empty for a file without rows.
 
-    A row's fate depends on the row alone, but for repeated ids: of rows with one id the first that is a document
-    stays. Memory: one batch, and a 16-byte digest of every id (about 130 bytes a document of this shard).
+    A row's fate depends on the row alone, but for repeats: of rows with one id and one text the first stays. Memory: one
+    batch, and a 16-byte digest of every document (about 130 bytes a document of this shard).
 
     Parameters
     ----------
@@ -196,27 +196,24 @@ class _Part:
 
 
 def _document(raw: RawRow, settings: DocumentSettings, seen: set[bytes]) -> tuple:
-    """Return (id, text, row) or (None, reason, detail); a document's id is added to `seen`."""
+    """Return (id, text, row, digest of the text) or (None, reason, detail); a document is added to `seen`."""
     if raw.fields is None:
         return None, raw.reason, raw.detail
     text = document_text(raw, raw.fields[settings.text_field], settings)
     if not isinstance(text, str):
         return None, *text
     named = settings.id_field is not None and settings.id_field in raw.fields
-    doc_id: Any = raw.fields[settings.id_field or ""] if named else _text_hash(text)
+    digest = text_digest(text)
+    doc_id: Any = raw.fields[settings.id_field or ""] if named else digest.hex()
     if isinstance(doc_id, int) and not isinstance(doc_id, bool):
         doc_id = str(doc_id)
     if problem := _id_problem(doc_id):
         return None, "bad_id", problem
-    key = blake2b(doc_id.encode(), digest_size=16).digest()
+    key = blake2b(digest + doc_id.encode(), digest_size=16).digest()
     if key in seen:
         return None, ("repeated_id" if named else "repeated_text"), f"id {doc_id}"
     seen.add(key)
-    return doc_id, text, raw.row
-
-
-def _text_hash(text: str) -> str:
-    return blake2b(text.encode(), digest_size=16).hexdigest()
+    return doc_id, text, raw.row, digest
 
 
 def _id_problem(value: object) -> str | None:
@@ -255,8 +252,9 @@ def _tables(
     good: list[tuple], bad: list[tuple], settings: DocumentSettings
 ) -> tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]:
     schema = document_schema(settings)
-    ids, texts, rows, *kept = zip(*good, strict=True) if good else [()] * (3 + len(settings.keep_fields))
-    doc_hash = np.asarray(hash_ids(pa.array(ids, pa.string())), np.uint64)
+    n_fields = 4 + len(settings.keep_fields)
+    ids, texts, rows, digests, *kept = zip(*good, strict=True) if good else [()] * n_fields
+    doc_hash = hash_documents(pa.array(ids, pa.string()), digests)
     n_chars = np.fromiter(map(len, texts), np.int32, len(texts))
     arrays = [
         pa.array(values, kind)

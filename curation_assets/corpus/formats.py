@@ -11,6 +11,7 @@ from curation_assets.corpus.columnar import columnar_rows
 from curation_assets.corpus.csv_rows import csv_rows
 from curation_assets.corpus.discover import open_file, split_suffixes
 from curation_assets.corpus.json_rows import json_lines, json_values
+from curation_assets.corpus.names import decoded
 from curation_assets.corpus.rows import CorruptShardError, Damaged, RawRow
 from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.streams import bounded_lines, unpacked, without_bom
@@ -25,13 +26,12 @@ _DELIMITERS = {"csv": ",", "tsv": "\t"}
 FolderFields = Mapping[str, str | None]
 
 
-def folder_fields(url: str, key: str) -> dict[str, str | None]:
+def folder_fields(key: str) -> dict[str, str | None]:
     """Return the fields that a file's folders give it, as Hive names them: `lang=en/date=2024-01/part.parquet`.
 
-    `key` is the file's path within the corpus: folders above the corpus give nothing.
+    `key` is the file's partition key, its path within the corpus: folders above the corpus give nothing.
     """
-    folders = url.split("/")[:-1][-key.count("/") :] if "/" in key else []
-    found = (match for folder in folders if (match := _HIVE.fullmatch(folder)))
+    found = (match for folder in decoded(key).split("/")[:-1] if (match := _HIVE.fullmatch(folder)))
     return {m[1]: None if m[2] == _HIVE_NULL else unquote(m[2]) for m in found}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curation_assets.workspace import Workspace
 
 Repeats = Mapping[str, NDArray[np.int64]]
-"""{shard: rows of its documents table that are left out, rising}: those whose id an earlier shard has, and what `left_out` adds."""
+"""{shard: rows of its documents table that are left out, rising}: those that an earlier shard has, and what `left_out` adds."""
 
 NO_ROWS = np.zeros(0, np.int64)
 

@@ -24,7 +24,7 @@ REASONS = {
     "control_characters": "the text has NUL or another control character than tab, line feed or form feed",
     "invalid_unicode": "a lone surrogate, or more combining marks in a row than any script uses",
     "bad_id": "the id is absent, empty, too long, or neither a string nor an integer",
-    "repeated_id": "an earlier document of this shard has the same id",
+    "repeated_id": "an earlier document of this shard has the same id and the same text",
     "repeated_text": "an earlier document of this shard has the same text (only where texts give the ids)",
 }
 
@@ -41,7 +41,7 @@ class DocumentSettings:
     keep_fields : metadata fields carried along as string columns; what is absent or cannot be a string is null.
     max_chars : longest document, in characters after normalisation.
     min_chars, min_words : least visible characters and words (`normalize.visible_characters`, `normalize.words`).
-    validation_share : share of documents held out, in [0, 1]; a pure function of the id.
+    validation_share : share of documents held out, in [0, 1]; a pure function of id and text.
     sample_by : what one document of a plain text file is: "line", "paragraph" (blank lines between) or "document".
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from curation_assets.files import fingerprint, write_json
 from curation_assets.progress import Progress
 from curation_assets.report.tables import preview
 from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+
+_REASONS = 20  # of the most frequent that the metadata count
 
 
 def source(workspace: Workspace) -> BuildOne:
@@ -44,7 +47,7 @@ def source(workspace: Workspace) -> BuildOne:
             "bytes": sum(f.size for f in files),
             "hq_url": visible(hq_url),
             "first_shards": Markdown(preview(rows)),
-            "passed_over": len(missed),
+            "passed_over": dict(Counter(about["reason"] for about in missed).most_common(_REASONS)),
             **({"first_passed_over": Markdown(preview(missed))} if missed else {}),
             "not_meant_as_data": passed_over["not_meant_as_data"],
         }

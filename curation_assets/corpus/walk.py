@@ -161,7 +161,8 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
     if below.deep and _lists_trees(fs):
         for name, info in _ask(root, lambda: fs.find(root, detail=True)).items():
             path = name[len(root) :].lstrip("/")
-            if info.get("type") != "directory" and below.takes(path):
+            marker = not path or path.endswith("/")  # an object that stands for a folder
+            if not marker and info.get("type") != "directory" and below.takes(path):
                 yield _store_entry(path, info)
         return
     folders = [""]

@@ -53,12 +53,12 @@ PREDICTIONS_SCHEMA = pa.schema(
 def metrics(sampler: str) -> Builder:
     """Return the builder of `<sampler>/metrics`: `metrics.parquet` (METRICS_SCHEMA), and what lies behind it.
 
-    `documents.parquet` holds set, doc_id, seed, nll (nats) and target tokens under the last snapshot, `predictions.parquet`
-    suite, task, seed, id, prediction and answer, so that two runs can be compared document by document.
+    `documents.parquet` holds set, doc_id, seed, nll (nats), target tokens under the last snapshot and doc_hash,
+    `predictions.parquet` suite, task, seed, id, prediction and answer, so that two runs can be compared document by document.
     """
 
     def load(workspace: Workspace) -> BuildOne:
-        sets, ids = _validation_sets(workspace)
+        sets, held_out = _validation_sets(workspace)
         settings = _settings(workspace)
         tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
         suites = read_suites(workspace.open("evaluation/examples"))
@@ -76,7 +76,7 @@ def metrics(sampler: str) -> Builder:
                 stages = _stages(len(snapshots), sets, suites, workspace)
                 part = one_of(progress, number, len(runs))
                 result = evaluate([s.folder for s in snapshots], sets, settings, next(stages)(part))
-                measured.add_perplexities(result, ids)
+                measured.add_perplexities(result, held_out)
                 for suite in suites:
                     config = _suite_config(workspace, tokenizer, seed)
                     at = home / f"seed-{seed}"
@@ -104,10 +104,12 @@ class _Measured:
         """Go on with another seed, whose last snapshot has seen so many tokens."""
         self._fixed, self._tokens = fixed, tokens
 
-    def add_perplexities(self, result: PerplexityResult, ids: dict[str, list[str]]) -> None:
+    def add_perplexities(self, result: PerplexityResult, held_out: dict[str, pa.Table]) -> None:
         self.rows += [self._fixed | {"suite": "perplexity"} | row for row in result.rows]
         seed = self._fixed["seed"]
-        self.documents += [_by_document(name, ids[name], seed, nll) for name, nll in result.documents.items()]
+        self.documents += [
+            _by_document(name, held_out[name], seed, nll) for name, nll in result.documents.items()
+        ]
 
     def add_suite(self, rows: list[dict[str, Any]], predictions: list[dict[str, Any]]) -> None:
         self.rows += [self._fixed | {"tokens_seen": self._tokens} | row for row in rows]
@@ -175,30 +177,32 @@ def _settings(workspace: Workspace) -> PerplexitySettings:
     )
 
 
-def _validation_sets(workspace: Workspace) -> tuple[dict[str, TokenSet], dict[str, list[str]]]:
+def _validation_sets(workspace: Workspace) -> tuple[dict[str, TokenSet], dict[str, pa.Table]]:
+    """Return the sets as token ids, and which documents they are (doc_id, doc_hash)."""
     folder = workspace.open("corpus/validation")
-    sets, ids = {}, {}
+    sets, documents = {}, {}
     for name in VALIDATION_SETS:
         about = pq.read_table(folder / f"{name}.parquet")
         if about.num_rows:
             sets[name] = (*read_tokens(folder, name), about["doc_hash"].to_numpy())
-            ids[name] = about["doc_id"].to_pylist()
+            documents[name] = about
     if not sets:
         raise ValueError(
             "there is nothing to evaluate on: the corpus held out no document (corpus.validation_share) and there is "
             "no high-quality set (corpus.hq_url)"
         )
-    return sets, ids
+    return sets, documents
 
 
-def _by_document(name: str, ids: list[str], seed: int, nll: Any) -> pa.Table:
+def _by_document(name: str, documents: pa.Table, seed: int, nll: Any) -> pa.Table:
     return pa.table(
         {
-            "set": pa.array([name] * len(ids), pa.string()),
-            "doc_id": pa.array(ids, pa.string()),
-            "seed": pa.array(np.full(len(ids), seed), pa.int64()),
+            "set": pa.array([name] * len(documents), pa.string()),
+            "doc_id": documents["doc_id"],
+            "seed": pa.array(np.full(len(documents), seed), pa.int64()),
             "nll": pa.array(nll.nll, pa.float64()),
             "target_tokens": pa.array(nll.target_tokens, pa.int64()),
+            "doc_hash": documents["doc_hash"],
         }
     )
 

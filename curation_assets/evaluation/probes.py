@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation_assets.evaluation.examples import Example
-from curation_assets.sampling.keys import hash_ids, noise
+from curation_assets.sampling.keys import noise
 
 ORIGIN, SHUFFLED = "document_origin", "shuffled_words"
 INTACT = ("yes", "no")
@@ -54,11 +54,11 @@ def shuffled_words(documents: pa.Table, seed: int, limit: int = 0) -> list[Examp
     """Return two examples for each sentence of 6 to 24 words, of at most 4 sentences a document: as it is, and shuffled.
 
     How it is shuffled follows from hashes of (seed, document, sentence). Documents are taken in their order until there are
-    `limit` examples (0: all).
+    `limit` examples (0: all); columns `doc_id`, `doc_hash` and `text` are read.
     """
     found: list[Example] = []
     ids = documents["doc_id"].to_pylist()
-    hashes = hash_ids(pa.array(ids, pa.string()))
+    hashes = documents["doc_hash"].to_numpy()
     for doc_id, key, text in zip(ids, hashes, documents["text"].to_pylist(), strict=True):
         if limit and len(found) >= limit:
             break

@@ -25,6 +25,7 @@ from curation_assets.workspace import Workspace
 State = Literal["document", "held out", "quarantined"]
 _CONTAMINATION = "evaluation/contamination"
 _MARKS = {"in": "in", "out": "-", "none": ""}
+_MOST_DOCUMENTS = 5  # of one id whose standings are told: each takes a pass over the scores
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ class Explanation:
     state : a "document" for samplers to choose, "held out" for validation, or "quarantined" and nothing else.
     places : rows that hold it, the one that counts first; later ones are repeats.
     set_aside : quarantined rows that name the id; of a document, those of the shards that hold it.
-    standings : for each sampler asked for, in the registry's order; none unless it is a document.
+    standings : for each sampler asked for, in the registry's order; none unless it is a document, and none after the
+        first five documents of an id.
     searched : shards that were searched.
-    notes : what is out of date, so that the answer may change.
+    notes : what is out of date, so that the answer may change; and which other documents have this id.
     """
 
     doc_id: str
@@ -51,48 +53,76 @@ class Explanation:
 
 
 def explain(
-    workspace: Workspace, doc_id: str, samplers: Sequence[str] = (), progress: Progress = silent
-) -> Explanation:
-    """Tell what became of the document with an id.
+    workspace: Workspace,
+    doc_id: str,
+    samplers: Sequence[str] = (),
+    progress: Progress = silent,
+    shard: str = "",
+) -> list[Explanation]:
+    """Tell what became of the document with an id, or of each where the id stands for several texts.
 
     Nothing is made or changed, and no digest is checked: of a shard only id columns are read, and of a sampler's
-    scores the column of scores, once.
+    scores the column of scores, once for each document.
 
     Parameters
     ----------
     samplers
         Those to tell of; all by default.
+    shard
+        Tell only of the documents that this shard has; of all by default.
 
     Raises
     ------
     ValueError
-        An unknown sampler, or an id that is nowhere: says how many shards were searched, and names near ids.
+        An unknown sampler or shard, or an id that is nowhere: says how many shards were searched, and names near ids.
     """
     for name in samplers:
         if name not in SAMPLERS:
             raise ValueError(f"unknown sampler {name!r}{nearest(name, SAMPLERS)}")
     versions = Versions(workspace)
-    found = find(versions, doc_id, progress)
+    if shard and shard not in versions.listing:
+        raise ValueError(f"no shard {shard!r} in the corpus{nearest(shard, versions.listing)}")
+    found = find(versions, doc_id, progress, shard)
     if not found.places and not found.set_aside:
-        raise ValueError(_unknown(versions, doc_id, len(found.shards)))
-    standings: list[Standing] = []
-    state: State = "quarantined"
-    if found.places:
-        state = "held out" if found.places[0].table == "validation" else "document"
-    if state == "document":
-        place, left_out = found.places[0], _left_out(versions)
-        dropped = "" if not workspace.profile.evaluation.decontaminate else _overlaps(versions, place)
-        asked = [name for name in SAMPLERS if not samplers or name in samplers]
-        standings = [standing(versions, name, doc_id, place, left_out, progress, dropped) for name in asked]
-    return Explanation(
-        doc_id,
-        state,
-        tuple(found.places),
-        tuple(found.set_aside),
-        tuple(standings),
-        len(found.shards),
-        tuple(_notes(versions, doc_id, state, found.places)),
-    )
+        raise ValueError(_unknown(versions, doc_id, [shard] if shard else found.shards))
+    if not found.places:
+        return [Explanation(doc_id, "quarantined", (), tuple(found.set_aside), (), len(found.shards), ())]
+    documents: dict[int, list[Place]] = {}
+    for place in found.places:
+        documents.setdefault(place.doc_hash, []).append(place)
+    left_out = _left_out(versions)
+    explained = []
+    for at, places in enumerate(documents.values()):
+        first, standings = places[0], []
+        if first.table == "documents" and at < _MOST_DOCUMENTS:
+            dropped = "" if not workspace.profile.evaluation.decontaminate else _overlaps(versions, first)
+            asked = [name for name in SAMPLERS if not samplers or name in samplers]
+            standings = [standing(versions, name, first, left_out, progress, dropped) for name in asked]
+        state: State = "held out" if first.table == "validation" else "document"
+        here = {place.shard for place in places}
+        explained.append(
+            Explanation(
+                doc_id,
+                state,
+                tuple(places),
+                tuple(row for row in found.set_aside if row.shard in here),
+                tuple(standings),
+                len(found.shards),
+                (*_several(at, len(documents), found.more), *_notes(versions, first, state)),
+            )
+        )
+    return explained
+
+
+def _several(at: int, count: int, more: int) -> Iterator[str]:
+    """Say of a document which of several of one id it is."""
+    if count > 1:
+        rest = f", and {more:,} more rows have it" if more else ""
+        yield f"document {at + 1} of {count} that have this id, each with a text of its own{rest}"
+    elif more:
+        yield f"{more:,} more rows have this id"
+    if at >= _MOST_DOCUMENTS:
+        yield f"samplers are asked about the first {_MOST_DOCUMENTS} documents of an id: name a shard for others"
 
 
 def to_json(found: Explanation) -> dict[str, Any]:
@@ -100,8 +130,8 @@ def to_json(found: Explanation) -> dict[str, Any]:
     return asdict(found)
 
 
-def _unknown(versions: Versions, doc_id: str, searched: int) -> str:
-    listed = len(versions.workspace.listed())
+def _unknown(versions: Versions, doc_id: str, shards: list[str]) -> str:
+    searched, listed = len(shards), len(versions.workspace.listed())
     of = (
         f"{searched:,} shards"
         if searched == listed
@@ -133,19 +163,19 @@ def _overlaps(versions: Versions, place: Place) -> str:
     return f"it shares n-grams with evaluation inputs: {tasks}" if rows else ""
 
 
-def _notes(versions: Versions, doc_id: str, state: State, places: list[Place]) -> Iterator[str]:
-    for place in places[:1]:
-        for key in ("corpus/shards", "corpus/documents", "corpus/tokens"):
-            if not versions.current(STEPS[key], place.shard):
-                yield f"{key}[{place.shard}] is missing or out of date"
+def _notes(versions: Versions, place: Place, state: State) -> Iterator[str]:
+    for key in ("corpus/shards", "corpus/documents", "corpus/tokens"):
+        if not versions.current(STEPS[key], place.shard):
+            yield f"{key}[{place.shard}] is missing or out of date"
     if state == "document" and not versions.current(STEPS["corpus/index"], ""):
         yield "corpus/index is missing or out of date: other documents may be candidates"
     if state == "document":
-        yield from _contaminated(versions, places[0])
+        yield from _contaminated(versions, place)
     receipt = versions.receipt("corpus/validation", "")
     if state == "held out" and receipt is not None:
-        name, filters = "in_distribution.parquet", [("doc_id", "=", doc_id)]
-        used = read_filtered(versions.workspace.store, receipt, name, ["doc_id"], filters)
+        name, filters = "in_distribution.parquet", [("doc_id", "=", place.doc_id)]
+        rows = read_filtered(versions.workspace.store, receipt, name, ["doc_hash"], filters)
+        used = any(row["doc_hash"] == place.doc_hash for row in rows)
         yield "perplexity is measured on it" if used else "perplexity is measured on others of its kind"
 
 
@@ -159,14 +189,14 @@ def _contaminated(versions: Versions, place: Place) -> Iterator[str]:
 
 
 def to_text(found: Explanation) -> str:
-    """Render an explanation for a terminal."""
+    """Render the explanation of one document for a terminal."""
     lines = [f"{_plain(found.doc_id)}: {_WHAT[found.state]}"]
     for place in found.places:
         lines += _place(place)
     for row in found.set_aside:
         where = _where(row.file, row.row)
         lines.append(
-            f"quarantined: {where}: {row.reason} ({row.meaning}){': ' + row.detail if row.detail else ''}"
+            f"quarantined: {where}: {row.reason} ({row.meaning}){': ' + _plain(row.detail) if row.detail else ''}"
         )
         if not found.places:
             lines.append(f"  {_plain(row.start)}")
@@ -197,7 +227,7 @@ def _where(file: str, row: int) -> str:
 def _place(place: Place) -> Iterator[str]:
     at = f"{_where(place.url or place.shard, place.row)} (row {place.position:,} of {place.table}[{place.shard}])"
     if place.kept_by:
-        yield f"repeated: {at}; the document of {place.kept_by} counts"
+        yield f"repeated: {at}; that of {place.kept_by} counts"
         return
     tokens = f", {place.n_tokens:,} tokens" if place.n_tokens is not None else ""
     fields = "".join(
@@ -225,7 +255,8 @@ def _details(found: Standing) -> str:
     said = dict(found.details or {})
     parts = []
     if said.get("duplicate_of") is not None:
-        parts.append(f"most like {said['duplicate_of']} (similarity {said['similarity']:.3f})")
+        where = f" of {_plain(said['duplicate_shard'])}" if said.get("duplicate_shard") else ""
+        parts.append(f"most like {said['duplicate_of']}{where} (similarity {said['similarity']:.3f})")
     if said.get("flags"):
         names = ", ".join(str(flag.name).lower() for flag in Flag if flag in Flag(said["flags"]))
         parts.append(f"talks to the judge: {names}")

@@ -1,4 +1,4 @@
-"""Where a document id stands in a corpus. Only id columns are read, and only where a shard may hold the id."""
+"""Where a document id stands in a corpus. Only ids are read, and only of row groups that may hold the id."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import heapq
 import json
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,16 +15,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.corpus.documents import validation_mask
 from curation_assets.corpus.settings import REASONS, RESERVED
 from curation_assets.graph import STEPS
-from curation_assets.lineage.stored import in_threads, open_file, open_parquet, read_filtered
+from curation_assets.lineage.stored import in_threads, open_file, open_parquet
 from curation_assets.progress import Progress
-from curation_assets.sampling.keys import hash_ids
 from curation_assets.storage import Receipt
 from curation_assets.versions import Versions
 
 TEXT_START = 200  # characters of the text that are shown
+MOST_PLACES = 20  # rows of an id that are shown
 _ALIKE = 0.5  # share of characters, from both ends, that a near id has in common
 _OFFSET_BYTES = 8
 
@@ -40,9 +38,11 @@ class Place:
     position : row in that table, from 0; `row` is the one in the file (`formats.RawRow`), `url` the file.
     n_tokens : None where the tokens are not there or out of date.
     fields : the kept fields.
-    kept_by : the earlier shard whose document of this id counts instead; "" where this one does.
+    doc_hash : of id and text: other rows of the id with the same are the same document.
+    kept_by : the earlier shard whose row of this document counts instead; "" where this one does.
     """
 
+    doc_id: str
     shard: str
     table: str
     position: int
@@ -52,6 +52,7 @@ class Place:
     n_chars: int
     n_tokens: int | None
     fields: dict[str, str | None]
+    doc_hash: int
     kept_by: str = ""
 
 
@@ -70,32 +71,38 @@ class SetAside:
 
 @dataclass
 class Search:
-    """What a search found; `shards` are those with documents, which were looked at as far as needed."""
+    """What a search found; `shards` are those with documents, `more` counts rows with the id beyond `places`."""
 
     shards: list[str]
     places: list[Place] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
+    more: int = 0
 
 
-def find(versions: Versions, doc_id: str, progress: Progress) -> Search:
+def find(versions: Versions, doc_id: str, progress: Progress, shard: str = "") -> Search:
     """Find an id among documents, held-out documents and quarantined rows.
 
-    Whether an id is held out follows from its hash, so the table where it belongs comes first. The index says which ids
-    stand in several shards; of any other, the first shard that has it is the last one looked at. A quarantined row
-    is found where its detail names the id, or where the id field stands within the start that is kept of the row.
+    An id may stand for several texts, so every shard is looked at; with `shard`, what is told is of the documents and the
+    quarantined rows that this one has. A quarantined row is found where its detail names the id, or where the id field
+    stands within the start that is kept of the row.
     """
     receipts = _receipts(versions)
     found = Search(list(receipts))
-    share = versions.workspace.profile.corpus.validation_share
-    held_out = bool(validation_mask(hash_ids([doc_id]), share)[0])
-    for table in ("validation", "documents") if held_out else ("documents", "validation"):
-        wanted, alone = list(receipts.values()), False
-        if table == "documents":
-            wanted, alone = _likely(versions, doc_id, receipts)
-        found.places = _places(versions, table, doc_id, wanted, alone, progress)
-        if found.places:
-            break
-    where = {place.shard for place in found.places} or set(receipts)
+    hits = [
+        hit
+        for table in ("documents", "validation")
+        for hit in _hits(versions, table, doc_id, list(receipts.values()), progress)
+    ]
+    if shard:
+        wanted = {hit.doc_hash for hit in hits if hit.receipt.partition == shard}
+        hits = [hit for hit in hits if hit.doc_hash in wanted]
+    keepers: dict[int, str] = {}
+    for hit in hits[:MOST_PLACES]:
+        keeper = keepers.setdefault(hit.doc_hash, hit.receipt.partition)
+        again = hit.table == "documents" and keeper != hit.receipt.partition
+        found.places.append(_place(versions, hit, keeper if again else ""))
+    found.more = len(hits[MOST_PLACES:])
+    where = {shard} if shard else {place.shard for place in found.places} or set(receipts)
     asides = [r for s, r in receipts.items() if s in where and r.metadata.get("quarantined")]
     field_name = versions.workspace.profile.corpus.id_field
     parts = in_threads(lambda receipt: _set_aside(versions, receipt, doc_id, field_name), asides)
@@ -109,60 +116,50 @@ def _receipts(versions: Versions) -> dict[str, Receipt]:
     return {shard: receipt for shard, receipt in zip(shards, read, strict=True) if receipt is not None}
 
 
-def _likely(versions: Versions, doc_id: str, receipts: dict[str, Receipt]) -> tuple[list[Receipt], bool]:
-    """Return the shards that may hold an id among their documents, and whether at most one of them does."""
-    index = versions.receipt("corpus/index", "")
-    if index is None or not versions.current(STEPS["corpus/index"], ""):
-        return list(receipts.values()), False
-    columns, filters = ["shard", "first_shard"], [("doc_id", "=", doc_id)]
-    rows = read_filtered(versions.workspace.store, index, "repeats.parquet", columns, filters)
-    holders = {shard for row in rows for shard in row.values()}
-    return [r for s, r in receipts.items() if s in holders or not holders], not holders
+@dataclass(frozen=True)
+class _Hit:
+    receipt: Receipt
+    table: str
+    position: int
+    doc_hash: int
 
 
-def _places(
-    versions: Versions, table: str, doc_id: str, receipts: list[Receipt], alone: bool, progress: Progress
-) -> list[Place]:
-    """Return the rows of a table that hold the id, by shard; of `alone` ids, the first."""
-    store, number = versions.workspace.store, hash_ids([doc_id])[0]
+def _hits(
+    versions: Versions, table: str, doc_id: str, receipts: list[Receipt], progress: Progress
+) -> Iterator[_Hit]:
+    """Yield the rows of a table that hold the id, by shard and row."""
+    store = versions.workspace.store
     receipts = [receipt for receipt in receipts if receipt.metadata.get(table, 1)]
 
-    def look(receipt: Receipt) -> int | None:
+    def look(receipt: Receipt) -> dict[int, int]:
         with open_parquet(store, receipt, f"{table}.parquet") as file:
-            return position_of(file, doc_id, number)
+            return positions_of(file, doc_id)
 
-    found: list[Place] = []
-    with closing(in_threads(look, receipts)) as positions:
-        for count, (receipt, position) in enumerate(zip(receipts, positions, strict=False), 1):
-            progress(count, len(receipts), "shards", f"looking for the id among {table}")
-            if position is not None:
-                keeper = found[0].shard if found and table == "documents" else ""
-                found.append(_place(versions, receipt, table, position, keeper))
-                if alone:
-                    break
-    return found
+    for count, (receipt, rows) in enumerate(zip(receipts, in_threads(look, receipts), strict=True), 1):
+        progress(count, len(receipts), "shards", f"looking for the id among {table}")
+        yield from (_Hit(receipt, table, position, doc_hash) for position, doc_hash in rows.items())
 
 
-def position_of(file: pq.ParquetFile, doc_id: str, number: np.uint64) -> int | None:
-    """Return the row that holds an id whose hash is `number`: hashes are compared, in row groups that may hold the id."""
+def positions_of(file: pq.ParquetFile, doc_id: str) -> dict[int, int]:
+    """Return {row: doc_hash} of the rows that hold an id; row groups whose statistics rule it out are not read."""
     about, column = file.metadata, file.schema_arrow.get_field_index("doc_id")
+    found: dict[int, int] = {}
     start = 0
     for group in range(about.num_row_groups):
         part = about.row_group(group)
         bounds = part.column(column).statistics
         if bounds is None or not bounds.has_min_max or bounds.min <= doc_id <= bounds.max:
-            hashes = file.read_row_group(group, columns=["doc_hash"])["doc_hash"].to_numpy()
-            alike = np.flatnonzero(hashes == number)
-            if len(alike):
-                ids = file.read_row_group(group, columns=["doc_id"])["doc_id"]
-                for i in alike.tolist():
-                    if ids[i].as_py() == doc_id:
-                        return start + i
+            ids = file.read_row_group(group, columns=["doc_id"])["doc_id"]
+            rows = np.flatnonzero(pc.equal(ids, doc_id).to_numpy())
+            if len(rows):
+                hashes = file.read_row_group(group, columns=["doc_hash"])["doc_hash"].to_numpy()[rows]
+                found |= zip((start + rows).tolist(), hashes.tolist(), strict=True)
         start += part.num_rows
-    return None
+    return found
 
 
-def _place(versions: Versions, receipt: Receipt, table: str, position: int, keeper: str) -> Place:
+def _place(versions: Versions, hit: _Hit, keeper: str) -> Place:
+    receipt, table, position = hit.receipt, hit.table, hit.position
     shard = receipt.partition
     with open_parquet(versions.workspace.store, receipt, f"{table}.parquet") as file:
         start = 0
@@ -174,6 +171,7 @@ def _place(versions: Versions, receipt: Receipt, table: str, position: int, keep
         row: dict[str, Any] = file.read_row_group(group).slice(position - start, 1).to_pylist()[0]
     source = versions.receipt("corpus/shards", shard)
     return Place(
+        row["doc_id"],
         shard,
         table,
         position,
@@ -183,6 +181,7 @@ def _place(versions: Versions, receipt: Receipt, table: str, position: int, keep
         row["n_chars"],
         _tokens(versions, shard, table, position),
         {name: value for name, value in row.items() if name not in RESERVED},
+        hit.doc_hash,
         keeper,
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from curation_assets.corpus.losses import lost
 from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.repeats import told
 from curation_assets.corpus.settings import REASONS
 from curation_assets.versions import Versions
 
@@ -51,16 +52,16 @@ def _lost(versions: Versions) -> Iterator[str]:
     kept: Counter[str] = Counter()
     for about in found.values():
         kept.update(about.get("kept_fields_lost", {}))
-    told = [
+    files = [
         f"{visible(decoded(shard))}: {lost([about], corpus)}"
         for shard, about in found.items()
         if _is_lost(about)
     ]
-    if len(told) == len(found) > 1:
-        told = [f"no document in {_s(len(found), 'file')}: {lost(found.values(), corpus)}"]
-    yield from told[:_FILES]
-    if len(told) > _FILES:
-        yield f"{len(told) - _FILES:,} more files without a document to choose"
+    if len(files) == len(found) > 1:
+        files = [f"no document in {_s(len(found), 'file')}: {lost(found.values(), corpus)}"]
+    yield from files[:_FILES]
+    if len(files) > _FILES:
+        yield f"{len(files) - _FILES:,} more files without a document to choose"
     if kept:
         yield f"{_s(sum(kept.values()), 'value')} of kept fields cannot be text and are null: {_by_count(kept)}"
 
@@ -71,13 +72,15 @@ def _is_lost(about: dict[str, Any]) -> bool:
 
 def _ids(versions: Versions) -> Iterator[str]:
     for about in _metadata(versions, "corpus/index"):
-        if several := about.get("ids_with_several_texts"):
-            yield f"{_s(several, 'id')} with several texts"
+        yield from told(about)
 
 
 def _encoded(versions: Versions) -> Iterator[str]:
-    told = {"unknown_share": "of the encoder's tokens are unknown to it", "cut_share": "of documents are cut"}
-    for name, meaning in told.items():
+    shares = {
+        "unknown_share": "of the encoder's tokens are unknown to it",
+        "cut_share": "of documents are cut",
+    }
+    for name, meaning in shares.items():
         found = [
             (about.get("documents", 0), about.get(name)) for about in _metadata(versions, "corpus/embeddings")
         ]

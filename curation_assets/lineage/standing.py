@@ -16,10 +16,12 @@ from curation_assets.lineage.stored import in_threads, open_file, open_parquet, 
 from curation_assets.progress import Progress
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report.tables import number
-from curation_assets.sampling.keys import hash_ids, selection_keys
+from curation_assets.sampling.keys import selection_keys
 from curation_assets.storage import Receipt
 from curation_assets.versions import Versions
 from curation_assets.workspace import MissingInput
+
+_OWN = ("doc_id", "doc_hash", "source_row", "score")  # columns of every score table
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,6 @@ class _OneSampler(Versions):
 def standing(
     shared: Versions,
     sampler: str,
-    doc_id: str,
     place: Place,
     left_out: Repeats,
     progress: Progress,
@@ -112,19 +113,18 @@ def standing(
         return Standing(
             sampler,
             note="no scores yet",
-            choices=tuple(_choices(versions, sampler, doc_id, place.shard, None, why_not)),
+            choices=tuple(_choices(versions, sampler, place, None, why_not)),
         )
-    filters = [("doc_id", "=", doc_id)]
-    rows = read_filtered(versions.workspace.store, receipt, "scores.parquet", None, filters)
+    rows = _rows_of(versions, receipt, "scores.parquet", [], place)
     stale = not versions.current(STEPS[key], place.shard)
     if not rows:
         note = "its scores were of other documents than the shard has now"
-        choices = tuple(_choices(versions, sampler, doc_id, place.shard, None, why_not))
+        choices = tuple(_choices(versions, sampler, place, None, why_not))
         return Standing(sampler, stale=stale, note=note, choices=choices)
-    details = {name: value for name, value in rows[0].items() if name not in ("doc_id", "score")}
+    details = {name: value for name, value in rows[0].items() if name not in _OWN}
     score = float(rows[0]["score"])
     if why_not:
-        choices = tuple(_choices(versions, sampler, doc_id, place.shard, None, why_not))
+        choices = tuple(_choices(versions, sampler, place, None, why_not))
         return Standing(sampler, score, stale=stale, details=details, choices=choices)
     lower, equal, count, unscored = _rank(versions, sampler, score, left_out, progress)
     return Standing(
@@ -137,7 +137,7 @@ def standing(
         stale,
         details,
         "",
-        tuple(_choices(versions, sampler, doc_id, place.shard, score)),
+        tuple(_choices(versions, sampler, place, score)),
     )
 
 
@@ -165,31 +165,39 @@ def _rank(
     return lower, equal, count, unscored
 
 
+def _rows_of(
+    versions: Versions, receipt: Receipt, name: str, filters: list[tuple[str, str, Any]], place: Place
+) -> list[dict[str, Any]]:
+    """Return the rows of a table that are of the document: row groups without its id are not read."""
+    filters = [*filters, ("doc_id", "=", place.doc_id)]
+    rows = read_filtered(versions.workspace.store, receipt, name, None, filters)
+    return [row for row in rows if row.get("doc_hash") == place.doc_hash]
+
+
 def _choices(
-    versions: Versions, sampler: str, doc_id: str, shard: str, score: float | None, why_not: str = ""
+    versions: Versions, sampler: str, place: Place, score: float | None, why_not: str = ""
 ) -> Iterator[Choice]:
     spec, seed = SAMPLERS[sampler], versions.workspace.profile.selection.seed
     key = None
     if score is not None:
-        key = float(selection_keys(hash_ids([doc_id]), np.array([score]), spec.technique, seed)[0])
+        hashes = np.array([place.doc_hash], np.uint64)
+        key = float(selection_keys(hashes, np.array([score]), spec.technique, seed)[0])
     for rate in RATES:
         receipt = versions.receipt(f"{sampler}/subset", rate)
         if receipt is None:
             yield Choice(rate, "none", why="no subset yet")
         else:
-            yield _choice(versions, receipt, doc_id, shard, key, why_not)
+            yield _choice(versions, receipt, place, key, why_not)
 
 
-def _choice(
-    versions: Versions, receipt: Receipt, doc_id: str, shard: str, key: float | None, why_not: str
-) -> Choice:
+def _choice(versions: Versions, receipt: Receipt, place: Place, key: float | None, why_not: str) -> Choice:
     store, rate = versions.workspace.store, receipt.partition
     with open_file(store, receipt, "manifest.json") as file:
         threshold = json.load(file)["threshold"]
-    changed, by_id = _changed(versions, receipt), ("doc_id", "=", doc_id)
-    rows = read_filtered(store, receipt, "subset.parquet", ["key"], [("shard", "=", shard), by_id])
+    changed = _changed(versions, receipt)
+    rows = _rows_of(versions, receipt, "subset.parquet", [("shard", "=", place.shard)], place)
     if changed and not rows:  # the document may have stood in another shard then
-        rows = read_filtered(store, receipt, "subset.parquet", ["key"], [by_id])
+        rows = _rows_of(versions, receipt, "subset.parquet", [], place)
     if rows:
         return Choice(rate, "in", bool(changed), rows[0]["key"], threshold, changed)
     if changed:
@@ -203,7 +211,7 @@ def _choice(
     elif key < threshold:
         why = f"its key {number(key)} is below the threshold {number(threshold)}"
     else:
-        why = "its key equals the threshold, and of equal keys the smaller hashes of ids stay"
+        why = "its key equals the threshold, and of equal keys the documents with the smaller hashes stay"
     return Choice(rate, "out", False, key, threshold, why)
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from curation_assets.attempts import Attempt
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.passed_over import grouped
+from curation_assets.graph import STEPS
 from curation_assets.lineage.nodes import iso
 from curation_assets.lineage.notices import notices
 from curation_assets.lineage.stale import behind, follows, out_of_date
@@ -73,7 +74,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Status:
-    """How the graph stands. `listed` is when the corpus was listed (ISO, UTC), "" for never; `documents` those read so far.
+    """How the graph stands. `listed` is when the corpus was listed (ISO, UTC), "" for never; `documents` those to choose from.
+
+    Before `corpus/index` is current these are all that were read so far.
 
     `running`, `failed`, `behind` and `set_aside` give (artifact or shard, what is to be said of it); `train` counts the
     training runs of an update. `passed_over` gives (names of files, why they are not read), `alike` files that are read
@@ -103,11 +106,14 @@ def status(workspace: Workspace) -> Status:
     asked = {step.key: targets(workspace, step) for step in steps}
     listing, missed = versions.receipt("corpus/source", ""), workspace.passed_over()
     read = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
+    index = versions.receipt("corpus/index", "")
+    counted = index.metadata if index and versions.current(STEPS["corpus/index"], "") else {}
+    documents = counted.get("documents", sum(receipt.metadata["documents"] for receipt in read if receipt))
     found = Status(
         workspace.profile.name,
         iso(listing.created) if listing else "",
         len(versions.listing),
-        sum(receipt.metadata["documents"] for receipt in read if receipt),
+        documents,
         [],
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),

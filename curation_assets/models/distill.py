@@ -27,7 +27,8 @@ from curation_assets.models.distill_config import DistillConfig, DistillResult
 from curation_assets.models.files import file_digest
 from curation_assets.models.tuning import Tuning
 from curation_assets.pretraining import model as t5
-from curation_assets.pretraining.snapshots import RunFolder, write_json
+from curation_assets.pretraining.durable import write_json
+from curation_assets.pretraining.snapshots import RunFolder
 from curation_assets.progress import Progress, silent
 from curation_assets.scoring.ask_llm import AskLLM, answer_ids
 from curation_assets.scoring.batching import Ids, document_encoder, length_batches

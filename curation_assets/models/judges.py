@@ -79,7 +79,7 @@ def _about_labels(table: pa.Table, found: LabelTable, teacher: dict[str, object]
 
 
 def _sample(workspace: Workspace, count: int, seed: int) -> pa.Table:
-    """Return doc_id, doc_hash, shard and text of the sampled documents, each id once; memory does not grow with the corpus."""
+    """Return doc_id, doc_hash, shard and text of the sampled documents, each once; memory does not grow with the corpus."""
     kept = pa.table(
         {
             "doc_hash": pa.array([], pa.uint64()),

@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.pretraining.snapshots import RunFolder, _replacing
+from curation_assets.pretraining.durable import replacing
+from curation_assets.pretraining.snapshots import RunFolder
 from curation_assets.progress import Progress, silent
 from curation_assets.sampling.keys import noise
 from curation_assets.scoring.ask_llm import ScoreTable, check_texts
@@ -69,7 +70,7 @@ class _Label(NamedTuple):
 def choose(doc_hash: NDArray[np.uint64], count: int, seed: int) -> NDArray[np.int64]:
     """Return the indices of `count` documents (all, if there are fewer), in the order of their salted hashes.
 
-    A uniform sample that is a function of the documents' hashes (`sampling.keys.hash_ids`, uint64[n]) and the seed, in
+    A uniform sample that is a function of the documents' `doc_hash` (uint64[n]) and the seed, in
     whatever order or shards they come. Of one seed a smaller sample is the beginning of a larger one, so that more labels
     later keep those that are there.
 
@@ -203,7 +204,7 @@ def _write(cache: Path, labels: dict[bytes, _Label]) -> Path:
     pq.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), sink, compression="zstd")
     content = sink.getvalue().to_pybytes()
     path = cache / _name(content)
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
     return path
 

@@ -25,7 +25,6 @@ from curation_assets.pretraining.trainer import Execution, TrainConfig, TrainRes
 from curation_assets.profile import Profile
 from curation_assets.progress import Progress, one_of
 from curation_assets.report.pictures import lines, png_markdown
-from curation_assets.sampling.keys import hash_ids
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 
 _PRECISION = {"auto": "auto", "float32": "fp32", "bfloat16": "bf16"}
@@ -90,13 +89,12 @@ def recipe(profile: Profile) -> dict[str, int]:
 
 
 def _subset_shards(workspace: Workspace, key: str, rate: str) -> Iterator[Shard]:
-    table = pq.read_table(workspace.open(key, rate) / "subset.parquet", columns=["shard", "row", "doc_id"])
+    table = pq.read_table(workspace.open(key, rate) / "subset.parquet", columns=["shard", "row", "doc_hash"])
     for shard in workspace.shards():
         chosen = table.filter(pc.equal(table["shard"], shard))
         if chosen.num_rows:
             ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
-            hashes = hash_ids(chosen["doc_id"].combine_chunks())
-            yield Shard(ids, offsets, chosen["row"].to_numpy(), hashes)
+            yield Shard(ids, offsets, chosen["row"].to_numpy(), chosen["doc_hash"].to_numpy())
 
 
 def _all_shards(workspace: Workspace) -> Iterator[Shard]:

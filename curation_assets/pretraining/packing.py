@@ -43,7 +43,7 @@ class Shard:
     rows: NDArray[np.integer] | None
     """The chosen rows; None for all."""
     doc_hash: NDArray[np.uint64]
-    """One hash per chosen row, of the document's id. Documents of equal hash follow each other in shard order."""
+    """One hash per chosen row, of the document. Documents of equal hash follow each other in shard order."""
 
 
 @dataclass(frozen=True)

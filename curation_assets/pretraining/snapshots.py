@@ -20,9 +20,8 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,6 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.files import seal, sha256, unseal
+from curation_assets.pretraining.durable import (
+    TEMPORARY,
+    replacing,
+    sync,
+    write_folder,
+    write_json,
+    write_sealed,
+)
 from curation_assets.pretraining.speed import Speed
 
 if TYPE_CHECKING:
@@ -40,7 +47,6 @@ if TYPE_CHECKING:
     from curation_assets.pretraining.optimizer import ScaledAdamW
 
 _LOG = logging.getLogger(__name__)
-_TEMPORARY = ".tmp-"
 _KEPT = "kept"  # in result.json: what else belongs to a finished run
 _UNTIMED = Speed()
 
@@ -81,13 +87,13 @@ class RunFolder:
         ValueError
             Where the folder belongs to another configuration; the message names the fields that differ.
         """
-        for left in self.path.glob(f"{_TEMPORARY}*"):
+        for left in self.path.glob(f"{TEMPORARY}*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         owner = self.path / "run.json"
         if not owner.exists():
             if self.snapshots() or self._resume():
                 raise ValueError(f"{self.path}: holds snapshots but no run.json that says of which run")
-            _write_sealed(owner, self._identity)
+            write_sealed(owner, self._identity)
             return
         found = unseal(owner.read_bytes())
         if found is None:
@@ -165,7 +171,7 @@ class RunFolder:
 
         final = self.path / f"step-{step:06d}"
         if not final.exists():
-            _write_folder(final, fill)
+            write_folder(final, fill)
 
     def write_resume(
         self, model: T5ForConditionalGeneration, optimizer: ScaledAdamW, step: int, speed: Speed = _UNTIMED
@@ -188,12 +194,12 @@ class RunFolder:
             **speed.to_strings(),
         }
         before = self._resume()
-        draft = self.path / f"{_TEMPORARY}resume"
+        draft = self.path / f"{TEMPORARY}resume"
         save_file(tensors, draft, metadata=header)
-        _sync(draft)
+        sync(draft)
         final = draft.with_name(_resume_name(draft))
         draft.replace(final)
-        _sync(self.path)
+        sync(self.path)
         if before is not None and before != final:
             before.unlink()
 
@@ -229,7 +235,7 @@ class RunFolder:
             resume.unlink()
         for snapshot in self.snapshots():
             if snapshot.step > step:
-                aside = snapshot.folder.with_name(f"{_TEMPORARY}{snapshot.folder.name}")
+                aside = snapshot.folder.with_name(f"{TEMPORARY}{snapshot.folder.name}")
                 snapshot.folder.rename(aside)
                 shutil.rmtree(aside)
 
@@ -248,7 +254,7 @@ class RunFolder:
         if not path.exists():
             if resumed:
                 raise FileNotFoundError(f"{path}: lost, though the run has come to step {resumed}")
-            with _replacing(path) as temporary, temporary.open("wb") as file:
+            with replacing(path) as temporary, temporary.open("wb") as file:
                 np.save(file, np.full(steps, np.nan, np.float32))
         losses = np.lib.format.open_memmap(path, mode="r+")
         losses[resumed:] = np.nan
@@ -269,7 +275,7 @@ class RunFolder:
         if speed != _UNTIMED:
             write_json(self._speed, speed.to_strings())
         kept = {"losses": self._losses_digest(), "snapshots": [s.folder.name for s in self.snapshots()]}
-        _write_sealed(self.path / "result.json", {**result, _KEPT: kept})
+        write_sealed(self.path / "result.json", {**result, _KEPT: kept})
         if (resume := self._resume()) is not None:
             resume.unlink()
 
@@ -305,46 +311,3 @@ def _header(path: Path) -> dict[str, str]:
 
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata())
-
-
-def _write_sealed(path: Path, fields: dict[str, Any]) -> None:
-    """Replace a JSON file that carries a digest of itself."""
-    with _replacing(path) as temporary:
-        temporary.write_bytes(seal(fields))
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Replace a JSON file as a whole."""
-    with _replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-
-
-@contextmanager
-def _replacing(final: Path) -> Iterator[Path]:
-    """Yield a name to write to; afterwards the file stands under its final name, old or new but never torn."""
-    temporary = final.with_name(f"{_TEMPORARY}{final.name}")
-    yield temporary
-    _sync(temporary)
-    temporary.replace(final)
-    _sync(final.parent)
-
-
-def _write_folder(final: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder that appears whole."""
-    temporary = final.with_name(f"{_TEMPORARY}{final.name}")
-    temporary.mkdir()
-    fill(temporary)
-    for path in temporary.iterdir():
-        _sync(path)
-    _sync(temporary)
-    temporary.rename(final)
-    _sync(final.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or a folder's entries are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -43,7 +43,7 @@ def batch_keys(seed: int, step: int, rows: ArrayLike) -> NDArray[np.uint64]:
 
 
 def document_keys(doc_hash: ArrayLike, window: ArrayLike, seed: int) -> NDArray[np.uint64]:
-    """Return the mask keys, uint64[n], of windows of documents; a document's id, never its place, decides."""
+    """Return the mask keys, uint64[n], of windows of documents; the document, never its place, decides."""
     return mix(_DOCUMENT, seed, window, doc_hash)
 
 

@@ -34,7 +34,7 @@ _MAIN = "20"  # the paper's rate of comparison (table 1)
 def method(documents: int) -> str:
     """Return how the numbers came about."""
     return (
-        f"Every current subset is compared with the {documents:,} documents that it could choose from; repeated ids count once. Shares are of "
+        f"Every current subset is compared with the {documents:,} documents that it could choose from; repeated documents count once. Shares are of "
         "documents; those of tokens are in the files. Lengths are tokens of the corpus's tokenizer. A random choice of as many documents "
         "has a hypergeometric number of each part; (+) and (−) mark shares that such a choice does not explain: the normal test with "
         "continuity correction, adjusted by Holm's method over all samplers, rates and parts of the table, has p below 5 %. Where the "

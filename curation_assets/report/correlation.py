@@ -47,7 +47,7 @@ class HashSample:
         Parameters
         ----------
         doc_hash
-            `hash_ids` of the documents, uint64 [n].
+            Of the documents, uint64 [n].
         scores
             Of each sampler, finite, [n]; the same samplers in every shard.
 

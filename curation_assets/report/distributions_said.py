@@ -40,7 +40,7 @@ def method(documents: int, sampled: int) -> str:
     """Return how the numbers came about."""
     which = "all of them" if sampled == documents else f"{sampled:,} of them, drawn by hash"
     return (
-        f"Counts, means, quantiles and cuts are exact and of all {documents:,} documents; repeated ids count once, and a quantile is the "
+        f"Counts, means, quantiles and cuts are exact and of all {documents:,} documents; repeated documents count once, and a quantile is the "
         "lowest score that so many documents do not exceed. A cut is the score of the last document that a rate keeps, counted "
         "among all documents: where those that overlap with the evaluation are left out of subsets, a subset's own threshold "
         "(in its manifest) differs a little. Of documents with exactly the score of the cut, the smaller hashes stay. Inverse "

@@ -142,8 +142,8 @@ def _section(table: pl.DataFrame, names: list[str], missing: list[str], sample: 
     seen, sampled = sample.seen, min(sample.seen, sample.limit)
     exact = "all of them" if sampled == seen else f"a sample of {sampled:,} of them, drawn by hash"
     method = (
-        f"Each list has {_K} documents, picked from all {seen:,} (repeated ids count once); equal scores go by the smaller hash of "
-        f"the id. A document's percentiles are exact: the share of all documents that rank below it, half of the ties counted. "
+        f"Each list has {_K} documents, picked from all {seen:,} (repeated documents count once); equal scores go by the smaller "
+        f"hash. A document's percentiles are exact: the share of all documents that rank below it, half of the ties counted. "
         f"Where samplers are compared, documents are picked by the difference of their percentiles among {exact}. Uniform "
         f"sampling has no lists, as its score is noise. Texts are cut after {_CUT} characters."
     )

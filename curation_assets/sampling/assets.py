@@ -21,7 +21,7 @@ SAMPLING = tuple(
         f"Exactly `round(rate * documents)` of them: {_TECHNIQUES[spec.technique]}. A smaller rate's subset lies in every larger one's.",
         files="`manifest.json` (threshold, counts of each file, versions of the scores)",
         paper=f"{spec.paper}, section {'3.3' if spec.technique == 'ips' else '3'}",
-        use="the Parquet file is the subset: join it with your corpus by `doc_id`, or by `shard` and `row`. Other amounts and "
+        use="the Parquet file is the subset: join it with your corpus by `shard` and `source_row`, or by `doc_id` where ids are unique. Other amounts and "
         f"combinations: `curation select {name} --keep 33% --out chosen/`, from the same scores.",
     )
     for name, spec in SAMPLERS.items()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.sampling.keys import hash_ids, selection_keys
+from curation_assets.sampling.keys import selection_keys
 
 if TYPE_CHECKING:
     from curation_assets.workspace import Workspace
@@ -26,8 +26,11 @@ SUBSET_SCHEMA = pa.schema(
         ("score", pa.float64()),
         ("key", pa.float64()),
         ("n_tokens", pa.int64()),
+        ("doc_hash", pa.uint64()),
+        ("source_row", pa.int64()),
     ]
 )
+"""`row` counts the shard's documents from 0; `source_row` is the row in the corpus file (`formats.RawRow`)."""
 
 
 def _ignored(number: int) -> None:
@@ -42,6 +45,7 @@ class Candidates:
     rows: np.ndarray
     doc_ids: pa.Array
     doc_hash: np.ndarray
+    source_rows: np.ndarray
     scores: np.ndarray
     keys: np.ndarray
 
@@ -70,18 +74,23 @@ class Draw:
             The technique has no keys for such scores: names the sampler, shard and document.
         """
         path = self.workspace.open(f"{self.sampler}/scores", shard) / "scores.parquet"
-        table = pq.read_table(path, columns=["doc_id", "score"])
+        if "doc_hash" not in pq.read_schema(path).names:
+            raise ValueError(
+                f"{self.sampler}/scores[{shard}] were made by an earlier release, which knew documents by their ids: score it again"
+            )
+        table = pq.read_table(path, columns=["doc_id", "doc_hash", "source_row", "score"])
         free = np.ones(table.num_rows, bool)
         free[self.left_out.get(shard, NO_ROWS)] = False
         rows = np.flatnonzero(free)
         doc_ids = table["doc_id"].combine_chunks().filter(pa.array(free))
-        scores = table["score"].to_numpy()[rows]
-        doc_hash = hash_ids(doc_ids)
+        doc_hash, source_rows, scores = (
+            table[name].to_numpy()[rows] for name in ("doc_hash", "source_row", "score")
+        )
         try:
             keys = selection_keys(doc_hash, scores, self.technique, self.seed)
         except ValueError as error:
             raise ValueError(f"{self.sampler}/scores[{shard}]: {error}") from None
-        return Candidates(shard, rows, doc_ids, doc_hash, scores, keys)
+        return Candidates(shard, rows, doc_ids, doc_hash, source_rows, scores, keys)
 
     def blocks(self, each: Callable[[int], object] = _ignored) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (keys, hashes) as `global_threshold` takes them; call `each` with the number of shards read."""
@@ -123,5 +132,7 @@ def subset_batch(workspace: Workspace, found: Candidates, keep: np.ndarray) -> p
         pa.array(found.scores[keep], pa.float64()),
         pa.array(found.keys[keep], pa.float64()),
         pa.array(token_counts(workspace, found.shard)[rows], pa.int64()),
+        pa.array(found.doc_hash[keep], pa.uint64()),
+        pa.array(found.source_rows[keep], pa.int64()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SUBSET_SCHEMA)

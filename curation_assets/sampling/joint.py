@@ -104,7 +104,7 @@ def joint_schema(samplers: Sequence[str]) -> pa.Schema:
     """Return the columns of what several samplers choose together: the score and key of each, kept by it or not."""
     columns = [("doc_id", pa.string()), ("shard", pa.string()), ("row", pa.int64()), ("n_tokens", pa.int64())]
     of_each = [(f"{name}_{what}", pa.float64()) for name in samplers for what in ("score", "key")]
-    return pa.schema([*columns, *of_each])
+    return pa.schema([*columns, *of_each, ("doc_hash", pa.uint64()), ("source_row", pa.int64())])
 
 
 def _joint_batch(
@@ -117,6 +117,8 @@ def _joint_batch(
         pa.array(first.rows[keep], pa.int64()),
         pa.array(tokens[keep], pa.int64()),
         *(pa.array(values[keep], pa.float64()) for one in found for values in (one.scores, one.keys)),
+        pa.array(first.doc_hash[keep], pa.uint64()),
+        pa.array(first.source_rows[keep], pa.int64()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 

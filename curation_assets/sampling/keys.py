@@ -1,12 +1,14 @@
 """Selection keys: the documents with the largest keys are kept.
 
-A document's randomness is a hash of (seed, document id), so a choice never depends on order, sharding or
-workers. The hash of an id is stored once (`doc_hash`, seed 0); the noise of every seed derives from it.
+A document is its id and its text. Its randomness is a hash of the two and the seed, so a choice never depends on order,
+sharding or workers, and files that each number their rows from 0 share no noise. The hash is stored once (`doc_hash`);
+the noise of every seed derives from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,26 @@ _CHUNK = 1 << 18  # ids hashed together
 _GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's increment
 _ID_SALT, _NOISE_SALT = 0x2545F4914F6CDD1D, 0xD1B54A32D192ED03  # keep ids and noise of one seed apart
 _WORD = 8
+_DIGEST = 16
+
+
+def text_digest(text: str) -> bytes:
+    """Return what stands for a text: BLAKE2b of its UTF-8, 16 bytes."""
+    return blake2b(text.encode(), digest_size=_DIGEST).digest()
+
+
+def hash_documents(
+    doc_ids: Sequence[str] | np.ndarray | pa.Array | pa.ChunkedArray, digests: Sequence[bytes]
+) -> np.ndarray:
+    """Hash documents to their `doc_hash`, uint64 [n]: equal where id and text are.
+
+    The first 8 bytes of each text's `text_digest` follow the id in `hash_ids` as one more word. Raises as that does.
+    """
+    ids = hash_ids(doc_ids)
+    words = np.frombuffer(b"".join(digests), "<u8")[:: _DIGEST // _WORD]
+    if len(words) != len(ids):
+        raise ValueError(f"{len(ids)} document ids and {len(words)} text digests")
+    return _mix((ids ^ words) + np.uint64(_GOLDEN))
 
 
 def hash_ids(doc_ids: Sequence[str] | np.ndarray | pa.Array | pa.ChunkedArray, seed: int = 0) -> np.ndarray:
@@ -49,7 +71,7 @@ def hash_ids(doc_ids: Sequence[str] | np.ndarray | pa.Array | pa.ChunkedArray, s
 
 
 def noise(hashes: np.ndarray, seed: int) -> np.ndarray:
-    """Uniform noise in the open interval (0, 1), float64 [n], of documents with the given `hash_ids`.
+    """Uniform noise in the open interval (0, 1), float64 [n], of documents with the given hashes.
 
     The values are the odd multiples of 2**-53.
     """
@@ -64,7 +86,7 @@ def selection_keys(hashes: np.ndarray, scores: np.ndarray, technique: str, seed:
     Parameters
     ----------
     hashes
-        `hash_ids` of the documents, uint64 [n].
+        `doc_hash` of the documents (`hash_documents`, or any hash of theirs), uint64 [n].
     scores
         Finite, [n].
     technique
@@ -109,7 +131,7 @@ def _as_arrow(doc_ids: Sequence[str] | np.ndarray) -> pa.Array:
 def _as_hashes(hashes: np.ndarray) -> np.ndarray:
     hashes = np.asarray(hashes)
     if hashes.dtype != np.uint64 or hashes.ndim != 1:
-        raise TypeError(f"hashes must be uint64 [n] from hash_ids, not {hashes.dtype} {list(hashes.shape)}")
+        raise TypeError(f"hashes must be uint64 [n], not {hashes.dtype} {list(hashes.shape)}")
     return hashes
 
 

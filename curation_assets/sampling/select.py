@@ -27,7 +27,8 @@ def select(
     """Choose the `round(rate * n)` documents with the largest `selection_keys`.
 
     Among equal keys the smaller `hash_ids(doc_ids)` stays, and among equal hashes the smaller id in the order of
-    code points. `threshold.global_threshold` makes the same choice of a corpus in shards.
+    code points. `threshold.global_threshold` makes the same choice of a corpus in shards; the graph gives it hashes of id
+    and text (`keys.hash_documents`), so its draws and ties are other ones than those that ids alone give here.
 
     Parameters
     ----------

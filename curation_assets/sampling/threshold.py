@@ -58,7 +58,7 @@ def global_threshold(key_blocks: KeyBlocks, n: int, count: int) -> Threshold:
     Parameters
     ----------
     key_blocks
-        Called once per pass; gives the blocks of (finite keys float64, `hash_ids` uint64), in any order.
+        Called once per pass; gives the blocks of (finite keys float64, `doc_hash` uint64), in any order.
     n
         Documents in all blocks together.
     count
@@ -101,7 +101,7 @@ def token_threshold(weighted_blocks: WeightedBlocks, n: int, budget: int) -> Thr
     Parameters
     ----------
     weighted_blocks
-        Called once per pass; gives the blocks of (finite keys float64, `hash_ids` uint64, tokens int64 >= 0), in any
+        Called once per pass; gives the blocks of (finite keys float64, `doc_hash` uint64, tokens int64 >= 0), in any
         order. All tokens together are below 2**53.
     n
         Documents in all blocks together.

@@ -42,7 +42,7 @@ class WhatIf:
     Attributes
     ----------
     combine : how several samplers' choices become one; "" for one sampler.
-    candidates : documents to choose from, each id once, without contaminated ones if the profile leaves those out.
+    candidates : documents to choose from, each once, without contaminated ones if the profile leaves those out.
     drawn : what each sampler keeps by itself, in the order asked for.
     overlaps : of each pair of samplers, and of all where there are more than two.
     documents, tokens : what is kept in the end; `by_shard` has both for each shard.
@@ -122,7 +122,7 @@ def what_if(
         Of the noise of ips and uniform; `selection.seed` by default.
     folder
         Where to write `subset.parquet` and `manifest.json`, whole or not at all. Of one sampler the columns are those of
-        a subset; of several: doc_id, shard, row, n_tokens, and SAMPLER_score and SAMPLER_key of each.
+        a subset; of several: doc_id, shard, row, n_tokens, SAMPLER_score and SAMPLER_key of each, doc_hash, source_row.
     allow_stale
         Take scores that are out of date, as long as they are of the documents as they are now.
 

@@ -70,7 +70,13 @@ def _semdedup(workspace: Workspace) -> BuildOne:
         duplicate_of = _ids_at(workspace, table["duplicate_shard"], table["duplicate_row"])
         score = table["score"].to_numpy()
         return write_scores(
-            workspace, shard, folder, score, similarity=table["similarity"], duplicate_of=duplicate_of
+            workspace,
+            shard,
+            folder,
+            score,
+            similarity=table["similarity"],
+            duplicate_of=duplicate_of,
+            duplicate_shard=table["duplicate_shard"],
         )
 
     return build
@@ -106,7 +112,7 @@ SCORERS: dict[str, Builder] = {
 def write_scores(
     workspace: Workspace, shard: str, folder: Path, score: np.ndarray, **more: pa.Array
 ) -> Metadata:
-    """Write `scores.parquet` (doc_id, score, and `more` columns), row by row as in `corpus/documents`.
+    """Write `scores.parquet` (doc_id, doc_hash, source_row, score, and `more` columns), row by row as in `corpus/documents`.
 
     Raises
     ------
@@ -114,15 +120,17 @@ def write_scores(
         A score is missing or not finite: names the document.
     """
     path = open_documents(workspace, shard)
-    doc_ids = pq.read_table(path, columns=["doc_id"])["doc_id"]
-    if len(doc_ids) != len(score):
-        raise ValueError(f"{shard}: {len(score)} scores for {len(doc_ids)} documents")
+    documents = pq.read_table(path, columns=["doc_id", "doc_hash", "row"])
+    if len(documents) != len(score):
+        raise ValueError(f"{shard}: {len(score)} scores for {len(documents)} documents")
     bad = np.flatnonzero(~np.isfinite(score))
     if len(bad):
         raise ValueError(
-            f"{shard}: document {doc_ids[int(bad[0])].as_py()!r} (row {bad[0]}) has the score {score[bad[0]]}"
+            f"{shard}: document {documents['doc_id'][int(bad[0])].as_py()!r} (row {bad[0]}) has the score {score[bad[0]]}"
         )
-    table = pa.table({"doc_id": doc_ids, "score": pa.array(score, pa.float64()), **more})
+    table = documents.rename_columns(["doc_id", "doc_hash", "source_row"])
+    for name, column in {"score": pa.array(score, pa.float64()), **more}.items():
+        table = table.append_column(name, column)
     write_table(folder / "scores.parquet", table)
     about: Metadata = {"documents": len(score)}
     if len(score):

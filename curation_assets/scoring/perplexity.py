@@ -135,14 +135,15 @@ class SpanPerplexity:
         self._start = model.config.decoder_start_token_id
 
     def score(self, texts: Sequence[str], doc_ids: Sequence[str]) -> NDArray[np.float64]:
-        """Return minus the perplexity of each text, float64[n]; the document's id chooses its mask."""
-        from curation_assets.sampling.keys import hash_ids
+        """Return minus the perplexity of each text, float64[n]; a document's id and text choose its mask (`hash_documents`)."""
+        from curation_assets.sampling.keys import hash_documents, text_digest
 
         if self.tokenizer is None:
             raise ValueError("score needs a tokenizer; without one use score_tokens")
         if len(texts) != len(doc_ids):
             raise ValueError(f"{len(texts)} texts and {len(doc_ids)} document ids")
-        return self.score_tokens(_encode(self.tokenizer, texts), hash_ids(doc_ids))
+        hashes = hash_documents(doc_ids, [text_digest(text) for text in texts])
+        return self.score_tokens(_encode(self.tokenizer, texts), hashes)
 
     def score_tokens(
         self, token_ids: Sequence[ArrayLike], doc_hash: NDArray[np.uint64]

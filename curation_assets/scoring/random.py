@@ -13,8 +13,9 @@ from curation_assets.sampling.keys import hash_ids, noise
 def random_scores(docs: np.ndarray | Sequence[str] | pa.Array, seed: int) -> np.ndarray:
     """Uniform scores in (0, 1), float64 [n]: a function of (document, seed) alone.
 
-    `docs` are document ids or their `hash_ids`, a uint64 array. They are the keys of the technique "uniform"
-    with the same seed, so the subsets of growing rates are nested.
+    `docs` are the documents' `doc_hash`, a uint64 array (`sampling.keys.hash_documents`), as in the graph; or ids, of which
+    `hash_ids` is taken. They are the keys of the technique "uniform" with the same seed, so the subsets of growing
+    rates are nested.
     """
     hashes = docs if isinstance(docs, np.ndarray) and docs.dtype == np.uint64 else hash_ids(docs)
     return noise(hashes, seed)

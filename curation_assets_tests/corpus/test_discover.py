@@ -284,6 +284,24 @@ def test_a_store_that_cannot_list_a_folder_is_an_error_too(scheme, why):
         fsspec.filesystem("memory").rm("/half", recursive=True)
 
 
+class Marked(HalfShut):
+    """A store that keeps objects that stand for folders."""
+
+    protocol = "marked"
+
+    def find(self, path, maxdepth=None, withdirs=False, detail=False, **kwargs):
+        names = ("", "part/", "part/a.jsonl")
+        return {f"{path}/{name}": {"type": "file", "size": len(name)} for name in names}
+
+
+def test_objects_that_stand_for_folders_are_no_files():
+    fsspec.register_implementation("marked", Marked, clobber=True)
+    fsspec.filesystem("marked").mkdir("/marked")
+    found = find_files("marked://marked")
+    assert [f.key for f in found.files] == ["part/a.jsonl"]
+    assert not found.passed_over and not found.ignored
+
+
 def test_pipes_and_sockets_are_passed_over_and_never_waited_for(tmp_path):
     make(tmp_path, "a.jsonl")
     os.mkfifo(tmp_path / "b.jsonl")

@@ -26,7 +26,7 @@ from curation_assets.corpus.documents import (
     write_documents,
 )
 from curation_assets.corpus.settings import REASONS
-from curation_assets.sampling.keys import hash_ids
+from curation_assets.sampling.keys import hash_documents, hash_ids, text_digest
 
 ALL = DocumentSettings(validation_share=0.0)
 
@@ -65,7 +65,7 @@ def test_a_document_is_normalised_and_carries_its_hash_length_and_row(tmp_path):
     assert documents.to_pylist() == [
         {
             "doc_id": "7",
-            "doc_hash": int(hash_ids(["7"])[0]),
+            "doc_hash": int(hash_documents(["7"], [text_digest("\u00e9\n")])[0]),
             "text": "\u00e9\n",
             "n_chars": 2,
             "row": 2,
@@ -90,7 +90,7 @@ BAD = {
     "control_characters": {"id": "x", "text": "a\0"},
     "invalid_unicode": {"id": "x", "text": "\ud800"},
     "bad_id": {"text": "abcd"},
-    "repeated_id": {"id": "first", "text": "another text"[:10]},
+    "repeated_id": {"id": "first", "text": "0123456789"},
 }
 
 
@@ -126,7 +126,29 @@ def test_ids_are_non_empty_strings_or_integers(tmp_path, bad):
 
 
 def test_an_integer_and_its_digits_are_one_id(tmp_path):
-    assert fates(tmp_path, {"id": 1, "text": "a"}, {"id": "1", "text": "b"}) == (["1"], {2: "repeated_id"})
+    assert fates(tmp_path, {"id": 1, "text": "a"}, {"id": "1", "text": "a"}) == (["1"], {2: "repeated_id"})
+
+
+def test_an_id_may_stand_for_several_texts_and_a_text_have_several_ids(tmp_path):
+    rows = [(1, "a"), (1, "b"), (2, "a"), (1, "a"), ("1", "b"), (1, "a\r\n"), (1, "a\n")]
+    kept, reasons = fates(tmp_path, *({"id": i, "text": text} for i, text in rows))
+    assert kept == ["1", "1", "2", "1"]
+    assert reasons == {4: "repeated_id", 5: "repeated_id", 7: "repeated_id"}, "after normalisation"
+
+
+def test_a_documents_hash_is_that_of_its_id_and_text_wherever_it_stands(tmp_path):
+    rows = [{"id": i % 3, "text": f"text {i % 5}"} for i in range(15)]
+    (tmp_path / "a.txt").write_text("one\n")
+    by_text = hash_documents([text_digest("one").hex()], [text_digest("one")])
+    assert parse(str(tmp_path / "a.txt"))[0]["doc_hash"].to_pylist() == by_text.tolist()
+    found = {}
+    for part in (rows, rows[::-1], rows[:4], rows[7:9]):
+        documents, _, _ = parse(shard(tmp_path, *part))
+        for doc_id, text, doc_hash in zip(
+            *(documents[name].to_pylist() for name in ("doc_id", "text", "doc_hash")), strict=True
+        ):
+            assert found.setdefault((doc_id, text), doc_hash) == doc_hash
+    assert len(set(found.values())) == len(found) == 15
 
 
 def test_without_an_id_field_the_text_gives_the_id_and_exact_repeats_go(tmp_path):
@@ -311,7 +333,7 @@ def test_an_empty_file_gives_one_empty_batch(tmp_path):
 
 
 def test_writes_three_tables_that_add_up_byte_for_byte_the_same(tmp_path):
-    objects = [{"id": i % 900, "text": f"text {i}"} for i in range(1200)]
+    objects = [{"id": i % 900, "text": f"text {i % 900}"} for i in range(1200)]
     url = shard(tmp_path, *objects, b"broken")
     options = DocumentSettings(validation_share=0.1)
     folders = [tmp_path / "one", tmp_path / "two"]

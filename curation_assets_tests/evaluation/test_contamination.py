@@ -258,21 +258,21 @@ def test_an_explanation_says_why_a_document_is_in_no_subset(
     workspace: Workspace, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = f"glue/mrpc ({len(_words(SENTENCE)) - 12})"
-    told = explain(workspace, "in.s0", ["random"])
+    (told,) = explain(workspace, "in.s0", ["random"])
     assert told.standings[0].rank is not None
     assert any(task in note and "not dropped" in note for note in told.notes)
-    assert not any("n-grams" in note for note in explain(workspace, "near", ["random"]).notes)
+    assert not any("n-grams" in note for note in explain(workspace, "near", ["random"])[0].notes)
 
     dropping = _open(home, True, monkeypatch)
     _make(dropping, "random/subset")
-    told = explain(dropping, "in.s0", ["random"])
+    (told,) = explain(dropping, "in.s0", ["random"])
     (found,) = told.standings
     assert found.score is not None and found.rank is None and found.percentile is None
     assert {(c.state, c.key, c.stale) for c in found.choices} == {("out", None, False)}
     assert all(c.why.startswith("it shares n-grams") and task in c.why for c in found.choices)
     text = to_text(told)
     assert f"random: not in {', '.join(RATES)} %: it shares n-grams" in text and "no training has it" in text
-    (near,) = explain(dropping, "near", ["random"]).standings
+    (near,) = explain(dropping, "near", ["random"])[0].standings
     manifest = read_json(dropping.open("random/subset", "20") / "manifest.json")
     assert near.candidates == manifest["candidates"], "ranked among those that may be chosen"
 
@@ -284,7 +284,7 @@ def test_the_setting_without_the_table_says_what_to_make(home: Path, monkeypatch
         FileNotFoundError, match=r"evaluation/contamination\[s1.jsonl\] has not been materialized"
     ):
         left_out(dropping)
-    assert explain(dropping, "in.s0", ["random"]).notes
+    assert explain(dropping, "in.s0", ["random"])[0].notes
 
 
 def test_a_table_of_equal_content_keeps_its_version(workspace: Workspace) -> None:

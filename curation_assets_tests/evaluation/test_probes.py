@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.evaluation.probes import INTACT, document_origin, origins, shuffled_words
+from curation_assets.sampling.keys import hash_ids
 from curation_assets_tests.conftest import stdlib_texts
 
 
 def table(texts: list[str], sources: list[str] | None = None) -> pa.Table:
-    columns = {"doc_id": [f"d{i}" for i in range(len(texts))], "text": texts}
+    ids = [f"d{i}" for i in range(len(texts))]
+    columns = {"doc_id": ids, "doc_hash": hash_ids(ids), "text": texts}
     return pa.table(columns | ({"source": sources} if sources else {}))
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from curation_assets.files import read_json
-from curation_assets.lineage.explain import explain, to_json, to_text
-from curation_assets.lineage.finding import alike, find, near_ids, position_of
+from curation_assets.lineage.explain import Explanation, explain, to_json, to_text
+from curation_assets.lineage.finding import alike, find, near_ids, positions_of
 from curation_assets.lineage.standing import Standing
 from curation_assets.progress import silent
 from curation_assets.registry import RATES, SAMPLERS
-from curation_assets.sampling import hash_ids, selection_keys
+from curation_assets.sampling import selection_keys
 from curation_assets.versions import Versions
 from curation_assets.workspace import Workspace
 from curation_assets_tests.sampling.scored import DRAWN, SCORED, copied, made, make
@@ -31,49 +31,99 @@ def _table(workspace: Workspace, shard: str, name: str) -> list[dict]:
     return pq.read_table(workspace.open("corpus/documents", shard) / f"{name}.parquet").to_pylist()
 
 
-def _holders(workspace: Workspace, name: str) -> dict[str, list[tuple[str, int]]]:
-    """Return {id: (shard, row) of each place} of a table."""
-    found: dict[str, list[tuple[str, int]]] = {}
+def _holders(workspace: Workspace, name: str) -> dict[str, list[tuple[str, int, int]]]:
+    """Return {id: (shard, row, doc_hash) of each place} of a table."""
+    found: dict[str, list[tuple[str, int, int]]] = {}
     for shard in workspace.shards():
         for row, document in enumerate(_table(workspace, shard, name)):
-            found.setdefault(document["doc_id"], []).append((shard, row))
+            found.setdefault(document["doc_id"], []).append((shard, row, document["doc_hash"]))
     return found
 
 
-def _scores(workspace: Workspace, sampler: str) -> dict[str, dict]:
-    """Return {id: row of the score table} of all candidates."""
-    found: dict[str, dict] = {}
+def _scores(workspace: Workspace, sampler: str) -> list[dict]:
+    """Return the rows of the score table of all candidates."""
+    found: dict[int, dict] = {}
     for shard in workspace.shards():
         for row in pq.read_table(workspace.open(f"{sampler}/scores", shard) / "scores.parquet").to_pylist():
-            found.setdefault(row["doc_id"], row)
-    return found
+            found.setdefault(row["doc_hash"], row)
+    return list(found.values())
+
+
+def _explained(workspace: Workspace, row: dict, samplers: list[str]) -> Explanation:
+    """Return what is told of the document of a row."""
+    found = explain(workspace, row["doc_id"], samplers)
+    return next(one for one in found if one.places[0].doc_hash == row["doc_hash"])
 
 
 def test_every_id_is_found_wherever_it_stands(made: Workspace) -> None:
     versions = Versions(made)
-    for name in ("documents", "validation"):
-        holders = _holders(made, name)
-        some = list(holders)[::4] if name == "documents" else list(holders)
-        for doc_id in {*some, *(i for i, places in holders.items() if len(places) > 1)}:
-            expected = holders[doc_id]
-            places = find(versions, doc_id, silent).places
-            assert [(p.shard, p.position) for p in places] == expected and {p.table for p in places} == {name}
-            assert [p.kept_by for p in places] == ["", *[expected[0][0]] * (len(expected) - 1)]
+    documents, held_out = (_holders(made, name) for name in ("documents", "validation"))
+    several = [i for i, places in documents.items() if len(places) > 1]
+    assert len(several) == 4, "two that repeat a document, two that stand for two texts"
+    for doc_id in {*list(documents)[::4], *held_out, *several}:
+        places = find(versions, doc_id, silent).places
+        expected = [("documents", *place) for place in documents.get(doc_id, [])]
+        expected += [("validation", *place) for place in held_out.get(doc_id, [])]
+        assert [(p.table, p.shard, p.position, p.doc_hash) for p in places] == expected
+        for place in places:
+            keeper = next(p.shard for p in places if p.doc_hash == place.doc_hash)
+            assert place.kept_by == ("" if keeper == place.shard else keeper)
 
 
-def test_ids_whose_hashes_collide_are_told_apart(tmp_path: Path) -> None:
-    table = pa.table({"doc_id": ["a", "c", "b", "d"], "doc_hash": pa.array([7, 7, 7, 8], pa.uint64())})
+def test_an_id_is_found_in_every_row_group_that_may_hold_it(tmp_path: Path) -> None:
+    hashes = pa.array([7, 7, 7, 8, 9], pa.uint64())
+    table = pa.table({"doc_id": ["a", "c", "b", "d", "b"], "doc_hash": hashes})
     pq.write_table(table, tmp_path / "documents.parquet", row_group_size=2)
     with pq.ParquetFile(tmp_path / "documents.parquet") as file:
-        found = {doc_id: position_of(file, doc_id, np.uint64(7)) for doc_id in ("a", "b", "c", "bb", "d")}
-    assert found == {"a": 0, "b": 2, "c": 1, "bb": None, "d": None}
+        found = {doc_id: positions_of(file, doc_id) for doc_id in ("a", "b", "c", "bb")}
+    assert found == {"a": {0: 7}, "b": {2: 7, 4: 9}, "c": {1: 7}, "bb": {}}
+
+
+def test_an_id_of_several_texts_is_told_document_by_document(made: Workspace) -> None:
+    doc_id, places = next(
+        (i, p)
+        for i, p in _holders(made, "documents").items()
+        if len({h for _, _, h in p}) > 1 and p[0][0] != p[1][0]
+    )
+    first, second = explain(made, doc_id, ["random", "semdedup"])
+    assert [p.places[0].shard for p in (first, second)] == ["s0.jsonl", "s1.jsonl"]
+    assert [p.places[0].doc_hash for p in (first, second)] == [h for _, _, h in places]
+    for number, one in enumerate((first, second)):
+        assert len(one.places) == 1 and one.places[0].kept_by == ""
+        assert f"document {number + 1} of 2 that have this id" in to_text(one)
+        for found in one.standings:
+            rows = pq.read_table(made.open(f"{found.sampler}/scores", one.places[0].shard) / "scores.parquet")
+            assert found.score == rows["score"][one.places[0].position].as_py()
+    assert first.standings[0].score != second.standings[0].score, "they share no noise"
+    assert second.places[0].text == "A text of its own under an id of the first file."
+    (alone,) = explain(made, doc_id, ["random"], shard="s1.jsonl")
+    assert alone.places == second.places and alone.standings == second.standings[:1]
+    with pytest.raises(ValueError, match=r"no shard 's1.json' in the corpus; did you mean 's1.jsonl'"):
+        explain(made, doc_id, shard="s1.json")
+    with pytest.raises(ValueError, match="in 1 of 3 shards"):
+        explain(made, doc_id, shard="s2.jsonl")
+
+
+def test_an_id_of_very_many_texts_is_told_as_far_as_people_read(
+    made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = copied(tmp_path / "copy", monkeypatch)
+    lines = "".join(json.dumps({"id": "same", "text": f"text {i} of many"}) + "\n" for i in range(60))
+    (tmp_path / "copy" / "shards" / "s3.jsonl").write_text(lines)
+    for key in ("corpus/source", "corpus/shards", "corpus/documents"):
+        make(workspace, key)
+    found = explain(workspace, "same", ["random"])
+    assert len(found) == 20 and sum(len(one.standings) for one in found) == 5
+    assert "document 20 of 20 that have this id" in to_text(found[-1])
+    assert ", and 40 more rows have it" in to_text(found[0])
+    assert "name a shard for others" in to_text(found[5])
 
 
 def test_a_document_is_shown_as_its_row_has_it(made: Workspace) -> None:
     for name, row in (("documents", 17), ("validation", 1)):
         expected = _table(made, "s1.jsonl", name)[row]
         offsets = np.load(made.open("corpus/tokens", "s1.jsonl") / f"{name}.offsets.npy")
-        (place,) = explain(made, expected["doc_id"], ["random"]).places
+        (place,) = _explained(made, expected, ["random"]).places
         assert place.text == expected["text"][:200] and place.n_chars == len(expected["text"])
         assert place.n_tokens == offsets[row + 1] - offsets[row]
         assert place.row == expected["row"] and place.fields == {"source": "stdlib"}
@@ -84,14 +134,14 @@ def test_a_document_is_shown_as_its_row_has_it(made: Workspace) -> None:
 @pytest.mark.parametrize("sampler", SCORED)
 def test_scores_percentiles_and_ranks(made: Workspace, sampler: str) -> None:
     table = _scores(made, sampler)
-    scores = np.array([row["score"] for row in table.values()])
+    scores = np.array([row["score"] for row in table])
     middle, low = rankdata(scores), rankdata(-scores, "min")
-    ids = list(table)
-    for at in {int(scores.argmin()), int(scores.argmax()), 5, 60, len(ids) - 1}:
-        (found,) = explain(made, ids[at], [sampler]).standings
-        assert found.score == scores[at] and found.candidates == len(ids) and not found.stale
-        assert found.percentile == pytest.approx((middle[at] - 1) / len(ids)) and found.rank == low[at]
-        more = {name: value for name, value in table[ids[at]].items() if name not in ("doc_id", "score")}
+    own = ("doc_id", "doc_hash", "source_row", "score")
+    for at in {int(scores.argmin()), int(scores.argmax()), 5, 60, len(table) - 1}:
+        (found,) = _explained(made, table[at], [sampler]).standings
+        assert found.score == scores[at] and found.candidates == len(table) and not found.stale
+        assert found.percentile == pytest.approx((middle[at] - 1) / len(table)) and found.rank == low[at]
+        more = {name: value for name, value in table[at].items() if name not in own}
         assert found.details == more and found.unscored == 0
     assert (len(set(scores)) < len(scores)) == (sampler != "random")
 
@@ -102,32 +152,34 @@ def test_subsets_and_why_not(made: Workspace, sampler: str) -> None:
     for rate in RATES:
         folder = made.open(f"{sampler}/subset", rate)
         rows = pq.read_table(folder / "subset.parquet").to_pylist()
-        drawn[rate] = {row["doc_id"]: row["key"] for row in rows}
+        drawn[rate] = {row["doc_hash"]: row["key"] for row in rows}
         least[rate] = read_json(folder / "manifest.json")["threshold"]
     states = set()
-    for doc_id, row in list(_scores(made, sampler).items())[::16]:
-        key = selection_keys(hash_ids([doc_id]), np.array([row["score"]]), SAMPLERS[sampler].technique, 0)[0]
-        (found,) = explain(made, doc_id, [sampler]).standings
+    for row in _scores(made, sampler)[::16]:
+        doc_hash = row["doc_hash"]
+        hashes = np.array([doc_hash], np.uint64)
+        key = selection_keys(hashes, np.array([row["score"]]), SAMPLERS[sampler].technique, 0)[0]
+        (found,) = _explained(made, row, [sampler]).standings
         for choice in found.choices:
             states.add(choice.state)
             assert choice.key == key and choice.threshold == least[choice.rate] and not choice.stale
             if choice.state == "in":
-                assert drawn[choice.rate][doc_id] == key and choice.why == ""
+                assert drawn[choice.rate][doc_hash] == key and choice.why == ""
             else:
-                assert doc_id not in drawn[choice.rate] and key < choice.threshold
+                assert doc_hash not in drawn[choice.rate] and key < choice.threshold
                 assert choice.why.startswith("its key") and "below the threshold" in choice.why
     assert states == {"in", "out"}
 
 
 def test_what_has_not_been_made_is_said(made: Workspace) -> None:
-    doc_id = next(iter(_scores(made, "random")))
-    found = {s.sampler: s for s in explain(made, doc_id).standings}
+    (explained,) = explain(made, _scores(made, "random")[0]["doc_id"])
+    found = {s.sampler: s for s in explained.standings}
     assert list(found) == list(SAMPLERS)
     assert found["prototypes"] == Standing(
         "prototypes", note="no scores yet", choices=found["prototypes"].choices
     )
     assert {c.why for c in found["ask_llm_small"].choices} == {"no subset yet"}
-    text = to_text(explain(made, doc_id))
+    text = to_text(explained)
     assert "no scores yet: prototypes, perplexity_base" in text
     assert "no subset yet: perplexity_small, ask_llm_small" in text
 
@@ -136,37 +188,37 @@ def test_repeats_count_in_the_first_shard(
     made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doc_id = next(i for i, places in _holders(made, "documents").items() if len(places) == 3)
-    found = explain(made, doc_id)
+    (found,) = explain(made, doc_id)
     assert [(p.shard, p.kept_by) for p in found.places] == [
         ("s0.jsonl", ""),
         ("s1.jsonl", "s0.jsonl"),
         ("s2.jsonl", "s0.jsonl"),
     ]
-    assert to_text(found).count("; the document of s0.jsonl counts") == 2
+    assert to_text(found).count("; that of s0.jsonl counts") == 2
     workspace = copied(tmp_path / "copy", monkeypatch)
     workspace.store.forget("corpus/index")
-    again = explain(workspace, doc_id)
+    (again,) = explain(workspace, doc_id)
     assert again.places == found.places, "also found where no index names the shards"
     assert any("corpus/index is missing" in note for note in again.notes)
 
 
 def test_held_out_documents(made: Workspace) -> None:
     doc_id = next(iter(_holders(made, "validation")))
-    found = explain(made, doc_id)
+    (found,) = explain(made, doc_id)
     assert found.state == "held out" and not found.standings
     assert "held out for validation" in to_text(found)
 
 
 def test_quarantined_rows(made: Workspace) -> None:
-    (empty,) = explain(made, "broken.empty").set_aside
+    (empty,) = explain(made, "broken.empty")[0].set_aside
     assert (empty.shard, empty.reason) == ("s1.jsonl", "empty_text") and "empty" in empty.meaning
-    (broken,) = explain(made, "broken.json").set_aside
+    (broken,) = explain(made, "broken.json")[0].set_aside
     assert broken.reason == "invalid_json" and broken.row == empty.row + 1
-    text = to_text(explain(made, "broken.json"))
+    text = to_text(explain(made, "broken.json")[0])
     assert "quarantined: it is no document" in text and f"line {broken.row} of s1.jsonl" in text
     taken = next(r for r in _table(made, "s1.jsonl", "quarantine") if r["reason"] == "repeated_id")
-    found = explain(made, taken["detail"].removeprefix("id "), ["random"])
-    assert found.state == "document" and [s.row for s in found.set_aside] == [taken["row"]]
+    for found in explain(made, taken["detail"].removeprefix("id "), ["random"]):
+        assert found.state == "document" and [s.row for s in found.set_aside] == [taken["row"]]
     for other in ("brokenXempty", "broken.empt", "empty", "Another text with an id that is taken."):
         with pytest.raises(ValueError, match="no document"):
             explain(made, other)
@@ -206,21 +258,21 @@ def test_scores_that_are_out_of_date_and_subsets_of_earlier_scores(
     workspace = copied(tmp_path / "copy", monkeypatch)
     other = workspace.profile.density.model_copy(update={"bandwidth": 0.9})
     workspace.profile = workspace.profile.model_copy(update={"density": other})
-    doc_id = next(iter(_scores(made, "density")))
-    (before,) = explain(made, doc_id, ["density"]).standings
-    (stale,) = explain(workspace, doc_id, ["density"]).standings
+    row = _scores(made, "density")[0]
+    (before,) = _explained(made, row, ["density"]).standings
+    (stale,) = _explained(workspace, row, ["density"]).standings
     assert stale.stale and stale.score == before.score and not any(c.stale for c in stale.choices)
-    assert "(stale)" in to_text(explain(workspace, doc_id, ["density"]))
+    assert "(stale)" in to_text(_explained(workspace, row, ["density"]))
     for key in ("density/shard_sketch", "density/sketch", "density/scores"):
         make(workspace, key)
-    (now,) = explain(workspace, doc_id, ["density"]).standings
+    (now,) = _explained(workspace, row, ["density"]).standings
     assert not now.stale and now.score != before.score
     assert [c.state for c in now.choices] == [c.state for c in before.choices]
     assert {c.why for c in now.choices} == {"scores changed since the subset was drawn"}
     assert all(c.stale for c in now.choices)
     seed = workspace.profile.selection.model_copy(update={"seed": 1})
     workspace.profile = workspace.profile.model_copy(update={"selection": seed})
-    (drawn,) = explain(workspace, doc_id, ["semdedup"]).standings
+    (drawn,) = _explained(workspace, row, ["semdedup"]).standings
     assert {c.why for c in drawn.choices} == {"settings changed since the subset was drawn"}
 
 
@@ -231,7 +283,7 @@ def test_what_lies_in_an_object_store_is_told_alike(made: Workspace) -> None:
     remote.store.fs.put(made.store.root, remote.store.root, recursive=True)
     assert not remote.store.local
     for doc_id in (
-        next(iter(_scores(made, "random"))),
+        _scores(made, "random")[0]["doc_id"],
         next(iter(_holders(made, "validation"))),
         "broken.empty",
     ):
@@ -247,16 +299,22 @@ def test_numbers_as_ids_and_text_that_a_terminal_must_not_obey(
     (tmp_path / "copy" / "shards" / "s3.jsonl").write_text(lines)
     for key in ("corpus/source", "corpus/shards", "corpus/documents"):
         make(workspace, key)
-    text = to_text(explain(workspace, "42", ["random"]))
+    text = to_text(explain(workspace, "42", ["random"])[0])
     assert "read \N{REPLACEMENT CHARACTER} backwards" in text and "\u202e" not in text
     assert "corpus/tokens[s3.jsonl] is missing or out of date" in text
-    assert [row.row for row in explain(workspace, "43").set_aside] == [2]
-    assert [row.row for row in explain(workspace, "430").set_aside] == [3]
+    assert [row.row for row in explain(workspace, "43")[0].set_aside] == [2]
+    lines += 2 * (json.dumps({"id": "odd \u202e id", "text": "a"}) + "\n")
+    (tmp_path / "copy" / "shards" / "s3.jsonl").write_text(lines)
+    for key in ("corpus/source", "corpus/shards", "corpus/documents"):
+        make(workspace, key)
+    text = to_text(explain(workspace, "odd \u202e id", ["random"])[0])
+    assert "repeated_id" in text and "\u202e" not in text
+    assert [row.row for row in explain(workspace, "430")[0].set_aside] == [3]
 
 
 def test_text_and_json(made: Workspace) -> None:
-    doc_id = list(_scores(made, "semdedup"))[2]
-    found = explain(made, doc_id, ["semdedup", "random", "ask_llm_small"])
+    row = _scores(made, "semdedup")[1]
+    doc_id, found = row["doc_id"], _explained(made, row, ["semdedup", "random", "ask_llm_small"])
     assert [s.sampler for s in found.standings] == ["random", "semdedup", "ask_llm_small"]
     said = json.loads(json.dumps(to_json(found), allow_nan=False))
     assert said["doc_id"] == doc_id and said["places"][0]["shard"] == "s0.jsonl"
@@ -264,6 +322,8 @@ def test_text_and_json(made: Workspace) -> None:
     text = to_text(found)
     assert text.startswith(f"{doc_id}: a document for samplers to choose\nfrom line")
     semdedup = found.standings[1]
-    assert semdedup.details and f"most like {semdedup.details['duplicate_of']}" in text
-    flagged = next(i for i, row in _scores(made, "ask_llm_small").items() if row["flags"])
-    assert "talks to the judge: heading; cut" in to_text(explain(made, flagged, ["ask_llm_small"]))
+    assert semdedup.details
+    other = f"{semdedup.details['duplicate_of']} of {semdedup.details['duplicate_shard']}"
+    assert f"most like {other} (similarity" in text
+    flagged = next(row for row in _scores(made, "ask_llm_small") if row["flags"])
+    assert "talks to the judge: heading; cut" in to_text(_explained(made, flagged, ["ask_llm_small"]))

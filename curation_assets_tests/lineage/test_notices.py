@@ -28,7 +28,7 @@ def _told(profile: Profile, **metadata: dict[str, Any]) -> list[str]:
 
 def test_a_corpus_without_a_fault_has_none(made: Profile) -> None:
     assert _told(made) == []
-    assert _told(made, source={"passed_over": {}}, index={"ids_with_several_texts": 0}) == []
+    assert _told(made, index={"ids_with_several_texts": 0}) == []
 
 
 def test_quarantined_rows_are_told_by_reason(made: Profile, root: Path) -> None:
@@ -40,9 +40,16 @@ def test_quarantined_rows_are_told_by_reason(made: Profile, root: Path) -> None:
     assert line.startswith("3 of ")
 
 
-def test_files_ids_and_tokens_are_told(made: Profile) -> None:
-    told = _told(made, source={"passed_over": {"tar": 1, "warc": 4}}, index={"ids_with_several_texts": 1})
-    assert told == ["5 files passed over: 4 warc, 1 tar", "1 id with several texts"]
+def test_ids_are_told(made: Profile) -> None:
+    about = {
+        "ids_with_several_texts": 1,
+        "such_ids": "'7' in s0.jsonl and s1.jsonl",
+        "documents_of_such_ids": 2,
+    }
+    [line] = _told(made, index=about)
+    assert line.startswith(
+        "1 id stands for several texts: '7' in s0.jsonl and s1.jsonl. All 2 documents stay"
+    )
 
 
 def test_what_an_encoder_cannot_read_is_a_share_of_the_corpus(made: Profile) -> None:

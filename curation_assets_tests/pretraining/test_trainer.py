@@ -134,7 +134,7 @@ def test_a_run_goes_back_to_its_last_resume_point(finished, tmp_path):
 def test_a_killed_process_is_continued(finished, tmp_path):
     command = [sys.executable, "-m", "curation_assets_tests.pretraining", str(tmp_path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (tmp_path / "step-000004").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)

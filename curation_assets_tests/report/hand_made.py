@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curation_assets.corpus.reading import open_documents
-from curation_assets.files import read_batches, write_table
 from curation_assets.graph import STEPS
 from curation_assets.making import materialize
 from curation_assets.profile import load_profile
 from curation_assets.progress import Progress
+from curation_assets.scoring.build import write_scores
 from curation_assets.step import Step
 from curation_assets.workspace import BuildOne, Metadata, Workspace
 from curation_assets_tests.conftest import stdlib_texts
@@ -87,9 +87,8 @@ def _builder(found: Workspace, step: Step, scores: Mapping[str, Score]) -> Build
         if end != "scores":  # a model that nobody will open
             (folder / "made").write_text(step.key, "utf-8")
             return {}
-        batches = read_batches(open_documents(found, partition), ["doc_id"])
-        ids = [i for batch in batches for i in batch["doc_id"].to_pylist()]
-        write_table(folder / "scores.parquet", pa.table({"doc_id": ids, "score": scores[sampler](ids)}))
-        return {}
+        documents = open_documents(found, partition)
+        ids = pq.read_table(documents, columns=["doc_id"])["doc_id"].to_pylist()
+        return write_scores(found, partition, folder, np.asarray(scores[sampler](ids), np.float64))
 
     return build

@@ -37,15 +37,17 @@ _HOME: list[Path] = []
 
 
 def write_corpus(home: Path) -> None:
-    """Write three shards with repeats across them, near-duplicates, and rows that go to quarantine; and the profile."""
+    """Write three shards with repeats across them, near-duplicates, ids of several texts, and rows that go to quarantine."""
     texts = stdlib_texts()
     parts = [texts[number::4] for number in range(3)]
-    parts[1] += [parts[0][2], parts[0][7]]  # ids of an earlier shard
+    parts[1] += [parts[0][2], parts[0][7]]  # documents of an earlier shard
+    parts[1] += [(parts[0][4][0], "A text of its own under an id of the first file.")]
     parts[2] += [parts[0][2], *((f"again.{name}", text) for name, text in parts[1][:4])]
     for number, rows in enumerate(parts):
         write_shard(home / "shards" / f"s{number}.jsonl", rows)
     with (home / "shards" / "s1.jsonl").open("a") as out:
         out.write(json.dumps({"id": parts[1][3][0], "text": "Another text with an id that is taken."}) + "\n")
+        out.write(json.dumps({"id": parts[1][3][0], "text": parts[1][3][1]}) + "\n")
         out.write(json.dumps({"id": "broken.empty", "text": "  "}) + "\n")
         out.write('{"id": "broken.json", "text": \n')
     write_shard(home / "hq.jsonl", texts[3::4][:20])

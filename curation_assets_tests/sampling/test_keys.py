@@ -1,12 +1,21 @@
 """Hashes pinned by literal vectors, their quality, and the keys of each technique."""
 
+from hashlib import blake2b
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.sampling.keys import TECHNIQUES, hash_ids, noise, selection_keys
+from curation_assets.sampling.keys import (
+    TECHNIQUES,
+    hash_documents,
+    hash_ids,
+    noise,
+    selection_keys,
+    text_digest,
+)
 
 MASK = 2**64 - 1
 PINNED_0 = [
@@ -29,6 +38,7 @@ PINNED_LAST = [
     "8269eebc897a12e8",
     "84def1d9589519c5",
 ]
+PINNED_DOCUMENTS = ["554a06622ade91fe", "c9ebc6d24e525507", "356a2e29c5bd236f", "c994f13762060843"]
 PINNED_NOISE = [0.8275136553364478, 0.40379365470199813, 0.6656349329150238]
 
 
@@ -53,6 +63,19 @@ def test_the_hash_is_pinned():
     ids = ["", "a", "\0", "doc-00017", "abcdefgh", "abcdefghi", "übermäßig 文書", "x" * 1000]
     assert [f"{int(h):016x}" for h in hash_ids(ids)] == PINNED_0
     assert [f"{int(h):016x}" for h in hash_ids(ids, seed=2**64 - 1)] == PINNED_LAST
+
+
+def test_the_hash_of_a_document_is_pinned_and_goes_on_from_that_of_its_id():
+    documents = [("", ""), ("a", "b"), ("0", "übermäßig 文書"), ("0", "x" * 10_000)]
+    ids, texts = zip(*documents, strict=True)
+    found = hash_documents(ids, [text_digest(text) for text in texts]).tolist()
+    assert [f"{h:016x}" for h in found] == PINNED_DOCUMENTS
+    for doc_id, text, one in zip(ids, texts, found, strict=True):
+        word = int.from_bytes(blake2b(text.encode(), digest_size=16).digest()[:8], "little")
+        assert one == mix(((reference_hash(doc_id, 0) ^ word) + 0x9E3779B97F4A7C15) & MASK)
+    assert hash_documents([], []).shape == (0,)
+    with pytest.raises(ValueError, match="2 document ids and 1 text digests"):
+        hash_documents(["a", "b"], [text_digest("a")])
 
 
 def test_the_noise_is_pinned():

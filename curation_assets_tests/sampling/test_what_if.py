@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.files import read_json
+from curation_assets.corpus.repeats import told
+from curation_assets.files import read_json, write_table
+from curation_assets.lineage.explain import explain
+from curation_assets.lineage.status import status
+from curation_assets.lineage.status import to_text as status_text
 from curation_assets.progress import silent
 from curation_assets.registry import SAMPLERS
-from curation_assets.sampling import hash_ids, select, selection_keys
+from curation_assets.sampling import hash_documents, selection_keys, text_digest
 from curation_assets.sampling.amount import Amount, amount
 from curation_assets.sampling.what_if import to_text, what_if
 from curation_assets.workspace import MissingInput, Workspace
@@ -21,24 +27,26 @@ from curation_assets_tests.sampling.scored import DRAWN, SCORED, copied, made, m
 __all__ = ["made"]
 
 
-def _corpus(workspace: Workspace, sampler: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return (ids, scores, tokens) of every document whose id stands in no earlier shard."""
-    found: dict[str, tuple[float, int]] = {}
+def _corpus(workspace: Workspace, sampler: str) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Return (hashes, scores, tokens) of every document that stands in no earlier shard."""
+    found: dict[int, tuple[float, int]] = {}
     for shard in workspace.shards():
         table = pq.read_table(workspace.open(f"{sampler}/scores", shard) / "scores.parquet")
         offsets = np.load(workspace.open("corpus/tokens", shard) / "documents.offsets.npy")
         rows = zip(
-            table["doc_id"].to_pylist(), table["score"].to_pylist(), np.diff(offsets).tolist(), strict=True
+            table["doc_hash"].to_pylist(), table["score"].to_pylist(), np.diff(offsets).tolist(), strict=True
         )
-        for doc_id, score, tokens in rows:
-            found.setdefault(doc_id, (score, tokens))
+        for doc_hash, score, tokens in rows:
+            found.setdefault(doc_hash, (score, tokens))
     scores, tokens = zip(*found.values(), strict=True)
     return list(found), np.array(scores), np.array(tokens)
 
 
-def _brute(workspace: Workspace, sampler: str, rate: float, technique: str, seed: int) -> set[str]:
-    ids, scores, _ = _corpus(workspace, sampler)
-    return {ids[i] for i in np.flatnonzero(select(ids, scores, rate, technique, seed))}
+def _brute(workspace: Workspace, sampler: str, rate: float, technique: str, seed: int) -> set[int]:
+    documents, scores, _ = _corpus(workspace, sampler)
+    hashes = np.array(documents, np.uint64)
+    order = np.lexsort((hashes, -selection_keys(hashes, scores, technique, seed)))
+    return {documents[i] for i in order[: round(rate * len(documents))]}
 
 
 @pytest.mark.parametrize("sampler", DRAWN)
@@ -84,17 +92,17 @@ def test_choices_are_those_of_select_on_whole_arrays(
     choices = [_brute(made, name, rate, used[name], seed or 0) for name in samplers]
     expected = set.intersection(*choices) if combine == "intersection" else set.union(*choices)
     table = pq.read_table(tmp_path / "out" / "subset.parquet")
-    ids, _, tokens = _corpus(made, samplers[0])
-    n_tokens = dict(zip(ids, tokens.tolist(), strict=True))
-    assert set(table["doc_id"].to_pylist()) == expected and table.num_rows == len(expected)
-    assert table["n_tokens"].to_pylist() == [n_tokens[i] for i in table["doc_id"].to_pylist()]
+    documents, _, tokens = _corpus(made, samplers[0])
+    n_tokens = dict(zip(documents, tokens.tolist(), strict=True))
+    assert set(table["doc_hash"].to_pylist()) == expected and table.num_rows == len(expected)
+    assert table["n_tokens"].to_pylist() == [n_tokens[i] for i in table["doc_hash"].to_pylist()]
     assert [d.documents for d in found.drawn] == [len(choice) for choice in choices]
     assert [d.tokens for d in found.drawn] == [sum(n_tokens[i] for i in choice) for choice in choices]
     assert found.documents == len(expected) and found.tokens == sum(table["n_tokens"].to_pylist())
     for overlap in found.overlaps:
         members = [choices[samplers.index(name)] for name in overlap.samplers]
         assert overlap.documents == len(set.intersection(*members))
-        expected_count = len(ids) * np.prod([len(member) / len(ids) for member in members])
+        expected_count = len(documents) * np.prod([len(member) / len(documents) for member in members])
         assert overlap.expected == pytest.approx(expected_count)
     assert len(found.overlaps) == {1: 0, 2: 1, 3: 4}[len(samplers)]
 
@@ -104,26 +112,28 @@ def test_the_columns_of_several_samplers_are_their_scores_and_keys(made: Workspa
     table = pq.read_table(tmp_path / "out" / "subset.parquet")
     assert table.column_names[:4] == ["doc_id", "shard", "row", "n_tokens"]
     for name in ("density", "random"):
-        ids, scores, _ = _corpus(made, name)
-        keys = selection_keys(hash_ids(ids), scores, SAMPLERS[name].technique, 0)
-        at = [ids.index(doc_id) for doc_id in table["doc_id"].to_pylist()]
+        documents, scores, _ = _corpus(made, name)
+        keys = selection_keys(np.array(documents, np.uint64), scores, SAMPLERS[name].technique, 0)
+        at = [documents.index(doc_hash) for doc_hash in table["doc_hash"].to_pylist()]
         assert np.array_equal(table[f"{name}_score"].to_numpy(), scores[at])
         assert np.array_equal(table[f"{name}_key"].to_numpy(), keys[at])
-    for shard, row, doc_id in zip(*(table[c].to_pylist() for c in ("shard", "row", "doc_id")), strict=True):
-        documents = pq.read_table(made.open("corpus/documents", shard) / "documents.parquet")
-        assert documents["doc_id"][row].as_py() == doc_id
+    for chosen in table.select(["shard", "row", "doc_id", "doc_hash", "source_row"]).to_pylist():
+        rows = pq.read_table(made.open("corpus/documents", chosen["shard"]) / "documents.parquet")
+        document = rows.slice(chosen["row"], 1).to_pylist()[0]
+        assert (document["doc_id"], document["doc_hash"]) == (chosen["doc_id"], chosen["doc_hash"])
+        assert document["row"] == chosen["source_row"]
 
 
 @pytest.mark.parametrize("budget", [1, 400, 5_000, 10**9])
 def test_a_token_budget_takes_the_largest_keys_that_fit(made: Workspace, tmp_path: Path, budget: int) -> None:
     found = what_if(made, ["ask_llm_small"], f"{budget} tokens", folder=tmp_path / "out")
-    ids, scores, tokens = _corpus(made, "ask_llm_small")
-    order = np.lexsort((hash_ids(ids), -scores))
+    documents, scores, tokens = _corpus(made, "ask_llm_small")
+    order = np.lexsort((np.array(documents, np.uint64), -scores))
     fits = np.cumsum(tokens[order]) <= budget
-    expected = {ids[i] for i in order[: int(fits.argmin()) if not fits.all() else len(order)]}
-    kept = pq.read_table(tmp_path / "out" / "subset.parquet")["doc_id"].to_pylist()
+    expected = {documents[i] for i in order[: int(fits.argmin()) if not fits.all() else len(order)]}
+    kept = pq.read_table(tmp_path / "out" / "subset.parquet")["doc_hash"].to_pylist()
     assert set(kept) == expected and found.tokens <= budget
-    assert found.drawn[0].threshold == (min(scores[ids.index(i)] for i in kept) if kept else None)
+    assert found.drawn[0].threshold == (min(scores[documents.index(i)] for i in kept) if kept else None)
 
 
 def test_a_number_of_documents(made: Workspace) -> None:
@@ -305,3 +315,53 @@ def test_what_is_no_amount(said: float | str, why: str) -> None:
 def test_every_sampler_that_is_scored_can_be_asked_for_together(made: Workspace) -> None:
     found = what_if(made, SCORED, 0.8)
     assert len(found.overlaps) == 11 and found.overlaps[-1].documents == found.documents > 0
+
+
+def test_a_choice_names_the_lines_of_the_corpus_whatever_the_ids(made: Workspace, tmp_path: Path) -> None:
+    what_if(made, ["density"], 1.0, folder=tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out" / "subset.parquet").to_pylist()
+    assert len({row["doc_id"] for row in rows}) < len(rows) == len({row["doc_hash"] for row in rows})
+    for row in rows:
+        lines = Path(made.listing()[row["shard"]]["url"].removeprefix("file://")).read_text().splitlines()
+        document = json.loads(lines[row["source_row"] - 1])
+        assert hash_documents([row["doc_id"]], [text_digest(document["text"])])[0] == row["doc_hash"]
+        assert document["id"] == row["doc_id"]
+
+
+def test_index_status_run_subsets_and_select_count_the_same_documents(made: Workspace) -> None:
+    index = made.metadata("corpus/index")
+    n = index["documents"]
+    assert index["repeated_in_later_shards"] == 3 and index["ids_with_several_texts"] == 2
+    assert index["documents_of_such_ids"] == 4
+    read = sum(made.metadata("corpus/documents", shard)["documents"] for shard in made.shards())
+    assert n == read - 3 == len(_corpus(made, "density")[0])
+    assert status(made).documents == n == what_if(made, ["density"], 0.5).candidates
+    for sampler in DRAWN:
+        manifest = read_json(made.open(f"{sampler}/subset", "60") / "manifest.json")
+        assert manifest["candidates"] == n and manifest["documents"] == round(0.6 * n)
+    lines = status_text(status(made)).splitlines()
+    assert f"{n:,} documents" in lines[0]
+    assert [line for line in lines if line.startswith("NOTE")] == [f"NOTE  {said}" for said in told(index)]
+
+
+def test_scores_of_an_earlier_release_are_refused_in_one_line(
+    made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = copied(tmp_path / "copy", monkeypatch)
+    receipt = workspace.store.receipt("random/scores", "s0.jsonl")
+    assert receipt is not None
+    with workspace.store.staged("random/scores", "s0.jsonl") as folder:
+        old = pq.read_table(workspace.open("random/scores", "s0.jsonl") / "scores.parquet")
+        write_table(folder / "scores.parquet", old.select(["doc_id", "score"]))
+        workspace.store.commit(folder, replace(receipt, code="1", folder="", files={}))
+    with pytest.raises(
+        ValueError, match=r"^random/scores\[s0.jsonl\] were made by an earlier release.*again$"
+    ):
+        what_if(workspace, ["random"], 0.5, allow_stale=True)
+    (explained,) = explain(workspace, _unique_id(workspace), ["random"])
+    assert explained.standings[0].note == "its scores were of other documents than the shard has now"
+
+
+def _unique_id(workspace: Workspace) -> str:
+    path = workspace.open("corpus/documents", "s0.jsonl") / "documents.parquet"
+    return str(pq.read_table(path)["doc_id"][0].as_py())

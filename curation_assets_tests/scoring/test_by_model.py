@@ -16,7 +16,6 @@ from curation_assets.jobs import Outcome, run_graph
 from curation_assets.models.loading import load_scorer
 from curation_assets.pretraining import model as t5
 from curation_assets.profile import Profile, load_profile
-from curation_assets.sampling.keys import hash_ids
 from curation_assets.scoring.ask_llm import AskLLM
 from curation_assets.scoring.perplexity import SpanPerplexity
 from curation_assets.scoring.prompt import Flag
@@ -91,7 +90,7 @@ def test_scores_are_the_models_own_and_follow_its_weights(own: Profile, tmp_path
 
 def _equal_the_model_alone(profile: Profile, tmp_path: Path) -> None:
     documents = Workspace(profile).open("corpus/documents", "plain.jsonl") / "documents.parquet"
-    rows = pq.read_table(documents, columns=["doc_id", "text"]).to_pylist()
+    rows = pq.read_table(documents, columns=["doc_id", "doc_hash", "text"]).to_pylist()
     ids, texts = [row["doc_id"] for row in rows], [row["text"] for row in rows]
     settings, judging = profile.perplexity, profile.ask_llm
     model, tokenizer = load_scorer(tmp_path / "t5")
@@ -104,8 +103,8 @@ def _equal_the_model_alone(profile: Profile, tmp_path: Path) -> None:
         max_windows=settings.max_windows,
     )
     alone = [
-        spans.score_tokens(tokenizer.encode_batch([text]), hash_ids([doc_id]))[0]
-        for doc_id, text in zip(ids, texts, strict=True)
+        spans.score_tokens(tokenizer.encode_batch([row["text"]]), np.array([row["doc_hash"]], np.uint64))[0]
+        for row in rows
     ]
     found = _table(profile, "perplexity_small", "plain.jsonl")
     assert found["doc_id"].tolist() == ids

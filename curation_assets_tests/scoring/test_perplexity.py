@@ -116,11 +116,11 @@ def test_a_uniform_model_has_the_perplexity_of_its_vocabulary():
     np.testing.assert_allclose(scorer(uniform).score_tokens(tokens, hashes), -VOCABULARY, rtol=1e-5)
 
 
-def test_texts_are_tokenized_whole_and_chosen_by_id(model):
+def test_texts_are_tokenized_whole_and_masked_by_id_and_text(model):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from curation_assets.sampling.keys import hash_ids
+    from curation_assets.sampling.keys import hash_documents, text_digest
 
     vocabulary = {"</s>": 1, "<unk>": 2, "<extra_id_0>": SENTINEL} | {f"w{i}": i for i in range(3, 190)}
     plain = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -130,7 +130,8 @@ def test_texts_are_tokenized_whole_and_chosen_by_id(model):
     )
     texts = [" ".join(f"w{(i * k) % 180 + 3}" for i in range(40 * k)) for k in (1, 2, 3)]
     ids = ["a", "b", "c"]
-    wanted = scorer(model).score_tokens([plain.encode(text).ids for text in texts], hash_ids(ids))
+    hashes = hash_documents(ids, [text_digest(text) for text in texts])
+    wanted = scorer(model).score_tokens([plain.encode(text).ids for text in texts], hashes)
     for tokenizer in (plain, wrapped):
         made = SpanPerplexity(model, tokenizer, window=WINDOW, device="cpu")
         assert (made.eos, made.first_sentinel) == (1, SENTINEL)
