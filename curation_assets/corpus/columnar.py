@@ -202,7 +202,13 @@ def _plain(column: pa.Array) -> list[Any]:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    checks = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_fixed_size_binary,
+    )
     return any(check(kind) for check in checks) or kind in (pa.string_view(), pa.binary_view())
 
 

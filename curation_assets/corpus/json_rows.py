@@ -114,13 +114,14 @@ class _Scan:
     def __init__(self, limit: int) -> None:
         self.array = self.broken = False
         self._limit = limit
-        self._text, self._at = "", 0  # from the value at hand on, and how far that has been looked at
+        self._text, self._start, self._at = "", 0, 0  # where the value begins, how far it has been looked at
         self._open: list[str] = []  # brackets and quotation mark that have to close
         self._lost = self._skipping = False
 
     def feed(self, piece: str, last: bool = False) -> Iterator[tuple[str, str]]:
         """Look at another piece, yield the values that end in it."""
-        self._text += piece
+        self._text, self._at = self._text[self._start :] + piece, self._at - self._start
+        self._start = 0
         while True:
             if self._lost and not self._find_again():
                 return
@@ -129,21 +130,21 @@ class _Scan:
             if self._open:
                 state = self._advance()
             else:
-                found = _SCALAR.match(self._text)  # a number, a word or a bracket too many
-                self._at = found.end() if found else 1
+                found = _SCALAR.match(self._text, self._start)  # a number, a word or a bracket too many
+                self._at = found.end() if found else self._start + 1
                 state = "more" if self._at == len(self._text) and not last else "ended"
             if state == "broken" or (state == "more" and last):
                 self.broken = self._lost = True
                 if not self._skipping:
-                    start = self._text.partition("\n")[0][:HEAD]
-                    yield start, "brackets or quotation marks that do not close"
-                self._open, self._at, self._skipping = [], 0, False
+                    line = self._text[self._start : self._start + HEAD].partition("\n")[0]
+                    yield line, "brackets or quotation marks that do not close"
+                self._open, self._skipping = [], False
             elif state == "more":
-                if len(self._text) > self._limit:
+                if len(self._text) - self._start > self._limit:
                     yield from self._too_long()
                 return
             else:
-                value, self._text, self._at = self._text[: self._at], self._text[self._at :], 0
+                value, self._start = self._text[self._start : self._at], self._at
                 if not self._skipping:
                     yield (value, "") if len(value) <= self._limit else (value[:HEAD], "row_too_long")
                 self._skipping = False
@@ -151,15 +152,16 @@ class _Scan:
     def _begin(self) -> bool:
         """Go to the next value, through the brackets of the array around them; False where there is none yet."""
         while True:
-            self._text, self._at = self._text[_skip(self._text) :], 0
-            if not self._text:
+            self._start = self._at = _end_of(_SPACE.match(self._text, self._start))
+            if self._start == len(self._text):
                 return False
-            first = self._text[0]
+            first = self._text[self._start]
             if first == "]" or (first == "[" and not self.array):
-                self.array, self._text = first == "[", self._text[1:]
+                self.array = first == "["
+                self._start += 1
                 continue
             if first in '{["':
-                self._open, self._at = [first], 1
+                self._open, self._at = [first], self._start + 1
             return True
 
     def _advance(self) -> str:
@@ -188,23 +190,24 @@ class _Scan:
     def _too_long(self) -> Iterator[tuple[str, str]]:
         """Tell of a value beyond the limit, once; go on behind it, or where the next object begins a line."""
         if not self._skipping:
-            yield self._text[:HEAD], "row_too_long"
-        if _NEXT_OBJECT.search(self._text):
+            yield self._text[self._start : self._start + HEAD], "row_too_long"
+        if _NEXT_OBJECT.search(self._text, self._start):
             self.broken = self._lost = True
             self._open, self._skipping = [], False
             return
-        self._skipping, self._text, self._at = True, self._text[self._at :], 0
+        self._skipping, self._start = True, self._at
 
     def _find_again(self) -> bool:
         """Go to the next object that begins a line; False where there is none yet."""
-        found = _NEXT_OBJECT.search(self._text)
+        found = _NEXT_OBJECT.search(self._text, self._start)
         self._lost = found is None
-        self._text = self._text[found.end() :] if found else self._text[max(self._text.rfind("\n"), 0) :]
+        if found:
+            self._start = found.end()
+        else:  # the last line's end may be followed by one
+            last = self._text.rfind("\n", self._start)
+            self._start = last if last >= 0 else len(self._text)
+        self._at = self._start
         return found is not None
-
-
-def _skip(text: str) -> int:
-    return _end_of(_SPACE.match(text))
 
 
 def _end_of(found: re.Match[str] | None) -> int:

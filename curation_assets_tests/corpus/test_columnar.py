@@ -111,6 +111,7 @@ def test_other_kept_values(tmp_path: Path, write: Write) -> None:
     assert text(pa.array([["é", None]])) == ['["é", null]']
     assert text(pa.array([{"a": [1]}, None])) == ['{"a": [1]}', None]
     assert text(pa.array([True])) == ["true"]
+    assert text(pa.array([b"ab"], pa.binary(2))) == ["ab"]
     assert text(pa.array([datetime.time(1, 2)])) == ["01:02:00.000000"]
     assert text(pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64()))) == ['{"k": 1}']
 

@@ -90,7 +90,7 @@ BAD = {
     "control_characters": {"id": "x", "text": "a\0"},
     "invalid_unicode": {"id": "x", "text": "\ud800"},
     "bad_id": {"text": "abcd"},
-    "repeated_id": {"id": "first", "text": "another text"[:10]},
+    "repeated_id": {"id": "first", "text": "0123456789"},
 }
 
 

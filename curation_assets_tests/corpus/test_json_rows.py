@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -109,6 +111,22 @@ def test_an_element_beyond_the_limit_is_skipped_and_memory_stays_bounded(piece: 
         rows = read(text, piece, options)
         assert fates(rows) == ["a", "row_too_long", "b"]
         assert len(rows[1].head) <= 1000
+
+
+def test_small_elements_of_a_large_array_are_read_in_time_and_memory_of_a_piece() -> None:
+    element, count = b'{"text": "a"},', 100_000
+    started = time.process_time()
+    assert sum(1 for _ in json_values(iter([b"[", element * count, b"1]"]), SETTINGS, {})) == count + 1
+    assert time.process_time() - started < 10, "each element takes time of its own length"
+
+
+def test_an_object_that_does_not_close_on_one_endless_line_is_not_kept() -> None:
+    endless = (b'{"text": "a"]' if not i else b"x" * (1 << 20) for i in range(50))
+    tracemalloc.start()
+    rows = list(json_values(endless, DocumentSettings(id_field=None, max_chars=10), {}))
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()
+    assert [row.reason for row in rows] == ["invalid_json"]
 
 
 def test_bytes_that_are_not_utf8_set_only_their_element_aside() -> None:

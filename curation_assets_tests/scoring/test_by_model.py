@@ -29,6 +29,8 @@ name = "own"
 [corpus]
 validation_share = 0.0
 max_chars = 400_000
+min_chars = 1
+min_words = 0
 [perplexity.models]
 small = "path:{t5}"
 base = "path:{chat}"
