@@ -46,6 +46,7 @@ _CORPUS = (
         "embeddings",
         ("huggingface", "pytorch"),
         lambda p: p.embeddings.identity(),
+        code=2,
         accelerated=True,
     ),
 )
@@ -89,6 +90,7 @@ _COVERAGE = (
         "coverage",
         ("faiss",),
         lambda p: {k: v for k, v in p.clusters.identity().items() if k != "drift"},
+        code=2,
         pinned=True,
         accelerated=True,
     ),
@@ -102,6 +104,7 @@ _COVERAGE = (
         "coverage",
         ("pytorch",),
         lambda p: p.density.identity(),
+        code=2,
         accelerated=True,
     ),
     Step(
@@ -118,6 +121,7 @@ _COVERAGE = (
         ("corpus/documents", "corpus/embeddings", "clusters/assignments", "clusters/centroids"),
         "coverage",
         ("pytorch",),
+        code=2,
         accelerated=True,
     ),
 )
@@ -184,6 +188,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("pytorch", "parquet") if spec.model else ("parquet",),
             identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),
+            code=2 if family == "coverage" else 1,
             accelerated=bool(spec.model),
         ),
         Step(

@@ -224,6 +224,8 @@ def _details(found: Standing) -> str:
     parts = []
     if said.get("duplicate_of") is not None:
         parts.append(f"most like {said['duplicate_of']} (similarity {said['similarity']:.3f})")
+    if said.get("readable") is False:
+        parts.append("the encoder cannot read it: scored at random")
     if said.get("flags"):
         names = ", ".join(str(flag.name).lower() for flag in Flag if flag in Flag(said["flags"]))
         parts.append(f"talks to the judge: {names}")

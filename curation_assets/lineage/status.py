@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from curation_assets.attempts import Attempt
+from curation_assets.embeddings.unread import unread_text
 from curation_assets.lineage.nodes import iso
 from curation_assets.lineage.stale import behind, follows, out_of_date
 from curation_assets.plan import targets, wanted_steps
@@ -71,8 +72,8 @@ class Cost:
 class Status:
     """How the graph stands. `listed` is when the corpus was listed (ISO, UTC), "" for never; `documents` those read so far.
 
-    `running`, `failed`, `behind` and `set_aside` give (artifact or shard, what is to be said of it); `train` counts the
-    training runs of an update.
+    `running`, `failed`, `behind`, `set_aside` and `warned` give (artifact or shard, what is to be said of it); `train`
+    counts the training runs of an update.
     """
 
     profile: str
@@ -86,6 +87,7 @@ class Status:
     failed: list[tuple[str, str]] = field(default_factory=list)
     behind: list[tuple[str, str]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    warned: list[tuple[str, str]] = field(default_factory=list)
 
 
 def status(workspace: Workspace) -> Status:
@@ -104,6 +106,7 @@ def status(workspace: Workspace) -> Status:
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),
         set_aside=list(workspace.set_aside().items()),
+        warned=[(key, outcome.description) for key, outcome in unread_text(workspace) if not outcome.passed],
     )
     for step in steps:
         found.rows.append(_row(versions, step, asked[step.key], found))
@@ -201,6 +204,7 @@ def to_text(found: Status) -> str:
     lines += _listed("FAILED", found.failed)
     lines += _listed("SET ASIDE", found.set_aside)
     lines += _listed("BEHIND", found.behind)
+    lines += _listed("WARNING", found.warned)
     return "\n".join(lines).rstrip()
 
 
