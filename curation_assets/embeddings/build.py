@@ -52,6 +52,7 @@ def embeddings(workspace: Workspace) -> BuildOne:
             counts["unknown"] += int(tokens.unknown.sum())
             counts["cut"] += int((lengths - seen).sum())
             counts["cut_documents"] += int((seen < lengths).sum())
+            counts["mostly_cut_documents"] += int((seen < lengths / 2).sum())
             done = rows.stop
         out.flush()
         np.save(folder / "readable.npy", readable)
@@ -62,6 +63,7 @@ def embeddings(workspace: Workspace) -> BuildOne:
             "unreadable_documents": int((~readable).sum()),
             "cut_share": counts["cut"] / max(counts["tokens"], 1),
             "cut_documents": counts["cut_documents"],
+            "mostly_cut_documents": counts["mostly_cut_documents"],
             "dimensions": encoder.dim,
             "model": settings.model,
             "weights_digest": model.digest,

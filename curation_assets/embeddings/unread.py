@@ -29,17 +29,17 @@ def unknown_tokens(key: str, workspace: Workspace) -> Outcome:
 
 
 def cut_documents(workspace: Workspace) -> Outcome:
-    """At least half of the documents are embedded whole (a warning: others are compared by a part of their text)."""
+    """At least half of the documents are embedded by at least half of their tokens (a warning)."""
     key, totals = "corpus/embeddings", Counter[str]()
+    names = ("documents", "cut_documents", "mostly_cut_documents")
     for shard in made(workspace, key, workspace.shards()):
         about = workspace.metadata(key, shard)
-        totals.update({name: about.get(name, 0) for name in ("documents", "cut_documents", "tokens")})
-        totals["cut_tokens"] += round(about.get("cut_share", 0.0) * about.get("tokens", 0))
-    cut = totals["cut_documents"] / max(totals["documents"], 1)
-    unseen = totals["cut_tokens"] / max(totals["tokens"], 1)
-    windows = workspace.profile.embeddings.windows
-    said = f"of {cut:.0%} of the documents a part is not embedded with embeddings.windows = {windows}: {unseen:.0%} of all tokens"
-    return Outcome(cut <= _CUT, said, {"cut_documents": cut, "cut_share": unseen}, warns=True)
+        totals.update({name: about.get(name, 0) for name in names})
+    documents, cut, mostly = (totals[name] for name in names)
+    said = f"{cut:,} of {documents:,} documents are embedded in part, {mostly:,} of them by less than half of their tokens"
+    if mostly > _CUT * documents:
+        said += f" (embeddings.windows = {workspace.profile.embeddings.windows})"
+    return Outcome(mostly <= _CUT * documents, said, dict(totals), warns=True)
 
 
 def unread_text(workspace: Workspace) -> Iterator[tuple[str, Outcome]]:
