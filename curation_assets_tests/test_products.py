@@ -90,5 +90,5 @@ def test_tables_have_columns_before_anything_is_made() -> None:
         columns = graph.get(dg.AssetKey(key.split("/"))).metadata[COLUMNS].columns
         assert columns[0].name == first and all(column.description for column in columns)
     names = [column.name for column in tables(STEPS["semdedup/scores"], LOCAL)["scores"]]
-    assert names == ["doc_id", "score", "similarity", "duplicate_of"]
+    assert names == ["doc_id", "score", "readable", "similarity", "duplicate_of"]
     assert "source" in [c.name for c in tables(STEPS["corpus/documents"], LOCAL)["documents"]]
