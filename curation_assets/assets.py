@@ -21,8 +21,9 @@ from curation_assets.checks import severity, told
 from curation_assets.columns import Column, tables
 from curation_assets.files import fingerprint
 from curation_assets.graph import STEPS
-from curation_assets.invariants import INVARIANTS, Outcome
+from curation_assets.invariants import INVARIANTS
 from curation_assets.making import materialize
+from curation_assets.outcome import Outcome
 from curation_assets.products import Product, description, group, tags
 from curation_assets.profile import Profile
 from curation_assets.progress import Throttled

@@ -3,7 +3,8 @@
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from curation_assets.invariants import INVARIANTS, Invariant, Outcome
+from curation_assets.invariants import INVARIANTS, Invariant
+from curation_assets.outcome import Outcome
 from curation_assets.report.tables import escaped
 from curation_assets.resources import Curation
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
+from curation_assets.embeddings.unread import unread_text
 from curation_assets.graph import STEPS
 from curation_assets.lineage.failing import waiting, waits_for
 from curation_assets.lineage.notices import notices
@@ -30,6 +31,9 @@ def report_end(
         Keys of assets that had nothing to be made from.
     """
     versions = Versions(workspace)
+    for key, outcome in unread_text(workspace):
+        if not outcome.passed:
+            print(f"WARNING  {key}: {outcome.description}")
     for notice in notices(versions):
         print(f"NOTE     {notice}")
     idle = ": nothing to do" if not (made or failed or blocked) else ""

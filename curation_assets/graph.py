@@ -54,6 +54,7 @@ _CORPUS = (
         "embeddings",
         ("huggingface", "pytorch"),
         lambda p: p.embeddings.identity(),
+        code=2,
         accelerated=True,
     ),
 )
@@ -98,6 +99,7 @@ _COVERAGE = (
         "coverage",
         ("faiss",),
         lambda p: {k: v for k, v in p.clusters.identity().items() if k != "drift"},
+        code=2,
         pinned=True,
         accelerated=True,
     ),
@@ -111,6 +113,7 @@ _COVERAGE = (
         "coverage",
         ("pytorch",),
         lambda p: p.density.identity(),
+        code=2,
         accelerated=True,
     ),
     Step(
@@ -127,6 +130,7 @@ _COVERAGE = (
         ("corpus/documents", "corpus/embeddings", "clusters/assignments", "clusters/centroids"),
         "coverage",
         ("pytorch",),
+        code=2,
         accelerated=True,
     ),
 )
@@ -194,7 +198,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("pytorch", "parquet") if spec.model else ("parquet",),
             identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),
-            code=2,
+            code=3 if family == "coverage" else 2,
             accelerated=bool(spec.model),
         ),
         Step(

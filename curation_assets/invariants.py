@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,20 +15,11 @@ from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.passed_over import grouped
 from curation_assets.corpus.reading import open_hashes
 from curation_assets.corpus.repeats import told
+from curation_assets.embeddings.unread import cut_documents, unknown_tokens
 from curation_assets.files import read_json
+from curation_assets.outcome import Outcome, made
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A check's verdict, what it says of it in one sentence, and figures behind it; `warns` where a failure is no error."""
-
-    passed: bool
-    description: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-    warns: bool = False
-
 
 Invariant = Callable[[Workspace], Outcome]
 _NORM_TOLERANCE = 1e-3  # embeddings may be kept as float16
@@ -42,13 +32,9 @@ _FILES_SAID = 100
 _HIGHEST = {"perplexity": -1.0, "ask_llm": 0.0}
 
 
-def _made(workspace: Workspace, key: str, keys: list[str]) -> list[str]:
-    return [k for k in keys if workspace.store.receipt(key, k) is not None]
-
-
 def rows_add_up(workspace: Workspace) -> Outcome:
     """Every row of every shard is a document, a held-out document or a quarantined row."""
-    wrong, total, shards = {}, 0, _made(workspace, "corpus/documents", workspace.shards())
+    wrong, total, shards = {}, 0, made(workspace, "corpus/documents", workspace.shards())
     for shard in shards:
         folder = workspace.open("corpus/documents", shard)
         tables = {
@@ -71,7 +57,7 @@ def rows_add_up(workspace: Workspace) -> Outcome:
 def unit_length(workspace: Workspace) -> Outcome:
     """Embedding rows have length one (the first and last rows of every shard are measured)."""
     worst = 0.0
-    shards = _made(workspace, "corpus/embeddings", workspace.shards())
+    shards = made(workspace, "corpus/embeddings", workspace.shards())
     for shard in shards:
         vectors = np.load(workspace.open("corpus/embeddings", shard) / "embeddings.npy", mmap_mode="r")
         for part in (vectors[:_NORM_ROWS], vectors[-_NORM_ROWS:]):
@@ -89,7 +75,7 @@ def complete_and_finite(sampler: str, workspace: Workspace) -> Outcome:
     """Every document of a scored shard has exactly one score, and no score is NaN or infinite."""
     key = f"{sampler}/scores"
     scored, wrong = 0, []
-    for shard in _made(workspace, key, workspace.shards()):
+    for shard in made(workspace, key, workspace.shards()):
         table = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["doc_hash", "score"])
         finite = pc.all(pc.is_finite(table["score"])).as_py() in (True, None)
         if not np.array_equal(table["doc_hash"].to_numpy(), open_hashes(workspace, shard)) or not finite:
@@ -123,7 +109,7 @@ def within_bound(limit: float, sampler: str, workspace: Workspace) -> Outcome:
 def _range(workspace: Workspace, sampler: str) -> tuple[float, float, int]:
     """Return a sampler's lowest score, its highest, and how many there are."""
     key, low, high, count = f"{sampler}/scores", np.inf, -np.inf, 0
-    for shard in _made(workspace, key, workspace.shards()):
+    for shard in made(workspace, key, workspace.shards()):
         score = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["score"])["score"]
         if len(score):
             extremes = pc.min_max(score).as_py()
@@ -134,7 +120,7 @@ def _range(workspace: Workspace, sampler: str) -> tuple[float, float, int]:
 def agrees_with_teacher(workspace: Workspace) -> Outcome:
     """Each judge orders documents that it was not trained on as the teacher does, beyond chance (a warning, no error)."""
     weak, taus = [], {}
-    for size in _made(workspace, "judge/checkpoint", workspace.profile.sizes):
+    for size in made(workspace, "judge/checkpoint", workspace.profile.sizes):
         found = read_json(workspace.open("judge/checkpoint", size) / "distillation.json")["agreement"]
         taus[size] = found
         if found["low"] is None or found["low"] <= 0:
@@ -154,7 +140,7 @@ def agrees_with_teacher(workspace: Workspace) -> Outcome:
 def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     """Every subset has exactly the stated share of the documents to choose from, each once, none held out."""
     key, sizes, wrong = f"{sampler}/subset", {}, []
-    for rate in _made(workspace, key, list(RATES)):
+    for rate in made(workspace, key, list(RATES)):
         folder = workspace.open(key, rate)
         manifest = read_json(folder / "manifest.json")
         chosen = pq.read_table(folder / "subset.parquet", columns=["doc_hash"])["doc_hash"]
@@ -173,7 +159,7 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
     """A smaller subset is contained in every larger one drawn from the same scores."""
     key, wrong = f"{sampler}/subset", []
     smaller: dict[str, Any] = {}  # {version of the scores: documents of the last subset}
-    for rate in _made(workspace, key, list(RATES)):
+    for rate in made(workspace, key, list(RATES)):
         receipt = workspace.store.receipt(key, rate)
         assert receipt is not None
         path = workspace.open(key, rate) / "subset.parquet"
@@ -188,7 +174,7 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
 
 def matches_subset(sampler: str, workspace: Workspace) -> Outcome:
     """Every metric was measured on a model that was trained on the subset as it is now."""
-    cells, behind = _made(workspace, f"{sampler}/metrics", workspace.partitions("rate|size")), []
+    cells, behind = made(workspace, f"{sampler}/metrics", workspace.partitions("rate|size")), []
     for cell in cells:
         metrics = workspace.store.receipt(f"{sampler}/metrics", cell)
         checkpoint = workspace.store.receipt(f"{sampler}/checkpoint", cell)
@@ -247,7 +233,7 @@ def free_of_evaluation_text(workspace: Workspace) -> Outcome:
     """No document shares 13 words in a row with an evaluation input, or those that do are dropped (a warning, no error)."""
     key, tasks = "evaluation/contamination", Counter[str]()
     documents = contaminated = 0
-    for shard in _made(workspace, key, workspace.shards()):
+    for shard in made(workspace, key, workspace.shards()):
         table = pq.read_table(workspace.open(key, shard) / "contamination.parquet", columns=_OVERLAPS)
         tasks.update(pc.binary_join_element_wise(table["suite"], table["task"], "/").to_pylist())
         contaminated += pc.count_distinct(table["row"]).as_py()
@@ -281,8 +267,13 @@ def values_finite(workspace: Workspace) -> Outcome:
 INVARIANTS: dict[str, dict[str, Invariant]] = {
     "corpus/source": {"no_files_passed_over": no_files_passed_over},
     "corpus/documents": {"rows_add_up": rows_add_up, "all_files_read": all_files_read},
+    "corpus/tokens": {"unknown_tokens": partial(unknown_tokens, "corpus/tokens")},
     "corpus/index": {"ids_stand_for_one_text": ids_stand_for_one_text},
-    "corpus/embeddings": {"unit_length": unit_length},
+    "corpus/embeddings": {
+        "unit_length": unit_length,
+        "unknown_tokens": partial(unknown_tokens, "corpus/embeddings"),
+        "cut_documents": cut_documents,
+    },
     **{
         f"{name}/scores": {
             "complete_and_finite": partial(complete_and_finite, name),

@@ -104,10 +104,14 @@ class Tokenizer(Section):
 
 
 class Embeddings(Section):
-    """Sentence embeddings of the documents (paper, section 3.3: Sentence-T5-Base)."""
+    """Sentence embeddings of the documents (paper, section 3.3: Sentence-T5-Base).
+
+    Of a document of more than `max_tokens` at most `windows` evenly spaced windows of that length are read, and their mean is taken.
+    """
 
     model: str
     max_tokens: Positive
+    windows: Positive
     batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from curation_assets.files import write_json, write_table
 from curation_assets.invariants import INVARIANTS
+from curation_assets.lineage.status import status, to_text
 from curation_assets.profile import Profile
 from curation_assets.sampling.keys import hash_ids
 from curation_assets.storage import Receipt
@@ -163,3 +164,34 @@ def test_a_file_that_cannot_be_read(workspace: Workspace) -> None:
     assert not outcome.passed and outcome.warns and "no gzip file" in outcome.description
     workspace.attempts.end("corpus/documents", "s0.jsonl")
     assert _passed(workspace, "corpus/documents", "all_files_read")
+
+
+_READ = {"documents": 100, "tokens": 5000, "unknown_share": 0.01, "unreadable_documents": 1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "known", "whole"),
+    [
+        ({}, True, True),
+        ({"unknown_share": 0.06}, False, True),
+        ({"unreadable_documents": 6}, False, True),
+        ({"cut_documents": 90, "mostly_cut_documents": 50}, True, True),
+        ({"cut_documents": 90, "mostly_cut_documents": 51}, True, False),
+    ],
+)
+def test_text_that_the_encoder_does_not_read(
+    workspace: Workspace, changed: dict[str, float], known: bool, whole: bool
+) -> None:
+    _put(workspace, "corpus/documents", "s0.jsonl", _documents, {"rows": 7, "documents": 5})
+    _put(workspace, "corpus/embeddings", "s0.jsonl", lambda f: None, _READ | changed)
+    assert _passed(workspace, "corpus/embeddings", "unknown_tokens") == known
+    assert _passed(workspace, "corpus/embeddings", "cut_documents") == whole
+    said = [line for line in to_text(status(workspace)).split("\n") if line.startswith("WARNING")]
+    assert len(said) == (not known) + (not whole) and all("corpus/embeddings" in line for line in said)
+
+
+def test_text_that_the_tokenizer_does_not_know(workspace: Workspace) -> None:
+    for share in (0.05, 0.051):
+        about = {"documents": 100, "tokens": 5000, "unknown_share": share}
+        _put(workspace, "corpus/tokens", "s0.jsonl", lambda f: None, about)
+        assert _passed(workspace, "corpus/tokens", "unknown_tokens") == (share == 0.05)

@@ -90,6 +90,6 @@ def test_tables_have_columns_before_anything_is_made() -> None:
         columns = graph.get(dg.AssetKey(key.split("/"))).metadata[COLUMNS].columns
         assert columns[0].name == first and all(column.description for column in columns)
     names = [column.name for column in tables(STEPS["semdedup/scores"], LOCAL)["scores"]]
-    own = ["similarity", "duplicate_of", "duplicate_shard"]
+    own = ["readable", "similarity", "duplicate_of", "duplicate_shard"]
     assert names == ["doc_id", "doc_hash", "source_row", "score", *own]
     assert "source" in [c.name for c in tables(STEPS["corpus/documents"], LOCAL)["documents"]]

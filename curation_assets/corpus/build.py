@@ -143,6 +143,7 @@ def token_ids(workspace: Workspace) -> BuildOne:
             "documents": n,
             "tokens": ids,
             "tokens_per_document": round(ids / max(n, 1), 1),
+            "unknown_share": tokens.count_id(folder, "documents", loaded.unk_id) / max(ids, 1),
             "validation_tokens": held_out,
         }
 

@@ -13,6 +13,8 @@ from numpy.lib import format as npy
 if TYPE_CHECKING:
     from curation_assets.corpus.tokenizer import Tokenizer
 
+_BLOCK = 1 << 24  # ids looked at together
+
 
 def ids_dtype(vocab_size: int) -> np.dtype:
     """Return the narrowest of uint16 and int32 that holds every id."""
@@ -55,6 +57,12 @@ def read_tokens(folder: str | Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     if offsets[-1] != len(ids):
         raise ValueError(f"{name} in {folder}: offsets end at {offsets[-1]}, but there are {len(ids)} ids")
     return ids, offsets
+
+
+def count_id(folder: str | Path, name: str, token: int) -> int:
+    """Return how many of the ids are `token`."""
+    ids, _ = read_tokens(folder, name)
+    return sum(int((ids[at : at + _BLOCK] == token).sum()) for at in range(0, len(ids), _BLOCK))
 
 
 def _paths(folder: Path, name: str) -> tuple[Path, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,18 @@ _BATCH = 2048
 
 
 def embeddings(workspace: Workspace) -> BuildOne:
-    """Load the encoder once, then embed shard by shard: `embeddings.npy`, unit float32 [n, dim], row by row."""
+    """Load the encoder once, then embed shard by shard, row by row.
+
+    `embeddings.npy`: unit float32 [n, dim]. `readable.npy`: bool [n], False where more than a fifth of a document's
+    characters are unknown to the encoder, so that its vector says little of it. Samplers do not compare such documents.
+    """
     settings, execution = workspace.profile.embeddings, workspace.profile.execution
     model = resolve(settings.model, cache=workspace.scratch / "models")
     encoder = Encoder(
         model.folder,
         device=workspace.device,
         max_tokens=settings.max_tokens,
+        windows=settings.windows,
         batch_tokens=settings.batch_tokens,
         dtype="float32" if execution.dtype == "auto" else execution.dtype,
     )
@@ -35,14 +41,29 @@ def embeddings(workspace: Workspace) -> BuildOne:
         out = np.lib.format.open_memmap(
             folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=(n, encoder.dim)
         )
-        done = 0
+        readable, done, counts = np.zeros(n, bool), 0, Counter[str]()
         for batch in read_batches(path, ["text"], _BATCH):
-            texts = batch["text"].to_pylist()
-            out[done : done + len(texts)] = encoder.encode(texts, progress=after(progress, done, n))
-            done += len(texts)
+            tokens = encoder.tokenize(batch["text"].to_pylist(), first_row=done)
+            rows = slice(done, done + batch.num_rows)
+            out[rows] = encoder.embed(tokens, progress=after(progress, done, n))
+            readable[rows] = tokens.readable
+            lengths, seen = np.diff(tokens.offsets), encoder.seen(tokens)
+            counts["tokens"] += int(lengths.sum())
+            counts["unknown"] += int(tokens.unknown.sum())
+            counts["cut"] += int((lengths - seen).sum())
+            counts["cut_documents"] += int((seen < lengths).sum())
+            counts["mostly_cut_documents"] += int((seen < lengths / 2).sum())
+            done = rows.stop
         out.flush()
+        np.save(folder / "readable.npy", readable)
         return {
             "documents": n,
+            "tokens": counts["tokens"],
+            "unknown_share": counts["unknown"] / max(counts["tokens"], 1),
+            "unreadable_documents": int((~readable).sum()),
+            "cut_share": counts["cut"] / max(counts["tokens"], 1),
+            "cut_documents": counts["cut_documents"],
+            "mostly_cut_documents": counts["mostly_cut_documents"],
             "dimensions": encoder.dim,
             "model": settings.model,
             "weights_digest": model.digest,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from curation_assets.embeddings.reading import Reader, Tokens
 from curation_assets.progress import Progress, silent
 
 _BUCKET = 8  # a document is padded to a multiple of this, whatever its neighbours: about 4 wasted tokens
-_WINDOW = 4096  # documents tokenized and sorted by length at a time; bounds memory for any number of texts
-_PREFIX = 8  # characters read per wanted token before the whole text is tried; English has about 4.5
 _FP16_OVERFLOWS = ("t5", "mt5", "umt5", "longt5")  # their activations leave float16's range and turn to NaN
 
 
@@ -22,9 +20,14 @@ class Encoder:
     """A sentence-transformers model that turns documents into unit float32 vectors.
 
     The modules are those of the folder's `modules.json` (transformer, pooling, dense, normalize); tokenizing
-    and batching are done here: each document is padded to its own length bucket, documents of one bucket share
-    a batch. So a vector depends on the document, the weights, `max_tokens` and `dtype`; batch neighbours move
-    it by rounding alone (below 1e-5 in float32; in bfloat16 or float16 by that type's own rounding).
+    and batching are done here: each window is padded to its own length bucket, windows of one bucket share
+    a batch. So a vector depends on the document, the weights, `max_tokens`, `windows` and `dtype`; batch neighbours
+    move it by rounding alone (below 1e-5 in float32; in bfloat16 or float16 by that type's own rounding).
+
+    A document of at most `max_tokens` is one window. Of a longer one as many windows as it needs are read, at most
+    `windows`, evenly spaced from its beginning to its end (`scoring.perplexity.cut_windows`), and the vector is the
+    normalised mean of theirs. The paper cuts documents at the model's limit, which is `windows = 1`: then documents with
+    a common beginning, as files under one licence, are copies of one another.
 
     Parameters
     ----------
@@ -33,7 +36,9 @@ class Encoder:
     device
         A torch device such as `cpu`, `cuda` or `cuda:1`.
     max_tokens
-        Tokens kept of each document, special tokens included. None takes the model's own limit.
+        Tokens of a window, special tokens included. None takes the model's own limit.
+    windows
+        Most windows of a document; 1 keeps its first `max_tokens` tokens.
     batch_tokens
         Padded tokens per forward pass, at least `max_tokens`. Affects speed and memory only. None takes 4,096 on
         a CPU (more is no faster there) and 65,536 elsewhere.
@@ -46,8 +51,8 @@ class Encoder:
     FileNotFoundError
         The folder is not a sentence-transformers model.
     ValueError
-        Weights that would need unpickling, a module outside sentence-transformers, an unusable device, dtype
-        or token limit.
+        Weights that would need unpickling, a module outside sentence-transformers, an unusable device, dtype,
+        token limit or number of windows.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Encoder:
         *,
         device: str = "cpu",
         max_tokens: int | None = None,
+        windows: int = 1,
         batch_tokens: int | None = None,
         dtype: str = "float32",
     ) -> None:
@@ -69,70 +75,84 @@ class Encoder:
             batch_tokens = max(self.max_tokens, 4096 if self.device == "cpu" else 65536)
         if batch_tokens < self.max_tokens:
             raise ValueError(
-                f"batch_tokens is {batch_tokens}, less than one document of {self.max_tokens} tokens"
+                f"batch_tokens is {batch_tokens}, less than one window of {self.max_tokens} tokens"
             )
-        self.batch_tokens = batch_tokens
+        if windows < 1:
+            raise ValueError(f"windows must be at least 1, not {windows}")
+        self.batch_tokens, self.windows = batch_tokens, windows
         tokenizer = self._model[0].tokenizer
         self._pad_id = tokenizer.pad_token_id or 0
-        self._prompt: str = self._model.prompts.get(self._model.default_prompt_name or "") or ""
+        prompt: str = self._model.prompts.get(self._model.default_prompt_name or "") or ""
         # The Rust tokenizer itself: the Python layer above it spends as long again on dictionaries.
-        self._tokenizer = tokenizer.backend_tokenizer
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(self.max_tokens)
+        self._reader = Reader(tokenizer.backend_tokenizer, tokenizer.unk_token_id, prompt)
+        self._special = len(self._reader.prefix) + len(self._reader.suffix)
         self.dim: int = self._model.get_embedding_dimension()
 
     def encode(self, texts: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
-        """Return one unit vector per text, float32 [n, dim], in the order given.
+        """Return one unit vector per text, float32 [n, dim], in the order given: `tokenize`, then `embed`."""
+        if isinstance(texts, str | bytes):
+            raise TypeError("encode takes a sequence of texts, not a single one")
+        return self.embed(self.tokenize(texts), progress=progress)
 
-        Memory beyond the result does not grow with the number of texts.
+    def tokenize(self, texts: Sequence[str], *, first_row: int = 0) -> Tokens:
+        """Return the whole texts as token ids; see `Reader.read`."""
+        return self._reader.read(texts, first_row)
+
+    def embed(self, tokens: Tokens, *, progress: Progress = silent) -> np.ndarray:
+        """Return one unit vector per text, float32 [n, dim]. Memory: the windows' vectors and one batch.
 
         Raises
         ------
-        TypeError
-            `texts` is one string, or holds something other than strings.
         ValueError
             A text without tokens or with a vector that has no direction; the message names its row.
         """
-        if isinstance(texts, str | bytes):
-            raise TypeError("encode takes a sequence of texts, not a single one")
-        out = np.empty((len(texts), self.dim), dtype=np.float32)
+        n, lengths = len(tokens.readable), np.diff(tokens.offsets)
+        document, begin, end = self._windows(lengths)
+        place, size = tokens.offsets[:-1][document] + begin, end - begin + self._special
+        rows = document + tokens.first_row
+        if not n:
+            return np.empty((0, self.dim), dtype=np.float32)
+        if size.min() == 0:
+            raise ValueError(f"text in row {rows[size.argmin()]} has no tokens")
+        vectors = np.empty((len(document), self.dim), dtype=np.float32)
         done = 0
-        progress(0, len(texts), "documents")
-        for start in range(0, len(texts), _WINDOW):
-            ids, offsets = self.tokenize(texts[start : start + _WINDOW], first_row=start)
-            for rows, padded in self._batches(np.diff(offsets)):
-                out[start + rows] = self._forward(*_padded(ids, offsets, rows, padded, self._pad_id))
-                done += len(rows)
-                progress(done, len(texts), "documents")
-        return _unit(out)
+        progress(0, n, "documents")
+        for part, padded in self._batches(size):
+            vectors[part] = self._forward(*self._padded(tokens.ids, place[part], size[part], padded))
+            done += len(part)
+            progress(n * done / len(document), n, "documents")
+        return _means(_unit(vectors, rows), rows)
 
-    def tokenize(self, texts: Sequence[str], *, first_row: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ids of all texts end to end, int64 [tokens], and where each begins, int64 [n + 1].
+    def seen(self, tokens: Tokens) -> np.ndarray:
+        """Return how many tokens of each text its windows hold, int64 [n]."""
+        document, begin, end = self._windows(np.diff(tokens.offsets))
+        counted = np.bincount(document, weights=end - begin, minlength=len(tokens.readable))
+        return counted.astype(np.int64)
 
-        Each text keeps its first `max_tokens` tokens, special tokens included. `first_row` is added to the row
-        that an error names.
-        """
-        for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"text in row {first_row + row} is {type(text).__name__}, not a string")
-        try:
-            lists = _encode_prefixes(self._encode_batch, texts, self.max_tokens)
-        except (TypeError, UnicodeEncodeError):  # which of the two depends on the version of tokenizers
-            for row, text in enumerate(texts):
-                if not _is_utf8(text):
-                    reason = "holds a lone surrogate: not valid Unicode"
-                    raise ValueError(f"text in row {first_row + row} {reason}") from None
-            raise
-        lengths = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
-        if len(lengths) and lengths.min() == 0:
-            raise ValueError(f"text in row {first_row + int(lengths.argmin())} has no tokens")
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        ids = np.fromiter(chain.from_iterable(lists), dtype=np.int64, count=int(offsets[-1]))
-        return ids, offsets
+    def _windows(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return of each window its document and its first and last token (exclusive), int64 [w] each."""
+        from curation_assets.scoring.perplexity import cut_windows
 
-    def _encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self._tokenizer.encode_batch_fast([self._prompt + text for text in texts])
-        return [encoding.ids for encoding in encodings]
+        room = self.max_tokens - self._special
+        if self.windows == 1:
+            lengths = np.minimum(
+                lengths, room
+            )  # one window is the beginning, as a model cuts a text by itself
+        return cut_windows(lengths, room, self.windows)[:3]
+
+    def _padded(
+        self, ids: np.ndarray, place: np.ndarray, size: np.ndarray, length: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gather windows with their special tokens, padded on the right to int64 [windows, length], and their 0/1 mask."""
+        before, after = self._reader.prefix, self._reader.suffix
+        column = np.arange(length)
+        end = (size - len(after))[:, None]
+        body = (column >= len(before)) & (column < end)
+        padded = np.full(body.shape, self._pad_id, dtype=np.int64)
+        padded[:, : len(before)] = before
+        padded[body] = ids[(place[:, None] + column - len(before))[body]]
+        np.put_along_axis(padded, end + np.arange(len(after)), after[None], axis=1)
+        return padded, (column < size[:, None]).astype(np.int64)
 
     def _batches(self, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
         """Yield (rows, padded length), longest bucket first so that memory peaks at once."""
@@ -160,57 +180,23 @@ class Encoder:
             return features["sentence_embedding"].cpu().numpy()
 
 
-def _encode_prefixes(
-    encode: Callable[[Sequence[str]], list[list[int]]], texts: Sequence[str], max_tokens: int
-) -> list[list[int]]:
-    """Return the ids of each text, reading no more of a long text than its first `max_tokens` tokens need.
-
-    A long text is cut at white space. Where the cut left too few tokens the whole text is read; otherwise the
-    ids are those of the whole text, because no token of these tokenizers reaches across white space.
-    """
-    cut = [_prefix(text, max_tokens * _PREFIX) for text in texts]
-    lists = encode(cut)
-    short = [
-        row for row, ids in enumerate(lists) if len(cut[row]) < len(texts[row]) and len(ids) < max_tokens
-    ]
-    if short:
-        for row, ids in zip(short, encode([texts[row] for row in short]), strict=True):
-            lists[row] = ids
-    return lists
+def _means(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the normalised mean of the vectors of each row; that of a single vector is the vector. `rows` int64 [w], rising."""
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    if len(starts) == len(vectors):
+        return vectors
+    sums = np.add.reduceat(vectors, starts)
+    several = np.diff(starts, append=len(rows)) > 1
+    sums[several] = _unit(sums[several], rows[starts][several])
+    return sums
 
 
-def _prefix(text: str, limit: int) -> str:
-    """Return `text` up to the last space or line break before `limit`, or all of it if there is none."""
-    if len(text) <= limit:
-        return text
-    cut = max(text.rfind(" ", 0, limit), text.rfind("\n", 0, limit))
-    return text[:cut].rstrip() if cut > 0 else text
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _padded(
-    ids: np.ndarray, offsets: np.ndarray, rows: np.ndarray, length: int, pad: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gather the token ids of `rows`, padded on the right to int64 [rows, length], and their 0/1 mask."""
-    begins, ends = offsets[rows, None], offsets[rows + 1, None]
-    places = begins + np.arange(length)
-    mask = places < ends
-    return np.where(mask, ids[np.minimum(places, len(ids) - 1)], pad), mask.astype(np.int64)
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    """Divide each row by its norm, in place."""
+def _unit(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Divide each vector by its norm, in place; an error names the vector's row of `rows`."""
     norms = np.linalg.norm(x, axis=1)
     bad = np.flatnonzero(~np.isfinite(norms) | (norms < 1e-12))
     if len(bad):
-        raise ValueError(f"the vector of row {bad[0]} has norm {norms[bad[0]]}: no direction")
+        raise ValueError(f"the vector of row {rows[bad[0]]} has norm {norms[bad[0]]}: no direction")
     x /= norms[:, None]
     return x
 

@@ -268,6 +268,8 @@ def _details(found: Standing) -> str:
     if said.get("duplicate_of") is not None:
         where = f" of {_plain(said['duplicate_shard'])}" if said.get("duplicate_shard") else ""
         parts.append(f"most like {said['duplicate_of']}{where} (similarity {said['similarity']:.3f})")
+    if said.get("readable") is False:
+        parts.append("the encoder cannot read it: scored at random")
     if said.get("flags"):
         names = ", ".join(str(flag.name).lower() for flag in Flag if flag in Flag(said["flags"]))
         parts.append(f"talks to the judge: {names}")

@@ -18,12 +18,11 @@ from curation_assets.corpus.settings import REASONS
 from curation_assets.versions import Versions
 
 _FILES = 10  # that are named
-_SHARE = 0.01  # of tokens or documents, from which on it is told
 
 
 def notices(versions: Versions) -> list[str]:
     """Return the lines; none where there is nothing to be told, or nothing has been read yet."""
-    return [*_files(versions), *_rows(versions), *_lost(versions), *_ids(versions), *_encoded(versions)]
+    return [*_files(versions), *_rows(versions), *_lost(versions), *_ids(versions)]
 
 
 def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
@@ -84,22 +83,6 @@ def _is_lost(about: dict[str, Any]) -> bool:
 def _ids(versions: Versions) -> Iterator[str]:
     for about in _metadata(versions, "corpus/index"):
         yield from told(about)
-
-
-def _encoded(versions: Versions) -> Iterator[str]:
-    shares = {
-        "unknown_share": "of the encoder's tokens are unknown to it",
-        "cut_share": "of documents are cut",
-    }
-    for name, meaning in shares.items():
-        found = [
-            (about.get("documents", 0), about.get(name)) for about in _metadata(versions, "corpus/embeddings")
-        ]
-        known = [(documents, share) for documents, share in found if share is not None]
-        total = sum(documents for documents, _ in known)
-        share = sum(documents * share for documents, share in known) / total if total else 0.0
-        if share >= _SHARE:
-            yield f"embeddings: {share:.1%} {meaning}"
 
 
 def _by_count(counts: dict[str, int], meanings: dict[str, str] | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from curation_assets.attempts import Attempt
 from curation_assets.corpus.names import decoded, visible
+from curation_assets.embeddings.unread import unread_text
 from curation_assets.graph import STEPS
 from curation_assets.lineage.failing import failed, waiting, waits_for
 from curation_assets.lineage.nodes import ended, iso
@@ -81,9 +82,9 @@ class Status:
 
     Before `corpus/index` is current these are all that were read so far.
 
-    `running`, `failed`, `stopped`, `behind` and `set_aside` give (artifact or shard, what is to be said of it), `blocked`
-    (artifact, the failed one that it waits for); `train` counts the training runs of an update. `notices` are lines about
-    the corpus (`lineage.notices`).
+    `running`, `failed`, `stopped`, `behind`, `set_aside` and `warned` give (artifact or shard, what is to be said of it),
+    `blocked` (artifact, the failed one that it waits for); `train` counts the training runs of an update. `notices` are
+    lines about the corpus (`lineage.notices`).
     """
 
     profile: str
@@ -100,6 +101,7 @@ class Status:
     behind: list[tuple[str, str]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    warned: list[tuple[str, str]] = field(default_factory=list)
 
 
 def status(workspace: Workspace) -> Status:
@@ -121,6 +123,7 @@ def status(workspace: Workspace) -> Status:
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),
         set_aside=[(visible(decoded(shard)), why) for shard, why in workspace.set_aside().items()],
+        warned=[(key, outcome.description) for key, outcome in unread_text(workspace) if not outcome.passed],
         notices=notices(versions),
     )
     for step in steps:
@@ -238,6 +241,7 @@ def to_text(found: Status) -> str:
     lines += _listed("STOPPED", found.stopped)
     lines += _listed("SET ASIDE", found.set_aside)
     lines += _listed("BEHIND", found.behind)
+    lines += _listed("WARNING", found.warned)
     lines += _lines("NOTE", found.notices)
     return "\n".join(lines).rstrip()
 

@@ -204,7 +204,8 @@ class Flops:
         about = self._workspace.metadata("corpus/embeddings", self._workspace.shards()[0])
         if about.get("parameters") is None:
             return None, about["dimensions"]
-        tokens = self.documents.read(self._profile.embeddings.max_tokens)
+        settings = self._profile.embeddings
+        tokens = self.documents.read(settings.max_tokens * settings.windows)
         return cost.by_parameters(about["parameters"], tokens), about["dimensions"]
 
     def _density(self) -> float | None:

@@ -19,9 +19,11 @@ from curation_assets.scoring.coverage import (
     blocks,
     empty_sketch,
     open_embeddings,
+    open_readable,
     read_clusters,
     read_sketch,
 )
+from curation_assets.scoring.neutral import draw_scores
 from curation_assets.scoring.prototypes import prototype_scores
 from curation_assets.scoring.random import random_scores
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
@@ -42,44 +44,58 @@ def _density(workspace: Workspace) -> BuildOne:
     total = empty_sketch(workspace, dim).merge_sparse(*read_sketch(workspace, "density/sketch"))
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        x = open_embeddings(workspace, shard)
+        x, readable = open_embeddings(workspace, shard), open_readable(workspace, shard)
         score = np.empty(len(x))
         for rows, part in blocks(x):
-            score[rows] = total.density(part)
+            score[rows] = (
+                total.density(part) + ~readable[rows]
+            )  # these are not in the sketch: each has itself beside it
             progress(rows.stop, len(x), "documents")
-        return write_scores(workspace, shard, folder, score)
+        return write_scores(workspace, shard, folder, score, readable=pa.array(readable))
 
     return build
 
 
 def _prototypes(workspace: Workspace) -> BuildOne:
-    table = np.load(workspace.open("clusters/centroids") / "centroids.npy")
+    found = workspace.open("clusters/centroids")
+    table, histogram = np.load(found / "centroids.npy"), np.load(found / "prototypes.npy")
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         score = prototype_scores(open_embeddings(workspace, shard), table, read_clusters(workspace, shard))
-        return write_scores(workspace, shard, folder, score)
+        return _write_readable(workspace, shard, folder, score, open_readable(workspace, shard), histogram)
 
     return build
 
 
 def _semdedup(workspace: Workspace) -> BuildOne:
     found = workspace.open("semdedup/neighbours")
+    histogram = np.load(found / "semdedup.npy")
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         table = pq.read_table(found / f"{safe_name(shard)}.parquet")
         duplicate_of = _ids_at(workspace, table["duplicate_shard"], table["duplicate_row"])
-        score = table["score"].to_numpy()
-        return write_scores(
-            workspace,
-            shard,
-            folder,
-            score,
-            similarity=table["similarity"],
-            duplicate_of=duplicate_of,
-            duplicate_shard=table["duplicate_shard"],
-        )
+        score, readable = table["score"].to_numpy(), table["score"].is_valid().to_numpy()
+        more = {name: table[name] for name in ("similarity", "duplicate_shard")} | {
+            "duplicate_of": duplicate_of
+        }
+        return _write_readable(workspace, shard, folder, score, readable, histogram, **more)
 
     return build
+
+
+def _write_readable(
+    workspace: Workspace,
+    shard: str,
+    folder: Path,
+    score: np.ndarray,
+    readable: np.ndarray,
+    histogram: np.ndarray,
+    **more: pa.Array,
+) -> Metadata:
+    """Write scores; a document that the encoder could not read has one drawn from `histogram`, and `readable` says so."""
+    drawn = draw_scores(histogram, open_hashes(workspace, shard))
+    score = np.where(readable, score, drawn)
+    return write_scores(workspace, shard, folder, score, readable=pa.array(readable), **more)
 
 
 def _ids_at(workspace: Workspace, shards: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.Array:

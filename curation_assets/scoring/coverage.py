@@ -15,6 +15,7 @@ from curation_assets.progress import Progress
 from curation_assets.scoring.cluster_store import semdedup_shards
 from curation_assets.scoring.clusters import assign, default_clusters, fit_centroids
 from curation_assets.scoring.density import RaceSketch
+from curation_assets.scoring.neutral import score_histogram
 from curation_assets.workspace import BuildOne, Metadata, Workspace
 
 _BLOCK = 8192  # documents at a time
@@ -26,6 +27,11 @@ def open_embeddings(workspace: Workspace, shard: str) -> np.ndarray:
     return np.load(workspace.open("corpus/embeddings", shard) / "embeddings.npy", mmap_mode="r")
 
 
+def open_readable(workspace: Workspace, shard: str) -> np.ndarray:
+    """Return which of a shard's documents the encoder could read, bool [n]."""
+    return np.load(workspace.open("corpus/embeddings", shard) / "readable.npy")
+
+
 def blocks(x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield (rows, float32 copy of those rows)."""
     for start in range(0, len(x), _BLOCK):
@@ -34,7 +40,9 @@ def blocks(x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def centroids(workspace: Workspace) -> BuildOne:
-    """Fit k-means to the corpus: `centroids.npy`, float32 [k, dim].
+    """Fit k-means to the corpus: `centroids.npy`, float32 [k, dim], and `prototypes.npy`, a histogram of prototype scores.
+
+    Documents that the encoder could not read are left out, unless there are no others.
 
     Where there are more than `max_training_points` documents, those with the smallest hashes are used: a sample that
     does not depend on the shards. Memory: the training points.
@@ -42,12 +50,15 @@ def centroids(workspace: Workspace) -> BuildOne:
     settings = workspace.profile.clusters
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        points, n = _training_points(workspace, settings.max_training_points, progress)
+        points, readable, n = _training_points(workspace, settings.max_training_points, progress)
+        points = points[readable] if readable.any() else points
         count = settings.count or default_clusters(n)
         fit = fit_centroids(
             points, count, settings.seed, iterations=settings.iterations, device=workspace.device
         )
         np.save(folder / "centroids.npy", fit.centroids)
+        _, similarity = assign(points, fit.centroids, device=workspace.device)
+        np.save(folder / "prototypes.npy", score_histogram(-similarity if readable.any() else similarity[:0]))
         return {
             "clusters": len(fit.centroids),
             "documents": workspace.metadata("corpus/index")["documents"],
@@ -60,15 +71,17 @@ def centroids(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _training_points(workspace: Workspace, limit: int, progress: Progress) -> tuple[np.ndarray, int]:
-    """Return the points in the order of their hashes, float32 [m, dim], and how many documents there are."""
+def _training_points(
+    workspace: Workspace, limit: int, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the points in the order of their hashes, float32 [m, dim], which are readable, and the number of documents."""
     shards = workspace.shards()
     hashes = [open_hashes(workspace, shard) for shard in shards]
     n = sum(map(len, hashes))
     order = np.argsort(np.concatenate(hashes), kind="stable")[:limit]
     place = np.full(n, -1)
     place[order] = np.arange(len(order))
-    points, start = None, 0
+    points, readable, start = None, np.zeros(len(order), bool), 0
     for number, (shard, own) in enumerate(zip(shards, hashes, strict=True), 1):
         x = open_embeddings(workspace, shard)
         if points is None:
@@ -76,11 +89,12 @@ def _training_points(workspace: Workspace, limit: int, progress: Progress) -> tu
         target = place[start : start + len(own)]
         chosen = np.flatnonzero(target >= 0)
         points[target[chosen]] = x[chosen]
+        readable[target[chosen]] = open_readable(workspace, shard)[chosen]
         start += len(own)
         progress(number, len(shards), "shards")
     if points is None or not len(points):
         raise ValueError("the corpus has no documents to cluster")
-    return points, n
+    return points, readable, n
 
 
 def assignments(workspace: Workspace) -> BuildOne:
@@ -126,13 +140,16 @@ def read_sketch(workspace: Workspace, key: str, partition: str = "") -> tuple[np
 
 
 def shard_sketch(workspace: Workspace) -> BuildOne:
-    """Sketch one shard (first pass of the density estimate): `keys.npy`, `counts.npy`, the filled counters."""
+    """Sketch one shard (first pass of the density estimate): `keys.npy`, `counts.npy`, the filled counters.
+
+    Documents that the encoder could not read are not counted: they would make each other look dense.
+    """
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        x = open_embeddings(workspace, shard)
+        x, readable = open_embeddings(workspace, shard), open_readable(workspace, shard)
         sketch = empty_sketch(workspace, x.shape[1])
         for rows, part in blocks(x):
-            sketch.add(part)
+            sketch.add(part[readable[rows]])
             progress(rows.stop, len(x), "documents")
         return _write_sketch(sketch, folder)
 
@@ -154,37 +171,49 @@ def sketch(workspace: Workspace) -> BuildOne:
 
 
 def neighbours(workspace: Workspace) -> BuildOne:
-    """Find each document's most similar predecessor in its cluster: one Parquet file a shard, row by row."""
+    """Find each document's most similar predecessor in its cluster: one Parquet file a shard, row by row.
+
+    Documents that the encoder could not read are compared with none, and their scores are null here. `semdedup.npy` is a
+    histogram of the others' scores.
+    """
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         shards = workspace.shards()
-        table = np.load(workspace.open("clusters/centroids") / "centroids.npy")
+        k, dim = np.load(workspace.open("clusters/centroids") / "centroids.npy").shape
+        unreadable = np.array([int((~open_readable(workspace, shard)).sum()) for shard in shards])
+        counts = np.zeros(k + unreadable.sum(), np.int64)  # each unreadable document is a cluster of its own
+        counts[k:] = 1
+        first = k + unreadable.cumsum() - unreadable
+        for number, shard in enumerate(shards):
+            own = _comparable_clusters(workspace, shard, first[number])
+            counts[:k] += np.bincount(own[own < k], minlength=k)
 
-        def read(shard: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        def read(number: int, shard: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             return (
                 open_embeddings(workspace, shard),
-                read_clusters(workspace, shard),
+                _comparable_clusters(workspace, shard, first[number]),
                 open_hashes(workspace, shard),
             )
 
-        counts = sum(np.bincount(read_clusters(workspace, shard), minlength=len(table)) for shard in shards)
         workspace.scratch.mkdir(parents=True, exist_ok=True)
         found = semdedup_shards(
-            [partial(read, shard) for shard in shards],
-            np.asarray(counts),
-            table.shape[1],
+            [partial(read, number, shard) for number, shard in enumerate(shards)],
+            counts,
+            dim,
             workspace.scratch,
             device=workspace.device,
             progress=progress,
         )
-        near = 0
+        near, histogram = 0, score_histogram(np.zeros(0))
         for shard, scores in zip(shards, found, strict=True):
+            readable = open_readable(workspace, shard)
             near += int((scores.similarity > _NEAR).sum())
+            histogram += score_histogram(scores.score[readable])
             write_table(
                 folder / f"{safe_name(shard)}.parquet",
                 pa.table(
                     {
-                        "score": scores.score,
+                        "score": pa.array(scores.score, mask=~readable),
                         "similarity": pa.array(scores.similarity, from_pandas=True),
                         "duplicate_shard": pa.array(
                             [shards[i] if i >= 0 else None for i in scores.duplicate_shard], pa.string()
@@ -193,15 +222,25 @@ def neighbours(workspace: Workspace) -> BuildOne:
                     }
                 ),
             )
+        np.save(folder / "semdedup.npy", histogram)
         return {
-            "documents": int(np.sum(counts)),
-            "clusters": len(table),
-            "largest_cluster": int(np.max(counts)),
-            "empty_clusters": int(np.sum(counts == 0)),
+            "documents": len(counts) - k + int(counts[:k].sum()),
+            "unreadable_documents": int(unreadable.sum()),
+            "clusters": k,
+            "largest_cluster": int(counts[:k].max()),
+            "empty_clusters": int((counts == 0).sum()),
             f"above_{_NEAR}": near,
         }
 
     return build
+
+
+def _comparable_clusters(workspace: Workspace, shard: str, first: int) -> np.ndarray:
+    """Return each document's cluster, int64 [n]; documents that the encoder could not read get new ones, from `first` on."""
+    cluster = read_clusters(workspace, shard).astype(np.int64)
+    unreadable = ~open_readable(workspace, shard)
+    cluster[unreadable] = first + np.arange(unreadable.sum())
+    return cluster
 
 
 def read_clusters(workspace: Workspace, shard: str) -> np.ndarray:

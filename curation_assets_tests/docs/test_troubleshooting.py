@@ -39,6 +39,8 @@ CAUSES: dict[str, Callable[[Trouble], str]] = {
     "A model that is no chat model": reading.no_chat,
     'A tokenizer without "yes"': reading.no_yes,
     "A judge's base with another tokenizer": reading.other_pieces,
+    "Text that the embedder cannot read": reading.unknown_script,
+    "Text that is not embedded": reading.cut_text,
     "Two runs of one folder": running.two_runs,
     "A port that is taken": running.a_taken_port,
     "Stopped": running.ctrl_c,

@@ -171,3 +171,19 @@ def other_pieces(t: Trouble) -> str:
 def no_driver(t: Trouble) -> str:
     t.patch.setitem(sys.modules, "s3fs", None)  # as where it is not installed
     return why(lambda: list_shards("s3://my-bucket/corpus"))
+
+
+def unknown_script(t: Trouble) -> str:
+    write_shard(Path("khmer/khmer.jsonl"), [(f"k{i}", chr(0x1780 + i) * 40) for i in range(30)])
+    return _warning(t, "khmer", "")
+
+
+def cut_text(t: Trouble) -> str:
+    write_shard(Path("long/long.jsonl"), [(f"l{i}", f"{i} and more " * 100) for i in range(12)])
+    return _warning(t, "long", "[embeddings]\nwindows = 1\n")
+
+
+def _warning(t: Trouble, folder: str, more: str) -> str:
+    t.profile(f'[corpus]\nurl = "{folder}"\nvalidation_share = 0.0\n{more}', folder)
+    workspace = t.make([*CORPUS, "corpus/embeddings"], f"{folder}.toml")
+    return next(line for line in to_text(status(workspace)).split("\n") if line.startswith("WARNING"))

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import shutil
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from curation_assets.embeddings.encoder import Encoder
+from curation_assets.embeddings.reading import Reader
 
 TEXT = Path(__file__).read_text(encoding="utf-8")
 WORDS = TEXT.split()
@@ -111,7 +112,6 @@ def test_equals_sentence_transformers(saved: Path, encoder: Encoder) -> None:
         " \n\t ",
         "  leading\n\nand trailing  ",
         "naïve café ☕ 漢字",
-        "x" * 500,
     ]
     theirs = SentenceTransformer(str(saved), device="cpu").encode(texts, batch_size=7)
     ours = encoder.encode(texts)
@@ -147,7 +147,7 @@ def test_batch_size_and_window_change_nothing(
 ) -> None:
     texts = documents(50, 90)
     expected = encoder.encode(texts)
-    monkeypatch.setattr("curation_assets.embeddings.encoder._WINDOW", 7)
+    monkeypatch.setattr("curation_assets.embeddings.reading._CHARS", 700)
     np.testing.assert_allclose(Encoder(saved, batch_tokens=64).encode(texts), expected, atol=1e-5)
 
 
@@ -160,34 +160,77 @@ def test_every_batch_keeps_to_the_token_budget(encoder: Encoder) -> None:
         assert (padded - lengths[rows] < 8).all()
 
 
-@settings(max_examples=60, deadline=None)
-@given(text=st.text(alphabet="ab c\n.,é漢", max_size=400), limit=st.integers(4, 20))
-def test_reading_a_prefix_gives_the_ids_of_the_whole_text(reader: Encoder, text: str, limit: int) -> None:
-    reader.max_tokens = limit
-    reader._tokenizer.enable_truncation(limit)
-    ids, offsets = reader.tokenize([text])
-    whole = reader._tokenizer.encode(text).ids
-    assert ids.tolist() == whole and offsets.tolist() == [0, len(whole)]
-
-
-def test_long_texts_without_spaces_or_mostly_spaces_are_read_far_enough(encoder: Encoder) -> None:
-    texts = [
-        "".join(WORDS),
-        " " * 5000 + " ".join(WORDS),
-        "word" + "\n" * 5000 + " ".join(WORDS),
-        " ".join(WORDS),
-    ]
-    ids, offsets = encoder.tokenize(texts)
-    whole = [encoder._tokenizer.encode(text).ids for text in texts]
-    assert [ids[a:b].tolist() for a, b in pairwise(offsets)] == whole
-
-
-def test_max_tokens_cuts_documents(saved: Path) -> None:
+def test_max_tokens_cuts_documents_where_one_window_is_read(saved: Path) -> None:
     short = Encoder(saved, max_tokens=16)
     text = " ".join(WORDS)
-    assert short.tokenize([text])[1].tolist() == [0, 16]
     np.testing.assert_allclose(short.encode([text]), short.encode([text + " and more"]), atol=1e-6)
+    theirs = SentenceTransformer(str(saved), device="cpu")
+    theirs.max_seq_length = 16
+    np.testing.assert_allclose(short.encode([text]), theirs.encode([text]), atol=2e-6)
     assert Encoder(saved).max_tokens == 64
+
+
+def test_a_long_document_has_the_mean_of_its_windows(saved: Path) -> None:
+    """By hand: the ids that the tokenizer gives, cut and embedded one by one."""
+    encoder = Encoder(saved, max_tokens=16, windows=3)
+    text = " ".join(WORDS[:60])
+    tokens = encoder.tokenize([text])
+    ids, room = tokens.ids, 16 - encoder._special
+    assert len(ids) > 3 * room
+    windows = -(
+        -len(ids) // room
+    )  # as many as would hold all of it, equally long; of these the first, middle and last
+    vectors = []
+    for number in (0, (windows - 1) // 2, windows - 1):
+        part = ids[len(ids) * number // windows : len(ids) * (number + 1) // windows]
+        alone = replace(tokens, ids=part, offsets=np.array([0, len(part)]))
+        vectors.append(encoder.embed(alone)[0])
+    expected = np.mean(vectors, axis=0)
+    expected /= np.linalg.norm(expected)
+    np.testing.assert_allclose(encoder.encode([text])[0], expected, atol=1e-5)
+    assert encoder.seen(tokens).tolist() == [
+        sum(
+            len(ids) * (n + 1) // windows - len(ids) * n // windows
+            for n in (0, (windows - 1) // 2, windows - 1)
+        )
+    ]
+
+
+def test_windows_leave_a_document_alone_that_fits_in_one(saved: Path) -> None:
+    one, many = Encoder(saved), Encoder(saved, windows=5)
+    texts = [text for text in documents(80, 40) if len(one.tokenize([text]).ids) <= 60]
+    assert len(texts) > 20
+    assert np.array_equal(one.encode(texts), many.encode(texts))
+    np.testing.assert_allclose(many.encode([*texts, " ".join(WORDS)])[:-1], one.encode(texts), atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 60), min_size=1, max_size=12),
+    batch_tokens=st.sampled_from([16, 40, 512]),
+    windows=st.integers(1, 5),
+)
+def test_windows_do_not_depend_on_the_batch(
+    reader: Encoder, sizes: list[int], batch_tokens: int, windows: int
+) -> None:
+    texts = [" ".join(WORDS[7 * i : 7 * i + size]) for i, size in enumerate(sizes)]
+    reader.max_tokens, reader.windows, reader.batch_tokens = 16, windows, batch_tokens
+    together = reader.encode(texts)
+    alone = np.concatenate([reader.encode([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(reader.encode(texts[::-1])[::-1], together, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+
+
+def test_documents_that_differ_after_a_common_head_are_no_copies(saved: Path) -> None:
+    head = " ".join(WORDS[:40])
+    texts = [f"{head} {text}" for text in documents(12, 90)]
+    cut, whole = (
+        Encoder(saved, max_tokens=24).encode(texts),
+        Encoder(saved, max_tokens=24, windows=4).encode(texts),
+    )
+    assert (cut @ cut.T).min() > 0.9999
+    assert (whole @ whole.T)[~np.eye(12, dtype=bool)].max() < 0.999
 
 
 def test_bfloat16_is_close_and_returns_float32(saved: Path, encoder: Encoder) -> None:
@@ -223,7 +266,7 @@ def test_no_texts_give_no_rows(encoder: Encoder) -> None:
 def test_bad_texts_are_named_by_row(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match="not a single one"):
         encoder.encode("one text")
-    monkeypatch.setattr("curation_assets.embeddings.encoder._WINDOW", 2)
+    monkeypatch.setattr("curation_assets.embeddings.reading._CHARS", 2)
     with pytest.raises(TypeError, match="row 3 is NoneType"):
         encoder.encode(["a", "b", "c", None])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="row 2 holds a lone surrogate"):
@@ -232,7 +275,9 @@ def test_bad_texts_are_named_by_row(encoder: Encoder, monkeypatch: pytest.Monkey
 
 def test_a_text_without_tokens_is_an_error(bert: Path) -> None:
     encoder = Encoder(bert)
-    encoder._tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    backend = encoder._model[0].tokenizer.backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    encoder._reader, encoder._special = Reader(backend, 1), 0
     with pytest.raises(ValueError, match="row 1 has no tokens"):
         encoder.encode(["a", "  "])
 
@@ -250,9 +295,10 @@ def test_a_vector_without_direction_is_an_error(tmp_path: Path, weight: float) -
     [
         ({"max_tokens": 1000}, "128 positions"),
         ({"max_tokens": 2}, "no room"),
-        ({"batch_tokens": 10}, "less than one document"),
+        ({"batch_tokens": 10}, "less than one window"),
         ({"dtype": "float16"}, "not for CPUs"),
         ({"dtype": "int8"}, "expected one of float32"),
+        ({"windows": 0}, "at least 1, not 0"),
     ],
 )
 def test_impossible_settings_are_refused(bert: Path, options: dict, reason: str) -> None:

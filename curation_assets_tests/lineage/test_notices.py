@@ -52,11 +52,6 @@ def test_ids_are_told(made: Profile) -> None:
     )
 
 
-def test_what_an_encoder_cannot_read_is_a_share_of_the_corpus(made: Profile) -> None:
-    told = _told(made, embeddings={"unknown_share": 0.25, "cut_share": 0.001})
-    assert told == ["embeddings: 25.0% of the encoder's tokens are unknown to it"]
-
-
 def test_a_new_workspace_has_nothing_to_tell(made: Profile, tmp_path: Path) -> None:
     elsewhere = made.execution.model_copy(update={"store": str(tmp_path)})
     assert notices(Versions(Workspace(made.model_copy(update={"execution": elsewhere})))) == []

@@ -60,6 +60,7 @@ def _embeddings(workspace: Workspace) -> BuildOne:
         x = np.array([[1e-3 + t.lower().count(chr(97 + i)) for i in range(_LETTERS)] for t in texts])
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
         np.save(folder / "embeddings.npy", x.astype(np.float32))
+        np.save(folder / "readable.npy", np.ones(len(x), bool))
         return {"documents": len(x), "dimensions": _LETTERS}
 
     return build
