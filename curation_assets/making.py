@@ -109,7 +109,7 @@ def _adopt(
     shard = workspace.store.receipt("corpus/shards", partition)
     twin = shard.metadata.get("same_as") if shard else None
     other = workspace.store.receipt(step.key, twin) if twin else None
-    recipe = step.recipe(workspace.profile, inputs)
+    recipe = step.recipe(workspace.profile, inputs, partition)
     if twin is None or other is None or other.recipe != recipe:
         return None
     source = workspace.open(step.key, twin)
@@ -139,7 +139,7 @@ def _make(
     inputs: dict[str, str],
     run_id: str,
 ) -> Receipt:
-    recipe = step.recipe(workspace.profile, inputs)
+    recipe = step.recipe(workspace.profile, inputs, partition)
     started = time.time()
     with workspace.store.staged(step.key, partition) as folder:
         metadata = one(inputs)(partition, folder, progress)

@@ -94,7 +94,7 @@ def curves(
         drawn = [own for own in series if own not in missing]
         beside = _beside([series[own] for own in drawn]) if not log_x else [0.0] * len(drawn)
         for own, aside in zip(drawn, beside, strict=True):
-            handles.setdefault(own, _curve(axes, own, names.index(own), series[own], aside))
+            handles.setdefault(own, _curve(axes, own, series[own], aside))
         for own, value in (references or {}).get(name, {}).items():
             handles.setdefault(own, _reference(axes, own, value))
         if missing:
@@ -145,7 +145,7 @@ def points(
             (line,) = axes.plot(*ends.T, color=GREY, linewidth=1, label=_FRONT, zorder=1)
             lines.setdefault(_FRONT, line)
         for own, one in series.items():
-            handles.setdefault(own, _dots(axes, own, names.index(own), one))
+            handles.setdefault(own, _dots(axes, own, one))
         for own, value in (references or {}).get(name, {}).items():
             lines.setdefault(own, _reference(axes, own, value))
     legend(figure, [*handles.values(), *lines.values()])
@@ -252,8 +252,8 @@ def _beside(series: Sequence[Series]) -> list[float]:
     return [step * (i - (len(series) - 1) / 2) for i in range(len(series))]
 
 
-def _curve(axes: Axes, name: str, number: int, one: Series, aside: float) -> object:
-    drawn = look(name, number)
+def _curve(axes: Axes, name: str, one: Series, aside: float) -> object:
+    drawn = look(name)
     x, y = _arrays(name, one)
     few = len(x) <= _POINTS
     x = x + aside
@@ -275,8 +275,8 @@ def _curve(axes: Axes, name: str, number: int, one: Series, aside: float) -> obj
     return line
 
 
-def _dots(axes: Axes, name: str, number: int, one: Series) -> object:
-    drawn = look(name, number)
+def _dots(axes: Axes, name: str, one: Series) -> object:
+    drawn = look(name)
     x, y = _arrays(name, one)
     if one.low is not None and one.high is not None:
         axes.vlines(x, np.asarray(one.low), np.asarray(one.high), color=drawn.colour, alpha=0.5)

@@ -14,11 +14,11 @@ from curation_assets.report.convergence import Average, Curves, average
 from curation_assets.report.figures import FULL, RANDOM
 from curation_assets.report.forest import Dot, forest
 from curation_assets.report.fresh import EPOCHS
-from curation_assets.report.looks import PANELS
+from curation_assets.report.looks import PANELS, mean_of
 from curation_assets.report.section import Figure
 
 _PARTED = 1.6  # times the highest end of a curve: above that all curves are alike
-_AVERAGED = {"ask_llm": "Ask-LLM, mean", "perplexity": "perplexity, mean"}
+_AVERAGED = ("ask_llm", "perplexity")
 
 
 def by_tokens(found: Curves) -> Iterator[tuple[Figure, Picture]]:
@@ -58,11 +58,11 @@ def _panels(found: Curves, rate: str, size: str, task: str) -> dict[str, dict[st
     }
     panels: dict[str, dict[str, Series]] = {}
     means = {}
-    for family, label in _AVERAGED.items():
+    for family in _AVERAGED:
         members = [run for name, run in own.items() if SAMPLERS[name].family == family]
         one = average(found.together(members, task))
         if one is not None:
-            means[f"{label} of {len(members)}"] = _series(one)
+            means[mean_of(family, len(members))] = _series(one)
     if means:
         panels["Families averaged"] = means | references
     for panel, names in PANELS.items():
