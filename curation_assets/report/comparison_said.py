@@ -49,13 +49,13 @@ def findings(differences: pl.DataFrame, verdicts: list[str], gaps: list[str]) ->
     `differences` is `figures.Figures.differences`; `verdicts`, its sentences, are told where it has no line of a rate and size.
     """
     said, cells = [], set()
-    quiet: dict[str, list[str]] = {}
+    quiet: dict[tuple[str, str], list[str]] = {}
     for (rate, size, score), part in differences.group_by("rate", "size", "score", maintain_order=True):
         cells.add((str(rate), str(size)))
         where = f"at {rate} % with the {size} T5 by {in_words(str(score))}"
         told = part.filter(pl.col("p_adjusted").is_not_null())
         if not told.is_empty() and not told["verdict"].is_in(_BEYOND).any():
-            quiet.setdefault(f"{rate} % with the {size} T5", []).append(in_words(str(score)))
+            quiet.setdefault((str(rate), str(size)), []).append(in_words(str(score)))
         elif not told.is_empty():
             said.append(_beyond(where, told))
     none = _none(quiet)
@@ -76,12 +76,15 @@ def findings(differences: pl.DataFrame, verdicts: list[str], gaps: list[str]) ->
     return [*said, *none, *rest, *gaps]
 
 
-def _none(quiet: dict[str, list[str]]) -> list[str]:
-    """Tell where no sampler differs from random, {rate and size: scores}: what holds of several rates once."""
-    where: dict[tuple[str, ...], list[str]] = {}
-    for cell, scores in quiet.items():
-        where.setdefault(tuple(scores), []).append(cell)
-    told = [f"at {' and '.join(cells)} by {', '.join(scores)}" for scores, cells in where.items()]
+def _none(quiet: dict[tuple[str, str], list[str]]) -> list[str]:
+    """Tell where no sampler differs from random, {(rate, size): scores}: what holds of several rates once."""
+    where: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (rate, size), scores in quiet.items():
+        where.setdefault((size, tuple(scores)), []).append(rate)
+    told = [
+        f"at {' and '.join(rates)} % with the {size} T5 by {', '.join(scores)}"
+        for (size, scores), rates in where.items()
+    ]
     return (
         [f"No sampler differs from random beyond the noise of training: {'; '.join(told)}."] if told else []
     )
@@ -95,6 +98,10 @@ def _intro(rows: pl.DataFrame) -> str:
     return f"Every sampler, rate and size that has been trained and evaluated{with_them}."
 
 
+def _equals(p: str) -> str:
+    return f"< {p[1:]}" if p.startswith("<") else f"= {p}"
+
+
 def _beyond(where: str, told: pl.DataFrame) -> str:
     parts = []
     for verdict in _BEYOND:
@@ -102,7 +109,7 @@ def _beyond(where: str, told: pl.DataFrame) -> str:
         if rows.is_empty():
             continue
         named = [
-            f"{r['sampler']} ({within(r['difference'], r['low'], r['high'], signed=True)}, p = {p_value(r['p_adjusted'])})"
+            f"{r['sampler']} ({within(r['difference'], r['low'], r['high'], signed=True)}, p {_equals(p_value(r['p_adjusted']))})"
             for r in rows.head(_NAMED).iter_rows(named=True)
         ]
         more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""

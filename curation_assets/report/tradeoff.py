@@ -179,7 +179,7 @@ def _trainings(row: dict[str, Any]) -> str:
         return "never"
     counts = (row["break_even_seconds"], row["break_even_flops"])
     known = [
-        f"{rounded(n, 2)} by {unit}"
+        f"{rounded(n, 2) if n > 9 else n} by {unit}"
         for n, unit in zip(counts, ("seconds", "FLOPs"), strict=True)
         if n is not None
     ]

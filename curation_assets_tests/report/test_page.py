@@ -64,7 +64,7 @@ def _table() -> pl.DataFrame:
     runs += [("density", "40", "small", 11.0, 1.0, True), ("semdedup", "20", "small", 20.2, 0.2, False)]
     runs += [("prototypes", "20", "small", 21.0, 1.0, None)]
     names = ["sampler", "rate", "size", "perplexity", "vs_random_perplexity", "beyond_noise_perplexity"]
-    return pl.DataFrame(runs, schema=names, orient="row")
+    return pl.DataFrame(runs, schema=names, orient="row").with_columns(seeds=pl.lit(3))
 
 
 def _report() -> Report:
@@ -185,7 +185,7 @@ def test_glance_tells_noise_from_difference_and_missing_from_zero() -> None:
         found.note.endswith("ask_llm_xl, ask_llm_xxl.") and " Not measured: perplexity_small, " in found.note
     )
     said = {name: [(m.shown, m.verdict) for m in found.rows[name]] for name in found.rows}
-    assert said["density"] == [("−5.0", "better"), ("+10.0", "worse")]
+    assert said["density"] == [("−5.0", "better"), ("+10", "worse")]
     assert said["semdedup"] == [("+1.0", "noise"), ("", "missing")]
     assert said["prototypes"] == [("+5.0", "unknown"), ("", "missing")]
     assert found.rows["density"][0].link == ("density/metrics", "20|small")
