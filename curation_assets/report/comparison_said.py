@@ -152,7 +152,9 @@ def section(folder: Path, rows: pl.DataFrame, recipe: dict[str, Any], found: Fig
             )
         )
     if found.left_out:
-        tables.append(table(found.left_out, "Metrics that do not count, and why"))
+        tables.append(
+            table(found.left_out, "Metrics that do not count, and why", first=("metric", "reason", "figure"))
+        )
     said = findings(found.differences, found.verdicts, [*tokens_kept(rows), *recipe.get("gaps", [])])
     method = f"{how_to_read(rows, {**recipe, 'verdicts': [], 'gaps': []})}\n\n{METHOD}".replace("**", "")
     Section("Comparison of samplers", _intro(rows), said, figures, tables, method).write(folder)

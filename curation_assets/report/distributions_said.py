@@ -22,8 +22,9 @@ LADDER = {
 _NAMES = {"ask_llm": "Ask-LLM", "perplexity": "Perplexity", "perplexity_training": "Perplexity in training"}
 _NAMED = 6  # in a caption; more are counted
 _MANY_TIES = 0.001  # of the documents: from here on ties at a cut are told
-_FIRST = ("sampler", "50 %", "mean", "sd", "1 %", "99 %")
+_FIRST = ("sampler", "median", "mean", "sd", "1 %", "99 %")
 _MOVED = ("from", "to", "mean change", "tau", f"top {RATE} % shared")
+_MISSING = "not current"
 _SHOWN = (0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 
 
@@ -163,13 +164,17 @@ def tables(found: Mapping[str, Distribution], missing: list[str], changes: pl.Da
         }
         for name, one in found.items()
     ]
-    spread += [{"sampler": name, "mean": "not current"} for name in missing]
+    spread += [{"sampler": name, "mean": _MISSING, "median": _MISSING} for name in missing]
     found_tables = [
         table(spread, "Scores of all documents: mean, standard deviation, quantiles", QUANTILES, _FIRST)
     ]
     rows = [{"sampler": name, "keeps": _KEEPS[one.technique], **_cuts(one)} for name, one in found.items()]
     rows += [
-        {"sampler": name, "keeps": _KEEPS[SAMPLERS[name].technique], "at 10 %": "not current"}
+        {
+            "sampler": name,
+            "keeps": _KEEPS[SAMPLERS[name].technique],
+            **{f"at {rate} %": _MISSING for rate in RATES},
+        }
         for name in missing
     ]
     if any(one.cuts for one in found.values()):
@@ -192,7 +197,7 @@ _CHANGES_CAPTION = "How documents' percentiles change from one scorer to a large
 
 
 def _quantile(share: float) -> str:
-    return {0: "lowest", 1: "highest"}.get(share, f"{100 * share:g} %")  # type: ignore[call-overload]
+    return {0: "lowest", 0.5: "median", 1: "highest"}.get(share, f"{100 * share:g} %")
 
 
 def _cuts(one: Distribution) -> dict[str, str]:

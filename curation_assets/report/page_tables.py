@@ -83,28 +83,34 @@ def data_table(table: Table, references: References, source: str) -> Html:
     return _foldable(join(first, whole), len(rows), caption)
 
 
-def _fitting(order: Sequence[int], widths: Sequence[float], room: float) -> set[int]:
-    """Return the first columns of `order` that fit beside each other, one at least."""
+class _Room(NamedTuple):
+    """Pixels for a table in a window of some width, and about what its parts take there (`style.css`)."""
+
+    width: float
+    character: float
+    padding: float
+    long: float
+
+
+_SMALL, _LARGE = _Room(362, 7.6, 8, 150), _Room(880, 8.1, 13, 250)  # in a window of 400 pixels, and of 1200
+_GLANCE = _LARGE._replace(width=640)
+
+
+def _fitting(order: Sequence[int], widths: Sequence[int], room: _Room) -> set[int]:
+    """Return the first columns of `order` that fit beside each other, one at least; `widths` are in characters."""
     kept: set[int] = set()
-    left = room
+    left = room.width
     for i in order:
-        left -= widths[i]
+        left -= room.long if widths[i] > _WIDE else room.padding + room.character * widths[i]
         if kept and left < 0:
             break
         kept.add(i)
     return kept
 
 
-def _width(name: str, cells: Sequence[str]) -> float:
-    """Return about how many pixels a column takes: headings and long cells are broken at spaces."""
-    longest = max(map(len, cells), default=0)
-    if longest > _WIDE:
-        return _WIDEST
-    return _PADDING + _CHARACTER * max(longest, *(len(word) for word in name.split() or [""]), 4)
-
-
-_SMALL, _LARGE = 336.0, 880.0  # pixels of a table in a window of 400 and of 1200 (`style.css`)
-_CHARACTER, _PADDING, _WIDEST = 8.1, 13.0, 250.0  # pixels
+def _width(name: str, cells: Sequence[str]) -> int:
+    """Return how many characters wide a column is, whose heading is broken at spaces."""
+    return max(4, *map(len, cells), *map(len, name.split()))
 
 
 def _foldable(table: Html, rows: int, caption: str) -> Html:
@@ -185,8 +191,8 @@ def glance(found: Glance, references: References, *, open_: bool) -> Html:
     count = len(found.columns)
     shown = [[marks[i].shown for marks in found.rows.values()] for i in range(count)]
     widths = [_width(name, [f"{cell} ·" for cell in shown[i]]) for i, name in enumerate(found.columns)]
-    names = _width("sampler", list(found.rows))
-    small, large = (_fitting(range(count), widths, room - names) for room in (_SMALL, _GLANCE))
+    widths.append(_width("sampler", list(found.rows)))
+    small, large = (_fitting([count, *range(count)], widths, room) - {count} for room in (_SMALL, _GLANCE))
     table = _glance_table(found, references, large, small)
     used = {mark.verdict for marks in found.rows.values() for mark in marks}
     key = [
@@ -204,9 +210,6 @@ def glance(found: Glance, references: References, *, open_: bool) -> Html:
     if open_:
         return tag("div", inside)
     return tag("details", tag("summary", found.title), inside)
-
-
-_GLANCE = 640.0  # pixels
 
 
 def _glance_table(found: Glance, references: References, kept: set[int], small: set[int]) -> Html:
