@@ -92,7 +92,7 @@ class _Room(NamedTuple):
     long: float
 
 
-_SMALL, _LARGE = _Room(362, 7.6, 8, 150), _Room(880, 8.1, 13, 250)  # in a window of 400 pixels, and of 1200
+_SMALL, _LARGE = _Room(352, 7.6, 8, 150), _Room(880, 8.1, 13, 250)  # in a window of 390 pixels, and of 1200
 _GLANCE = _LARGE._replace(width=640)
 
 
