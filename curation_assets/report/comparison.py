@@ -157,7 +157,13 @@ def how_to_read(table: pl.DataFrame, recipe: dict[str, Any]) -> str:
     said = [f"Span-corruption perplexity (lower is better) on {on}."] if on else []
     said += [budget(table, recipe), _noise(table["seeds"].to_list())]
     return " ".join(
-        [*said, *_chance(recipe), *tokens_kept(table), *recipe.get("verdicts", []), *recipe.get("gaps", [])]
+        [
+            *said,
+            *_chance(recipe),
+            *tokens_kept(table, recipe.get("rate_of", "documents")),
+            *recipe.get("verdicts", []),
+            *recipe.get("gaps", []),
+        ]
     )
 
 
@@ -173,7 +179,7 @@ def _noise(seeds: list[int]) -> str:
             "One seed: differences between samplers cannot be told from the noise of training; set `pretraining.seeds` to "
             "several for a spread."
         )
-    over = f"{high}" if low == high else f"{low} to {high}"
+    over = f"{high}" if max(low, 2) == high else f"{max(low, 2)} to {high}"
     some = "" if low > 1 else " (none for one seed)"
     return f"± is the standard deviation over {over} seeds of training{some}; it is no confidence interval."
 
@@ -207,7 +213,7 @@ def repetition(table: pl.DataFrame) -> str:
     return f"the smallest subset is seen {high:.2f} times, the largest not whole ({low:.0%} of it)"
 
 
-def tokens_kept(table: pl.DataFrame) -> list[str]:
+def tokens_kept(table: pl.DataFrame, rate_of: str = "documents") -> list[str]:
     """Tell at which rates the samplers' subsets differ in tokens although not in documents, or the other way round."""
     subsets = table.filter((pl.col("sampler") != FULL) & pl.col("tokens").is_not_null())
     said, unequal = [], False
@@ -215,7 +221,7 @@ def tokens_kept(table: pl.DataFrame) -> list[str]:
         documents, tokens = (part[name].to_list() for name in ("documents", "tokens"))
         if _differs(documents) or _differs(tokens):
             said.append(f"at {rate} % {_span(documents)} documents with {_span(tokens)} tokens")
-            unequal = unequal or _differs(tokens)
+            unequal = unequal or (rate_of == "documents" and _differs(tokens))
     hint = ' (selection.rate_of = "tokens" compares at equally many tokens)' if unequal else ""
     return [f"Samplers keep {'; '.join(said)}{hint}."] if said else []
 

@@ -155,7 +155,11 @@ def section(folder: Path, rows: pl.DataFrame, recipe: dict[str, Any], found: Fig
         tables.append(
             table(found.left_out, "Metrics that do not count, and why", first=("metric", "reason", "figure"))
         )
-    said = findings(found.differences, found.verdicts, [*tokens_kept(rows), *recipe.get("gaps", [])])
+    said = findings(
+        found.differences,
+        found.verdicts,
+        [*tokens_kept(rows, recipe.get("rate_of", "documents")), *recipe.get("gaps", [])],
+    )
     method = f"{how_to_read(rows, {**recipe, 'verdicts': [], 'gaps': []})}\n\n{METHOD}".replace("**", "")
     Section("Comparison of samplers", _intro(rows), said, figures, tables, method).write(folder)
     return shown

@@ -98,6 +98,16 @@ def test_one_seed_is_called_what_it_is(metrics: pl.DataFrame) -> None:
     assert "2 seeds" in how_to_read(two, RECIPE) and "One seed" not in how_to_read(two, RECIPE)
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [([2, 2], "over 2 seeds of"), ([1, 2], "over 2 seeds of"), ([1, 3], "over 2 to 3 seeds of")],
+)
+def test_a_spread_is_over_the_seeds_that_have_one(metrics: pl.DataFrame, seeds: list[int], said: str) -> None:
+    table = compare(metrics, TRAINED, ["full_data", "density"]).with_columns(seeds=pl.Series(seeds))
+    text = how_to_read(table, RECIPE)
+    assert said in text and ("none for one seed" in text) == (1 in seeds)
+
+
 def test_what_is_written_can_be_read_back(metrics: pl.DataFrame, tmp_path: Path) -> None:
     table = compare(metrics, TRAINED, ["full_data", "density"])
     parts = write(tmp_path, table, RECIPE)
@@ -240,6 +250,8 @@ def test_unequal_tokens_are_said_and_equal_ones_are_not() -> None:
     assert tokens_kept(_kept(("full_data", "100", 645, 400_000), *equal)) == [], "full data is no subset"
     (said,) = tokens_kept(_kept(*equal, ("prototypes", "20", 129, 99_686)))
     assert "at 20 % 129 documents with 75,000 to 99,686 tokens" in said and 'rate_of = "tokens"' in said
+    longer = _kept(*equal, ("prototypes", "20", 129, 99_686))
+    assert "rate_of" not in tokens_kept(longer, "tokens")[0], "who has set it needs no hint"
     (by_tokens,) = tokens_kept(_kept(("random", "20", 129, 75_000), ("prototypes", "20", 97, 74_990)))
     assert by_tokens == "Samplers keep at 20 % 97 to 129 documents with about 75,000 tokens."
 
