@@ -48,7 +48,7 @@ def ask_llm_settings(p: Profile) -> Any:
 
 
 SCORE_SETTINGS: dict[str, Callable[[Profile], Any]] = {
-    "random": lambda p: p.selection.identity(),
+    "random": lambda p: {"seed": p.selection.seed},
     "density": lambda p: p.density.identity(),
     "perplexity": perplexity_settings,
     "ask_llm": ask_llm_settings,

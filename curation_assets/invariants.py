@@ -19,6 +19,7 @@ from curation_assets.embeddings.unread import cut_documents, unknown_tokens
 from curation_assets.files import read_json
 from curation_assets.outcome import Outcome, made
 from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.sampling.candidates import token_counts
 from curation_assets.workspace import Workspace
 
 Invariant = Callable[[Workspace], Outcome]
@@ -138,15 +139,26 @@ def agrees_with_teacher(workspace: Workspace) -> Outcome:
 
 
 def exact_size(sampler: str, workspace: Workspace) -> Outcome:
-    """Every subset has exactly the stated share of the documents to choose from, each once, none held out."""
+    """Every subset has exactly the stated share of the documents to choose from, each once, none held out.
+
+    Where rates are shares of tokens, it has as many as fit: no more, and not one of the corpus's longest documents less.
+    """
     key, sizes, wrong = f"{sampler}/subset", {}, []
     for rate in made(workspace, key, list(RATES)):
         folder = workspace.open(key, rate)
         manifest = read_json(folder / "manifest.json")
-        chosen = pq.read_table(folder / "subset.parquet", columns=["doc_hash"])["doc_hash"]
-        expected = round(int(rate) / 100 * manifest["candidates"])
+        chosen, share = (
+            pq.read_table(folder / "subset.parquet", columns=["doc_hash"])["doc_hash"],
+            int(rate) / 100,
+        )
+        if manifest.get("rate_of") == "tokens":
+            tokens = pq.read_table(folder / "subset.parquet", columns=["n_tokens"])["n_tokens"]
+            left = round(share * manifest["candidate_tokens"]) - (pc.sum(tokens).as_py() or 0)
+            exact = 0 <= left < max(_longest(workspace), 1)
+        else:
+            exact = len(chosen) == round(share * manifest["candidates"])
         sizes[rate] = len(chosen)
-        if len(chosen) != expected or pc.count_distinct(chosen).as_py() != len(chosen):
+        if not exact or pc.count_distinct(chosen).as_py() != len(chosen):
             wrong.append(rate)
     return Outcome(
         not wrong,
@@ -155,16 +167,25 @@ def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     )
 
 
+def _longest(workspace: Workspace) -> int:
+    """Return the tokens of the longest document."""
+    return max(
+        (int(token_counts(workspace, shard).max(initial=0)) for shard in workspace.shards()), default=0
+    )
+
+
 def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
     """A smaller subset is contained in every larger one drawn from the same scores."""
     key, wrong = f"{sampler}/subset", []
-    smaller: dict[str, Any] = {}  # {version of the scores: documents of the last subset}
+    smaller: dict[
+        tuple[str, str], Any
+    ] = {}  # {version of the scores, settings: documents of the last subset}
     for rate in made(workspace, key, list(RATES)):
         receipt = workspace.store.receipt(key, rate)
         assert receipt is not None
         path = workspace.open(key, rate) / "subset.parquet"
         chosen = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
-        drawn_from = receipt.inputs[f"{sampler}/scores"]
+        drawn_from = (receipt.inputs[f"{sampler}/scores"], receipt.code)
         before = smaller.get(drawn_from)
         if before is not None and not np.isin(before, chosen).all():
             wrong.append(rate)

@@ -110,7 +110,7 @@ def _adopt(
         return None
     shard = workspace.store.receipt("corpus/shards", partition)
     twin = shard.metadata.get("same_as") if shard else None
-    recipe, store = step.recipe(workspace.profile, inputs), workspace.store
+    recipe, store = step.recipe(workspace.profile, inputs, partition), workspace.store
     known = (read(step.key, twin) for read in (store.receipt, store.replaced)) if twin else ()
     other = next((receipt for receipt in known if receipt is not None and receipt.recipe == recipe), None)
     if twin is None or other is None:
@@ -149,7 +149,7 @@ def _make(
     inputs: dict[str, str],
     run_id: str,
 ) -> Receipt:
-    recipe = step.recipe(workspace.profile, inputs)
+    recipe = step.recipe(workspace.profile, inputs, partition)
     started = time.time()
     with workspace.store.staged(step.key, partition) as folder:
         metadata = one(inputs)(partition, folder, progress)

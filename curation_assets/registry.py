@@ -113,4 +113,4 @@ SAMPLERS: dict[str, SamplerSpec] = {
 """The 19 samplers of the paper (v1, appendix B), in its order."""
 
 RATES: tuple[str, ...] = ("10", "20", "40", "60", "80")
-"""Sampling rates in percent of the corpus's documents (paper, section 4)."""
+"""Sampling rates in percent of the corpus's documents (paper, section 4), or of its tokens (`selection.rate_of`)."""

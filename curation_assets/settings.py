@@ -195,8 +195,12 @@ class Judge(Section):
 
 
 class Selection(Section):
-    """Seed of the noise that breaks ties, draws `random` and drives inverse propensity sampling."""
+    """What rates are shares of, and the seed of the noise that breaks ties, draws `random` and drives inverse propensity sampling.
 
+    `rate_of`: at a rate every sampler keeps equally many "documents", or documents of equally many "tokens".
+    """
+
+    rate_of: Literal["documents", "tokens"]
     seed: int
 
 

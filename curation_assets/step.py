@@ -66,9 +66,14 @@ class Step:
         """Return the fingerprint of code and identity settings: Dagster's code version."""
         return fingerprint(self.key, self.code, self.settings(profile))
 
-    def recipe(self, profile: Profile, inputs: dict[str, str]) -> str:
-        """Return the version that this step's artifact has when made from inputs of these versions."""
-        return fingerprint(self.key, self.code_version(profile), inputs)
+    def recipe(self, profile: Profile, inputs: dict[str, str], partition: str) -> str:
+        """Return the version that a partition's artifact has when made from inputs of these versions.
+
+        A rate or size says what is made of the inputs, and is part of it. A shard's name is not: what is made of a file
+        follows from its inputs, so that a renamed file's artifacts can be taken over.
+        """
+        named = () if self.by in ("", "shard") else (partition,)
+        return fingerprint(self.key, self.code_version(profile), inputs, *named)
 
     def learned(self) -> bool:
         """Tell whether it is a model that is kept while the corpus moves on, and learned anew only when asked."""

@@ -87,7 +87,9 @@ class Versions:
 
     def _made_so(self, step: Step, partition: str, receipt: Receipt) -> bool:
         try:
-            return receipt.recipe == step.recipe(self.workspace.profile, self.inputs(step, partition))
+            return receipt.recipe == step.recipe(
+                self.workspace.profile, self.inputs(step, partition), partition
+            )
         except MissingInput:
             return False
 
@@ -105,7 +107,7 @@ class Versions:
         """Return what an attempt at the artifact is an attempt at: a recipe, or what the listing says of a corpus file."""
         if step.key == "corpus/shards":
             return fingerprint(self.listing.get(partition))
-        return step.recipe(self.workspace.profile, self.inputs(step, partition))
+        return step.recipe(self.workspace.profile, self.inputs(step, partition), partition)
 
     def _pinned_inputs_hold(self, step: Step, partition: str, receipt: Receipt) -> bool:
         """Tell whether the pinned artifacts that a pinned one was made from are still the same: only the corpus is let go by."""

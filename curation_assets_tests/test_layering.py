@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "curation_assets"
-WHAT_IF = {"candidates.py", "joint.py", "output.py", "what_if.py"}  # they read artifacts
+WHAT_IF = {"candidates.py", "cut.py", "joint.py", "output.py", "what_if.py"}  # they read artifacts
 GLUE = {"assets.py", "checks.py", "sensors.py", "resources.py", "definitions.py", "partitions.py", "jobs.py"}
 GLUE |= {"workers.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -311,6 +311,7 @@ def test_where_and_how_something_runs_never_changes_a_version(tmp_path: Path) ->
 
 
 COSTS = ("report/tradeoff",)
+SUBSETS = tuple(key for key in STEPS if key.endswith("/subset"))
 METRICS = tuple(key for key in STEPS if key.endswith("/metrics"))
 ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for size in SIZES}
 
@@ -334,6 +335,10 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
         ("[evaluation]\nmax_examples = 9", {"evaluation/examples", *METRICS}),
         ("[evaluation.finetuning]\nsteps = 9", set(METRICS)),
         ("[evaluation]\ndecontaminate = true", {"full_data/checkpoint"}),
+        (
+            '[selection]\nrate_of = "tokens"',
+            {*SUBSETS, "report/comparison", "report/distributions"},
+        ),
     ],
 )
 def test_what_changes_a_result_changes_the_code_version_of_exactly_its_steps(

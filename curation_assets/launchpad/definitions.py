@@ -55,7 +55,7 @@ def _forms(profile: Profile) -> dict[str, type[dg.Config]]:
     Sampler: Any = _choices("Sampler", SAMPLERS)
     Size: Any = _choices("Size", profile.sizes)
     Section: Any = _choices("Section", REPORTS)
-    percent = f"percent of the corpus's documents: {', '.join(RATES)}"
+    percent = f"percent of the corpus's {profile.selection.rate_of}: {', '.join(RATES)}"
     these = "none for all that the profile's [run] names"
 
     class Samplers(dg.Config):

@@ -8,7 +8,15 @@ from typing import Any
 _SHOWN: dict[str, tuple[str, ...]] = {
     "metrics": ("perplexity_in_distribution", "perplexity_hq", "tokens_seen"),
     "checkpoint": ("documents", "base", "tau", "tokens_seen", "epochs", "seeds", "parameters", "loss"),
-    "subset": ("technique", "documents", "candidates", "rate_realised", "tokens", "threshold"),
+    "subset": (
+        "technique",
+        "documents",
+        "candidates",
+        "rate_realised",
+        "tokens",
+        "token_rate_realised",
+        "threshold",
+    ),
     "model": ("source", "digest", "parameters", "bytes"),
     "teacher": ("source", "digest", "parameters", "bytes"),
     "scores": ("documents", "min", "mean", "max"),

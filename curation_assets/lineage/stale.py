@@ -114,7 +114,7 @@ def _following_reasons(versions: Versions, step: Step, partition: str, receipt: 
     """Tell what is wrong with the inputs of an artifact that follows all of them."""
     profile = versions.workspace.profile
     try:
-        recipe = step.recipe(profile, versions.inputs(step, partition))
+        recipe = step.recipe(profile, versions.inputs(step, partition), partition)
     except MissingInput:
         recipe = ""
     if receipt.recipe == recipe:

@@ -120,9 +120,11 @@ def _too_few(ours: pl.DataFrame, cells: list[str], *, some: bool) -> str:
     start = (
         "This run cannot say which sampler to use: there is one seed of training"
         if lone
-        else (f"Nothing can be said at {where}: no two samplers share two seeds or more")
+        else (
+            f"Nothing can be said at {where}: no two samplers share two seeds, or their seeds have no spread"
+        )
     )
     return (
-        f"{start}, and so no way to tell a difference from noise. To find out, set pretraining.seeds to at least {_ENOUGH} seeds in the "
-        "profile and run again."
+        f"{start}, and so no way to tell a difference from noise. To find out, give all of them the same seeds (pretraining.seeds), at least "
+        f"{_ENOUGH}, and run again."
     )

@@ -12,7 +12,14 @@ from curation_assets.report import correlation as tau
 from curation_assets.report import correlation_said
 from curation_assets.report.comparison_said import section
 from curation_assets.report.figures import figures, suites
-from curation_assets.report.inputs import ORDER, not_measured, read_ladder, read_metrics, read_trained
+from curation_assets.report.inputs import (
+    ORDER,
+    not_measured,
+    read_chance,
+    read_ladder,
+    read_metrics,
+    read_trained,
+)
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.scores import Scores
 from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
@@ -23,12 +30,16 @@ def comparison(workspace: Workspace) -> BuildOne:
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         metrics = read_metrics(workspace)
-        scores = Scores(metrics)
+        scores = Scores(metrics, read_chance(workspace))
         found = figures(scores, read_ladder(workspace), workspace.profile.report.seed)
         table = table_of.with_figures(table_of.compare(metrics, read_trained(workspace), ORDER), found)
         about = {
             **recipe(workspace.profile),
             "suites": suites(scores),
+            "chance": {
+                suite: known for suite in suites(scores) if (known := scores.chance(suite)) is not None
+            },
+            "rate_of": workspace.profile.selection.rate_of,
             "verdicts": found.verdicts,
             "gaps": _gaps(workspace, scores),
         }

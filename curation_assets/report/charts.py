@@ -33,6 +33,7 @@ Floats = NDArray[np.float64]
 _LEGEND = 0.19  # inches a line of the legend
 _PANEL = 2.35  # inches a row of panels
 _POINTS = 12  # a curve with more has no markers, and a band for its interval
+_BELOW = 1.35  # times: how far below the curves a logarithmic axis begins
 _ASIDE = 0.018  # of the x axis, between intervals over one x
 _FRONT = "Pareto front"
 
@@ -74,7 +75,7 @@ def curves(
 ) -> Picture:
     """Draw lines over x, one panel a chart with a shared y axis; `top` cuts off what is above it, and what is left of all that stays.
 
-    Where there are few points with intervals on a linear axis, those of one x stand side by side.
+    Where there are few points with intervals, those of one x stand side by side.
 
     Raises
     ------
@@ -92,9 +93,9 @@ def curves(
         name_axes(axes, name, xlabel if last_row else "", ylabel if i % columns == 0 else "")
         missing = [n for n, one in series.items() if not np.isfinite(np.asarray(one.y, np.float64)).any()]
         drawn = [own for own in series if own not in missing]
-        beside = _beside([series[own] for own in drawn]) if not log_x else [0.0] * len(drawn)
+        beside = _beside([series[own] for own in drawn], log_x)
         for own, aside in zip(drawn, beside, strict=True):
-            handles.setdefault(own, _curve(axes, own, names.index(own), series[own], aside))
+            handles.setdefault(own, _curve(axes, own, series[own], aside, log_x))
         for own, value in (references or {}).get(name, {}).items():
             handles.setdefault(own, _reference(axes, own, value))
         if missing:
@@ -102,7 +103,8 @@ def curves(
             for sharing in grid.ravel():
                 sharing.margins(y=0.14)  # room for what it says
     if top is not None:
-        grid[0, 0].set_ylim(top=top)  # when all is drawn: from then on the axis keeps its range
+        bottom = _lowest([one for series in charts.values() for one in series.values()], log_y)
+        grid[0, 0].set_ylim(bottom, top)  # when all is drawn: from then on the axis keeps its range
         from_below(
             grid.ravel()[: len(charts)], [one for series in charts.values() for one in series.values()], top
         )
@@ -145,7 +147,7 @@ def points(
             (line,) = axes.plot(*ends.T, color=GREY, linewidth=1, label=_FRONT, zorder=1)
             lines.setdefault(_FRONT, line)
         for own, one in series.items():
-            handles.setdefault(own, _dots(axes, own, names.index(own), one))
+            handles.setdefault(own, _dots(axes, own, one))
         for own, value in (references or {}).get(name, {}).items():
             lines.setdefault(own, _reference(axes, own, value))
     legend(figure, [*handles.values(), *lines.values()])
@@ -239,8 +241,15 @@ def _arrays(name: str, one: Series) -> tuple[Floats, Floats]:
     return x, y
 
 
-def _beside(series: Sequence[Series]) -> list[float]:
-    """Return how far aside each series is drawn, in units of x, so that intervals over the same x do not hide each other."""
+def _lowest(series: Sequence[Series], log_y: bool) -> float | None:
+    """Return where a logarithmic y axis begins; wide intervals, which may reach to 0, do not press the curves together."""
+    values = np.concatenate([np.asarray(one.y, np.float64) for one in series])
+    known = values[np.isfinite(values) & (values > 0)]
+    return float(known.min()) / _BELOW if log_y and len(known) else None
+
+
+def _beside(series: Sequence[Series], log_x: bool) -> list[float]:
+    """Return how far aside each series is drawn, in units of x or of its logarithm, so that intervals do not hide each other."""
     barred = [
         np.asarray(one.x, np.float64)
         for one in series
@@ -248,15 +257,16 @@ def _beside(series: Sequence[Series]) -> list[float]:
     ]
     if len(barred) < 2 or max(map(len, barred)) > _POINTS:
         return [0.0] * len(series)
-    step = _ASIDE * float(np.ptp(np.concatenate(barred)))
+    x = np.concatenate(barred)
+    step = _ASIDE * float(np.ptp(np.log(x) if log_x else x))
     return [step * (i - (len(series) - 1) / 2) for i in range(len(series))]
 
 
-def _curve(axes: Axes, name: str, number: int, one: Series, aside: float) -> object:
-    drawn = look(name, number)
+def _curve(axes: Axes, name: str, one: Series, aside: float, log_x: bool) -> object:
+    drawn = look(name)
     x, y = _arrays(name, one)
     few = len(x) <= _POINTS
-    x = x + aside
+    x = x * np.exp(aside) if log_x else x + aside
     (line,) = axes.plot(
         *(x, y),
         label=label(drawn.label),
@@ -275,8 +285,8 @@ def _curve(axes: Axes, name: str, number: int, one: Series, aside: float) -> obj
     return line
 
 
-def _dots(axes: Axes, name: str, number: int, one: Series) -> object:
-    drawn = look(name, number)
+def _dots(axes: Axes, name: str, one: Series) -> object:
+    drawn = look(name)
     x, y = _arrays(name, one)
     if one.low is not None and one.high is not None:
         axes.vlines(x, np.asarray(one.low), np.asarray(one.high), color=drawn.colour, alpha=0.5)

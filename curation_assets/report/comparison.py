@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from curation_assets.files import read_json, write_json
 from curation_assets.registry import SIZES
 from curation_assets.report.figures import FULL, RANDOM, Figures, in_words
 from curation_assets.report.scores import EPOCH, SETS
-from curation_assets.report.tables import markdown_table, plus_minus, text_table
+from curation_assets.report.tables import markdown_table, p_value, plus_minus, rounded, text_table, within
 
-COLUMNS = ["sampler", "rate", "size", "seeds", "documents", "tokens", "epochs"]
+COLUMNS = ["sampler", "rate", "size", "seeds", "documents", "tokens", "tokens_seen", "epochs"]
 _KEYS = ["sampler", "rate", "size"]
 _ON_A_SCREEN = 3  # suites in the terminal's table
-_NOT_ON_A_SCREEN = ("documents", "effective size", "mean rank")
+_NOT_ON_A_SCREEN = ("documents", "tokens", "effective size", "mean rank")
 _NOT_MEASURED = "not measured"
+_EQUAL = 0.01  # share by which counts may differ and still be called equal
 
 
 def compare(metrics: pl.DataFrame, trained: pl.DataFrame, order: list[str]) -> pl.DataFrame:
@@ -38,9 +40,7 @@ def compare(metrics: pl.DataFrame, trained: pl.DataFrame, order: list[str]) -> p
         (pl.col("metric") == "perplexity")
         & (pl.col("tokens_seen") == pl.col("tokens_seen").max().over("sampler", "rate", "size", "seed"))
     )
-    table = final.group_by(_KEYS).agg(
-        pl.col("seed").n_unique().alias("seeds"), pl.col("tokens_seen").max().alias("_seen")
-    )
+    table = final.group_by(_KEYS).agg(pl.col("seed").n_unique().alias("seeds"), pl.col("tokens_seen").max())
     for task, column in SETS.items():
         one = final.filter(pl.col("task") == task).group_by(_KEYS)
         spread = one.agg(pl.col("value").mean().alias(column), pl.col("value").std().alias(f"{column}_sd"))
@@ -49,7 +49,7 @@ def compare(metrics: pl.DataFrame, trained: pl.DataFrame, order: list[str]) -> p
     rank = {name: i for i, name in enumerate(order)}
     sizes = {size: i for i, size in enumerate(SIZES)}
     return (
-        table.with_columns((pl.col("_seen") / EPOCH).alias("epochs"))
+        table.with_columns((pl.col("tokens_seen") / EPOCH).alias("epochs"))
         .with_columns(pl.col("sampler").replace_strict(rank, default=len(rank)).alias("_rank"))
         .sort(
             "_rank", pl.col("rate").cast(pl.Int32), pl.col("size").replace_strict(sizes, default=len(sizes))
@@ -63,8 +63,13 @@ def with_figures(table: pl.DataFrame, figures: Figures) -> pl.DataFrame:
     return table.join(figures.columns, on=_KEYS, how="left", maintain_order="left")
 
 
-def rows_for_people(table: pl.DataFrame, suites: list[str] | None = None) -> list[dict[str, Any]]:
-    """Return the comparison's rows with "mean ± spread", columns named in words; `suites` are columns of averages."""
+def rows_for_people(
+    table: pl.DataFrame, suites: list[str] | None = None, chance: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Return the comparison's rows with "mean ± spread", columns named in words.
+
+    `suites` are columns of averages, `chance` what knowing nothing scores in some of them, which stands in their headings.
+    """
     shown = []
     for row in table.iter_rows(named=True):
         cells = {
@@ -72,27 +77,37 @@ def rows_for_people(table: pl.DataFrame, suites: list[str] | None = None) -> lis
             "rate %": row["rate"],
             "T5": row["size"],
             "documents": row["documents"],
+            "tokens": row["tokens"],
             "epochs": f"{row['epochs']:.2f}" if row["epochs"] is not None else None,
         }
         for column, title in (("perplexity", "perplexity"), ("perplexity_hq", "HQ perplexity")):
             cells[title] = plus_minus(row[column], row[f"{column}_sd"]) or _NOT_MEASURED
         for suite in suites or []:
-            cells[f"{suite} %"] = plus_minus(row[suite], row[f"{suite}_sd"]) or _NOT_MEASURED
+            cells[_heading(suite, chance)] = plus_minus(row[suite], row[f"{suite}_sd"]) or _NOT_MEASURED
         if "over_scaling" in row:
             cells["over-scaling %"] = _over_scaling(row)
             cells["effective size"] = _effective_size(row)
-            cells["mean rank"] = f"{row['mean_rank']:.1f}" if row.get("mean_rank") is not None else None
+            cells["mean rank"] = _mean_rank(row)
             cells["against random"] = _against_random(row, table)
         shown.append(cells)
     return shown
 
 
+def _heading(suite: str, chance: Mapping[str, float] | None) -> str:
+    known = (chance or {}).get(suite)
+    return f"{suite} %" if known is None else f"{suite} % (chance {rounded(known)})"
+
+
+def _mean_rank(row: dict[str, Any]) -> str | None:
+    """Return the mean rank; none for one seed, whose ranks are those of its noise."""
+    mean = row.get("mean_rank")
+    return None if mean is None or row["seeds"] < 2 else f"{mean:.1f}"
+
+
 def _over_scaling(row: dict[str, Any]) -> str | None:
     if row["over_scaling"] is None:
         return None
-    ends = (row["over_scaling_low"], row["over_scaling_high"])
-    between = f" [{ends[0]:+.0f}, {ends[1]:+.0f}]" if None not in ends else ""
-    return f"{row['over_scaling']:+.1f}{between}"
+    return within(row["over_scaling"], row["over_scaling_low"], row["over_scaling_high"], signed=True)
 
 
 def _effective_size(row: dict[str, Any]) -> str | None:
@@ -137,19 +152,87 @@ def _against_random(row: dict[str, Any], table: pl.DataFrame) -> str | None:
 
 def how_to_read(table: pl.DataFrame, recipe: dict[str, Any]) -> str:
     """Return the sentences under the table: what was held equal, and what the figures can and cannot tell."""
-    seeds = min(table["seeds"].to_list(), default=0)
-    noise = (
-        "One seed: differences between samplers cannot be told from the noise of training; set `pretraining.seeds` to "
-        "several for a spread."
-        if seeds < 2
-        else f"± is the standard deviation over {seeds} seeds of training; it is no confidence interval."
+    sets = (("perplexity", "held-out documents of the corpus"), ("perplexity_hq", "high-quality texts"))
+    on = " and on ".join(words for column, words in sets if table[column].is_not_null().any())
+    said = [f"Span-corruption perplexity (lower is better) on {on}."] if on else []
+    said += [budget(table, recipe), _noise(table["seeds"].to_list())]
+    return " ".join(
+        [
+            *said,
+            *_chance(recipe),
+            *tokens_kept(table, recipe.get("rate_of", "documents")),
+            *recipe.get("verdicts", []),
+            *recipe.get("gaps", []),
+        ]
     )
-    said = (
-        f"Span-corruption perplexity (lower is better) on held-out documents of the corpus and on high-quality texts. "
-        f"Every run sees {recipe['tokens']:,} raw tokens ({recipe['steps']:,} steps of {recipe['batch_size']} x "
-        f"{recipe['raw_length']}), so a smaller subset is repeated more often. {noise}"
-    )
-    return " ".join([said, *recipe.get("verdicts", []), *recipe.get("gaps", [])])
+
+
+def _chance(recipe: dict[str, Any]) -> list[str]:
+    told = [f"{rounded(value)} in {suite}" for suite, value in recipe.get("chance", {}).items()]
+    return [f"Knowing nothing scores {', '.join(told)}."] if told else []
+
+
+def _noise(seeds: list[int]) -> str:
+    low, high = min(seeds, default=0), max(seeds, default=0)
+    if high < 2:
+        return (
+            "One seed: differences between samplers cannot be told from the noise of training; set `pretraining.seeds` to "
+            "several for a spread."
+        )
+    over = f"{high}" if max(low, 2) == high else f"{max(low, 2)} to {high}"
+    some = "" if low > 1 else " (none for one seed)"
+    return f"± is the standard deviation over {over} seeds of training{some}; it is no confidence interval."
+
+
+def budget(table: pl.DataFrame, recipe: dict[str, Any]) -> str:
+    """Tell how many tokens the runs saw, whether that is the same for all, and whether subsets are repeated in it."""
+    seen = sorted(set(table["tokens_seen"].drop_nulls().to_list()))
+    if len(seen) > 1:
+        return f"Runs saw {seen[0]:,} to {seen[-1]:,} raw tokens: they are not compared at equal compute."
+    steps = f" ({recipe['steps']:,} steps of {recipe['batch_size']:,} x {recipe['raw_length']:,})"
+    same = seen == [recipe["tokens"]]
+    every = f"Every run sees {seen[0] if seen else recipe['tokens']:,} raw tokens{steps if same or not seen else ''}"
+    how_often = repetition(table)
+    return f"{every}: {how_often}." if how_often else f"{every}."
+
+
+def repetition(table: pl.DataFrame) -> str:
+    """Tell whether the samplers' runs repeat their subsets, and how often; "" where that is not known."""
+    passes = table.filter((pl.col("sampler") != FULL) & pl.col("epochs").is_not_null())["epochs"].to_list()
+    if not passes:
+        return ""
+    low, high = min(passes), max(passes)
+    alike = f"{low:.2f}" == f"{high:.2f}"
+    if high <= 1:
+        share = f"{low:.0%}" if alike else f"{low:.0%} to {high:.0%}"
+        return f"that is {share} of its subset, and nothing is repeated"
+    if alike:
+        return f"every subset is seen {low:.2f} times"
+    if low >= 1:
+        return f"subsets are seen {low:.2f} to {high:.2f} times, the smaller ones more often"
+    return f"the smallest subset is seen {high:.2f} times, the largest not whole ({low:.0%} of it)"
+
+
+def tokens_kept(table: pl.DataFrame, rate_of: str = "documents") -> list[str]:
+    """Tell at which rates the samplers' subsets differ in tokens although not in documents, or the other way round."""
+    subsets = table.filter((pl.col("sampler") != FULL) & pl.col("tokens").is_not_null())
+    said, unequal = [], False
+    for (rate,), part in subsets.group_by("rate", maintain_order=True):
+        documents, tokens = (part[name].to_list() for name in ("documents", "tokens"))
+        if _differs(documents) or _differs(tokens):
+            said.append(f"at {rate} % {_span(documents)} documents with {_span(tokens)} tokens")
+            unequal = unequal or (rate_of == "documents" and _differs(tokens))
+    hint = ' (selection.rate_of = "tokens" compares at equally many tokens)' if unequal else ""
+    return [f"Samplers keep {'; '.join(said)}{hint}."] if said else []
+
+
+def _differs(counts: list[int]) -> bool:
+    return max(counts) - min(counts) > _EQUAL * max(counts)
+
+
+def _span(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,} to {high:,}" if _differs(counts) else f"{high:,}" if low == high else f"about {high:,}"
 
 
 METHOD = """\
@@ -167,7 +250,7 @@ the ladder it is only known as < or >. The score is the mean over metrics, each 
 brackets are its 95 % interval over seeds, taken through the ladder as measured.
 
 **Mean rank** is among the samplers of the same rate and size, 1 for the best, over the metrics that they all have; it knows \
-nothing of noise.
+nothing of noise, and is not shown for one seed.
 
 **Against random** compares with random sampling of the same rate and size, seed by seed: a difference counts as beyond the noise \
 where Student's t test, adjusted for the number of samplers by Holm's method, has p below 5 %. Several scores, rates and sizes \
@@ -185,7 +268,7 @@ def write(
     """
     table.write_parquet(folder / "comparison.parquet")
     table.write_csv(folder / "comparison.csv")
-    shown = rows_for_people(table, recipe.get("suites"))
+    shown = rows_for_people(table, recipe.get("suites"), recipe.get("chance"))
     parts = {"comparison": f"{markdown_table(shown)}\n\n{how_to_read(table, recipe)}\n"}
     if figures is not None:
         figures.by_metric.write_parquet(folder / "over_scaling.parquet")
@@ -211,10 +294,9 @@ def difference_rows(differences: pl.DataFrame) -> list[dict[str, Any]]:
             "T5": row["size"],
             "score": in_words(row["score"]),
             "sampler": row["sampler"],
-            "difference": f"{row['difference']:+.3f}",
-            "95 % over seeds": None if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}",
+            "difference [95 % over seeds]": within(row["difference"], row["low"], row["high"], signed=True),
             "seeds": row["seeds"],
-            "p (Holm)": None if row["p_adjusted"] is None else f"{row['p_adjusted']:.3f}",
+            "p (Holm)": None if row["p_adjusted"] is None else p_value(row["p_adjusted"]),
             "verdict": row["verdict"],
         }
         for row in differences.sort("size", "rate", "score", maintain_order=True).iter_rows(named=True)

@@ -11,19 +11,36 @@ import polars as pl
 from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report.canvas import Picture
 from curation_assets.report.charts import curves, over_rates
-from curation_assets.report.comparison import METHOD, difference_rows, how_to_read, rows_for_people
+from curation_assets.report.comparison import (
+    METHOD,
+    difference_rows,
+    how_to_read,
+    rows_for_people,
+    tokens_kept,
+)
 from curation_assets.report.figures import FULL, RANDOM, Figures, in_title, in_words
 from curation_assets.report.forest import Dot, forest
+from curation_assets.report.intervals import no_intervals
 from curation_assets.report.looks import PANELS
 from curation_assets.report.pictures import png_markdown
 from curation_assets.report.scores import PERPLEXITY
 from curation_assets.report.section import Figure, Section, table
+from curation_assets.report.tables import p_value, within
 from curation_assets.workspace import Markdown
 
 _BEYOND = ("better", "worse")
 _NAMED = 4  # in a sentence; more are counted
 _PICTURES = 4  # in the metadata; the folder has all
-_INTRO = "Every sampler, rate and size that has been trained and evaluated, side by side with random sampling and with full data."
+_FIRST = ("sampler", "rate %", "T5", "perplexity", "against random", "documents", "tokens")
+_FIRST_OF_DIFFERENCES = (
+    "sampler",
+    "score",
+    "rate %",
+    "T5",
+    "difference [95 % over seeds]",
+    "verdict",
+    "p (Holm)",
+)
 
 
 def findings(differences: pl.DataFrame, verdicts: list[str], gaps: list[str]) -> list[str]:
@@ -31,20 +48,17 @@ def findings(differences: pl.DataFrame, verdicts: list[str], gaps: list[str]) ->
 
     `differences` is `figures.Figures.differences`; `verdicts`, its sentences, are told where it has no line of a rate and size.
     """
-    said, within, cells = [], [], set()
+    said, cells = [], set()
+    quiet: dict[tuple[str, str], list[str]] = {}
     for (rate, size, score), part in differences.group_by("rate", "size", "score", maintain_order=True):
         cells.add((str(rate), str(size)))
         where = f"at {rate} % with the {size} T5 by {in_words(str(score))}"
         told = part.filter(pl.col("p_adjusted").is_not_null())
         if not told.is_empty() and not told["verdict"].is_in(_BEYOND).any():
-            within.append(where)
+            quiet.setdefault((str(rate), str(size)), []).append(in_words(str(score)))
         elif not told.is_empty():
             said.append(_beyond(where, told))
-    none = (
-        [f"No sampler differs from random beyond the noise of training: {'; '.join(within)}."]
-        if within
-        else []
-    )
+    none = _none(quiet)
     single = (
         differences.filter(pl.col("p_adjusted").is_null())
         .select("rate", "size")
@@ -62,6 +76,32 @@ def findings(differences: pl.DataFrame, verdicts: list[str], gaps: list[str]) ->
     return [*said, *none, *rest, *gaps]
 
 
+def _none(quiet: dict[tuple[str, str], list[str]]) -> list[str]:
+    """Tell where no sampler differs from random, {(rate, size): scores}: what holds of several rates once."""
+    where: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (rate, size), scores in quiet.items():
+        where.setdefault((size, tuple(scores)), []).append(rate)
+    told = [
+        f"at {' and '.join(rates)} % with the {size} T5 by {', '.join(scores)}"
+        for (size, scores), rates in where.items()
+    ]
+    return (
+        [f"No sampler differs from random beyond the noise of training: {'; '.join(told)}."] if told else []
+    )
+
+
+def _intro(rows: pl.DataFrame) -> str:
+    beside = [
+        words for name, words in ((RANDOM, "random sampling"), (FULL, "full data")) if name in rows["sampler"]
+    ]
+    with_them = f", side by side with {' and with '.join(beside)}" if beside else ""
+    return f"Every sampler, rate and size that has been trained and evaluated{with_them}."
+
+
+def _equals(p: str) -> str:
+    return f"< {p[1:]}" if p.startswith("<") else f"= {p}"
+
+
 def _beyond(where: str, told: pl.DataFrame) -> str:
     parts = []
     for verdict in _BEYOND:
@@ -69,7 +109,7 @@ def _beyond(where: str, told: pl.DataFrame) -> str:
         if rows.is_empty():
             continue
         named = [
-            f"{r['sampler']} ({r['difference']:+.3g} [{r['low']:+.3g}, {r['high']:+.3g}], p = {r['p_adjusted']:.2g})"
+            f"{r['sampler']} ({within(r['difference'], r['low'], r['high'], signed=True)}, p {_equals(p_value(r['p_adjusted']))})"
             for r in rows.head(_NAMED).iter_rows(named=True)
         ]
         more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
@@ -89,19 +129,39 @@ def section(folder: Path, rows: pl.DataFrame, recipe: dict[str, Any], found: Fig
         figures.append(figure)
         if len(shown) < _PICTURES:
             shown[figure.name] = Markdown(png_markdown(picture.png(), figure.alt))
-    cells = rows_for_people(rows, recipe.get("suites"))
+    cells = rows_for_people(rows, recipe.get("suites"), recipe.get("chance"))
     tables = [
-        table(cells, "All runs", "comparison.parquet", links=_links(rows)),
+        table(
+            cells,
+            "All runs",
+            "comparison.parquet",
+            [*_FIRST, *(name for name in cells[0] if name not in _FIRST)] if cells else (),
+            links=_links(rows),
+        ),
     ]
     if len(found.differences):
         ordered = found.differences.sort("size", "rate", "score", maintain_order=True)
         words = "Differences to random sampling"
-        tables.append(table(difference_rows(ordered), words, "differences.parquet", links=_links(ordered)))
+        tables.append(
+            table(
+                difference_rows(ordered),
+                words,
+                "differences.parquet",
+                _FIRST_OF_DIFFERENCES,
+                links=_links(ordered),
+            )
+        )
     if found.left_out:
-        tables.append(table(found.left_out, "Metrics that do not count, and why"))
-    said = findings(found.differences, found.verdicts, recipe.get("gaps", []))
+        tables.append(
+            table(found.left_out, "Metrics that do not count, and why", first=("metric", "reason", "figure"))
+        )
+    said = findings(
+        found.differences,
+        found.verdicts,
+        [*tokens_kept(rows, recipe.get("rate_of", "documents")), *recipe.get("gaps", [])],
+    )
     method = f"{how_to_read(rows, {**recipe, 'verdicts': [], 'gaps': []})}\n\n{METHOD}".replace("**", "")
-    Section("Comparison of samplers", _INTRO, said, figures, tables, method).write(folder)
+    Section("Comparison of samplers", _intro(rows), said, figures, tables, method).write(folder)
     return shown
 
 
@@ -129,7 +189,7 @@ def _differences(differences: pl.DataFrame) -> Iterator[tuple[Figure, Picture]]:
 def _spread(rows: pl.DataFrame) -> str:
     if rows["low"].is_not_null().any():
         return "Bars are 95 % intervals over seeds, not adjusted for the number of samplers."
-    return "One seed: no intervals."
+    return no_intervals(rows["seeds"].to_list())
 
 
 def _by_rate(size: str, score: str, here: pl.DataFrame) -> tuple[Figure, Picture]:
@@ -142,7 +202,7 @@ def _by_rate(size: str, score: str, here: pl.DataFrame) -> tuple[Figure, Picture
     picture = curves(
         charts,
         title,
-        "sampling rate, % of documents",
+        "sampling rate, %",
         "below 0 is better",
         references={panel: {RANDOM: 0.0} for panel in charts},
         xticks=[float(rate) for rate in RATES],

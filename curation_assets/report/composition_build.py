@@ -71,7 +71,8 @@ def composition(workspace: Workspace) -> BuildOne:
         figures, shown = draw(folder, tables, rate)
         findings = said.findings(tables, rate, gaps)
         told = said.tables(tables, state)
-        Section(said.TITLE, said.INTRO, findings, figures, told, said.method(corpus.documents)).write(folder)
+        method = said.method(corpus.documents, tables)
+        Section(said.TITLE, said.intro(tables), findings, figures, told, method).write(folder)
         return {
             "documents": corpus.documents,
             "subsets": len(made),

@@ -63,7 +63,7 @@ def _clusters(table: pl.DataFrame) -> Picture:
     return curves(
         charts,
         "Spread over clusters: effective number of them",
-        "sampling rate, % of documents",
+        "sampling rate, %",
         "clusters",
         references=dict.fromkeys(charts, reference),
         xticks=[float(rate) for rate in RATES],

@@ -15,10 +15,6 @@ from curation_assets.report.section import Table
 from curation_assets.report.ties import LEVEL
 
 TITLE = "What each sampler keeps"
-INTRO = (
-    "Which sources, lengths and clusters a choice is made of, beside the whole corpus. Random sampling keeps them all in their "
-    "proportions, up to chance; what another sampler prefers or avoids is what its score takes for quality or coverage."
-)
 NO_SOURCE, OTHER = "no source", "all others"
 _RESERVED = (
     NO_SOURCE,
@@ -26,25 +22,40 @@ _RESERVED = (
     "sampler",
     "rate",
     "documents",
+    "tokens",
 )  # columns and parts that no source may be taken for
 _TOLD = 3  # of the largest differences in a sentence
+_FIRST = ("effective number", "by chance", "documents", "tokens", "preferred", "avoided")
 _MAIN = "20"  # the paper's rate of comparison (table 1)
 
 
-def method(documents: int) -> str:
-    """Return how the numbers came about."""
+def intro(tables: Mapping[str, pl.DataFrame]) -> str:
+    """Return what the section is about."""
+    words = {"source": "sources", "length": "lengths", "clusters": "clusters"}
+    which = " and ".join(", ".join(words[name] for name in tables).rsplit(", ", 1))
     return (
+        f"Which {which} a choice is made of, beside the whole corpus. Random sampling keeps them all in their proportions, up to "
+        "chance; what another sampler prefers or avoids is what its score takes for quality or coverage."
+    )
+
+
+def method(documents: int, tables: Mapping[str, pl.DataFrame]) -> str:
+    """Return how the numbers came about."""
+    shares = (
         f"Every current subset is compared with the {documents:,} documents that it could choose from; repeated documents count once. Shares are of "
         "documents; those of tokens are in the files. Lengths are tokens of the corpus's tokenizer. A random choice of as many documents "
         "has a hypergeometric number of each part; (+) and (−) mark shares that such a choice does not explain: the normal test with "
         "continuity correction, adjusted by Holm's method over all samplers, rates and parts of the table, has p below 5 %. Where the "
         "variance of the number is below 9 nothing is tested. The test says that a difference is there, not that it matters: a "
-        "sampler that orders documents by anything differs from chance somewhere.\n\n"
+        "sampler that orders documents by anything differs from chance somewhere."
+    )
+    clusters = (
         "Clusters are those of k-means over the embeddings. Their effective number is exp of the entropy of their shares: as many clusters of "
         "equal size would be as even. The largest are 1 % of the clusters, by the corpus. What chance gives is from 400 random choices "
         "of the same size (95 % of them in brackets); clusters preferred or avoided are adjusted by Holm's method over those of the choice, the "
         "brackets for nothing: of 20 random choices one lies outside."
     )
+    return f"{shares}\n\n{clusters}" if "clusters" in tables else shares
 
 
 def source_name(source: str | None) -> str:
@@ -89,14 +100,20 @@ def figure_texts(name: str, table: pl.DataFrame, rate: str) -> tuple[str, str]:
         whole = table.row(0, named=True)
         return (
             "effective number of clusters of each sampler's choice by sampling rate",
-            f"exp of the entropy over {whole['clusters']:,} clusters; the dashed line is the whole corpus. Bars at random sampling hold 95 % of "
-            "random choices of that size: fewer documents meet fewer clusters by chance alone.",
+            f"exp of the entropy over {whole['clusters']:,} clusters; the dashed line is the whole corpus.{_by_chance(table)}",
         )
     unit = " (tokens)" if name == "length" else ""
     return (
         f"share of documents by {name}, one bar a sampler, the whole corpus on top",
         f"Documents kept at {rate} % by {name}{unit}; all rates are in the table.",
     )
+
+
+def _by_chance(table: pl.DataFrame) -> str:
+    told = table.filter((pl.col("sampler") == "random") & pl.col("effective_low").is_not_null())
+    if told.is_empty():
+        return ""
+    return " Bars at random sampling hold 95 % of random choices of that size: fewer documents meet fewer clusters by chance alone."
 
 
 def findings(tables: Mapping[str, pl.DataFrame], rate: str, gaps_found: list[str]) -> list[str]:
@@ -146,11 +163,12 @@ def _control(division: str, table: pl.DataFrame) -> list[str]:
     z = table.filter((pl.col("sampler") == "random") & pl.col("z").is_not_null())
     if z.is_empty():
         return []
+    nested = ", though the choices at different rates are nested" if z["rate"].n_unique() > 1 else ""
     two = int((z["z"].abs() > 2).sum())
     holm = int((z["p"] < LEVEL).sum())
     return [
         f"Random sampling, as a control: {two} of its {len(z)} shares by {division} lie beyond 2 standard deviations ({0.0455 * len(z):.1f} by "
-        f"chance, though the choices at different rates are nested), {holm} after adjustment."
+        f"chance{nested}), {holm} after adjustment."
     ]
 
 
@@ -163,8 +181,13 @@ def _spread(table: pl.DataFrame, rate: str) -> list[str]:
     known = cells.filter(pl.col("effective_low").is_not_null())
     if known.is_empty():
         return said
-    one = known.row(0, named=True)
-    chance = f"{one['effective_low']:.1f} to {one['effective_high']:.1f} by chance"
+    alike = known["documents"].n_unique() == 1
+    ends = known.row(0, named=True)
+    chance = (
+        f"{ends['effective_low']:.1f} to {ends['effective_high']:.1f} by chance"
+        if alike
+        else "of the same size"
+    )
     more = known.filter(pl.col("effective") > pl.col("effective_high")).sort("effective", descending=True)
     less = known.filter(pl.col("effective") < pl.col("effective_low")).sort("effective")
     for word, part in (("more", more), ("less", less)):
@@ -194,7 +217,9 @@ def tables(found: Mapping[str, pl.DataFrame], state: Mapping[Key, str]) -> list[
         columns = list(rows[WHOLE])
         lines = [_line(key, rows.get(key), columns, state) for key in keys]
         links = [None, *((f"{n}/subset", r) if (n, r) in rows else None for n, r in state)]
-        shown.append(Table(titles[name], ["sampler", "rate", *columns], lines, f"{name}.parquet", links))
+        first = ["sampler", "rate", *(_FIRST if name == "clusters" else columns)]
+        source = f"{name}.parquet"
+        shown.append(Table(titles[name], ["sampler", "rate", *columns], lines, source, links, first))
     return shown
 
 
@@ -210,7 +235,10 @@ def _line(
 def _share_rows(table: pl.DataFrame) -> dict[Key, dict[str, Any]]:
     rows: dict[Key, dict[str, Any]] = {}
     for (sampler, rate), part in table.group_by("sampler", "rate", maintain_order=True):
-        cells = {"documents": int(part["documents"].sum())}
+        cells: dict[str, Any] = {
+            "documents": int(part["documents"].sum()),
+            "tokens": int(part["tokens"].sum()),
+        }
         cells |= {r["part"]: _marked(r) for r in part.iter_rows(named=True)}
         rows[str(sampler), str(rate)] = cells
     return rows
@@ -226,6 +254,7 @@ def _cluster_rows(table: pl.DataFrame) -> dict[Key, dict[str, Any]]:
     return {
         (r["sampler"], r["rate"]): {
             "documents": r["documents"],
+            "tokens": r["tokens"],
             "tokens a document": f"{r['tokens'] / max(r['documents'], 1):.0f}",
             "clusters met": r["clusters"],
             "effective number": f"{r['effective']:.1f}",
@@ -233,7 +262,7 @@ def _cluster_rows(table: pl.DataFrame) -> dict[Key, dict[str, Any]]:
             if r["effective_low"] is None
             else f"[{r['effective_low']:.1f}, {r['effective_high']:.1f}]",
             "in the largest 1 %": f"{r['largest']:.1%}",
-            "Gini": f"{r['gini']:.3f}",
+            "Gini": f"{r['gini']:.2f}",
             "preferred": r["over"] if r["tested"] else None,
             "avoided": r["under"] if r["tested"] else None,
             "tested": r["tested"] or None,

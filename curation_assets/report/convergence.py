@@ -12,6 +12,7 @@ from curation_assets.report.figures import FULL
 from curation_assets.report.intervals import t_interval
 from curation_assets.report.merit import Floats, tokens_to_reach
 from curation_assets.report.scores import PERPLEXITY, Run
+from curation_assets.report.tables import rounded
 
 SCHEMA = {
     "sampler": pl.String,
@@ -34,7 +35,7 @@ METHOD = (
     "Tokens until the perplexity first is that of full data at the end, between snapshots by straight lines over the logarithm "
     "of the tokens, of the curve averaged over seeds; the speed-up is the share of the budget that is left then. Its interval "
     "is Student's t over seeds, each against the same seed of full data, where every seed got there. A snapshot is no run of "
-    "its own: the learning rate still falls after it, so a run of that budget would have come further, and the speed-up is "
+    "its own: where the learning rate falls to the end, a run of that budget would have come further, and the speed-up is "
     "more a lower bound. A first snapshot that is already good enough gives its own tokens."
 )
 
@@ -192,9 +193,9 @@ def rows_for_people(table: pl.DataFrame) -> list[dict[str, Any]]:
                 "rate %": row["rate"],
                 "T5": row["size"],
                 "set": row["set"].replace("_", " "),
-                "final": f"{row['final']:.2f}",
-                "full data": f"{row['target']:.2f}",
-                "tokens to reach it": "never" if reached is None else f"{reached:,.0f}",
+                "final": rounded(row["final"]),
+                "full data": rounded(row["target"]),
+                "tokens to reach it": "never" if reached is None else rounded(reached, 2),
                 "speed-up %": None if reached is None else f"{100 * row['speed_up']:.0f}{between}",
                 "seeds that did": f"{row['seeds_reached']} of {row['seeds']}",
             }

@@ -14,11 +14,13 @@ from curation_assets.report.convergence import Average, Curves, average
 from curation_assets.report.figures import FULL, RANDOM
 from curation_assets.report.forest import Dot, forest
 from curation_assets.report.fresh import EPOCHS
-from curation_assets.report.looks import PANELS
+from curation_assets.report.intervals import no_intervals
+from curation_assets.report.looks import PANELS, mean_of
 from curation_assets.report.section import Figure
 
 _PARTED = 1.6  # times the highest end of a curve: above that all curves are alike
-_AVERAGED = {"ask_llm": "Ask-LLM, mean", "perplexity": "perplexity, mean"}
+_AVERAGED = ("ask_llm", "perplexity")
+_FAMILIES = "Families averaged"
 
 
 def by_tokens(found: Curves) -> Iterator[tuple[Figure, Picture]]:
@@ -34,8 +36,9 @@ def by_tokens(found: Curves) -> Iterator[tuple[Figure, Picture]]:
             if not charts:
                 continue
             title = f"{words} perplexity by tokens, {rate} %, {size} T5"
-            alt = f"{title}: Ask-LLM and perplexity samplers averaged, and every sampler beside random and full data"
-            caption = f"From where the curves part. {_spread(charts)}"
+            alt = f"{title}: {_what(charts)}"
+            seeds = [len(found.seeds(run, task)) for run in found.runs if run[1:] == (rate, size)]
+            caption = f"From where the curves part. {_spread(charts, seeds)}"
             yield Figure(f"tokens_{task}_{rate}_{size}", alt, caption), _draw(charts, title)
         if not cells:
             lines = {
@@ -58,13 +61,13 @@ def _panels(found: Curves, rate: str, size: str, task: str) -> dict[str, dict[st
     }
     panels: dict[str, dict[str, Series]] = {}
     means = {}
-    for family, label in _AVERAGED.items():
+    for family in _AVERAGED:
         members = [run for name, run in own.items() if SAMPLERS[name].family == family]
         one = average(found.together(members, task))
         if one is not None:
-            means[f"{label} of {len(members)}"] = _series(one)
+            means[mean_of(family, len(members))] = _series(one)
     if means:
-        panels["Families averaged"] = means | references
+        panels[_FAMILIES] = means | references
     for panel, names in PANELS.items():
         lines = {
             n: one for n in names if n in own and (one := average(found.seeds(own[n], task))) is not None
@@ -96,7 +99,15 @@ def _draw(charts: dict[str, dict[str, Series]], title: str) -> Picture:
     )
 
 
-def _spread(charts: dict[str, dict[str, Series]]) -> str:
+def _what(charts: dict[str, dict[str, Series]]) -> str:
+    """Return what the panels show, in words."""
+    shown = dict.fromkeys(name for series in charts.values() for name in series)
+    beside = " and ".join(words for name, words in ((RANDOM, "random"), (FULL, "full data")) if name in shown)
+    families = "families averaged, and " if _FAMILIES in charts else ""
+    return f"{families}every sampler{' beside ' if beside else ''}{beside}"
+
+
+def _spread(charts: dict[str, dict[str, Series]], seeds: list[int]) -> str:
     ends = [
         np.asarray(one.low, np.float64)
         for series in charts.values()
@@ -104,7 +115,7 @@ def _spread(charts: dict[str, dict[str, Series]]) -> str:
         if one.low is not None
     ]
     known = any(np.isfinite(end).any() for end in ends)
-    return "Shaded or barred: 95 % intervals over seeds." if known else "One seed: no intervals."
+    return "Shaded or barred: 95 % intervals over seeds." if known else no_intervals(seeds)
 
 
 def by_epochs(table: pl.DataFrame) -> Iterator[tuple[Figure, Picture]]:
@@ -136,7 +147,7 @@ def _one_cut(size: str, epochs: int, here: pl.DataFrame, full: float | None) -> 
     picture = curves(
         charts,
         title,
-        "sampling rate, % of documents",
+        "sampling rate, %",
         "lower is better",
         references=dict.fromkeys(charts, {} if full is None else {FULL: full}),
         xticks=[float(rate) for rate in RATES],

@@ -23,7 +23,7 @@ def heat_map(correlation: Correlation, title: str) -> Picture:
     m = correlation.matrix
     if not np.isfinite(m).any():
         raise ValueError(f"nothing to draw for {title!r}: no pair of samplers has a tau")
-    labels = [look(name, i).label for i, name in enumerate(correlation.names)]
+    labels = [look(name).label for name in correlation.names]
     margin = max(map(len, labels)) * _CHARACTER + 0.2
     side = min((WIDTH - margin) / len(labels), 0.6)
     figure, grid = sheet(title, 1, 1, side * len(labels) + margin + 0.4)

@@ -68,7 +68,7 @@ def how_to_read(correlation: Correlation) -> str:
     widths = (correlation.high - correlation.low)[np.isfinite(correlation.matrix)] / 2
     if (widths > 0).any():
         text += (
-            f" The 95 % intervals reach at most {widths.max():.3f} to either side; they are conservative, and tell only of "
+            f" The 95 % intervals reach at most {widths.max():.2g} to either side; they are conservative, and tell only of "
             "the choice of documents, not of the seeds and the training of the models that score."
         )
     against = [n for n in correlation.names if n in SAMPLERS and SAMPLERS[n].technique in ("ips", "bottom_k")]
@@ -102,7 +102,8 @@ def write(folder: Path, correlation: Correlation, family: Mapping[str, str] | No
         picture = heat_map(correlation, TITLE)
         picture.save(folder, "correlation")
         png, alt = picture.png(), f"{TITLE}, one row and one column a sampler"
-        figures.append(Figure("correlation", alt, f"Of {correlation.n:,} documents; grey has no tau."))
+        grey = "; grey has no tau" if correlation.constant else ""
+        figures.append(Figure("correlation", alt, f"Of {correlation.n:,} documents{grey}."))
         linked, shown = f"![{TITLE}](correlation.png)\n\n", f"{png_markdown(png, TITLE)}\n\n"
     write_bytes(folder / "correlation.md", f"# {TITLE}\n\n{linked}{text}".encode())
     tables = [

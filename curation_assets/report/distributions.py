@@ -32,6 +32,11 @@ PASSES = 64 // _DIGIT
 """Times that `OrderStatistics` reads all scores."""
 
 
+NO_CUT = {"ips": "drawn by 1/score: no cut", "uniform": "drawn evenly: no cut"}
+"""Techniques by which no score separates kept from dropped documents."""
+_OF_TOKENS = "rates of tokens: no cut here"
+
+
 class Moments:
     """Number, mean and standard deviation of all scores fed to `add`; parts are merged by the rule of Chan et al. (1979)."""
 
@@ -147,11 +152,13 @@ def cut_ranks(n: int, technique: str) -> dict[str, int]:
 class Distribution:
     """One sampler's scores, over all passes: feed each pass to `add`, and end it with `advance`.
 
-    After `PASSES` passes the quantiles and cuts stand, after one more the histogram.
+    After `PASSES` passes the quantiles and cuts stand, after one more the histogram. `no_cut` says why there are no cuts: the
+    technique draws documents, or rates are shares of tokens, of which scores know nothing.
     """
 
-    def __init__(self, technique: str) -> None:
+    def __init__(self, technique: str, rate_of: str = "documents") -> None:
         self.technique = technique
+        self.no_cut = NO_CUT.get(technique) or ("" if rate_of == "documents" else _OF_TOKENS)
         self.moments = Moments()
         self._order = OrderStatistics()
         self._passes = 0
@@ -175,7 +182,7 @@ class Distribution:
     def advance(self) -> None:
         """End a pass."""
         at: dict[float | str, int] = dict(zip(QUANTILES, quantile_ranks(self.moments.n), strict=True))
-        at.update(cut_ranks(self.moments.n, self.technique))
+        at.update({} if self.no_cut else cut_ranks(self.moments.n, self.technique))
         if self._passes < PASSES:
             self._order.advance(list(at.values()) if self._passes == 0 else ())
         self._passes += 1

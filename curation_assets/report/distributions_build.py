@@ -44,8 +44,8 @@ def distributions(workspace: Workspace) -> BuildOne:
         changes.write_parquet(folder / said.CHANGES)
         figures, shown = draw(folder, found, missing, changes, counts)
         findings, tables = said.findings(found, missing, changes), said.tables(found, missing, changes)
-        method = said.method(sample.seen, len(sampled[names[0]]))
-        Section(said.TITLE, said.INTRO, findings, figures, tables, method).write(folder)
+        method = said.method(sample.seen, len(sampled[names[0]]), changes)
+        Section(said.title(changes), said.intro(changes), findings, figures, tables, method).write(folder)
         return {
             "documents": sample.seen,
             "samplers": len(names),
@@ -66,7 +66,8 @@ def read(corpus: Corpus, sample: HashSample) -> dict[str, Distribution]:
     ValueError
         There are no documents.
     """
-    found = {name: Distribution(SAMPLERS[name].technique) for name in corpus.names}
+    rate_of = corpus.workspace.profile.selection.rate_of
+    found = {name: Distribution(SAMPLERS[name].technique, rate_of) for name in corpus.names}
     for number in range(1 + PASSES):
         for one in corpus:
             for distribution, scores in zip(found.values(), one.scores, strict=True):
@@ -179,11 +180,9 @@ def draw(
 def _densities(found: Mapping[str, Distribution]) -> Picture:
     return densities(
         {name: (one.edges, one.counts) for name, one in found.items()},
-        "Scores of the corpus, and where the rates cut",
+        f"Scores of the corpus{', and where the rates cut' if any(one.cuts for one in found.values()) else ''}",
         cuts={name: {r: one.cuts[r].score for r in _MARKS if r in one.cuts} for name, one in found.items()},
-        notes={
-            name: said.NO_CUT[one.technique] for name, one in found.items() if one.technique in said.NO_CUT
-        },
+        notes={name: one.no_cut for name, one in found.items() if one.no_cut},
     )
 
 

@@ -11,15 +11,9 @@ from curation_assets.registry import RATES, SAMPLERS
 from curation_assets.report.distributions import OUTER, Distribution
 from curation_assets.report.rank_change import LADDERS, RATE, UNRELATED
 from curation_assets.report.section import Table, table
-from curation_assets.report.tables import number
+from curation_assets.report.tables import rounded
 
-TITLE = "How scores are distributed, and how ranks change as the scorer grows"
-INTRO = (
-    "What a sampler can tell apart shows in how its scores are spread, and how much of a choice is the judge's and how much the "
-    "document's in how far documents move when a larger model judges them."
-)
 QUANTILES, CUTS, CHANGES = "quantiles.parquet", "cuts.parquet", "rank_change.parquet"
-NO_CUT = {"ips": "drawn by 1/score: no cut", "uniform": "drawn evenly: no cut"}
 LADDER = {
     "ask_llm": "Ask-LLM: where documents stand as the judge grows",
     "perplexity": "Perplexity: where documents stand as the scorer grows",
@@ -28,7 +22,26 @@ LADDER = {
 _NAMES = {"ask_llm": "Ask-LLM", "perplexity": "Perplexity", "perplexity_training": "Perplexity in training"}
 _NAMED = 6  # in a caption; more are counted
 _MANY_TIES = 0.001  # of the documents: from here on ties at a cut are told
+_FIRST = ("sampler", "median", "mean", "sd", "1 %", "99 %")
+_MOVED = ("from", "to", "mean change", "tau", f"top {RATE} % shared")
+_MISSING = "not current"
 _SHOWN = (0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
+
+
+def title(changes: pl.DataFrame) -> str:
+    """Return the section's title."""
+    return "How scores are distributed" + (
+        "" if changes.is_empty() else ", and how ranks change as the scorer grows"
+    )
+
+
+def intro(changes: pl.DataFrame) -> str:
+    """Return what the section is about."""
+    ranks = (
+        ", and how much of a choice is the judge's and how much the document's in how far documents move when another model "
+        "judges them"
+    )
+    return f"What a sampler can tell apart shows in how its scores are spread{'' if changes.is_empty() else ranks}."
 
 
 def short(name: str) -> str:
@@ -36,27 +49,33 @@ def short(name: str) -> str:
     return name.removeprefix("ask_llm_").removeprefix("perplexity_").removeprefix("large_")
 
 
-def method(documents: int, sampled: int) -> str:
+def method(documents: int, sampled: int, changes: pl.DataFrame) -> str:
     """Return how the numbers came about."""
     which = "all of them" if sampled == documents else f"{sampled:,} of them, drawn by hash"
-    return (
+    counted = (
         f"Counts, means, quantiles and cuts are exact and of all {documents:,} documents; repeated documents count once, and a quantile is the "
         "lowest score that so many documents do not exceed. A cut is the score of the last document that a rate keeps, counted "
         "among all documents: where those that overlap with the evaluation are left out of subsets, a subset's own threshold "
         "(in its manifest) differs a little. Of documents with exactly the score of the cut, the smaller hashes stay. Inverse "
-        "propensity and uniform sampling draw documents, so that no score separates kept from dropped.\n\n"
+        "propensity and uniform sampling draw documents, so that no score separates kept from dropped. Where rates are shares of "
+        "tokens (selection.rate_of) a cut depends on the lengths of documents too, and stands in the subset's manifest alone."
+    )
+    ranks = (
         f"Ranks are compared on {which}: percentiles are mid-ranks, 100 for what is kept first. Tau is Kendall's tau-b with a "
         "conservative 95 % interval, as in the correlation of scores. The mean change is over documents, in percentiles; two "
         f"unrelated orders have {UNRELATED:.1f}. Its interval, like tau's, tells only of the choice of documents, not of the seeds and "
         "the training of the scorers: a change need not come from the size."
     )
+    return counted if changes.is_empty() else f"{counted}\n\n{ranks}"
 
 
 def distributions_caption(found: Mapping[str, Distribution], missing: list[str]) -> str:
     """Return what stands under the histograms."""
     documents = next(iter(found.values())).moments.n
     outside = {name: one.outside for name, one in found.items() if one.outside}
-    text = f"All {documents:,} documents; lines are the cuts of the rates, numbered in percent kept. Heights are not comparable between panels."
+    cut = any(one.cuts for one in found.values())
+    lines = "; lines are the cuts of the rates, numbered in percent kept" if cut else ""
+    text = f"All {documents:,} documents{lines}. Heights are not comparable between panels."
     if outside:
         worst = max(outside.values())
         text += (
@@ -99,8 +118,8 @@ def _moves(ladder: str, part: pl.DataFrame) -> list[str]:
     last = short(ends["larger"])
     said = [
         f"{name}, from {short(first)} to {last}: documents move {ends['mean_change']:.1f} ± {ends['mean_change_error']:.1f} "
-        f"percentiles on average ({UNRELATED:.1f} if the two had nothing in common), tau {_tau(ends)}; of the {RATE} % that "
-        f"{short(first)} would keep, {last} would keep {ends['both_kept']:.0%} ({RATE} % by chance)."
+        f"percentiles on average ({UNRELATED:.1f} if the two had nothing in common), tau {_tau(ends)}; of the top {RATE} % of the "
+        f"documents by {short(first)}, {last} has in its own {ends['both_kept']:.0%} ({RATE} % by chance)."
     ]
     steps = [rows[0], *(row for row in rows if row["smaller"] != first)]
     if len(steps) > 1:
@@ -139,23 +158,31 @@ def tables(found: Mapping[str, Distribution], missing: list[str], changes: pl.Da
         {
             "sampler": name,
             "documents": one.moments.n,
-            "mean": number(one.moments.mean),
-            "sd": number(one.moments.sd),
-            **{_quantile(q): number(one.quantiles[q]) for q in _SHOWN},
+            "mean": rounded(one.moments.mean),
+            "sd": rounded(one.moments.sd),
+            **{_quantile(q): rounded(one.quantiles[q]) for q in _SHOWN},
         }
         for name, one in found.items()
     ]
-    spread += [{"sampler": name, "mean": "not current"} for name in missing]
-    found_tables = [table(spread, "Scores of all documents: mean, standard deviation, quantiles", QUANTILES)]
+    spread += [{"sampler": name, "mean": _MISSING, "median": _MISSING} for name in missing]
+    found_tables = [
+        table(spread, "Scores of all documents: mean, standard deviation, quantiles", QUANTILES, _FIRST)
+    ]
     rows = [{"sampler": name, "keeps": _KEEPS[one.technique], **_cuts(one)} for name, one in found.items()]
     rows += [
-        {"sampler": name, "keeps": _KEEPS[SAMPLERS[name].technique], "at 10 %": "not current"}
+        {
+            "sampler": name,
+            "keeps": _KEEPS[SAMPLERS[name].technique],
+            **{f"at {rate} %": _MISSING for rate in RATES},
+        }
         for name in missing
     ]
-    found_tables.append(table(rows, "Score of the last document kept at each rate", CUTS))
+    if any(one.cuts for one in found.values()):
+        words = "Score of the last document kept at each rate"
+        found_tables.append(table(rows, words, CUTS, ("sampler", "at 20 %", "at 60 %", "at 40 %")))
     if not changes.is_empty():
         found_tables.append(
-            table([_change(r) for r in changes.iter_rows(named=True)], _CHANGES_CAPTION, CHANGES)
+            table([_change(r) for r in changes.iter_rows(named=True)], _CHANGES_CAPTION, CHANGES, _MOVED)
         )
     return found_tables
 
@@ -170,14 +197,14 @@ _CHANGES_CAPTION = "How documents' percentiles change from one scorer to a large
 
 
 def _quantile(share: float) -> str:
-    return {0: "lowest", 1: "highest"}.get(share, f"{100 * share:g} %")  # type: ignore[call-overload]
+    return {0: "lowest", 0.5: "median", 1: "highest"}.get(share, f"{100 * share:g} %")
 
 
 def _cuts(one: Distribution) -> dict[str, str]:
-    if one.technique in NO_CUT:
+    if one.no_cut:
         return {f"at {rate} %": "no cut" for rate in RATES}
     return {
-        f"at {rate} %": number(one.cuts[rate].score) if rate in one.cuts else "keeps none" for rate in RATES
+        f"at {rate} %": rounded(one.cuts[rate].score) if rate in one.cuts else "keeps none" for rate in RATES
     }
 
 

@@ -126,11 +126,14 @@ def _about(workspace: Workspace, shards: list[str], shown: Found) -> list[dict[s
     return found
 
 
-_INTRO = (
-    "What the scores mean is seen best in the documents themselves: those that each sampler would keep first and drop first, and "
-    "those on which two samplers are furthest apart. A percentile says which share of all documents a sampler would drop before "
-    "this one: 100 is kept first. For density, that is the rarest text."
-)
+def _intro(names: list[str], compared: bool) -> str:
+    pairs = ", and those on which two samplers are furthest apart" if compared else ""
+    density = " For density, that is the rarest text." if "density" in names else ""
+    return (
+        "What the scores mean is seen best in the documents themselves: those that each sampler would keep first and drop "
+        f"first{pairs}. A percentile says which share of all documents a sampler would drop before this one: 100 is kept "
+        f"first.{density}"
+    )
 
 
 def _section(table: pl.DataFrame, names: list[str], missing: list[str], sample: HashSample) -> Section:
@@ -145,15 +148,17 @@ def _section(table: pl.DataFrame, names: list[str], missing: list[str], sample: 
         f"Each list has {_K} documents, picked from all {seen:,} (repeated documents count once); equal scores go by the smaller "
         f"hash. A document's percentiles are exact: the share of all documents that rank below it, half of the ties counted. "
         f"Where samplers are compared, documents are picked by the difference of their percentiles among {exact}. Uniform "
-        f"sampling has no lists, as its score is noise. Texts are cut after {_CUT} characters."
+        f"sampling gets no lists, as its score is noise. Texts are cut after {_CUT} characters."
     )
     rows = list(table.iter_rows(named=True))
     columns = ["list", "rank", "percentile", "document", "source", "shard", "row", "characters", "text"]
     cells = [[_line(row)[name] for name in columns] for row in rows]
     links: list[tuple[str, str] | None] = [(f"{row['samplers'][0]}/scores", row["shard"]) for row in rows]
-    shown = Table("All documents of all lists", columns, cells, _FILE, links)
+    first = ["list", "document", "percentile", "rank", "source"]
+    shown = Table("All documents of all lists", columns, cells, _FILE, links, first)
+    intro = _intro(names, any(len(row["samplers"]) == 2 for row in rows))
     return Section(
-        "Documents to read", _INTRO, found, [], [shown], method, [_excerpt(row, names) for row in rows]
+        "Documents to read", intro, found, [], [shown], method, [_excerpt(row, names) for row in rows]
     )
 
 

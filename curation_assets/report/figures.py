@@ -263,4 +263,6 @@ def _verdict(
     decided = any(d.beyond_noise is not None for of_runs in found.values() for d in of_runs.values())
     if decided:
         return f"{where} no sampler differs from random beyond the noise of training."
-    return f"{where} one seed cannot tell any sampler from random."
+    seeds = max(d.seeds for of_runs in found.values() for d in of_runs.values())
+    what = "one seed cannot tell" if seeds < 2 else "seeds without a spread cannot tell"
+    return f"{where} {what} any sampler from random."

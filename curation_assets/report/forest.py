@@ -70,10 +70,10 @@ def forest(
             line = axes.axvline(value, color=drawn.colour, linestyle=drawn.dash, label=plain(drawn.label))
             line.set_linewidth(1.2)
             handles.setdefault(label, line)
-        for i, (name, place) in enumerate(zip(names, places, strict=True)):
-            _dot(axes, place, name, i, dots.get(name, Dot(None)))
+        for name, place in zip(names, places, strict=True):
+            _dot(axes, place, name, dots.get(name, Dot(None)))
         _not_rounding(axes)
-    grid[0, 0].set_yticks(places, [plain(look(name, i).label) for i, name in enumerate(names)])
+    grid[0, 0].set_yticks(places, [plain(look(name).label) for name in names])
     grid[0, 0].set_ylim(max(places) + 0.7, -0.7)
     legend(figure, list(handles.values()))
     return Picture(figure, title)
@@ -97,8 +97,8 @@ def _not_rounding(axes: Axes) -> None:
         axes.set_xlim(round(low, 6) - 1.0, round(low, 6) + 1.0)
 
 
-def _dot(axes: Axes, place: float, name: str, number: int, dot: Dot) -> None:
-    drawn = look(name, number)
+def _dot(axes: Axes, place: float, name: str, dot: Dot) -> None:
+    drawn = look(name)
     if dot.value is None or not np.isfinite(dot.value):
         axes.annotate(
             "not measured",

@@ -13,6 +13,7 @@ from curation_assets.report.figures import FULL
 from curation_assets.report.intervals import t_interval
 from curation_assets.report.merit import Floats
 from curation_assets.report.scores import EPOCH, Run
+from curation_assets.report.tables import plus_minus, rounded
 
 EPOCHS = (2, 3, 5, 10, 20, 30)
 """Where the paper cuts its runs."""
@@ -38,8 +39,8 @@ METHOD = (
     "A run is cut after so many epochs, where it has seen as many times the tokens of its subset; between snapshots the perplexity is "
     "read from straight lines over the logarithm of the tokens, before the first and after the last it is missing. At the same cut a "
     "larger subset has seen more tokens, all of them repeated as often, so the rise along a line is what fresh tokens bring; the same "
-    "rate at a later cut has the same fresh tokens, repeated more often. The learning rate has not come to its end at a cut. "
-    "Samplers of one rate have equally many documents, but not equally many tokens."
+    "rate at a later cut has the same fresh tokens, repeated more often. The schedule of the learning rate is that of the whole run. "
+    "Samplers of one rate have equally many documents, or equally many tokens (selection.rate_of): seldom both."
 )
 
 
@@ -121,7 +122,7 @@ def findings(table: pl.DataFrame) -> list[str]:
     shown = "in_distribution" if "in_distribution" in runs["set"] else runs["set"][0]
     runs = runs.filter(pl.col("set") == shown)
     passes = runs["passes"].to_list()
-    said = [f"Runs go {min(passes):.1f} to {max(passes):.1f} times over their subsets."]
+    said = [f"Runs go {rounded(min(passes), 2)} to {rounded(max(passes), 2)} times over their subsets."]
     reached = runs.filter(pl.col("value").is_not_null())
     lacking = [epochs for epochs in EPOCHS if epochs not in set(reached["epochs"])]
     if lacking:
@@ -142,7 +143,13 @@ def findings(table: pl.DataFrame) -> list[str]:
         where = f"{one['epochs']} epochs at {one['rate']} % with the {one['size']} T5"
         said.append(f"Cut after {where}, over {seeds} seeds, {names}.")
     if len(said) == 1 + bool(lacking) and not reached.is_empty():
-        said.append("One seed cannot tell samplers apart at any cut.")
+        few = max(reached["seeds"].to_list()) < 2
+        why = (
+            "One seed cannot"
+            if few
+            else "Without two samplers that share two seeds with a spread nothing can"
+        )
+        said.append(f"{why} tell samplers apart at any cut.")
     return said
 
 
@@ -157,9 +164,8 @@ def rows_for_people(table: pl.DataFrame) -> list[dict[str, Any]]:
         cells["set"] = run["set"].replace("_", " ")
         cells["epochs in all"] = "not known" if passes is None else f"{passes:.2f}"
         for row in part.sort("epochs").iter_rows(named=True):
-            spread = f" ± {row['sd']:.2f}" if row["sd"] is not None else ""
             tied = ", tied" if row["tied_with_best"] else ""
-            told = "not reached" if row["value"] is None else f"{row['value']:.2f}{spread}{tied}"
+            told = f"{plus_minus(row['value'], row['sd']) or 'not reached'}{tied}"
             cells[f"after {row['epochs']}"] = told
         shown.append(cells)
     return shown

@@ -40,8 +40,8 @@ def densities(
     if not panels:
         raise ValueError(f"nothing to draw for {title!r}: there is no histogram")
     figure, grid = multiples(title, len(panels), _COLUMNS, 0.55, 1.22)
-    for i, (axes, (name, (edges, counts))) in enumerate(zip(grid.ravel(), panels.items(), strict=False)):
-        drawn = look(name, i)
+    for axes, (name, (edges, counts)) in zip(grid.ravel(), panels.items(), strict=False):
+        drawn = look(name)
         x, y = np.asarray(edges, np.float64), np.asarray(counts, np.float64)
         if x.shape != (len(y) + 1,):
             raise ValueError(f"{name!r} has {len(x)} edges for {len(y)} counts")

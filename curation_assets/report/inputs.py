@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from curation_assets.evaluation.probes import ORIGIN
 from curation_assets.registry import SAMPLERS
 from curation_assets.report.figures import FULL, Ladder
 from curation_assets.versions import Versions
@@ -71,6 +72,19 @@ def read_ladder(workspace: Workspace) -> Ladder:
     }
     parameters = {size: receipt.metadata["parameters"] for size, receipt in receipts.items() if receipt}
     return Ladder(list(workspace.profile.sizes), parameters)
+
+
+def read_chance(workspace: Workspace) -> dict[tuple[str, str], float]:
+    """Return {(suite, task): percent} that knowing nothing scores, of tasks whose answers depend on the corpus.
+
+    The balanced accuracy of one answer to everything is 100 / the number of labels that are asked for.
+    """
+    if workspace.store.receipt("evaluation/examples") is None:
+        return {}
+    path = workspace.open("evaluation/examples") / "test.parquet"
+    origin = (pl.col("suite") == "probes") & (pl.col("task") == ORIGIN)
+    labels = pl.scan_parquet(path).filter(origin).select(pl.col("target").n_unique()).collect().item()
+    return {("probes", ORIGIN): 100 / labels} if labels else {}
 
 
 def not_measured(workspace: Workspace) -> list[str]:

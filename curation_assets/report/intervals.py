@@ -9,7 +9,7 @@ seed, or seeds without any spread, give no interval, never one of width zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,6 +58,11 @@ def bootstrap(values: ArrayLike, seed: int, draws: int = 10_000) -> Interval | N
     low, high = np.quantile(means, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
     p = 2 * min((means <= 0).mean(), (means >= 0).mean())
     return Interval(float(low), float(high), len(x), float(min(p, 1.0)))
+
+
+def no_intervals(seeds: Iterable[int]) -> str:
+    """Say why nothing has an interval, of runs with so many seeds each."""
+    return "One seed: no intervals." if max(seeds, default=0) < 2 else "No spread over seeds: no intervals."
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,9 @@ from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput
 
 _SET = "in_distribution"
 _PICTURES = 4  # in the metadata; the folder has all
-_REACHING = (
-    "Perplexity against the tokens of training: how soon each sampler's run is as good as one on everything is at the end, and "
-    "what fresh tokens bring against repeated ones."
+_FIRST = (
+    *("sampler", "rate %", "perplexity", "scoring", "T5", "preparing", "one training", "on the front"),
+    *("pays off after", "saves %"),
 )
 _COST = "What choosing the data took, in seconds and in operations, against the quality of the model that is trained on it."
 
@@ -50,20 +50,11 @@ def convergence(workspace: Workspace) -> BuildOne:
         found.write_parquet(folder / "convergence.parquet")
         cut.write_parquet(folder / "fresh.parquet")
         figures, shown = _curves(curves, cut, folder, progress)
-        tables = [
-            _linked(
-                "Tokens to reach full data", reaching.rows_for_people(found), "convergence.parquet", found
-            ),
-            _linked(
-                "Perplexity of runs cut after so many epochs over their subset",
-                repeating.rows_for_people(cut),
-                "fresh.parquet",
-                cut.unique(["sampler", "rate", "size", "set"], keep="first", maintain_order=True),
-            ),
-        ]
+        tables = _tables(found, cut)
         said = reaching.findings(found) + repeating.findings(cut)
         method = f"{reaching.METHOD}\n\nFresh against repeated tokens: {repeating.METHOD}"
-        Section("Tokens to reach full data", _REACHING, said, figures, tables, method).write(folder)
+        intro = _intro(found, cut)
+        Section("Tokens to reach full data", intro, said, figures, tables, method).write(folder)
         text = _page(said, tables, method)
         (folder / "convergence.md").write_text(
             f"# Tokens to reach full data\n\n{_images(figures)}{text}", "utf-8"
@@ -76,6 +67,35 @@ def convergence(workspace: Workspace) -> BuildOne:
         }
 
     return build
+
+
+def _intro(found: pl.DataFrame, cut: pl.DataFrame) -> str:
+    parts = []
+    if not found.is_empty():
+        parts.append("how soon each sampler's run is as good as one on everything is at the end")
+    if cut["value"].is_not_null().any():
+        parts.append("what fresh tokens bring against repeated ones")
+    return f"Perplexity against the tokens of training{': ' if parts else ''}{', and '.join(parts)}."
+
+
+def _tables(found: pl.DataFrame, cut: pl.DataFrame) -> list[Table]:
+    """Return the runs' tokens to reach full data, and their perplexities at each cut that any of them reached."""
+    shown = []
+    if not found.is_empty():
+        rows, first = (
+            reaching.rows_for_people(found),
+            ("sampler", "rate %", "set", "tokens to reach it", "T5"),
+        )
+        shown.append(_linked("Tokens to reach full data", rows, "convergence.parquet", found, first))
+    reached = cut.filter(
+        pl.col("epochs").is_in(cut.filter(pl.col("value").is_not_null())["epochs"].implode())
+    )
+    if not reached.is_empty():
+        runs = reached.unique(["sampler", "rate", "size", "set"], keep="first", maintain_order=True)
+        caption = "Perplexity of runs cut after so many epochs over their subset"
+        first = ("sampler", "rate %", "set", "epochs in all", "T5")
+        shown.append(_linked(caption, repeating.rows_for_people(reached), "fresh.parquet", runs, first))
+    return shown
 
 
 def _curves(
@@ -93,13 +113,15 @@ def _curves(
     return figures, shown
 
 
-def _linked(caption: str, rows: list[dict[str, Any]], source: str, runs: pl.DataFrame) -> Table:
+def _linked(
+    caption: str, rows: list[dict[str, Any]], source: str, runs: pl.DataFrame, first: Sequence[str]
+) -> Table:
     """Return a table of which row i is about the metrics of run i."""
     links: list[tuple[str, str] | None] = [
         (f"{sampler}/metrics", size if sampler == FULL else f"{rate}|{size}")
         for sampler, rate, size in runs.select("sampler", "rate", "size").rows()
     ]
-    return table(rows, caption, source, links=links)
+    return table(rows, caption, source, first, links=links)
 
 
 def _images(figures: list[Figure]) -> str:
@@ -120,7 +142,15 @@ def tradeoff(workspace: Workspace) -> BuildOne:
         gaps = [f"Not known, and why: {'; '.join(found.missing)}."] if found.missing else []
         said = costs.findings(found.rows, _by_seed(metrics)) + gaps
         tables = [
-            _linked("Cost and quality", costs.rows_for_people(found.rows), "tradeoff.parquet", found.rows)
+            _linked(
+                *(
+                    "Cost and quality",
+                    costs.rows_for_people(found.rows),
+                    "tradeoff.parquet",
+                    found.rows,
+                    _FIRST,
+                )
+            )
         ]
         shown: Metadata = {"rows": len(found.rows)}
         figures = []

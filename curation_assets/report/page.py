@@ -19,7 +19,8 @@ from curation_assets.report.page_tables import Glance, Reference, References, da
 from curation_assets.report.section import Figure, Section
 from curation_assets.workspace import title
 
-_LEAD = 4  # findings of the comparison on the first screen
+_LEAD = 3  # sentences of what was found; the rest is behind a click
+_FACTS = 6  # of what was compared, likewise
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 
 
@@ -119,8 +120,8 @@ def _first_screen(report: Report, references: References) -> Html:
             "div",
             tag(
                 "section",
-                [tag("h2", "What to use"), _sentences(report.advice)] if report.advice else None,
-                [tag("h2", "What was found"), _lead(comparison)],
+                tag("h2", "What was found"),
+                _found(report.advice, comparison),
                 class_="found",
             ),
             tag(
@@ -131,7 +132,7 @@ def _first_screen(report: Report, references: References) -> Html:
             tag(
                 "section",
                 tag("h2", "What was compared"),
-                tag("dl", [[tag("dt", k), tag("dd", v)] for k, v in report.facts.items()], class_="facts"),
+                _facts(list(report.facts.items())),
             ),
             class_="summary",
         ),
@@ -139,19 +140,37 @@ def _first_screen(report: Report, references: References) -> Html:
     )
 
 
-def _lead(comparison: Part | None) -> Html:
-    """Return the first findings of the comparison, and where its reasons stand."""
+def _found(advice: Sequence[str], comparison: Part | None) -> Html:
+    """Return what to use and the first findings of the comparison, three sentences in all; the rest folded; where the reasons stand."""
     said = comparison.section.findings if comparison and comparison.section else []
     if comparison is None or not said:
-        return tag("p", "Nothing yet: the comparison has not been made, or has found nothing.")
+        nothing = tag("p", "Nothing yet: the comparison has not been made, or has found nothing.")
+        return join(_sentences(advice), nothing)
+    first = [*advice[:1], *said][:_LEAD]
+    rest = [*advice[1:], *said[len(first) - len(advice[:1]) :]]
     return join(
-        _sentences(said[:_LEAD]),
-        tag("p", tag("a", "Why, and how sure", href=f"#{_id(comparison)}")),
+        _sentences([*first, *rest]), tag("p", tag("a", "Why, and how sure", href=f"#{_id(comparison)}"))
     )
 
 
 def _sentences(said: Sequence[str]) -> Html:
-    return tag("ul", [tag("li", prose_line(one)) for one in said], class_="findings")
+    """Return sentences as a list, those after the first few folded away."""
+    lines = [tag("li", prose_line(one)) for one in said]
+    if len(lines) <= _LEAD:
+        return tag("ul", lines, class_="findings") if lines else EMPTY
+    more = tag("summary", f"{len(lines) - _LEAD} more")
+    return join(
+        tag("ul", lines[:_LEAD], class_="findings"),
+        tag("details", more, tag("ul", lines[_LEAD:], class_="findings"), class_="more-findings"),
+    )
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> Html:
+    def listed(some: Sequence[tuple[str, str]]) -> Html:
+        return tag("dl", [[tag("dt", k), tag("dd", v)] for k, v in some], class_="facts")
+
+    rest = tag("details", tag("summary", "More"), listed(facts[_FACTS:])) if facts[_FACTS:] else None
+    return join(listed(facts[:_FACTS]), rest)
 
 
 def _warning(part: Part) -> Html:
@@ -252,7 +271,7 @@ def _figure(part: Part, figure: Figure) -> Html:
 def _data(data: Data) -> Html:
     shown = len(data.rows)
     more = "" if shown == data.total else f", the first {shown:,} of {data.total:,} rows"
-    table = plain_table(data.columns, data.rows, f"Numbers of the figure{more}")
+    table = plain_table(data.columns, data.rows, f"Numbers of the figure{more}", digits=3)
     return tag("details", tag("summary", "Numbers of this figure"), table)
 
 

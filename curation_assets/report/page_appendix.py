@@ -43,22 +43,21 @@ def appendix(sources: Sequence[Source], references: References) -> Html:
         tag(
             "p",
             "Each number above comes from one of these artifacts. A version is the fingerprint of the code, settings and inputs that "
-            "made it: the same version means the same numbers. The command shows the tree behind an artifact, down to the files of "
-            "the corpus, and what of it is out of date now; the states below are those of the moment when this page was made.",
+            "made it, and of its rate and size: the same version means the same numbers. The command shows the tree behind an "
+            "artifact, down to the files of the corpus, and what of it is out of date now; the states below are those of the moment "
+            "when this page was made.",
         ),
-        tag(
-            "div",
-            tag("table", caption, head, tag("tbody", lines)),
-            class_="box",
-            tabindex="0",
-            role="region",
-            aria_label="Artifacts",
-        )
-        if lines
-        else None,
+        _folded(caption, head, lines) if lines else None,
         id="sources",
         class_="part",
     )
+
+
+def _folded(caption: Html, head: Html, lines: list[Html]) -> Html:
+    """Return the table folded away; a link to a row of it opens it."""
+    table = tag("table", caption, head, tag("tbody", lines))
+    box = tag("div", table, class_="box", tabindex="0", role="region", aria_label="Artifacts")
+    return tag("details", tag("summary", f"{len(lines):,} artifacts, with versions and states"), box)
 
 
 def trace_command(key: str, partition: str) -> str:

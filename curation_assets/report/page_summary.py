@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -9,6 +10,7 @@ import polars as pl
 from curation_assets.files import read_json
 from curation_assets.registry import RATES, SAMPLERS, SIZES
 from curation_assets.report.advice import Seconds, advice
+from curation_assets.report.comparison import budget
 from curation_assets.report.figures import FULL, RANDOM, in_title, in_words
 from curation_assets.report.page_tables import Glance, Mark, Verdict
 from curation_assets.workspace import Workspace
@@ -17,6 +19,7 @@ _KEY = "report/comparison"
 _QUALITY, _COSTS = "report/quality", "report/tradeoff"
 _TABLE, _RECIPE = "comparison.parquet", "recipe.json"
 _AGAINST = "vs_random_"
+_COARSE = 9.95  # percent or points: from here on, of a value or of what it reaches to either side, tenths mean nothing
 
 
 def facts(workspace: Workspace) -> dict[str, str]:
@@ -33,16 +36,26 @@ def facts(workspace: Workspace) -> dict[str, str]:
     version = receipt.inputs.get("corpus/index", "")
     return {
         "Samplers": f"{len(samplers)} of {len(SAMPLERS)}{_lacking(samplers)}",
-        "Rates": f"{', '.join(r for r in RATES if r in rates) or 'none'} % of the documents",
+        "Rates": f"{', '.join(r for r in RATES if r in rates) or 'none'} % of the {recipe.get('rate_of', 'documents')}",
+        "Kept": _kept(chosen),
         "Models": f"T5 {', '.join(s for s in SIZES if s in sizes) or 'none'}{_ladder(table)}",
         "Seeds": f"{_span(chosen['seeds'].to_list())} of training for each of {cells:,} runs"
         + ("" if cells == whole else f"; {whole - cells:,} combinations have not been run"),
-        "Training": f"{recipe['tokens']:,} raw tokens a run ({recipe['steps']:,} steps of {recipe['batch_size']:,} x "
-        f"{recipe['raw_length']:,}), the same for all: smaller subsets are repeated more often",
+        "Training": budget(table, recipe),
         "Corpus": f"version {version or 'unknown'}{_seen_by_full_data(table)}",
         "No documents": _quarantined(workspace),
         "Profile": workspace.profile.name,
     }
+
+
+def _kept(chosen: pl.DataFrame) -> str:
+    """Tell how many documents and tokens the samplers keep at each rate."""
+    known = chosen.drop_nulls(["documents", "tokens"])
+    said = [
+        f"{_span(part['documents'].to_list())} documents, {_span(part['tokens'].to_list())} tokens at {rate} %"
+        for (rate,), part in known.group_by("rate", maintain_order=True)
+    ]
+    return "; ".join(said) or "not known"
 
 
 def to_use(workspace: Workspace) -> list[str]:
@@ -90,7 +103,7 @@ def _span(counts: list[int]) -> str:
     if not counts:
         return "none"
     low, high = min(counts), max(counts)
-    return f"{low}" if low == high else f"{low} to {high}"
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def glances(workspace: Workspace) -> list[Glance]:
@@ -121,14 +134,20 @@ def glances_of(table: pl.DataFrame) -> list[Glance]:
     absent = ", ".join(name for name in others if name not in names)
     unmeasured = f" Not measured: {absent}." if absent else ""
 
+    tenths = {
+        (group, *cell): not any(_coarse(_difference(runs, name, group, *cell)) for name in names)
+        for group in groups
+        for cell in cells
+    }
+
     def marks(name: str, columns: list[tuple[str, str, str]]) -> list[Mark]:
-        return [_mark(runs, name, *column) for column in columns]
+        return [_mark(runs, name, *column, places=int(tenths[column])) for column in columns]
 
     def one(
         title: str, spans: list[tuple[str, int]], heads: list[str], columns: list[tuple[str, str, str]]
     ) -> Glance:
         rows = {name: marks(name, columns) for name in names}
-        return Glance(title, spans, heads, rows, _note(columns) + unmeasured)
+        return Glance(title, spans, heads, rows, _note(columns, table) + unmeasured)
 
     if len(cells) == 1:
         [(rate, size)] = cells
@@ -149,19 +168,35 @@ def glances_of(table: pl.DataFrame) -> list[Glance]:
     ]
 
 
-def _mark(
-    runs: dict[tuple[str, str, str], dict[str, Any]], name: str, group: str, rate: str, size: str
-) -> Mark:
+Runs = Mapping[tuple[str, str, str], Mapping[str, Any]]
+
+
+def _difference(runs: Runs, name: str, group: str, rate: str, size: str) -> tuple[float, float] | None:
+    """Return the difference to random in percent or points, and what its interval reaches to either side, 0 without one."""
     run, reference = runs.get((name, rate, size)), runs.get((RANDOM, rate, size))
     difference = run[f"{_AGAINST}{group}"] if run else None
     if run is None or reference is None or difference is None:
+        return None
+    scale = 100 / reference[group] if _lower_is_better(group) else 1.0
+    low, high = (run.get(f"{_AGAINST}{group}_{end}") for end in ("low", "high"))
+    return difference * scale, 0.0 if low is None or high is None else (high - low) / 2 * scale
+
+
+def _coarse(found: tuple[float, float] | None) -> bool:
+    """Tell whether tenths of a difference mean nothing."""
+    return found is not None and max(abs(found[0]), found[1]) >= _COARSE
+
+
+def _mark(runs: Runs, name: str, group: str, rate: str, size: str, *, places: int) -> Mark:
+    found = _difference(runs, name, group, rate, size)
+    if found is None:
         return Mark("", "missing")
-    beyond = run[f"beyond_noise_{group}"]
+    beyond = runs[name, rate, size][f"beyond_noise_{group}"]
     verdict: Verdict = "unknown" if beyond is None else "noise"
     if beyond:
-        verdict = "better" if (difference > 0) != _lower_is_better(group) else "worse"
-    share = 100 * difference / reference[group] if _lower_is_better(group) else difference
-    return Mark(f"{share:+.1f}".replace("-", "−"), verdict, (f"{name}/metrics", f"{rate}|{size}"))
+        verdict = "better" if (found[0] > 0) != _lower_is_better(group) else "worse"
+    shown = f"{round(found[0], places) + 0.0:+.{places}f}"
+    return Mark(shown.replace("-", "−"), verdict, (f"{name}/metrics", f"{rate}|{size}"))
 
 
 def _lower_is_better(group: str) -> bool:
@@ -172,11 +207,13 @@ def _head(group: str) -> str:
     return f"{in_words(group)} {'(%)' if _lower_is_better(group) else '(points)'}"
 
 
-def _note(columns: list[tuple[str, str, str]]) -> str:
+def _note(columns: list[tuple[str, str, str]], table: pl.DataFrame) -> str:
     lower = {_lower_is_better(group) for group, _, _ in columns}
     parts = []
     if True in lower:
         parts.append("of perplexity in percent of random sampling's (less is better)")
     if False in lower:
         parts.append("of averages in points (more is better)")
-    return f"Differences to random sampling of the same rate and size, means over seeds: {', '.join(parts)}."
+    seeds = max(table["seeds"].to_list(), default=0)
+    means = ", means over seeds" if seeds > 1 else ", of one seed"
+    return f"Differences to random sampling of the same rate and size{means}: {', '.join(parts)}."

@@ -32,8 +32,10 @@ SCHEMA = {
     "tied_with_best": pl.Boolean,
     "vs_full": pl.Float64,
     "vs_full_p": pl.Float64,
+    "chance": pl.Float64,
 }
-"""Columns of quality.parquet; a cell that was not measured has a row with no mean and 0 seeds."""
+"""Columns of quality.parquet; a cell that was not measured has a row with no mean and 0 seeds. `chance` is
+what knowing nothing scores by the metric."""
 
 METHOD = f"""\
 Each value is that of the last snapshot, averaged over seeds of training; ± is the sample standard deviation over them, and an \
@@ -42,6 +44,7 @@ percent, of each task's metric of record; a run that lacks one of them has none.
 
 Ranks are among the samplers of the same rate and size, 1 for the best, equals sharing the mean; the mean rank is over the metrics \
 (without over-scaling, which is made of them) that any sampler of the cell has, and only samplers that have them all get one. \
+Ranks of one seed are those of its noise, and are not shown. Chance is what the same answer to every example scores. \
 {ties.METHOD}
 
 A sampler is better or worse than full data where the paired t test over seeds, adjusted by Holm's method for the number of \
@@ -184,7 +187,9 @@ def _cell_rows(cell: Cell, samplers: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _row(fixed: dict[str, str], scores: Scores, metric: str, value: dict[str, Any]) -> dict[str, Any]:
-    return fixed | {"metric": metric, "higher_is_better": higher_is_better(scores, metric)} | value
+    chance = None if metric == OVER_SCALING else scores.chance(metric)
+    about = {"metric": metric, "higher_is_better": higher_is_better(scores, metric), "chance": chance}
+    return fixed | about | value
 
 
 def _ranks(

@@ -17,8 +17,9 @@ from curation_assets.report.canvas import Picture
 from curation_assets.report.charts import curves, over_rates
 from curation_assets.report.figures import FULL, RANDOM, Ladder, in_title
 from curation_assets.report.forest import Dot, forest
-from curation_assets.report.inputs import read_metrics
-from curation_assets.report.looks import PANELS
+from curation_assets.report.inputs import read_chance, read_metrics
+from curation_assets.report.intervals import no_intervals
+from curation_assets.report.looks import CHANCE, PANELS
 from curation_assets.report.pictures import png_markdown
 from curation_assets.report.scores import Scores
 from curation_assets.report.section import Figure, Section, bullets
@@ -26,24 +27,20 @@ from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _PICTURES = 4  # in the metadata; the folder has all
 _TITLE = "Quality against the share of the data"
-_INTRO = (
-    "How good the trained model is when it sees only a share of the corpus, chosen by each sampler. Every run sees the same number "
-    "of tokens, so that a smaller share is repeated more often. Random sampling and full data are the references in every panel."
-)
 
 
 def quality(workspace: Workspace) -> BuildOne:
     """Draw each metric over the share of the data and rank the samplers: `quality.parquet`, `.md` and a figure a metric and size."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        scores = Scores(read_metrics(workspace))
+        scores = Scores(read_metrics(workspace), read_chance(workspace))
         ladder = Ladder(list(workspace.profile.sizes), {})
         table = table_of.quality(scores, ladder, list(SAMPLERS), RATES)
         table.write_parquet(folder / "quality.parquet")
         tables, findings = said.tables(table), said.findings(table)
         figures, shown = draw(table, folder, progress)
         method = f"{table_of.METHOD}\n\n{ADVICE}"
-        section = Section(_TITLE, _INTRO, findings, figures, tables, method)
+        section = Section(_TITLE, said.intro(table), findings, figures, tables, method)
         section.write(folder)
         images = "".join(f"![{figure.alt}]({figure.name}.png)\n\n" for figure in figures)
         text = "\n\n".join([bullets(findings), *(one.markdown() for one in tables), method])
@@ -97,15 +94,16 @@ def _parts(measured: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
 
 def _figure(name: str, size: str, about: pl.DataFrame, measured: pl.DataFrame) -> tuple[Figure, Picture]:
     spread = measured["low"].is_not_null().any()
-    seeds = "bars are 95 % intervals over seeds" if spread else "one seed: no intervals"
+    seeds = "Bars are 95 % intervals over seeds." if spread else no_intervals(measured["seeds"].to_list())
+    beside = said.references(about)
     rates = measured["rate"].unique().to_list()
     if len(rates) == 1:
         title = f"Quality at {rates[0]} % of the data, {size} T5"
-        alt = f"{title}: a line for each sampler, a panel for each metric, beside random and full data"
-        return Figure(name, alt, f"{title}; {seeds}."), _at_one_rate(title, rates[0], about)
+        alt = f"{title}: a line for each sampler, a panel for each metric{', beside ' if beside else ''}{beside}"
+        return Figure(name, alt, f"{title}. {seeds}"), _at_one_rate(title, rates[0], about)
     metric = table_of.title(measured["metric"][0])
     alt = f"{metric} of the {size} T5 by sampling rate, one line a sampler"
-    return Figure(name, alt, f"{in_title(metric)}, {size} T5; {seeds}."), _picture(
+    return Figure(name, alt, f"{in_title(metric)}, {size} T5. {seeds}"), _picture(
         size, measured["metric"][0], about
     )
 
@@ -119,6 +117,8 @@ def _at_one_rate(title: str, rate: str, table: pl.DataFrame) -> Picture:
         xlabels[panel] = f"{'higher' if row['higher_is_better'] else 'lower'} is better"
         if row["metric"] == table_of.OVER_SCALING:
             references.setdefault(panel, {})[FULL] = 0.0  # by definition
+        if row["chance"] is not None:
+            references.setdefault(panel, {})[CHANCE] = row["chance"]
         if row["sampler"] in (FULL, RANDOM) and row["mean"] is not None:
             references.setdefault(panel, {})[row["sampler"]] = row["mean"]
         if row["sampler"] != FULL:
@@ -145,11 +145,13 @@ def _picture(size: str, metric: str, part: pl.DataFrame) -> Picture:
     reference = {FULL: full["mean"]} if full is not None and full["mean"] is not None else {}
     if metric == table_of.OVER_SCALING:
         reference = {FULL: 0.0}  # by definition
+    if part["chance"][0] is not None:
+        reference |= {CHANCE: part["chance"][0]}
     better = "higher" if part["higher_is_better"][0] else "lower"
     return curves(
         charts,
         f"{in_title(table_of.title(metric))}, {size} T5",
-        "sampling rate, % of documents",
+        "sampling rate, %",
         f"{better} is better",
         references=dict.fromkeys(charts, reference),
         xticks=[float(rate) for rate in RATES],

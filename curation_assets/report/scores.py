@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +22,12 @@ EPOCH = pl.col("tokens") + pl.col("documents")
 
 
 class Record(NamedTuple):
-    """How a task is told of: its metric of record, the group that it is averaged in, and the metric's direction."""
+    """How a task is told of: its metric of record, the group that it is averaged in, the metric's direction, and chance."""
 
     metric: str
     group: str
     higher_is_better: bool
+    chance: float | None = None
 
 
 def record(suite: str, task: str) -> Record:
@@ -32,7 +35,7 @@ def record(suite: str, task: str) -> Record:
     if suite == PERPLEXITY:
         return Record(PERPLEXITY, SETS.get(task, f"{PERPLEXITY}_{task}"), False)
     found = lookup(suite, task)
-    return Record(found.metric, found.group, found.higher_is_better)
+    return Record(found.metric, found.group, found.higher_is_better, found.random_baseline)
 
 
 class Scores:
@@ -46,7 +49,10 @@ class Scores:
     groups : {column: its tasks' places in `metrics`}: each perplexity by itself, other tasks by group, no stand-ins.
     """
 
-    def __init__(self, metrics: pl.DataFrame) -> None:
+    def __init__(
+        self, metrics: pl.DataFrame, chance: Mapping[tuple[str, str], float] = MappingProxyType({})
+    ) -> None:
+        """Take in the metrics table; `chance` is that of tasks of which the table of tasks does not know it."""
         table = _final(metrics)
         self.seeds: list[int] = sorted(table["seed"].unique().to_list())
         known = {
@@ -61,6 +67,7 @@ class Scores:
         for i, (suite, task) in enumerate(order):
             if not task.endswith(STANDIN):
                 self.groups.setdefault(known[suite, task].group, []).append(i)
+        self._chance = [chance.get((suite, task), known[suite, task].chance) for suite, task in order]
         self._values: dict[Run, Floats] = {}
         place, column = {key: i for i, key in enumerate(order)}, {s: k for k, s in enumerate(self.seeds)}
         for row in table.iter_rows(named=True):
@@ -90,6 +97,11 @@ class Scores:
     def higher_is_better(self, group: str) -> bool:
         """Tell a group's direction."""
         return self.metrics[self.groups[group][0]].higher_is_better
+
+    def chance(self, group: str) -> float | None:
+        """Return the mean over a group's tasks of what knowing nothing scores; None where that is not defined for one of them."""
+        found = [self._chance[i] for i in self.groups[group]]
+        return None if None in found else float(np.mean(found))  # type: ignore[arg-type]
 
     def standins(self) -> list[str]:
         """Return the tasks that were measured on a stand-in split."""

@@ -32,7 +32,8 @@ class Table:
     """A table for people, in the cells that they read: `columns`, and rows of as many cells (text, number or None).
 
     `source` is the parquet file with all digits. `links` has for each row the artifact that it is about, as (asset key, partition),
-    or None; it is empty where no row is about one.
+    or None; it is empty where no row is about one. `first` are the columns that matter most, the most important first: where
+    there is no room for all, as many of these are shown as fit, and all behind a click.
     """
 
     caption: str
@@ -40,6 +41,7 @@ class Table:
     rows: list[list[str | int | float | None]]
     source: str = ""
     links: list[tuple[str, str] | None] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
         """Return it as Markdown under its caption; cells are text and nothing else."""
@@ -92,10 +94,17 @@ def bullets(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {escaped(one)}" for one in sentences)
 
 
-def table(rows: list[dict[str, Any]], caption: str, source: str = "", **more: Any) -> Table:
-    """Return a table of dictionaries with the same keys."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return Table(caption, columns, [[row.get(name) for name in columns] for row in rows], source, **more)
+def table(
+    rows: list[dict[str, Any]], caption: str, source: str = "", first: Sequence[str] = (), **more: Any
+) -> Table:
+    """Return a table of dictionaries with the same keys; columns that have nothing in any row are left out."""
+    columns = [
+        name
+        for name in dict.fromkeys(name for row in rows for name in row)
+        if any(row.get(name) is not None for row in rows)
+    ]
+    cells = [[row.get(name) for name in columns] for row in rows]
+    return Table(caption, columns, cells, source, first=[name for name in first if name in columns], **more)
 
 
 def read_section(folder: Path) -> Section:

@@ -84,20 +84,67 @@ def number(value: Real | float) -> str:
     """Render a number: `1,234,567` if it is an integer, otherwise four significant digits (`0.01235`, `12,346`)."""
     if isinstance(value, Integral):
         return f"{int(value):,}"
-    x = float(value)
+    return significant(float(value), 4)
+
+
+def significant(x: Real | float, digits: int) -> str:
+    """Render a number to so many significant digits at least: those before the point are all shown."""
+    x = float(x)
     if not math.isfinite(x):
         return {"inf": "∞", "-inf": "-∞"}.get(str(x), "nan")
     if x and not 1e-4 <= abs(x) < 1e15:
-        return f"{x:.3e}"
-    decimals = 3 - math.floor(math.log10(abs(x))) if x else 0
+        return f"{x:.{digits - 1}e}"
+    decimals = digits - 1 - math.floor(math.log10(abs(x))) if x else 0
     return f"{x:,.{max(decimals, 0)}f}"
 
 
+def rounded(value: float, digits: int = 3, *, signed: bool = False) -> str:
+    """Render a number to so many significant digits: `1,230`, `12.3`, `0.0123`: what is known of one seed, or an estimate."""
+    return _at(value, _places(value, digits), signed)
+
+
 def plus_minus(mean: float | None, deviation: float | None) -> str | None:
-    """Render a mean and its spread, `12.34 ± 0.56`; without the latter where there is none, None without a mean."""
+    """Render a mean and its spread, `12.34 ± 0.56`, to two significant digits of the spread; None without a mean.
+
+    Without a spread nobody knows how many digits of the mean mean anything: three are shown.
+    """
     if mean is None:
         return None
-    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+    if not deviation:
+        return rounded(mean) if deviation is None else f"{rounded(mean)} ± 0"
+    places = _places(deviation, _OF_A_SPREAD)
+    return f"{_at(mean, places)} ± {_at(deviation, places)}"
+
+
+def within(value: float, low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """Render a value and its interval, `+1.23 [+0.80, +1.66]`, to two significant digits of what it reaches to either side.
+
+    Without an interval two digits of the value are shown.
+    """
+    if low is None or high is None or not low < high:
+        return rounded(value, _OF_A_SPREAD, signed=signed)
+    places = _places((high - low) / 2, _OF_A_SPREAD)
+    return f"{_at(value, places, signed)} [{_at(low, places, signed)}, {_at(high, places, signed)}]"
+
+
+def p_value(p: float) -> str:
+    """Render a p-value to two significant digits."""
+    return "<0.001" if p < 0.001 else f"{p:.2g}"
+
+
+_OF_A_SPREAD = 2  # significant digits of what says how sure a number is
+
+
+def _places(value: float, digits: int) -> int:
+    """Return how many places after the point show so many significant digits; less than 0 before it."""
+    if not value or not math.isfinite(value):
+        return 0
+    return digits - 1 - math.floor(math.log10(float(f"{abs(value):.{digits - 1}e}")))
+
+
+def _at(value: float, places: int, signed: bool = False) -> str:
+    x = round(value, places) + 0.0  # no "-0"
+    return f"{x:{'+' if signed else ''},.{max(places, 0)}f}"
 
 
 def escaped(text: str) -> str:

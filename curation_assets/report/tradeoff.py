@@ -15,7 +15,7 @@ from curation_assets.report import ties
 from curation_assets.report.cost import break_even
 from curation_assets.report.merit import Floats
 from curation_assets.report.spent import Spent
-from curation_assets.report.tables import plus_minus
+from curation_assets.report.tables import plus_minus, rounded
 
 SCHEMA = {
     "sampler": pl.String,
@@ -40,10 +40,10 @@ SCHEMA = {
 METHOD = """\
 **Scoring** is what a sampler's scores of the whole corpus took, with the embeddings, clusters and sketches behind them; \
 **preparing** is making the model that scores: a rung of the ladder, the teacher's labels, the judge's own training. Each \
-sampler is charged for all that it needs, though several share some of it. What training needs anyway (tokens, tokenizer) is \
+sampler is charged for all that it needs, also for what others share with it. What training needs anyway (tokens, tokenizer) is \
 left out. **Training** is one run with one seed.
 
-Seconds are those of the artifacts' receipts, as they were spent on this machine, with whatever ran beside; of an interrupted \
+Seconds are those of the artifacts' receipts, as they were spent on the machine that made them, with whatever ran beside; of an interrupted \
 step they are those of the last attempt. Operations are counted by formula (two per multiply-add of the matrix products), for \
 models of which only the number of parameters is known as 2 x parameters x tokens, an upper bound.
 
@@ -167,7 +167,7 @@ def _seconds(seconds: float | None) -> str:
 
 
 def _flops(flops: float | None) -> str:
-    return "not known" if flops is None else f"{flops:.2e}" if flops else "0"
+    return "not known" if flops is None else f"{flops:.1e}" if flops else "0"
 
 
 def _trainings(row: dict[str, Any]) -> str:
@@ -179,7 +179,9 @@ def _trainings(row: dict[str, Any]) -> str:
         return "never"
     counts = (row["break_even_seconds"], row["break_even_flops"])
     known = [
-        f"{n:,} by {unit}" for n, unit in zip(counts, ("seconds", "FLOPs"), strict=True) if n is not None
+        f"{rounded(n, 2) if n > 9 else n} by {unit}"
+        for n, unit in zip(counts, ("seconds", "FLOPs"), strict=True)
+        if n is not None
     ]
     return ", ".join(known) or "not known"
 
@@ -221,9 +223,9 @@ def _front(front: Sequence[Mapping[str, Any]], by_seed: Mapping[str, Floats]) ->
             continue
         gap = float(compared[pair[0]].mean() - compared[pair[1]].mean())
         verdict = "beyond the noise" if gap > told else "within the noise"
-        steps.append(f"{pair[1]} is {gap:.2f} better than {pair[0]}, {verdict}")
+        steps.append(f"{pair[1]} is {rounded(gap, 2)} better than {pair[0]}, {verdict}")
     seeds = len(next(iter(compared.values())))
-    return f"{text} Over {seeds} seeds, {'; '.join(steps)} (told apart from {told:.2f} on)."
+    return f"{text} Over {seeds} seeds, {'; '.join(steps)} (told apart from {rounded(told, 2)} on)."
 
 
 def _choosing(row: Mapping[str, Any]) -> float:
@@ -236,7 +238,7 @@ def _paying(part: pl.DataFrame) -> str:
         return "nothing can be said of paying off: there is no full data of that size to compare with."
     paying = known.filter(pl.col("saved_share") > 0).rows(named=True)
     if not paying:
-        return f"none of {len(known)} samplers pays off: none is as good as full data before the end in every seed."
+        return f"none of {len(known)} samplers pays off: none is as good as full data before the end, in every seed and by the mean over seeds."
     chance = "; it is one seed, which may be chance" if known["seeds"].max() == 1 else ""
     return (
         f"as good as full data in every seed, and paid off after so many trainings{chance}: "

@@ -18,7 +18,7 @@ SAMPLING = tuple(
         f"{name}/subset",
         subset(spec),
         f"The documents that {name} keeps at each rate.",
-        f"Exactly `round(rate * documents)` of them: {_TECHNIQUES[spec.technique]}. A smaller rate's subset lies in every larger one's.",
+        f"Exactly `round(rate * documents)` of them, or as many as have that share of the tokens (`selection.rate_of`): {_TECHNIQUES[spec.technique]}. A smaller rate's subset lies in every larger one's.",
         files="`manifest.json` (threshold, counts of each file, versions of the scores)",
         paper=f"{spec.paper}, section {'3.3' if spec.technique == 'ips' else '3'}",
         use="the Parquet file is the subset: join it with your corpus by `shard` and `source_row`, or by `doc_id` where ids are unique. Other amounts and "

@@ -18,9 +18,15 @@ from curation_assets.progress import Progress
 from curation_assets.registry import SamplerSpec
 from curation_assets.report.pictures import histogram, png_markdown
 from curation_assets.report.tables import preview
-from curation_assets.sampling.candidates import SUBSET_SCHEMA, Draw, count_candidates, subset_batch
-from curation_assets.sampling.select import kept_count
-from curation_assets.sampling.threshold import global_threshold
+from curation_assets.sampling.amount import Amount
+from curation_assets.sampling.candidates import (
+    SUBSET_SCHEMA,
+    Draw,
+    count_candidates,
+    count_tokens,
+    subset_batch,
+)
+from curation_assets.sampling.cut import cut
 from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 
 _SAMPLE = 200_000  # scores behind the histogram
@@ -39,15 +45,14 @@ def subset(spec: SamplerSpec) -> Builder:
 
         def build(rate: str, folder: Path, progress: Progress) -> Metadata:
             n = count_candidates(draw)
-            count = kept_count(int(rate) / 100, n)
-            cut = global_threshold(draw.blocks, n, count)
+            threshold = cut(draw, Amount("rate", int(rate) / 100), n)
             tokens: Counter[str] = Counter()
             documents: Counter[str] = Counter()
             lowest = [np.inf]
 
             def chosen() -> Iterator[pa.RecordBatch]:
                 for number, found in enumerate(draw, 1):
-                    batch = subset_batch(workspace, found, cut.keep(found.keys, found.doc_hash))
+                    batch = subset_batch(workspace, found, threshold.keep(found.keys, found.doc_hash))
                     documents[found.shard] = batch.num_rows
                     tokens[found.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
                     lowest[0] = min(lowest[0], batch["key"].to_numpy().min(initial=np.inf))
@@ -59,11 +64,13 @@ def subset(spec: SamplerSpec) -> Builder:
                 "sampler": spec.name,
                 "technique": spec.technique,
                 "rate": rate,
+                "rate_of": workspace.profile.selection.rate_of,
                 "seed": seed,
                 "candidates": n,
+                "candidate_tokens": count_tokens(draw),
                 "documents": documents.total(),
                 "tokens": tokens.total(),
-                "threshold": float(lowest[0]) if count else None,
+                "threshold": float(lowest[0]) if documents.total() else None,
                 "by_shard": {s: {"documents": documents[s], "tokens": tokens[s]} for s in shards},
                 **({"decontaminated": True} if workspace.profile.evaluation.decontaminate else {}),
                 "score_versions": {s: _version(workspace, f"{spec.name}/scores", s) for s in shards},
@@ -72,7 +79,9 @@ def subset(spec: SamplerSpec) -> Builder:
             kept = ("technique", "candidates", "documents", "tokens", "threshold")
             return {
                 **{name: manifest[name] for name in kept},
+                "rate_of": manifest["rate_of"],
                 "rate_realised": documents.total() / n if n else 0.0,
+                "token_rate_realised": tokens.total() / max(manifest["candidate_tokens"], 1),
                 **_first_documents(folder),
                 **picture(),
             }

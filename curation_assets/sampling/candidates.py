@@ -116,6 +116,14 @@ def count_candidates(draw: Draw) -> int:
     return total
 
 
+def count_tokens(draw: Draw) -> int:
+    """Return how many tokens the documents have together that there are to choose from."""
+    total = 0
+    for shard in draw.shards:
+        total += int(np.delete(token_counts(draw.workspace, shard), draw.left_out.get(shard, NO_ROWS)).sum())
+    return total
+
+
 def token_counts(workspace: Workspace, shard: str) -> NDArray[np.int64]:
     """Return the tokens of each document of a shard, int64 [n], by its row in the documents table."""
     _, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")

@@ -20,11 +20,11 @@ from curation_assets.registry import SAMPLERS
 from curation_assets.report.tables import text_table
 from curation_assets.sampling.amount import Amount, amount
 from curation_assets.sampling.candidates import Draw, count_candidates
+from curation_assets.sampling.cut import cut
 from curation_assets.sampling.joint import Choice, Drawn, Overlap, other_documents
 from curation_assets.sampling.keys import TECHNIQUES
 from curation_assets.sampling.output import free_place, new_folder
-from curation_assets.sampling.select import kept_count
-from curation_assets.sampling.threshold import Threshold, global_threshold, token_threshold
+from curation_assets.sampling.threshold import Threshold
 from curation_assets.settings import nearest
 from curation_assets.terminal import wrapped
 from curation_assets.versions import Versions
@@ -113,8 +113,8 @@ def what_if(
     samplers
         Names in the registry; with several, each makes its choice by itself.
     rate
-        How much each sampler keeps: a share, or what `amount` reads. Of a token budget, the largest keys up to
-        the first document that no longer fits.
+        How much each sampler keeps: a share (of what the profile's `selection.rate_of` says), or what `amount` reads. Of a
+        token budget, the largest keys up to the first document that no longer fits.
     technique
         "top_k", "bottom_k", "ips" or "uniform" for all; each sampler's own by default.
     combine
@@ -243,12 +243,7 @@ def _cut(draw: Draw, wanted: Amount, n: int, progress: Progress) -> Threshold:
     def each(shards: int) -> None:
         progress(shards, len(draw.shards), "shards", f"{draw.sampler}: looking for the threshold")
 
-    if wanted.kind == "tokens":
-        return token_threshold(lambda: draw.weighted_blocks(each), n, int(wanted.value))
-    count = kept_count(wanted.value, n) if wanted.kind == "rate" else int(wanted.value)
-    if count > n:
-        raise ValueError(f"cannot keep {wanted}: there are {n:,}")
-    return global_threshold(lambda: draw.blocks(each), n, count)
+    return cut(draw, wanted, n, each)
 
 
 def to_text(found: WhatIf) -> str:

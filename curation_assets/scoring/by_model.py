@@ -191,7 +191,7 @@ def _write(workspace: Workspace, shard: str, folder: Path, table: pa.Table) -> M
 def _home(workspace: Workspace, sampler: str, shard: str) -> Path:
     """Return where parts of a shard's scores wait; parts of other versions of it are removed."""
     step = STEPS[f"{sampler}/scores"]
-    version = step.recipe(workspace.profile, Versions(workspace).inputs(step, shard))
+    version = step.recipe(workspace.profile, Versions(workspace).inputs(step, shard), shard)
     home = workspace.scratch / "scores" / sampler / safe_name(shard)
     for other in home.glob("*"):
         if other.name != version:

@@ -53,7 +53,7 @@ def imagine(workspace: Workspace, shards: list[str], keys: list[str] | None = No
 def make(versions: Imagined, step: Step, partition: str, created: float) -> Receipt:
     """Return the receipt that an artifact would get now."""
     profile, inputs = versions.workspace.profile, versions.inputs(step, partition)
-    recipe = step.recipe(profile, inputs)
+    recipe = step.recipe(profile, inputs, partition)
     count = DOCUMENTS * (1 if step.by == "shard" else len(versions.shards))
     about: dict[str, Any] = {"documents": count}
     if step.key == "corpus/shards":

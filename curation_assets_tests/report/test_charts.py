@@ -114,6 +114,12 @@ def test_the_top_is_cut_off_for_all_panels_and_the_bottom_is_not() -> None:
         assert axes.get_ylim()[1] == 10 and axes.get_ylim()[0] < -7
 
 
+def test_wide_intervals_do_not_press_curves_on_a_logarithmic_axis_together() -> None:
+    wide = Series(X, np.full(5, 700.0), np.full(5, 1e-3), np.full(5, 2000.0))
+    (axes,) = axes_of(curves({"a": {"density": wide}}, "t", "x", "y", log_x=True, log_y=True, top=1200.0))
+    assert axes.get_ylim()[0] > 400
+
+
 def test_points_have_intervals_and_the_front_is_joined_from_left_to_right() -> None:
     series = {
         name: Series([x], [y], [y - 1], [y + 1])
@@ -168,12 +174,14 @@ def test_bars_check_their_shares() -> None:
 def test_intervals_over_one_x_stand_side_by_side_and_in_the_middle_over_it() -> None:
     x, y = np.array([10.0, 80.0]), np.ones(2)
     barred = Series(x, y, y - 1, y + 1)
-    moved = _beside([barred, barred, barred])
+    moved = _beside([barred, barred, barred], False)
     assert moved[0] < moved[1] == 0.0 < moved[2] == -moved[0] < 2
     unknown = Series(x, y, np.full(2, np.nan), np.full(2, np.nan))
-    assert _beside([unknown, barred]) == [0.0, 0.0], "no interval hides another"
+    assert _beside([unknown, barred], False) == [0.0, 0.0], "no interval hides another"
     dense = Series(np.arange(13.0), np.ones(13), np.zeros(13), np.ones(13))
-    assert _beside([dense, dense]) == [0.0, 0.0], "bands may lie over one another"
+    assert _beside([dense, dense], False) == [0.0, 0.0], "bands may lie over one another"
+    by_factors = _beside([barred, barred], True)
+    assert by_factors[0] == -by_factors[1] and np.exp(by_factors[1]) < 1.1
 
 
 @pytest.mark.parametrize(("value", "said"), [(1e-3, "0.001"), (50, "50"), (2e4, "20k"), (1.5e6, "1.5M")])

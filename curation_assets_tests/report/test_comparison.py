@@ -9,16 +9,20 @@ import polars as pl
 import pytest
 
 from curation_assets.report.comparison import (
+    budget,
     compare,
     how_to_read,
     parameters,
+    repetition,
     rows_for_people,
     terminal_table,
+    tokens_kept,
     with_figures,
     write,
 )
 from curation_assets.report.comparison_said import findings, section
 from curation_assets.report.figures import Ladder, figures
+from curation_assets.report.intervals import no_intervals
 from curation_assets.report.scores import Scores
 from curation_assets.report.section import read_section
 from curation_assets_tests.report.test_figures import LADDER, NOISE, rows
@@ -83,7 +87,7 @@ def test_rates_are_in_numeric_order_and_what_is_not_measured_is_said(metrics: pl
     table = compare(pl.concat([metrics, more]), TRAINED, ["full_data", "density"])
     assert table["rate"].to_list() == ["100", "10", "20", "80"]
     cells = rows_for_people(table)
-    assert cells[1]["HQ perplexity"] == "not measured" and cells[2]["perplexity"] == "9.00 ± 1.41"
+    assert cells[1]["HQ perplexity"] == "not measured" and cells[2]["perplexity"] == "9.0 ± 1.4"
     assert cells[1]["documents"] is None, "a subset that is gone leaves a gap, not a zero"
 
 
@@ -92,6 +96,16 @@ def test_one_seed_is_called_what_it_is(metrics: pl.DataFrame) -> None:
     assert "One seed" in how_to_read(one, RECIPE)
     two = compare(metrics.filter(pl.col("task") == "in_distribution"), TRAINED, ["full_data", "density"])
     assert "2 seeds" in how_to_read(two, RECIPE) and "One seed" not in how_to_read(two, RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [([2, 2], "over 2 seeds of"), ([1, 2], "over 2 seeds of"), ([1, 3], "over 2 to 3 seeds of")],
+)
+def test_a_spread_is_over_the_seeds_that_have_one(metrics: pl.DataFrame, seeds: list[int], said: str) -> None:
+    table = compare(metrics, TRAINED, ["full_data", "density"]).with_columns(seeds=pl.Series(seeds))
+    text = how_to_read(table, RECIPE)
+    assert said in text and ("none for one seed" in text) == (1 in seeds)
 
 
 def test_what_is_written_can_be_read_back(metrics: pl.DataFrame, tmp_path: Path) -> None:
@@ -111,11 +125,9 @@ def test_figures_join_the_table_and_are_told_in_words(metrics: pl.DataFrame, tmp
     ladder = Ladder(["small", "base"], {"small": 1_000_000, "base": 2_500_000})
     found = figures(Scores(metrics), ladder, seed=0)
     table = with_figures(compare(metrics, TRAINED, ["full_data", "random", "density"]), found)
-    assert table.columns[:7] == ["sampler", "rate", "size", "seeds", "documents", "tokens", "epochs"]
+    assert table.columns[:6] == ["sampler", "rate", "size", "seeds", "documents", "tokens"]
     density = rows_for_people(table)[2]
-    assert density["over-scaling %"] == "-50.0", (
-        "(-2 / 2 + 0 / 5) / 2, in percent; the second set has one seed"
-    )
+    assert density["over-scaling %"] == "-50", "(-2 / 2 + 0 / 5) / 2, in percent; the second set has one seed"
     assert density["effective size"] == "<1M" and density["against random"] == "not measured"
     recipe = RECIPE | {
         "suites": [],
@@ -124,7 +136,7 @@ def test_figures_join_the_table_and_are_told_in_words(metrics: pl.DataFrame, tmp
     }
     parts = write(tmp_path, table, recipe, found)
     assert set(parts) == {"comparison", "how_to_read", "differences_to_random"}
-    assert "effective size" in parts["comparison"] and "-50.0" in parts["comparison"]
+    assert "effective size" in parts["comparison"] and "-50 |" in parts["comparison"]
     told = terminal_table(tmp_path)
     assert "no run of random" in told and "no data for glue/ax" in told
     assert "effective size" not in told and "over-scaling %" in told, "the terminal has room for few columns"
@@ -157,9 +169,9 @@ def test_the_section_says_with_interval_and_p_what_is_beyond_the_noise(tmp_path:
     }
     shown = section(tmp_path, table, recipe, found)
     told = read_section(tmp_path)
-    start = "At 20 % with the small T5 by perplexity, over 3 seeds (Holm, 2 samplers): better than random: density (-10 ["
+    start = "At 20 % with the small T5 by perplexity, over 3 seeds (Holm, 2 samplers): better than random: density (-10.00 [-10.86, -9.14], "
     assert told.findings[0].startswith(start)
-    assert re.search(r"p = 0\.0\d+\); 1 of 2 within the noise\.$", told.findings[0])
+    assert re.search(r"p < 0\.001\); 1 of 2 within the noise\.$", told.findings[0])
     assert "semdedup" not in told.findings[0] and told.findings[-1].startswith("There were no data")
     assert [figure.name for figure in told.figures] == list(shown) == ["difference_20_small"]
     assert (tmp_path / "difference_20_small.svg").exists()
@@ -184,3 +196,104 @@ def test_one_seed_and_no_random_are_said_once(metrics: pl.DataFrame) -> None:
     assert "cannot tell any sampler from random: at 20 % with the small T5" in said
     without = figures(Scores(metrics), LADDER, seed=0)
     assert findings(without.differences, without.verdicts, []) == without.verdicts
+
+
+def _passes(*epochs: float | None, rates: tuple[str, ...] = ()) -> pl.DataFrame:
+    """Return runs of a sampler with so many epochs over their subsets, beside full data, which repeats nothing."""
+    shares = rates or tuple(str(20 * i) for i in range(1, len(epochs) + 1))
+    runs = [("full_data", "100", 0.1), *(("density", r, e) for r, e in zip(shares, epochs, strict=True))]
+    return pl.DataFrame(runs, schema=["sampler", "rate", "epochs"], orient="row")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"),
+    [
+        ((0.06, 0.3), "that is 6% to 30% of its subset, and nothing is repeated"),
+        ((0.27, 0.27), "that is 27% of its subset, and nothing is repeated"),
+        ((1.0,), "that is 100% of its subset, and nothing is repeated"),
+        ((12.5, 2.5), "subsets are seen 2.50 to 12.50 times, the smaller ones more often"),
+        ((3.0, 3.0), "every subset is seen 3.00 times"),
+        ((1.6, 0.4), "the smallest subset is seen 1.60 times, the largest not whole (40% of it)"),
+        ((None, None), ""),
+    ],
+)
+def test_whether_anything_is_repeated_follows_from_the_runs(
+    epochs: tuple[float | None, ...], said: str
+) -> None:
+    assert repetition(_passes(*epochs)) == said
+
+
+def test_the_budget_is_that_of_the_runs_and_not_of_the_profile(metrics: pl.DataFrame) -> None:
+    table = compare(metrics, TRAINED, ["full_data", "density"])
+    assert budget(table, RECIPE).startswith(
+        "Every run sees 1,000 raw tokens (10 steps of 4 x 25): every subset"
+    )
+    longer = table.with_columns(tokens_seen=pl.lit(5000))
+    assert budget(longer, RECIPE).startswith("Every run sees 5,000 raw tokens: ")
+    mixed = table.with_columns(tokens_seen=pl.Series([1000, 5000]))
+    assert "not compared at equal compute" in budget(mixed, RECIPE)
+
+
+def test_only_what_was_measured_is_named(metrics: pl.DataFrame) -> None:
+    held_out = compare(metrics.filter(pl.col("task") == "in_distribution"), TRAINED, ["full_data", "density"])
+    assert "on held-out documents of the corpus." in how_to_read(held_out, RECIPE)
+    assert "high-quality" in how_to_read(compare(metrics, TRAINED, ["full_data", "density"]), RECIPE)
+
+
+def _kept(*runs: tuple[str, str, int, int]) -> pl.DataFrame:
+    return pl.DataFrame(runs, schema=["sampler", "rate", "documents", "tokens"], orient="row")
+
+
+def test_unequal_tokens_are_said_and_equal_ones_are_not() -> None:
+    equal = [("random", "20", 129, 75_000), ("density", "20", 129, 75_100)]
+    assert tokens_kept(_kept(*equal)) == []
+    assert tokens_kept(_kept(("full_data", "100", 645, 400_000), *equal)) == [], "full data is no subset"
+    (said,) = tokens_kept(_kept(*equal, ("prototypes", "20", 129, 99_686)))
+    assert "at 20 % 129 documents with 75,000 to 99,686 tokens" in said and 'rate_of = "tokens"' in said
+    longer = _kept(*equal, ("prototypes", "20", 129, 99_686))
+    assert "rate_of" not in tokens_kept(longer, "tokens")[0], "who has set it needs no hint"
+    (by_tokens,) = tokens_kept(_kept(("random", "20", 129, 75_000), ("prototypes", "20", 97, 74_990)))
+    assert by_tokens == "Samplers keep at 20 % 97 to 129 documents with about 75,000 tokens."
+
+
+def test_chance_stands_in_the_heading(metrics: pl.DataFrame) -> None:
+    table = compare(metrics, TRAINED, ["full_data", "density"]).with_columns(
+        probes=pl.lit(35.2), probes_sd=pl.lit(0.6)
+    )
+    assert rows_for_people(table, ["probes"], {"probes": 35.0})[0]["probes % (chance 35.0)"] == "35.20 ± 0.60"
+    assert rows_for_people(table, ["probes"], {})[0]["probes %"] == "35.20 ± 0.60"
+    assert "Knowing nothing scores 35.0 in probes." in how_to_read(
+        table, RECIPE | {"chance": {"probes": 35.0}}
+    )
+
+
+def test_one_seed_has_no_mean_rank() -> None:
+    metrics = _noisy(("random", 20.0), ("density", 10.0))
+    for seeds, ranked in (([0], False), ([0, 1, 2], True)):
+        part = metrics.filter(pl.col("seed").is_in(seeds))
+        found = figures(Scores(part), LADDER, seed=0)
+        shown = rows_for_people(with_figures(compare(part, TRAINED, ["random", "density"]), found))
+        assert [row["mean rank"] is not None for row in shown] == [ranked] * len(shown)
+
+
+def test_seeds_without_a_spread_are_not_called_one_seed() -> None:
+    same = [
+        rows((name, "20", "small"), "perplexity/in_distribution", [9.0, 9.0])
+        for name in ("random", "density")
+    ]
+    found = figures(Scores(as_table(*same)), LADDER, seed=0)
+    assert found.verdicts == [
+        "At 20 % with the small T5 seeds without a spread cannot tell any sampler from random."
+    ]
+    assert no_intervals([2, 2]) == "No spread over seeds: no intervals."
+    assert no_intervals([1]) == "One seed: no intervals."
+
+
+def test_what_holds_at_several_rates_is_said_once() -> None:
+    one = _noisy(("random", 20.0), ("density", 20.1))
+    metrics = pl.concat([one, one.with_columns(rate=pl.lit("40"))])
+    found = figures(Scores(metrics), LADDER, seed=0)
+    (said,) = findings(found.differences, found.verdicts, [])
+    assert said == (
+        "No sampler differs from random beyond the noise of training: at 20 and 40 % with the small T5 by perplexity."
+    )

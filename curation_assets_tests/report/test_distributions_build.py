@@ -106,7 +106,7 @@ def test_the_section_tells_what_moves_what_is_tied_and_what_is_missing(
         assert str(about[figure.name]).startswith("![") and (folder / f"{figure.name}.parquet").exists()
     said = section.findings
     assert said[0].startswith("Ask-LLM, from small to xxl: documents move ")
-    assert "of the 20 % that small would keep, xxl would keep" in said[0]
+    assert "of the top 20 % of the documents by small, xxl has in its own" in said[0]
     assert (
         said[1]
         == "With fewer than two current scorers there is no change in rank to show: Perplexity, Perplexity in training."

@@ -9,8 +9,20 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from curation_assets.registry import SAMPLERS, SamplerSpec
-from curation_assets.report.looks import FULL, GREY, INK, PANELS, PAPER, PARTS, REST, look, looks, panels
+from curation_assets.registry import SAMPLERS, SIZES, SamplerSpec
+from curation_assets.report.looks import (
+    FULL,
+    GREY,
+    INK,
+    PANELS,
+    PAPER,
+    PARTS,
+    REST,
+    look,
+    looks,
+    mean_of,
+    panels,
+)
 
 # What is seen of linear RGB without long-wave or middle-wave cones (Machado, Oliveira and Fernandes 2009, severity 1).
 VISION = {
@@ -113,9 +125,19 @@ def test_neighbouring_parts_of_a_whole_are_far_apart(vision: str) -> None:
 
 
 def test_names_that_are_no_samplers_look_different_from_each_other() -> None:
-    names = [look(f"other {i}", i) for i in range(35)]
-    assert len({(one.colour, one.marker) for one in names}) == 35
-    assert names[3].label == "other 3"
+    sizes = [look(size) for size in SIZES]
+    assert len({one.colour for one in sizes}) == len({one.marker for one in sizes}) == len(SIZES)
+    unknown = look("a sampler that is gone")
+    assert unknown.label == "a sampler that is gone" and unknown == look("a sampler that is gone")
+    assert not {one.colour for one in (*sizes, unknown)} & {look(name).colour for name in ALL}
+
+
+@pytest.mark.parametrize("family", ["ask_llm", "perplexity", "coverage"])
+def test_the_mean_of_a_family_has_the_colour_of_the_family_however_many_it_is_of(family: str) -> None:
+    own = {look(name).colour for name, spec in SAMPLERS.items() if spec.family == family}
+    for count in (1, 2, 10):
+        drawn = look(mean_of(family, count))
+        assert drawn.colour in own and drawn.label.endswith(f"mean of {count}")
 
 
 def test_a_new_sampler_has_a_panel_and_a_look_of_its_own() -> None:
@@ -125,6 +147,11 @@ def test_a_new_sampler_has_a_panel_and_a_look_of_its_own() -> None:
     }
     members = panels({**SAMPLERS, **new})
     assert members["Others"] == ["ask_llm_gemma", "quality"] and members["Coverage"][-1] == "dsir"
-    drawn = looks(members)
+    drawn = looks(members, {**SAMPLERS, **new})
+    for name, spec in new.items():
+        own = [look(n).colour for n, s in SAMPLERS.items() if s.family == spec.family]
+        others = [look(n).colour for n, s in SAMPLERS.items() if s.family != spec.family]
+        nearest = min(apart(drawn[name].colour, colour, "any") for colour in own)
+        assert nearest < min(apart(drawn[name].colour, colour, "any") for colour in others), name
     assert {name: drawn[name] for name in ALL} == {name: look(name) for name in ALL}, "others keep theirs"
     assert len({drawn[name].colour for name in new}) == 3

@@ -20,7 +20,7 @@ from curation_assets.report.page import Data, Part, Report, render
 from curation_assets.report.page_appendix import Source, trace_command
 from curation_assets.report.page_build import page, published, published_again
 from curation_assets.report.page_summary import glances_of
-from curation_assets.report.page_tables import SIGNS
+from curation_assets.report.page_tables import SIGNS, data_table
 from curation_assets.report.section import Excerpt, Figure, Section, Table, read_section
 from curation_assets.report.steps import REPORTS
 from curation_assets.workspace import BuildOne, MissingInput, Workspace
@@ -64,7 +64,7 @@ def _table() -> pl.DataFrame:
     runs += [("density", "40", "small", 11.0, 1.0, True), ("semdedup", "20", "small", 20.2, 0.2, False)]
     runs += [("prototypes", "20", "small", 21.0, 1.0, None)]
     names = ["sampler", "rate", "size", "perplexity", "vs_random_perplexity", "beyond_noise_perplexity"]
-    return pl.DataFrame(runs, schema=names, orient="row")
+    return pl.DataFrame(runs, schema=names, orient="row").with_columns(seeds=pl.lit(3))
 
 
 def _report() -> Report:
@@ -185,7 +185,7 @@ def test_glance_tells_noise_from_difference_and_missing_from_zero() -> None:
         found.note.endswith("ask_llm_xl, ask_llm_xxl.") and " Not measured: perplexity_small, " in found.note
     )
     said = {name: [(m.shown, m.verdict) for m in found.rows[name]] for name in found.rows}
-    assert said["density"] == [("−5.0", "better"), ("+10.0", "worse")]
+    assert said["density"] == [("−5.0", "better"), ("+10", "worse")]
     assert said["semdedup"] == [("+1.0", "noise"), ("", "missing")]
     assert said["prototypes"] == [("+5.0", "unknown"), ("", "missing")]
     assert found.rows["density"][0].link == ("density/metrics", "20|small")
@@ -288,3 +288,58 @@ def test_a_report_of_stale_inputs_is_marked(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_page_reads_every_report() -> None:
     assert tuple(STEPS["report/page"].needs) == tuple(f"report/{name}" for name in REPORTS)
+
+
+def _wide(columns: int, first: list[str] | None = None) -> Table:
+    names = [f"column {i}" for i in range(columns)]
+    rows: list[list[str | int | float | None]] = [[f"{i}.123456" for i in range(columns)] for _ in range(3)]
+    return Table("Wide", names, rows, first=first or [])
+
+
+def test_columns_that_matter_come_first_and_all_of_them_behind_a_click() -> None:
+    narrow = Page(data_table(_wide(3), {}, ""))
+    assert not any(name == "details" for name, _, _ in narrow.elements) and "more" not in str(
+        narrow.attributes("class")
+    )
+    found = Page(data_table(_wide(30, ["column 29", "column 3"]), {}, ""))
+    assert found.well_formed and "All 30 columns" in found.text("summary")
+    heads = [
+        (attrs.get("class", ""), "".join(t))
+        for name, attrs, t in found.elements
+        if name == "th" and attrs["scope"] == "col"
+    ]
+    assert [text for kind, text in heads[: len(heads) - 30] if "more" not in kind] == [
+        "column 3",
+        "column 29",
+    ]
+    assert [text for _, text in heads[-30:]] == [f"column {i}" for i in range(30)]
+    some = Page(data_table(_wide(8), {}, ""))
+    whole = next(attrs for name, attrs, _ in some.elements if name == "details")
+    assert whole["class"] == "whole small", "a large window has room for all: no click is needed there"
+
+
+def test_three_sentences_come_first_and_the_rest_behind_a_click() -> None:
+    findings = [f"Finding {i}." for i in range(12)]
+    parts = [Part("report/comparison", replace(SECTION, findings=findings, figures=[]))]
+    for advice, first in ((["Use a.", "Use b."], 2), ([], 3)):
+        source = render(replace(_report(), advice=advice, parts=parts))
+        lead = source[source.index('class="found"') : source.index('class="glances"')]
+        shown, folded = lead.split("<details", 1)
+        assert shown.count("<li>") == 3 and shown.count("Finding") == first
+        assert folded.count("<li>") == 12 + len(advice) - 3
+        assert f"{12 + len(advice) - 3} more" in folded
+    few = render(
+        replace(
+            _report(),
+            advice=[],
+            parts=[replace(parts[0], section=replace(SECTION, findings=findings[:3], figures=[]))],
+        )
+    )
+    assert " more</summary>" not in few
+
+
+def test_provenance_is_folded() -> None:
+    source = render(_report())
+    sources = source[source.index('id="sources"') :]
+    assert sources.index("<details>") < sources.index("<table>")
+    assert "and of its rate and size: the same version means the same numbers" in sources

@@ -13,7 +13,7 @@ import pytest
 
 from curation_assets.report.quality import OVER_SCALING, quality
 from curation_assets.report.quality_build import draw, file_name
-from curation_assets.report.quality_said import findings, tables
+from curation_assets.report.quality_said import findings, intro, references, tables
 from curation_assets.report.scores import Scores
 from curation_assets_tests.report.test_figures import LADDER, NOISE, rows, table
 
@@ -139,7 +139,10 @@ def test_the_table_has_every_sampler_with_its_metrics_as_link(found: pl.DataFram
     assert density["in-distribution perplexity"] == "18.00 ± 0.20"
     assert density["rank by in-distribution perplexity"] == "1, tied" and density["mean rank"] == "1.5"
     assert lines["random"]["rank by in-distribution perplexity"] == "3"
-    assert lines["prototypes"]["glue %"] == "not measured" and lines["full data"]["rank by glue"] is None
+    assert (
+        lines["prototypes"]["glue % (chance 50.0)"] == "not measured"
+        and lines["full data"]["rank by glue"] is None
+    )
     assert twenty.links[:2] == [("full_data/metrics", "small"), ("random/metrics", "20|small")]
     assert twenty.links[-1] is None, "prototypes has no metrics to show"
 
@@ -165,3 +168,40 @@ def test_names_of_files_are_plain_and_different() -> None:
     assert taken == {"a_b", "a_b_2", "figure", "figure_2"}
     assert all(re.fullmatch("[a-z0-9_]+", name) for name in taken)
     json.dumps(sorted(taken))
+
+
+def test_chance_stands_beside_what_has_one(found: pl.DataFrame) -> None:
+    chance = dict(found.select("metric", "chance").unique().rows())
+    assert chance == {"perplexity": None, OVER_SCALING: None, "glue": 50.0}
+    text = " ".join(findings(found))
+    assert "By glue % with the small T5, 2 of 3 models are above chance, 50.0" in text, (
+        "random is at 50 ± 0.2"
+    )
+    assert "perplexity with the small T5, 3 of 3 models are above" not in text
+    assert references(found) == "random sampling, full data and chance"
+    assert intro(found).endswith("The references are random sampling, full data and chance.")
+
+
+def test_references_are_those_that_there_are() -> None:
+    alone = quality(Scores(table(_run("density", "20", [5.0]))), LADDER, SAMPLERS, ["20"])
+    assert references(alone) == "" and "references" not in intro(alone)
+    two = quality(
+        Scores(table(_run("density", "20", [5.0]), _run("random", "20", [5.0]))), LADDER, SAMPLERS, ["20"]
+    )
+    assert references(two) == "random sampling"
+
+
+def test_a_chance_that_depends_on_the_corpus_is_given_and_an_unknown_one_is_none() -> None:
+    probes = [
+        rows(("random", "20", "small"), f"probes/{task}", [40.0], metric=metric)
+        for task, metric in (("document_origin", "balanced_accuracy"), ("shuffled_words", "accuracy"))
+    ]
+    assert Scores(table(*probes)).chance("probes") is None
+    assert Scores(table(*probes), {("probes", "document_origin"): 20.0}).chance("probes") == 35.0
+
+
+def test_one_seed_has_no_ranks_and_three_digits() -> None:
+    metrics = table(_run("random", "20", [1234.5678]), _run("density", "20", [812.3456]))
+    (shown,) = tables(quality(Scores(metrics), LADDER, SAMPLERS, ["20"]))
+    assert not any("rank" in name for name in shown.columns) and "no ranks" in shown.caption
+    assert [row[1] for row in shown.rows if row[0] in ("random", "density")] == ["1,230", "812"]

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.report.tables import markdown_table, number, preview, text_table
+from curation_assets.report.tables import (
+    markdown_table,
+    number,
+    p_value,
+    plus_minus,
+    preview,
+    rounded,
+    text_table,
+    within,
+)
 
 ROWS = [
     {"sampler": "ask_llm_xl", "documents": 12345, "perplexity": 17.25, "done": True},
@@ -152,3 +161,41 @@ def test_wide_characters_and_accents_keep_columns_aligned() -> None:
         [{"a": "漢字", "b": "x"}, {"a": "e\u0301a", "b": "x"}, {"a": "abcd", "b": "x"}]
     ).splitlines()
     assert lines[2:] == ["漢字  x", "e\u0301a    x", "abcd  x"]
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "shown"),
+    [
+        (746.93, 60.62, "747 ± 61"),
+        (18.0, 0.2, "18.00 ± 0.20"),
+        (1234.5, 123.4, "1,230 ± 120"),
+        (9.999, 0.0996, "10.00 ± 0.10"),
+        (35.0, 0.0, "35.0 ± 0"),
+        (1234.5678, None, "1,230"),
+        (0.00123456, None, "0.00123"),
+        (None, None, None),
+    ],
+)
+def test_a_mean_has_the_digits_of_its_spread(mean: float | None, sd: float | None, shown: str | None) -> None:
+    assert plus_minus(mean, sd) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "shown"),
+    [
+        (-8.123, -10.3, -5.9, "-8.1 [-10.3, -5.9]"),
+        (0.00001, -1.0, 1.0, "+0.0 [-1.0, +1.0]"),
+        (1234.0, 1000.0, 1500.0, "+1,230 [+1,000, +1,500]"),
+        (12.345, None, None, "+12"),
+        (12.345, 12.345, 12.345, "+12"),
+    ],
+)
+def test_a_value_has_the_digits_of_its_interval(
+    value: float, low: float | None, high: float | None, shown: str
+) -> None:
+    assert within(value, low, high, signed=True) == shown
+
+
+def test_p_values_and_estimates_have_two_digits() -> None:
+    assert (p_value(0.04567), p_value(1e-9), p_value(1.0)) == ("0.046", "<0.001", "1")
+    assert (rounded(83_247, 2), rounded(0, 2), rounded(-0.004321, 2)) == ("83,000", "0", "-0.0043")

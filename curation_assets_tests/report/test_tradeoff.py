@@ -187,7 +187,7 @@ def test_steps_of_the_front_are_told_from_noise() -> None:
     means = {"random": 20.0, "density": 18.0, "ask_llm_xl": 17.9}
     by_seed = {name: np.array(wiggle[name]) + mean for name, mean in means.items()}
     first, unknown, paying, *_ = findings(_costs(*FRONT), {("20", "small"): by_seed})
-    assert "density is 2.00 better than random, beyond the noise" in first
+    assert "density is 2.0 better than random, beyond the noise" in first
     assert "ask_llm_xl is 0.10 better than density, within the noise" in first and "Over 3 seeds" in first
     assert unknown.endswith("is known of prototypes.") and "no full data of that size" in paying
     alone = findings(_costs(*FRONT), {("20", "small"): {n: x[:1] for n, x in by_seed.items()}})[0]

@@ -1,0 +1,174 @@
+"""Sentences that the reports say of themselves follow from what there is: nothing is said of what is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from curation_assets.evaluation.examples import Example, to_table
+from curation_assets.files import write_table
+from curation_assets.profile import Profile
+from curation_assets.registry import SAMPLERS
+from curation_assets.report import composition_said, distributions_said
+from curation_assets.report.advice import advice
+from curation_assets.report.convergence import Curves, convergence
+from curation_assets.report.convergence_figures import by_tokens
+from curation_assets.report.correlation import kendall
+from curation_assets.report.correlation_said import write as write_correlation
+from curation_assets.report.distributions import PASSES, Distribution
+from curation_assets.report.documents_build import _intro as documents_intro
+from curation_assets.report.fresh import findings as fresh_findings
+from curation_assets.report.fresh import fresh
+from curation_assets.report.inputs import read_chance
+from curation_assets.report.merit_build import _intro, _tables
+from curation_assets.report.quality import quality
+from curation_assets.report.rank_change import SCHEMA as CHANGES
+from curation_assets.report.scores import Scores
+from curation_assets.report.section import read_section
+from curation_assets.report.tradeoff import METHOD as COSTS
+from curation_assets.storage import Receipt
+from curation_assets.workspace import Workspace
+from curation_assets_tests.report.test_convergence import _curve
+from curation_assets_tests.report.test_figures import LADDER, rows, table
+
+TRAINED = pl.DataFrame(
+    {"sampler": ["density"], "rate": ["20"], "size": ["small"], "documents": [10], "tokens": [990]}
+)
+DENSITY = _curve("density", {0: (50, 30, 20), 1: (50, 32, 21)})
+FULL = _curve("full_data", {0: (50, 30, 20), 1: (50, 30, 20)})
+
+
+def _distribution(technique: str, rate_of: str = "documents") -> Distribution:
+    found = Distribution(technique, rate_of)
+    for _ in range(1 + PASSES):
+        found.add(np.arange(100.0))
+        found.advance()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("technique", "rate_of", "cut"),
+    [("top_k", "documents", True), ("top_k", "tokens", False), ("ips", "documents", False)],
+)
+def test_cuts_are_spoken_of_where_there_are_cuts(technique: str, rate_of: str, cut: bool) -> None:
+    found, changes = {"semdedup": _distribution(technique, rate_of)}, pl.DataFrame(schema=CHANGES)
+    assert ("cuts" in distributions_said.distributions_caption(found, [])) == cut
+    captions = [one.caption for one in distributions_said.tables(found, [], changes)]
+    assert any("at each rate" in caption for caption in captions) == cut
+    assert bool(found["semdedup"].cuts) == cut == (not found["semdedup"].no_cut)
+
+
+def test_changes_of_rank_are_spoken_of_where_two_scorers_are_compared() -> None:
+    none = pl.DataFrame(schema=CHANGES)
+    some = pl.concat([none, pl.DataFrame({"ladder": ["ask_llm"]})], how="diagonal")
+    for changes, said in ((none, False), (some, True)):
+        text = [
+            distributions_said.title(changes),
+            distributions_said.intro(changes),
+            distributions_said.method(100, 100, changes),
+        ]
+        assert [("ranks" in one or "judge" in one) for one in text] == [said] * 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([FULL, DENSITY], "how soon each sampler's run is as good as one on everything is at the end"),
+        ([FULL, DENSITY], "what fresh tokens bring against repeated ones"),
+        ([DENSITY], "what fresh tokens bring against repeated ones"),
+    ],
+)
+def test_what_runs_are_compared_with_is_what_was_measured(parts: list, words: str) -> None:
+    curves = Curves(table(*parts))
+    found, cut = convergence(curves), fresh(curves, TRAINED)
+    assert words in _intro(found, cut)
+    assert ("everything" in _intro(found, cut)) == (FULL in parts)
+    assert len(_tables(found, cut)) == 1 + (FULL in parts)
+
+
+def test_runs_that_repeat_nothing_are_not_said_to_repeat_anything() -> None:
+    curves = Curves(table(FULL, DENSITY))
+    long = TRAINED.with_columns(tokens=pl.lit(1_000_000))
+    found, cut = convergence(curves), fresh(curves, long)
+    assert "repeated" not in _intro(found, cut) and len(_tables(found, cut)) == 1
+    assert fresh_findings(cut)[0] == "Runs go 0.010 to 0.010 times over their subsets."
+
+
+@pytest.mark.parametrize(
+    ("parts", "beside"),
+    [
+        ([DENSITY], "every sampler"),
+        ([DENSITY, FULL], "every sampler beside full data"),
+        ([DENSITY, _curve("random", {0: (50, 30, 20)})], "every sampler beside random"),
+        ([_curve("ask_llm_xl", {0: (50, 30, 20)})], "families averaged, and every sampler"),
+    ],
+)
+def test_the_curves_are_described_by_what_is_drawn(parts: list, beside: str) -> None:
+    ((figure, _),) = by_tokens(Curves(table(*parts)))
+    assert figure.alt.endswith(f": {beside}")
+
+
+def test_the_composition_speaks_of_what_it_has() -> None:
+    lengths = {"length": pl.DataFrame()}
+    everything = {"source": pl.DataFrame(), **lengths, "clusters": pl.DataFrame()}
+    assert composition_said.intro(lengths).startswith("Which lengths a choice")
+    assert composition_said.intro(everything).startswith("Which sources, lengths and clusters a choice")
+    assert "k-means" not in composition_said.method(9, lengths)
+    assert "k-means" in composition_said.method(9, everything)
+    cells = pl.DataFrame({"sampler": ["random"] * 2, "rate": ["20", "20"], "z": [0.1, 0.2], "p": [0.9, 0.8]})
+    (one,) = composition_said._control("length", cells)
+    (two,) = composition_said._control("length", cells.with_columns(rate=pl.Series(["20", "40"])))
+    assert "nested" not in one and "nested" in two
+
+
+@pytest.mark.parametrize(
+    ("names", "compared", "said"),
+    [(["semdedup"], False, (False, False)), (["density", "semdedup"], True, (True, True))],
+)
+def test_documents_to_read_are_introduced_by_who_chose_them(
+    names: list[str], compared: bool, said: tuple[bool, bool]
+) -> None:
+    text = documents_intro(names, compared)
+    assert ("rarest text" in text, "furthest apart" in text) == said
+
+
+def test_grey_cells_are_spoken_of_where_there_are_grey_cells(tmp_path: Path) -> None:
+    rising = np.arange(50.0)
+    for constant, scores in ((False, rising[::-1]), (True, np.zeros(50))):
+        folder = tmp_path / str(constant)
+        folder.mkdir()
+        write_correlation(folder, kendall({"density": rising, "semdedup": scores, "random": rising % 7}))
+        (figure,) = read_section(folder).figures
+        assert ("grey" in figure.caption) == constant
+
+
+def test_advice_tells_one_seed_from_seeds_that_do_not_differ() -> None:
+    for values, said in (([9.0], "one seed of training"), ([9.0, 9.0], "their seeds have no spread")):
+        runs = [rows((n, "20", "small"), "perplexity/in_distribution", values) for n in ("random", "density")]
+        (one,) = advice(quality(Scores(table(*runs)), LADDER, list(SAMPLERS), ["20"]), {})
+        assert said in one
+
+
+def test_nothing_is_said_of_this_machine() -> None:
+    assert "this machine" not in COSTS, "artifacts may have been made on others"
+
+
+def test_chance_of_a_probe_is_by_the_labels_that_are_asked_for(tiny: Profile) -> None:
+    workspace = Workspace(tiny)
+    assert read_chance(workspace) == {}
+    for labels, expected in (("abcdd", 25.0), ("ab", 50.0), ("", None)):
+        examples = [Example(str(i), "text", label, (), (label,), "") for i, label in enumerate(labels)]
+        other = [Example("x", "words", "yes", ("yes", "no"), ("yes",), "")]
+        parts = [
+            to_table("probes", "document_origin", "test", examples),
+            to_table("probes", "shuffled_words", "test", other),
+        ]
+        with workspace.store.staged("evaluation/examples", "") as folder:
+            write_table(folder / "test.parquet", pa.concat_tables(parts))
+            receipt = Receipt("evaluation/examples", "", labels or "-", labels or "-", "c", {}, "", {})
+            workspace.store.commit(folder, receipt)
+        assert read_chance(workspace) == ({("probes", "document_origin"): expected} if expected else {})
