@@ -16,6 +16,7 @@ from curation_assets.asking import Command, add
 from curation_assets.files import write_bytes
 from curation_assets.profile import Profile, ProfileError, load_profile
 from curation_assets.progress import duration
+from curation_assets.stopping import INTERRUPTED, stoppable
 
 _QUIET_SECONDS = 3.0
 _YIELD = ("OMP_WAIT_POLICY", "PASSIVE")
@@ -47,13 +48,20 @@ def main(arguments: list[str] | None = None) -> int:
             return _ui(profile, options.port)
         if options.command in asking:
             return _ask(asking[options.command], profile, options)
-        return {"run": _run, "plan": _plan, "init": _init}[options.command](profile)
+        if options.command == "run":
+            with stoppable(_announce):
+                return _run(profile)
+        return {"plan": _plan, "init": _init}[options.command](profile)
     except ProfileError as error:
         print(f"curation: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ncuration: stopped; the same command continues where this one was", file=sys.stderr)
-        return 130
+        print("curation: stopped; the same command continues where this one was", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _announce(line: str) -> None:
+    print(f"\ncuration: {line}", file=sys.stderr, flush=True)
 
 
 def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int:
@@ -77,7 +85,7 @@ def _run(profile: Profile) -> int:
         from curation_assets.workspace import Workspace
 
         try:
-            outcome = run_graph(profile, _Terminal(started))
+            outcome = run_graph(profile, _Terminal(started), apart=True)
         except WorkerDied as error:
             print(f"curation: {error}", file=sys.stderr)
             return 1

@@ -168,31 +168,31 @@ def neighbours(workspace: Workspace) -> BuildOne:
             )
 
         counts = sum(np.bincount(read_clusters(workspace, shard), minlength=len(table)) for shard in shards)
-        workspace.scratch.mkdir(parents=True, exist_ok=True)
-        found = semdedup_shards(
-            [partial(read, shard) for shard in shards],
-            np.asarray(counts),
-            table.shape[1],
-            workspace.scratch,
-            device=workspace.device,
-            progress=progress,
-        )
         near = 0
-        for shard, scores in zip(shards, found, strict=True):
-            near += int((scores.similarity > _NEAR).sum())
-            write_table(
-                folder / f"{safe_name(shard)}.parquet",
-                pa.table(
-                    {
-                        "score": scores.score,
-                        "similarity": pa.array(scores.similarity, from_pandas=True),
-                        "duplicate_shard": pa.array(
-                            [shards[i] if i >= 0 else None for i in scores.duplicate_shard], pa.string()
-                        ),
-                        "duplicate_row": pa.array(scores.duplicate_row, mask=scores.duplicate_row < 0),
-                    }
-                ),
+        with workspace.store.temporary() as scratch:
+            found = semdedup_shards(
+                [partial(read, shard) for shard in shards],
+                np.asarray(counts),
+                table.shape[1],
+                scratch,
+                device=workspace.device,
+                progress=progress,
             )
+            for shard, scores in zip(shards, found, strict=True):
+                near += int((scores.similarity > _NEAR).sum())
+                write_table(
+                    folder / f"{safe_name(shard)}.parquet",
+                    pa.table(
+                        {
+                            "score": scores.score,
+                            "similarity": pa.array(scores.similarity, from_pandas=True),
+                            "duplicate_shard": pa.array(
+                                [shards[i] if i >= 0 else None for i in scores.duplicate_shard], pa.string()
+                            ),
+                            "duplicate_row": pa.array(scores.duplicate_row, mask=scores.duplicate_row < 0),
+                        }
+                    ),
+                )
         return {
             "documents": int(np.sum(counts)),
             "clusters": len(table),
