@@ -49,19 +49,23 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command in asking:
             return _ask(asking[options.command], profile, options)
         if options.command == "run":
-            with stoppable(_announce):
+            with stoppable(_say):
                 return _run(profile)
         return {"plan": _plan, "init": _init}[options.command](profile)
     except ProfileError as error:
         print(f"curation: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("curation: stopped; the same command continues where this one was", file=sys.stderr)
+        _say("stopped; the same command continues where this one was")
         return INTERRUPTED
 
 
-def _announce(line: str) -> None:
-    print(f"\ncuration: {line}", file=sys.stderr, flush=True)
+def _say(line: str) -> None:
+    print(
+        f"\r\x1b[Kcuration: {line}" if sys.stderr.isatty() else f"curation: {line}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int:

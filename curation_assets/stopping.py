@@ -6,6 +6,7 @@ code that does not look up for minutes. All processes below this one are killed,
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -35,15 +36,11 @@ def end_processes(roots: Iterable[psutil.Process]) -> None:
 
 
 @contextmanager
-def stoppable(announce: Callable[[str], object]) -> Iterator[None]:
-    """End all processes below this one when a signal asks to stop (Ctrl-C, SIGTERM, or SIGHUP of a closed terminal).
+def stoppable(say: Callable[[str], object]) -> Iterator[None]:
+    """End this process and all below it when a signal asks to: Ctrl-C, SIGTERM, or SIGHUP of a closed terminal.
 
-    A second signal ends this process as well, at once. Signals that were ignored before (nohup, a script's background) stay so.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        It was stopped; also where somebody swallowed the interrupt, or made another error of it.
+    Those below it are killed, then this one is interrupted (KeyboardInterrupt) to clear away what they left, and ends with status
+    INTERRUPTED. A second signal ends it at once. Signals that were ignored before (by nohup, or in a script's background) stay so.
     """
     stopped = False
 
@@ -52,8 +49,7 @@ def stoppable(announce: Callable[[str], object]) -> Iterator[None]:
         if number == signal.SIGHUP:
             _leave_terminal()
         if not stopped:
-            with suppress(OSError, RuntimeError):  # nobody can hear it, or just this was being printed
-                announce("stopping ...")
+            _heard(say, "stopping ...")
         end_processes(process for process in psutil.Process().children() if not _cleans_up(process))
         if stopped:
             os._exit(INTERRUPTED)
@@ -70,10 +66,18 @@ def stoppable(announce: Callable[[str], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        if stopped:
-            raise KeyboardInterrupt from None  # and a second signal still is heard
+        if stopped:  # whatever became of the interrupt: somebody may have swallowed it
+            _heard(say, "stopped; the same command continues where this one was")
+            atexit._run_exitfuncs()
+            resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # and it has gone, too
+            os._exit(INTERRUPTED)  # to take apart what torch and Dagster built takes seconds
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _heard(say: Callable[[str], object], line: str) -> None:
+    with suppress(OSError, RuntimeError):  # the terminal has gone, or just this was being printed
+        say(line)
 
 
 @contextmanager
