@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
@@ -22,6 +22,7 @@ from curation_assets.files import write_bytes
 from curation_assets.graph import STEPS
 from curation_assets.plan import Job, Plan, targets, wanted_steps
 from curation_assets.profile import Profile
+from curation_assets.progress import Line
 from curation_assets.resources import HOST, PID
 from curation_assets.step import Step
 from curation_assets.versions import Versions
@@ -206,15 +207,15 @@ class _Run:
             yield Job(tuple(keys), chunk)
 
     def _start(self, job: Job) -> None:
-        if job.keys != ("corpus/source",):
-            about = f"[{job.partitions[0]}]" if len(job.partitions) == 1 and job.partitions[0] else ""
-            many = f": {len(job.partitions)} to make" if len(job.partitions) > 1 else ""
-            self._tell(f"--- {', '.join(job.keys)}{about}{many}{self._plan.left()}")
+        one = f"[{job.partitions[0]}]" if len(job.partitions) == 1 and job.partitions[0] else ""
+        many = f": {len(job.partitions)} to make" if len(job.partitions) > 1 else ""
+        self._tell_of(job, f"--- {', '.join(job.keys)}{one}{many}{self._plan.left()}", "begin")
         before = {(key, p): self._version(key, p) for key in job.keys for p in job.partitions}
         self._running[self._workers.submit(job)] = (job, before)
 
     def _finish(self, future: Future[Any]) -> None:
         job, before = self._running.pop(future)
+        self._tell_of(job, f"{', '.join(job.keys)}: ended", "end")
         try:
             report = future.result()
         except BrokenProcessPool:
@@ -231,6 +232,10 @@ class _Run:
             if made and key != "corpus/source":
                 self.outcome.made[key] = self.outcome.made.get(key, 0) + len(made)
             self._plan.end(STEPS[key], job.partitions)
+
+    def _tell_of(self, job: Job, line: str, when: Literal["begin", "end"]) -> None:
+        if job.keys != ("corpus/source",):
+            self._tell(Line.about(line, job.keys, job.partitions, when))
 
     def forget_attempts(self) -> None:
         """Forget the attempts of workers that were stopped: the next run need not wait for them, and none of them failed."""
