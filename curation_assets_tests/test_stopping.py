@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import subprocess
 import sys
@@ -17,6 +15,7 @@ import pytest
 
 from curation_assets.profile import Profile
 from curation_assets.workspace import Workspace
+from curation_assets_tests.pseudo_terminal import Terminal
 
 _SECONDS = 10.0
 _CTRL_C = b"\x03"
@@ -30,50 +29,6 @@ rates = ["80"]
 workers = 1
 device = "cpu"
 processes = """
-
-
-class Terminal:
-    """A command as the leader of a session whose terminal it has."""
-
-    def __init__(self, command: list[str]) -> None:
-        self.shown = b""
-        self._master, slave = os.openpty()
-        self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, preexec_fn=lambda: os.login_tty(0)
-        )
-        os.close(slave)
-
-    def wait_for(self, what: str, seconds: float) -> None:
-        """Read until something is shown."""
-        end = time.monotonic() + seconds
-        while what.encode() not in self.shown:
-            assert self._read() and time.monotonic() < end, self.shown.decode(errors="replace")
-
-    def below(self) -> list[psutil.Process]:
-        """The processes that it has started, and theirs."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def press(self, key: bytes) -> None:
-        os.write(self._master, key)
-
-    def close(self) -> None:
-        os.close(self._master)
-
-    def ended(self, seconds: float) -> int:
-        """Return its exit status, and read all that it shows until then."""
-        end = time.monotonic() + seconds
-        while self._read():
-            assert time.monotonic() < end, self.shown.decode(errors="replace")
-        return self.process.wait(max(0.1, end - time.monotonic()))
-
-    def _read(self) -> bool:
-        if not select.select([self._master], [], [], 0.1)[0]:
-            return self.process.poll() is None
-        try:
-            self.shown += (new := os.read(self._master, 1 << 16))
-        except OSError:  # nobody has it open any more
-            return False
-        return bool(new)
 
 
 @pytest.fixture
@@ -113,6 +68,9 @@ def test_ctrl_c_in_training_in_scoring_and_in_evaluation(phases: Path, tiny: Pro
             terminal.process.kill()
         said = terminal.shown[shown:].decode()
         assert "stopped; the same command continues where this one was" in said
+        assert terminal.shown.rfind(b"\x1b[?25h") > terminal.shown.rfind(b"\x1b[?25l") > 0, (
+            "the cursor is shown again"
+        )
         assert "Traceback" not in said and "Warning" not in said, said
         assert not psutil.wait_procs(below, timeout=1.0)[1], "it left processes behind"
         assert _left_open() == [], "no run of Dagster's is shown as running for ever"
