@@ -26,7 +26,7 @@ from curation_assets.making import materialize
 from curation_assets.outcome import Outcome
 from curation_assets.products import Product, description, group, tags
 from curation_assets.profile import Profile
-from curation_assets.progress import Throttled
+from curation_assets.progress import Line, Throttled
 from curation_assets.registry import SAMPLERS
 from curation_assets.resources import HOST, PID, Curation
 from curation_assets.sensors import condition
@@ -156,7 +156,7 @@ def make_each(
                 step,
                 partition,
                 load,
-                Throttled(tell, title(step.key, partition)),
+                Throttled(_advancing(tell, step, partition), title(step.key, partition)),
                 run_id=context.run_id,
                 relearn=relearn,
                 tell=tell,
@@ -175,6 +175,10 @@ def make_each(
         if step.key == "corpus/source":
             partitions.sync_shards(context.instance, workspace.listed())
         yield receipt, {name: _value(value) for name, value in shown.items()}
+
+
+def _advancing(tell: Callable[[str], None], step: Step, partition: str) -> Callable[[str], None]:
+    return lambda line: tell(Line.about(line, (step.key,), (partition,), "during"))
 
 
 def _once(build: Builder, workspace: Workspace, step: Step) -> Callable[[dict[str, str]], BuildOne]:

@@ -50,7 +50,7 @@ class Attempt:
             return False
         if self.host != socket.gethostname():
             return time.time() - self.started < _BELIEVED
-        return alive(self.pid) and _began(self.pid) <= self.started + _CLOCK
+        return lives_since(self.pid, self.started)
 
     def by_another(self) -> bool:
         """Tell whether another process of this machine is at it for certain; what other machines do cannot be seen."""
@@ -129,6 +129,11 @@ def _began(pid: int) -> float:
         return 0.0
     boot = next((int(line.split()[1]) for line in lines if line.startswith("btime ")), 0)
     return boot + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def lives_since(pid: int, when: float) -> bool:
+    """Tell whether a process of this machine is there that began before `when`, in seconds since the epoch."""
+    return alive(pid) and _began(pid) <= when + _CLOCK
 
 
 def alive(pid: int) -> bool:

@@ -19,10 +19,10 @@ from curation_assets.asking import Command, add, add_command, described
 from curation_assets.errors import one_line
 from curation_assets.files import write_bytes
 from curation_assets.profile import Profile, ProfileError, load_profile
-from curation_assets.progress import duration
+from curation_assets.stopping import INTERRUPTED, stoppable
 from curation_assets.storage import DamagedArtifact
+from curation_assets.watching import Watching
 
-_QUIET_SECONDS = 3.0
 _EXAMPLES = ["curation run", "curation --profile mine.toml plan", "curation status --json"]
 _YIELD = ("OMP_WAIT_POLICY", "PASSIVE")
 """Threads that wait for one another sleep instead of spinning: as fast on an idle machine, many times on a busy one."""
@@ -49,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        print("\ncuration: stopped; the same command continues where this one was", file=sys.stderr)
-        return 130
+        _say("stopped; the same command continues where this one was")
+        return INTERRUPTED
     except BrokenPipeError:
         _stop_printing()
         return 141
@@ -141,6 +141,16 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _say(line: str) -> None:
+    over = "\r\x1b[K" if sys.stderr.isatty() else ""  # the ^C that the terminal has shown
+    print(f"{over}curation: {line}", file=sys.stderr, flush=True)
+
+
+def _stopping(watching: Watching, line: str) -> None:
+    watching.close()
+    _say(line)
+
+
 def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.workspace import MissingInput
 
@@ -155,7 +165,8 @@ def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int
 
 def _run(profile: Profile) -> int:
     started = time.monotonic()
-    with _only_one(profile):
+    watching = Watching(started)
+    with _only_one(profile), stoppable(lambda line: _stopping(watching, line)):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
         # Seconds of imports: after the first line, not before it.
         from curation_assets.ending import report_end
@@ -165,7 +176,8 @@ def _run(profile: Profile) -> int:
         from curation_assets.workspace import Workspace
 
         try:
-            outcome = run_graph(profile, _Terminal(started))
+            with watching:
+                outcome = run_graph(profile, watching, apart=True)
         except WorkerDied as error:
             print(f"curation: {error}", file=sys.stderr)
             return 1
@@ -239,19 +251,6 @@ def _only_one(profile: Profile) -> Iterator[None]:
         except OSError:
             raise ProfileError(f"another `curation run` is at work in {profile.data}") from None
         yield
-
-
-class _Terminal:
-    """Prints every stage, and of what happens inside it at most a line every few seconds."""
-
-    def __init__(self, started: float) -> None:
-        self._started, self._told = started, started
-
-    def __call__(self, line: str) -> None:
-        now = time.monotonic()
-        if line.startswith("---") or now - self._told >= _QUIET_SECONDS:
-            self._told = now
-            print(f"{duration(now - self._started):>12}  {line}", flush=True)
 
 
 if __name__ == "__main__":

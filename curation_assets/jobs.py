@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -13,17 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
 from curation_assets import partitions
-from curation_assets.attempts import alive
+from curation_assets.attempts import alive, lives_since
 from curation_assets.corpus.losses import no_documents
 from curation_assets.files import write_bytes
 from curation_assets.graph import STEPS
 from curation_assets.plan import Job, Plan, targets, wanted_steps
 from curation_assets.profile import Profile, absolute
+from curation_assets.progress import Line
 from curation_assets.resources import HOST, PID
 from curation_assets.step import Step
 from curation_assets.versions import Versions
@@ -35,6 +35,14 @@ _ALONE = (
     "/model",
     "/teacher",
 )  # may take long for reasons outside the graph: a listing, a download
+_OPEN = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_SUBMITTED = 600.0  # seconds in which a run that was created is queued or started, or never
 
 
 class WorkerDied(RuntimeError):
@@ -66,7 +74,11 @@ def instance_for(profile: Profile) -> Iterator[dg.DagsterInstance]:
     dagster_home(profile)
     with dg.DagsterInstance.get() as instance:
         _bury_orphans(instance)
-        yield instance
+        try:
+            yield instance
+        except BaseException as error:
+            _bury_orphans(instance, stopped=isinstance(error, KeyboardInterrupt))
+            raise
 
 
 def worker_count(profile: Profile) -> int:
@@ -78,16 +90,38 @@ def worker_count(profile: Profile) -> int:
     return min(cores(), 4)
 
 
-def _bury_orphans(instance: dg.DagsterInstance) -> None:
-    living = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=living, tags={HOST: socket.gethostname()})):
-        if not alive(int(run.tags[PID])):
+def _bury_orphans(instance: dg.DagsterInstance, *, stopped: bool = False) -> None:
+    """Report the runs of dead processes as failed, or as canceled where somebody stopped them, and free their slots."""
+    for record in instance.get_run_records(filters=dg.RunsFilter(statuses=_OPEN)):
+        run = record.dagster_run
+        if not _orphan(run, record.create_timestamp.timestamp()):
+            continue
+        if stopped:
+            instance.report_run_canceled(run, "Stopped, with the command that started it.")
+        else:
             instance.report_run_failed(run, "The process of this run died.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
-def run_graph(profile: Profile, tell: Tell, steps: list[Step] | None = None) -> Outcome:
+def _orphan(run: dg.DagsterRun, created: float) -> bool:
+    """Tell whether nobody is at work on a run or will be: its process died, or who created it did before it was queued.
+
+    What the UI has queued or is starting is its daemon's, also after a restart; it bears no process until it has started.
+    """
+    if HOST in run.tags:
+        return run.tags[HOST] == socket.gethostname() and not lives_since(int(run.tags[PID]), created)
+    return run.status == dg.DagsterRunStatus.NOT_STARTED and time.time() - created > _SUBMITTED
+
+
+def run_graph(
+    profile: Profile, tell: Tell, steps: list[Step] | None = None, *, apart: bool = False
+) -> Outcome:
     """Make everything current that the profile's [run] asks for (or `steps` alone); what already is is not touched.
+
+    Parameters
+    ----------
+    apart
+        Work in processes of its own also where one job runs at a time: such work can be stopped whatever it is doing.
 
     Raises
     ------
@@ -95,33 +129,22 @@ def run_graph(profile: Profile, tell: Tell, steps: list[Step] | None = None) -> 
         The run was stopped, by a signal to this process or to a worker.
     """
     workspace = Workspace(profile)
-    with _sigterm_interrupts(), instance_for(profile) as instance:
+    workspace.store.remove_abandoned()
+    with instance_for(profile) as instance:
         count = worker_count(profile)
         storage = instance.event_log_storage
         if count > 1 and storage.get_concurrency_info("accelerator").slot_count < count:
             storage.set_concurrency_slots("accelerator", count)  # on a CPU, as many jobs as workers
-        with Workers(profile, count, tell) as workers:
-            run = _Run(workspace, instance, workers, steps or wanted_steps(profile), tell)
-            run.to_the_end()
+        workers = Workers(profile, count, tell, apart=apart)
+        run = _Run(workspace, instance, workers, steps or wanted_steps(profile), tell)
+        try:
+            with workers:
+                run.to_the_end()
+        except KeyboardInterrupt:
+            run.forget_attempts()
+            raise
         partitions.sync_shards(instance, workspace.listed())
     return run.outcome
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Treat a polite request to stop as Ctrl-C, so that workers are stopped as well."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Run:
@@ -196,15 +219,15 @@ class _Run:
         return bool(why)
 
     def _start(self, job: Job) -> None:
-        if job.keys != ("corpus/source",):
-            about = f"[{job.partitions[0]}]" if len(job.partitions) == 1 and job.partitions[0] else ""
-            many = f": {len(job.partitions)} to make" if len(job.partitions) > 1 else ""
-            self._tell(f"--- {', '.join(job.keys)}{about}{many}{self._plan.left()}")
+        one = f"[{job.partitions[0]}]" if len(job.partitions) == 1 and job.partitions[0] else ""
+        many = f": {len(job.partitions)} to make" if len(job.partitions) > 1 else ""
+        self._tell_of(job, f"--- {', '.join(job.keys)}{one}{many}{self._plan.left()}", "begin")
         before = {(key, p): self._version(key, p) for key in job.keys for p in job.partitions}
         self._running[self._workers.submit(job)] = (job, before)
 
     def _finish(self, future: Future[Any]) -> None:
         job, before = self._running.pop(future)
+        self._tell_of(job, f"{', '.join(job.keys)}: ended", "end")
         try:
             report = future.result()
         except BrokenProcessPool:
@@ -221,6 +244,24 @@ class _Run:
             if made and key != "corpus/source":
                 self.outcome.made[key] = self.outcome.made.get(key, 0) + len(made)
             self._plan.end(STEPS[key], job.partitions)
+
+    def _tell_of(self, job: Job, line: str, when: Literal["begin", "end"]) -> None:
+        if job.keys != ("corpus/source",):
+            self._tell(Line.about(line, job.keys, job.partitions, when))
+
+    def forget_attempts(self) -> None:
+        """Forget the attempts of workers that were stopped: the next run need not wait for them, and none of them failed."""
+        attempts = self._workspace.attempts
+        for job, _ in self._running.values():
+            for key, partition in ((key, p) for key in job.keys for p in job.partitions):
+                attempt = attempts.read(key, partition)
+                if (
+                    attempt
+                    and not attempt.ended
+                    and attempt.host == socket.gethostname()
+                    and not alive(attempt.pid)
+                ):
+                    attempts.end(key, partition)
 
     def _version(self, key: str, partition: str) -> str:
         receipt = self._workspace.store.receipt(key, partition)

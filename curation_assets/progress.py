@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class Progress(Protocol):
@@ -12,6 +12,33 @@ class Progress(Protocol):
 
     def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
         """Tell that `done` of `total` `unit`s are finished; `note` is a short extra such as a loss."""
+
+
+class Line(str):
+    """A line of a run that says which work it is about, for who shows each piece of work as long as it goes on.
+
+    Attributes
+    ----------
+    keys, partitions : the assets at work, and on which partitions.
+    when : whether their work begins, goes on or has ended.
+    """
+
+    keys: tuple[str, ...]
+    partitions: tuple[str, ...]
+    when: Literal["begin", "during", "end"]
+
+    @classmethod
+    def about(
+        cls,
+        text: str,
+        keys: tuple[str, ...],
+        partitions: tuple[str, ...],
+        when: Literal["begin", "during", "end"],
+    ) -> Line:
+        """Return the line."""
+        line = cls(text)
+        line.keys, line.partitions, line.when = keys, partitions, when
+        return line
 
 
 def silent(done: float, total: float, unit: str, note: str = "") -> None:

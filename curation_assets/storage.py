@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -28,7 +27,6 @@ RECEIPT = "current.json"
 MANIFEST = "receipt.json"
 PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
 _STAGING = ".staging-"
-_ABANDONED = 24 * 3600.0  # seconds after which a staged folder belongs to no living run
 
 
 class DamagedArtifact(RuntimeError):
@@ -160,26 +158,32 @@ class Store:
     def _fetch(self, place: str, receipt: Receipt) -> Path:
         folder = self.cache / "fetched" / fingerprint(place, receipt.folder)
         if not folder.exists():
-            partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}")
-            for name in receipt.files:
-                target = partial / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self.fs.get_file(f"{place}/{receipt.folder}/{name}", str(target))
-            partial.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(OSError):  # another process fetched it first
-                partial.rename(folder)
+            with self.temporary() as partial:
+                for name in receipt.files:
+                    target = partial / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    self.fs.get_file(f"{place}/{receipt.folder}/{name}", str(target))
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(OSError):  # another process fetched it first
+                    partial.rename(folder)
         return folder
 
-    @contextlib.contextmanager
-    def staged(self, key: str, partition: str) -> Iterator[Path]:
+    def staged(self, key: str, partition: str) -> contextlib.AbstractContextManager[Path]:
         """Give a fresh local folder to write an artifact's files into; it is removed unless `commit` adopts it."""
-        base = Path(self.place(key, partition)) if self.local else self.cache / "staged"
-        folder = base / f"{_STAGING}{uuid.uuid4().hex[:12]}"
-        folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return _owned(Path(self.place(key, partition)) if self.local else self.cache / "staged")
+
+    def temporary(self) -> contextlib.AbstractContextManager[Path]:
+        """Give a fresh folder in the cache, for what is needed meanwhile; it is removed afterwards."""
+        return _owned(self.cache / "temporary")
+
+    def remove_abandoned(self) -> None:
+        """Remove the folders that `staged` and `temporary` gave to processes that were killed since."""
+        left = [*self.cache.glob(f"*/{_STAGING}*")]
+        if self.local:
+            left += Path(self.root).glob(f"*/*/*/{_STAGING}*")
+        for folder in left:
+            with contextlib.suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def commit(self, folder: Path, receipt: Receipt) -> Receipt:
         """Make the staged folder the current artifact: hash its files, store them, then replace the receipt.
@@ -220,22 +224,15 @@ class Store:
             return
         place = self.place(key, partition)
         Path(place).mkdir(parents=True, exist_ok=True)
-        handle = os.open(place, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with _locked(Path(place)):
             yield
-        finally:
-            os.close(handle)
 
     def _clean(self, place: str, keep: set[str]) -> None:
-        """Remove superseded folders and what dead runs staged; the folder replaced just now stays for its readers."""
+        """Remove superseded folders; the folder replaced just now stays for its readers, what is being staged for its writer."""
         for entry in self.fs.ls(place, detail=True):
             name = entry["name"].rstrip("/").rsplit("/", 1)[-1]
-            if entry["type"] != "directory" or name in keep:
-                continue
-            if name.startswith(_STAGING) and time.time() - Path(entry["name"]).stat().st_mtime < _ABANDONED:
-                continue
-            self.fs.rm(entry["name"], recursive=True)
+            if entry["type"] == "directory" and name not in keep and not name.startswith(_STAGING):
+                self.fs.rm(entry["name"], recursive=True)
 
     def forget(self, key: str, partition: str = "") -> None:
         """Withdraw an artifact: its receipt goes, so that it counts as missing."""
@@ -275,6 +272,40 @@ def _parse(content: bytes) -> Receipt | None:
         return None
     files = {name: (size, digest) for name, (size, digest) in fields.pop("files").items()}
     return Receipt(files=files, **fields)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a folder against other processes of this machine; the kernel lets go of it when this one dies."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _owned(home: Path) -> Iterator[Path]:
+    """Give a fresh folder that is known as this process's for as long as it lives, and is removed afterwards."""
+    folder, handle = _take(home)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _take(home: Path) -> tuple[Path, int]:
+    while True:
+        folder = home / f"{_STAGING}{uuid.uuid4().hex[:12]}"
+        folder.mkdir(parents=True)
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, handle
+            os.close(handle)  # it was taken for a dead process's before it was locked
 
 
 def _with_receipt(folder: str) -> list[str]:

@@ -12,24 +12,27 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 from dagster._utils.error import SerializableErrorInfo
 
 from curation_assets.definitions import definitions
 from curation_assets.plan import Job
 from curation_assets.profile import Profile, load_profile
 from curation_assets.resources import HOST, PID, Curation
+from curation_assets.stopping import deaf, end_processes
 from curation_assets.workspace import MissingInput
 
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-_PATIENCE = 20.0  # seconds that a stopped worker has to write down how far it came
+_PATIENCE = 20.0  # seconds for the last lines of workers to arrive
 _INHERITED = ("CURATION_", "DAGSTER_", "HF_")
 _HEAVY = [  # imported once, in the process that all workers are forked from
     "curation_assets.workers",
@@ -55,15 +58,15 @@ def cores() -> int:
 
 
 class Workers:
-    """Carries out jobs, at most `count` at a time; with a count of 1 in this process, when they are submitted."""
+    """Carries out jobs, at most `count` at a time; one at a time in this process, when they are submitted, unless `apart`."""
 
-    def __init__(self, profile: Profile, count: int, tell: Tell) -> None:
-        self._profile, self.count, self._tell = profile, count, tell
+    def __init__(self, profile: Profile, count: int, tell: Tell, *, apart: bool = False) -> None:
+        self._profile, self.count, self._tell, self._apart = profile, count, tell, apart or count > 1
         self._pool: ProcessPoolExecutor | None = None
         self._here: _Executor | None = None
 
     def __enter__(self) -> Workers:
-        if self.count == 1:
+        if not self._apart:
             Curation.listener = self._tell
             self._here = _Executor(self._profile)
             return self
@@ -71,7 +74,7 @@ class Workers:
         self._lines = context.SimpleQueue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        threads = max(1, cores() // self.count)
+        threads = max(1, cores() // self.count) if self.count > 1 else 0
         inherited = {name: value for name, value in os.environ.items() if name.startswith(_INHERITED)}
         arguments = (self._profile.source, threads, self._lines, inherited, str(Path.cwd()))
         self._pool = ProcessPoolExecutor(self.count, context, _begin, arguments)
@@ -84,7 +87,7 @@ class Workers:
         if self._pool:
             self._pool.shutdown(wait=kind is None, cancel_futures=True)
             if kind is not None:
-                _stop_children()
+                _end_workers()
             else:
                 self._lines.put(None)
                 self._listener.join(_PATIENCE)
@@ -157,19 +160,18 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
         context.set_forkserver_preload(_HEAVY)
+        with deaf():
+            forkserver.ensure_running()
     return context
 
 
-def _stop_children() -> None:
-    """Ask the workers to stop, and end those that do not."""
-    children = multiprocessing.active_children()
-    for child in children:
-        child.terminate()
-    deadline = time.monotonic() + _PATIENCE
-    for child in children:
-        child.join(max(0.0, deadline - time.monotonic()))
-        if child.is_alive():
-            child.kill()
+def _end_workers() -> None:
+    """End the workers and what they started; whole artifacts stay, and nothing else is worth waiting for."""
+    workers = []
+    for child in multiprocessing.active_children():
+        with suppress(psutil.NoSuchProcess):
+            workers.append(psutil.Process(child.pid))
+    end_processes(workers)
 
 
 # ---- in a worker
@@ -178,17 +180,18 @@ _executor: _Executor | None = None
 
 
 def _begin(source: str, threads: int, lines: Any, environment: dict[str, str], folder: str) -> None:
-    """Make this process a worker: its threads, its Dagster job, its line to whoever listens, its end with its parent."""
+    """Make this process a worker: its threads (0: as many as libraries take), its Dagster job, its line to whoever listens."""
     global _executor
     os.environ.update(environment)  # the process it was forked from may be older than these
     os.chdir(folder)
     os.setsid()  # Ctrl-C in a terminal is for who started the workers; that stops them
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    import faiss
-    import torch
+    if threads:
+        import faiss
+        import torch
 
-    torch.set_num_threads(threads)
-    faiss.omp_set_num_threads(threads)
+        torch.set_num_threads(threads)
+        faiss.omp_set_num_threads(threads)
     Curation.listener = lines.put
     _executor = _Executor(load_profile(source))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import time
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -65,19 +65,40 @@ def test_a_failed_write_leaves_the_old_artifact_and_no_rubbish(store: Store) -> 
     assert not list(Path(store.root).rglob(".staging-*")) and not list(store.cache.rglob(".staging-*"))
 
 
-def test_what_a_killed_run_staged_is_not_seen_and_goes_when_it_is_old(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), tmp_path / "cache")
-    place = Path(store.place("corpus/documents", "a.jsonl"))
-    for name, age in (("old", 2 * 24 * 3600), ("young", 10)):
-        left = place / f".staging-{name}"
-        left.mkdir(parents=True)
-        then = time.time() - age
-        os.utime(left, (then, then))
-    assert store.receipt("corpus/documents", "a.jsonl") is None
-    _put(store, "new")
-    assert [p.name for p in place.glob(".staging-*")] == [".staging-young"], (
-        "the young one may still be written"
-    )
+_WRITER = """
+import sys
+from pathlib import Path
+from curation_assets.storage import Store
+store = Store(sys.argv[1], Path(sys.argv[2]))
+with store.staged("corpus/documents", "a.jsonl") as staged, store.temporary() as meanwhile:
+    for folder in (staged, meanwhile):
+        (folder / "half").write_text("x")
+    print(staged, meanwhile, flush=True)
+    input()
+"""
+
+
+def test_what_a_killed_process_staged_goes_and_what_a_living_one_does_stays(store: Store) -> None:
+    command = [sys.executable, "-c", _WRITER, store.root if store.local else f"memory://{store.root}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with (
+        subprocess.Popen([*command, str(store.cache)], **pipes) as killed,
+        subprocess.Popen([*command, str(store.cache)], **pipes) as living,
+        store.staged("corpus/documents", "a.jsonl") as own,
+    ):
+        dead, others = ([Path(p) for p in process.stdout.readline().split()] for process in (killed, living))
+        killed.kill()
+        killed.wait()
+        assert all((folder / "half").exists() for folder in [*dead, *others])
+        assert store.receipt("corpus/documents", "a.jsonl") is None
+        _put(store, "new")  # whoever commits leaves the rest alone
+        store.remove_abandoned()
+        assert not any(folder.exists() for folder in dead)
+        assert all((folder / "half").exists() for folder in others) and own.exists()
+        living.communicate("\n")
+        assert living.returncode == 0
+    assert not any(folder.exists() for folder in [*others, own])
+    assert store.open("corpus/documents", "a.jsonl")
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])

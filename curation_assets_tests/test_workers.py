@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from curation_assets.graph import STEPS
 from curation_assets.jobs import worker_count
 from curation_assets.plan import Job, Plan, wanted_steps
 from curation_assets.profile import Profile
+from curation_assets.workers import _HEAVY
 from curation_assets.workspace import Workspace
 
 
@@ -44,3 +48,15 @@ def test_worker_counts(tiny: Profile) -> None:
     assert worker_count(tiny.model_copy(update={"execution": execution})) == 1
     execution = execution.model_copy(update={"device": "cpu"})
     assert 1 <= worker_count(tiny.model_copy(update={"execution": execution})) <= 4
+
+
+def test_what_workers_are_forked_from_has_not_touched_a_gpu() -> None:
+    """A process that was forked from one that has cannot use it."""
+    code = (
+        "import importlib, torch\n"
+        "def touched(*_): raise AssertionError('asked for GPUs')\n"
+        "for name in ('is_available', 'device_count', '_lazy_init'): setattr(torch.cuda, name, touched)\n"
+        f"for name in {_HEAVY!r}: importlib.import_module(name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

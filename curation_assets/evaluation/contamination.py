@@ -5,7 +5,6 @@ What to do about them is the profile's choice (`evaluation.decontaminate`); `cor
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -57,9 +56,8 @@ def ngrams(workspace: Workspace) -> BuildOne:
                 done += batch.num_rows
                 progress(done, total, "inputs", "all are read twice")
 
-        workspace.scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=workspace.scratch, prefix="ngrams-") as scratch:
-            tasks = build_index(batches, folder, Path(scratch))
+        with workspace.store.temporary() as scratch:
+            tasks = build_index(batches, folder, scratch)
         return _about(tasks)
 
     return build

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -71,17 +71,19 @@ def join_parts(parts: Sequence[str | Path], cache: str | Path, *, suffix: str = 
     if whole.is_file() and whole.stat().st_size == size:
         return whole
     whole.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=whole.parent, prefix=".joining-", suffix=suffix)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            for file in files:
-                with file.open("rb") as source:
-                    shutil.copyfileobj(source, out, 1 << 20)
-        if Path(name).stat().st_size != size:
+    draft = whole.with_name(f".joining-{whole.name}")  # one name: what a killed process left is written over
+    with draft.open("ab") as out:
+        fcntl.flock(out, fcntl.LOCK_EX)
+        if whole.is_file() and whole.stat().st_size == size:
+            return whole  # another process has joined it meanwhile
+        out.truncate(0)
+        for file in files:
+            with file.open("rb") as source:
+                shutil.copyfileobj(source, out, 1 << 20)
+        out.flush()
+        if os.fstat(out.fileno()).st_size != size:
             raise OSError(f"a part of {whole} changed while it was joined")
-        Path(name).replace(whole)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        draft.replace(whole)
     return whole
 
 

@@ -34,10 +34,11 @@ def main(path: Path) -> int:
 def _train(path: Path, tell: object) -> int:
     import torch
 
-    from curation_assets.pretraining.launch import read_job
+    from curation_assets.pretraining.launch import join, read_job
     from curation_assets.pretraining.trainer import train
 
     job = read_job(path)
+    join(job, path.parent)
     result = train(job.config, job.stream, job.folder, progress=tell, execution=job.execution)  # type: ignore[arg-type]
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -1,9 +1,10 @@
 """Train in several processes of this machine, one per GPU, and hear of them as if it were one call.
 
 `train_distributed` describes the run in a file and starts `python -m curation_assets.pretraining FILE` so many times, with the
-environment variables of torch's distributed runs (RANK, WORLD_SIZE, MASTER_PORT, ...), from which accelerate makes the process group: NCCL on
-GPUs, gloo on CPUs. torchrun and accelerate's launcher can start the same module; here they are started directly, so that
-they end with the caller, tell it their progress, and their errors arrive as the exceptions that they were.
+environment variables of torch's distributed runs (RANK, WORLD_SIZE, ...). They meet at a file and talk over the loopback interface alone: NCCL on
+GPUs, gloo on CPUs. torchrun and accelerate's launcher can start the same module, also on several nodes, with an address to meet at
+(MASTER_ADDR); here they are started directly, so that they end with the caller, tell it their progress, and their errors arrive as
+the exceptions that they were.
 
 What passes between the processes is JSON and .npy files in `.launch/` in the run's folder: job.json, the arrays of the stream that lie in no
 file of their own, and each process's log and error.
@@ -16,6 +17,7 @@ import mmap
 import os
 import queue
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -31,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 
 from curation_assets.pretraining.config import Execution, TrainConfig, TrainResult
-from curation_assets.pretraining.devices import process_count
+from curation_assets.pretraining.devices import device_of, process_count
 from curation_assets.pretraining.model import Shape
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import finished, open_run, train
@@ -183,18 +185,27 @@ def _listen(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> No
         lines.put(line)
 
 
+def join(job: Job, home: Path) -> None:
+    """Join the processes of this machine that `train_distributed` started; what torchrun started meets at its address by itself."""
+    import torch.distributed as distributed
+
+    if "MASTER_ADDR" in os.environ or "RANK" not in os.environ:
+        return
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    backend = "nccl" if device_of(job.execution).type == "cuda" else "gloo"
+    # Torch's usual store is a server that listens on all interfaces, with no regard to its address.
+    store = distributed.FileStore(str(home / "meeting"), count)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
+
+
 @contextmanager
 def _started(job: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Start the processes; whatever happens, none is left afterwards."""
-    import torch.distributed as distributed
-
-    # Theirs to meet at. It is this process's, so that the port is taken from the moment that it is known.
-    store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    loopback = next(name for _, name in socket.if_nameindex() if name in ("lo", "lo0"))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MASTER_")}
     shared = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(store.port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
-        "TORCHELASTIC_RESTART_COUNT": "0",
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count)),
@@ -207,7 +218,7 @@ def _started(job: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
                 processes.append(
                     subprocess.Popen(
                         command,
-                        env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                        env=inherited | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
                         stdin=subprocess.PIPE,  # never written to: its end is that of this process
                         stdout=subprocess.PIPE if rank == 0 else log,
                         stderr=log,
@@ -218,7 +229,6 @@ def _started(job: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
         yield processes
     finally:
         _stop(processes)
-        del store
 
 
 def _stop(processes: list[subprocess.Popen[str]]) -> None:

@@ -195,33 +195,33 @@ def neighbours(workspace: Workspace) -> BuildOne:
                 open_hashes(workspace, shard),
             )
 
-        workspace.scratch.mkdir(parents=True, exist_ok=True)
-        found = semdedup_shards(
-            [partial(read, number, shard) for number, shard in enumerate(shards)],
-            counts,
-            dim,
-            workspace.scratch,
-            device=workspace.device,
-            progress=progress,
-        )
         near, histogram = 0, score_histogram(np.zeros(0))
-        for shard, scores in zip(shards, found, strict=True):
-            readable = open_readable(workspace, shard)
-            near += int((scores.similarity > _NEAR).sum())
-            histogram += score_histogram(scores.score[readable])
-            write_table(
-                folder / f"{safe_name(shard)}.parquet",
-                pa.table(
-                    {
-                        "score": pa.array(scores.score, mask=~readable),
-                        "similarity": pa.array(scores.similarity, from_pandas=True),
-                        "duplicate_shard": pa.array(
-                            [shards[i] if i >= 0 else None for i in scores.duplicate_shard], pa.string()
-                        ),
-                        "duplicate_row": pa.array(scores.duplicate_row, mask=scores.duplicate_row < 0),
-                    }
-                ),
+        with workspace.store.temporary() as scratch:
+            found = semdedup_shards(
+                [partial(read, number, shard) for number, shard in enumerate(shards)],
+                counts,
+                dim,
+                scratch,
+                device=workspace.device,
+                progress=progress,
             )
+            for shard, scores in zip(shards, found, strict=True):
+                readable = open_readable(workspace, shard)
+                near += int((scores.similarity > _NEAR).sum())
+                histogram += score_histogram(scores.score[readable])
+                write_table(
+                    folder / f"{safe_name(shard)}.parquet",
+                    pa.table(
+                        {
+                            "score": pa.array(scores.score, mask=~readable),
+                            "similarity": pa.array(scores.similarity, from_pandas=True),
+                            "duplicate_shard": pa.array(
+                                [shards[i] if i >= 0 else None for i in scores.duplicate_shard], pa.string()
+                            ),
+                            "duplicate_row": pa.array(scores.duplicate_row, mask=scores.duplicate_row < 0),
+                        }
+                    ),
+                )
         np.save(folder / "semdedup.npy", histogram)
         return {
             "documents": len(counts) - k + int(counts[:k].sum()),

@@ -182,6 +182,12 @@ def test_parts_are_joined_once_in_order(tmp_path: Path) -> None:
 
     moved = _parts(tmp_path / "elsewhere", *contents)
     assert files.join_parts(moved, tmp_path / "cache") == whole  # the name is the content's, not the path's
+    whole.unlink()
+    whole.with_name(f".joining-{whole.name}").write_bytes(
+        b"what a killed process left, which may be longer" * 99
+    )
+    assert files.join_parts(parts, tmp_path / "cache").read_bytes() == b"".join(contents)
+    assert list((tmp_path / "cache").iterdir()) == [whole]
     other = files.join_parts([parts[0], parts[3], parts[1]], tmp_path / "cache")
     assert other != whole and other.read_bytes() == contents[0] + contents[3] + contents[1]
 

@@ -49,18 +49,27 @@ def test_processes_share_the_batch_that_one_would_read(count):
             assert torch.equal(torch.cat([part[side] for part in parts]), whole[side])
 
 
+def listening():
+    """The addresses that this process and those below it listen on."""
+    me = psutil.Process()
+    sockets = [s for process in (me, *me.children(recursive=True)) for s in process.net_connections("inet")]
+    return {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
+
+
 def test_two_processes_train_as_one_and_one_goes_on_after_them(alone, tmp_path):
     """Losses agree to 1e-5 nats: gradients are sums of the same numbers in another order."""
-    told = []
+    told, addresses = [], set()
 
     def stop_late(*line):
         told.append(line)
+        addresses.update(listening())
         if line[0] > CONFIG.tokens / 2:  # the resume point of step 20 is there
             raise Stopped
 
     with pytest.raises(Stopped):
         train_distributed(CONFIG, stream(), tmp_path, execution=TWO, progress=stop_late)
     assert not psutil.Process().children(), "they ended with it"
+    assert addresses == {"127.0.0.1"}, "they talk to each other and to nobody else"
     assert [line[0] for line in told] == sorted(line[0] for line in told)
     assert told[-1][1:3] == (CONFIG.tokens, "tokens")
     assert "GEMM rate" in told[-1][3]
