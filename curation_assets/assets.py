@@ -68,7 +68,7 @@ def step_asset(product: Product, profile: Profile) -> dg.AssetsDefinition:
         output_required=False,
         automation_condition=condition(step, profile),
     )
-    def asset(context: dg.AssetExecutionContext, curation: Curation) -> Iterator[Any]:
+    def asset(context: dg.AssetExecutionContext, curation: dg.ResourceParam[Curation]) -> Iterator[Any]:
         yield from _commit_each(context, curation, step, product.build)
 
     return asset

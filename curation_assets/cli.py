@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from curation_assets.asking import Command, add
 from curation_assets.files import write_bytes
 from curation_assets.profile import Profile, ProfileError, load_profile
 from curation_assets.progress import duration
+from curation_assets.ui.command import serve
+from curation_assets.ui.listening import add_options
 
 _QUIET_SECONDS = 3.0
 _YIELD = ("OMP_WAIT_POLICY", "PASSIVE")
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands.add_parser("plan", help="say what `run` would make, without making it")
     ui = commands.add_parser("ui", help="start Dagster's UI and daemon on loopback, on the same state")
-    ui.add_argument("--port", type=int, default=3000)
+    add_options(ui)
     commands.add_parser("init", help="prepare the data folder, and .env so that `dagster dev` finds it")
     asking = add(commands)
     options = parser.parse_args(arguments)
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             os.environ["CURATION_PROFILE"] = options.profile
         profile = load_profile()
         if options.command == "ui":
-            return _ui(profile, options.port)
+            return serve(profile, options)
         if options.command in asking:
             return _ask(asking[options.command], profile, options)
         return {"run": _run, "plan": _plan, "init": _init}[options.command](profile)
@@ -119,38 +120,6 @@ def _plan(profile: Profile) -> int:
     if not remade:
         print("everything is current, as far as the last listing of the corpus goes")
     return 0
-
-
-def _ui(profile: Profile, port: int) -> int:
-    from curation_assets.jobs import dagster_home, register_shards
-
-    _must_be_free(port)
-    _init(profile)
-    with _only_one(profile):
-        register_shards(profile, lambda line: print(line, flush=True))
-    os.environ["DAGSTER_HOME"] = str(dagster_home(profile))
-    os.environ["CURATION_PROFILE"] = (
-        str(Path(profile.source).resolve()) if "/" in profile.source else profile.source
-    )
-    os.environ["CURATION_DATA"] = str(profile.data)
-    os.chdir(profile.data)  # a .env in this folder would have Dagster use the default profile's home
-    print(f"UI: http://127.0.0.1:{port}", flush=True)
-    module = "curation_assets.definitions"
-    command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(sys.executable, command)
-
-
-def _must_be_free(port: int) -> None:
-    """Raise ProfileError where another server has the port: Dagster would go on without a UI."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ProfileError(
-                f"port {port} of 127.0.0.1 cannot be used ({reason}): take another with --port"
-            ) from None
 
 
 def _init(profile: Profile) -> int:

@@ -112,7 +112,9 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
         default_status=status,
         description="Lists the corpus and has it listed anew in the graph when files came, changed or went. Reads no file.",
     )
-    def corpus_changes(context: dg.SensorEvaluationContext, curation: Curation) -> dg.SensorResult:
+    def corpus_changes(
+        context: dg.SensorEvaluationContext, curation: dg.ResourceParam[Curation]
+    ) -> dg.SensorResult:
         found = look(curation.workspace, context.cursor)
         if found.changed:
             return dg.SensorResult([dg.RunRequest(tags={"curation/change": found.said})], cursor=found.cursor)
@@ -139,7 +141,9 @@ class Refresh(dg.Config):
 
 
 @dg.op
-def ask_for_new_models(context: dg.OpExecutionContext, config: Refresh, curation: Curation) -> None:
+def ask_for_new_models(
+    context: dg.OpExecutionContext, config: Refresh, curation: dg.ResourceParam[Curation]
+) -> None:
     """Mark the pinned models as to be learned anew where the corpus moved on; `follow_changes` or `curation run` does it."""
     keys = curation.workspace.ask_refresh([asset.value for asset in config.assets])
     context.log.info(f"to be learned anew, where the corpus moved on: {', '.join(keys)}")

@@ -126,7 +126,9 @@ def _op(part: Part, products: Products) -> dg.OpDefinition:
         out=dg.Out(dg.Nothing),
         pool="accelerator" if any(step.accelerated for step in part.steps) else None,
     )
-    def make(context: dg.OpExecutionContext, config: PartOfAJob, curation: Curation) -> Iterator[Any]:
+    def make(
+        context: dg.OpExecutionContext, config: PartOfAJob, curation: dg.ResourceParam[Curation]
+    ) -> Iterator[Any]:
         yield from _make_part(context, config, curation, part.name, products)
 
     return make
