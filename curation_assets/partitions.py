@@ -1,4 +1,4 @@
-"""What assets are partitioned by: corpus shards (dynamic), sampling rates, ladder sizes."""
+"""What assets are partitioned by: corpus shards (dynamic), sampling rates, the cells of training that the profile asks for."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import warnings
 
 import dagster as dg
 
+from curation_assets.plan import cells
 from curation_assets.profile import Profile
 from curation_assets.registry import RATES
-from curation_assets.step import By, reads_all
+from curation_assets.step import By, Step, reads_all
 
 warnings.filterwarnings("ignore", message="Class `MultiToSingleDimension", category=dg.BetaWarning)
 
@@ -18,16 +19,24 @@ shards = dg.DynamicPartitionsDefinition(name=SHARD)
 rates = dg.StaticPartitionsDefinition(list(RATES))
 
 
-def definition(by: By, profile: Profile) -> dg.PartitionsDefinition | None:
-    """Return Dagster's partitions definition for a kind of partition; None for a single artifact."""
-    if by == "":
+def definition(step: Step, profile: Profile) -> dg.PartitionsDefinition | None:
+    """Return Dagster's partitions definition of a step under a profile; None for a single artifact.
+
+    Of what is made for model sizes it has the cells that the profile asks for, so that no other is shown as missing. A
+    step that the profile does not ask for at all has every size.
+    """
+    if step.by == "":
         return None
-    if by == "shard":
+    if step.by == "shard":
         return shards
-    if by == "rate":
+    if step.by == "rate":
         return rates
-    sizes = dg.StaticPartitionsDefinition(profile.sizes)
-    return sizes if by == "size" else dg.MultiPartitionsDefinition({"rate": rates, "size": sizes})
+    if step.by == "size":
+        return dg.StaticPartitionsDefinition(cells(profile, step) or profile.sizes)
+    run = profile.run
+    return dg.MultiPartitionsDefinition(
+        {"rate": dg.StaticPartitionsDefinition(run.rates), "size": dg.StaticPartitionsDefinition(run.sizes)}
+    )
 
 
 def mapping(by: By, need: By, only: str | None = None) -> dg.PartitionMapping | None:

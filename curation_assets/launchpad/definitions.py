@@ -206,8 +206,11 @@ def _shown_otherwise(
     instance: dg.DagsterInstance, step: Step, profile: Profile, current: list[str]
 ) -> set[str]:
     """Return which of the current artifacts Dagster takes to be missing or failed: made in another home, or a later run died."""
-    key, by = dg.AssetKey(step.key.split("/")), partitions.definition(step.by, profile)
+    key, by = dg.AssetKey(step.key.split("/")), partitions.definition(step, profile)
     if by is None:
         return set() if instance.get_latest_materialization_event(key) else set(current)
     status = instance.get_status_by_partition(key, current, by) or {}
-    return {p for p in current if (found := status.get(p)) is None or found.value == "FAILED"}
+    untold = {p for p in current if (found := status.get(p)) is None or found.value == "FAILED"}
+    # What the profile does not ask for is no partition of its; that it was told of has to be enough.
+    others = untold - set(by.get_partition_keys(dynamic_partitions_store=instance))
+    return untold - (others & instance.get_materialized_partitions(key)) if others else untold
