@@ -11,6 +11,8 @@ from curation_assets.workspace import Workspace
 
 PID, HOST = ".dagster/curation_pid", ".dagster/curation_host"
 """Tags of a run that name its process: by them a run whose process was killed is told from one that goes on. Not shown."""
+COMMAND, CHANGE = "curation/command", "curation/change"
+"""Tags of all runs of one command, and of all that one change of the corpus brought about: when it was, and which."""
 JOB = ".dagster/curation_job"
 """Tag of a run of one of `launchpad`'s jobs."""
 

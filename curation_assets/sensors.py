@@ -3,6 +3,7 @@
 import time
 import warnings
 from contextlib import suppress
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -14,7 +15,7 @@ from curation_assets.follow import Follow
 from curation_assets.graph import STEPS
 from curation_assets.launchpad.offers import OFFERS, choice_of
 from curation_assets.profile import Profile, ProfileError, load_profile
-from curation_assets.resources import JOB, Curation
+from curation_assets.resources import CHANGE, JOB, Curation
 from curation_assets.step import Step
 from curation_assets.ui.holder import another
 from curation_assets.workspace import Workspace
@@ -124,7 +125,8 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
             )
         found = look(curation.workspace, context.cursor)
         if found.changed:
-            return dg.SensorResult([dg.RunRequest(tags={"curation/change": found.said})], cursor=found.cursor)
+            change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: {found.said}"
+            return dg.SensorResult([dg.RunRequest(tags={CHANGE: change})], cursor=found.cursor)
         return dg.SensorResult(skip_reason=found.said, cursor=found.cursor)
 
     follow = dg.AutomationConditionSensorDefinition(

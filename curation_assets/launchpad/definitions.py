@@ -143,7 +143,7 @@ def _kind(step: Step) -> str:
 def _make_part(
     context: dg.OpExecutionContext, config: PartOfAJob, curation: Curation, part: str, products: Products
 ) -> Iterator[Any]:
-    sign(context)
+    sign(context, curation.workspace)
     workspace, tell, started = curation.workspace, curation.teller(context.log.info), time.monotonic()
     offer, choice = OFFERS[config.offer], choice_of(config.choice)
     try:

@@ -1,0 +1,1 @@
+"""`curation ui` as people start and stop it: a process of its own, in the background, with its lock and its children."""
