@@ -23,7 +23,6 @@ from curation_assets.files import fingerprint
 from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS, Outcome
 from curation_assets.making import materialize
-from curation_assets.plan import cells
 from curation_assets.products import Product, description, group, tags
 from curation_assets.profile import Profile
 from curation_assets.progress import Throttled
@@ -55,7 +54,9 @@ def step_asset(product: Product, profile: Profile) -> dg.AssetsDefinition:
     @dg.asset(
         key=step.key.split("/"),
         deps=[
-            dg.AssetDep(need.split("/"), partition_mapping=_mapping(step, STEPS[need], only, profile))
+            dg.AssetDep(
+                need.split("/"), partition_mapping=partitions.mapping(step, STEPS[need], only, profile)
+            )
             for need, only in step.reads(profile).items()
         ],
         partitions_def=partitions.definition(step, profile),
@@ -75,12 +76,6 @@ def step_asset(product: Product, profile: Profile) -> dg.AssetsDefinition:
         yield from _commit_each(context, curation, step, product.build)
 
     return asset
-
-
-def _mapping(step: Step, need: Step, only: str | None, profile: Profile) -> dg.PartitionMapping | None:
-    """Return how a step reads an input; of a partition that the profile does not ask for Dagster must not hear."""
-    there = only is None or not need.by or only in (cells(profile, need) or profile.sizes)
-    return partitions.mapping(step.by, need.by, only if there else None)
 
 
 def _known_before(step: Step, profile: Profile) -> dict[str, Any]:

@@ -21,8 +21,8 @@ _NAMES: dict[By, str] = {
     "": "",
     "shard": "corpus file",
     "rate": "sampling rate",
-    "size": "model size",
-    "rate|size": "sampling rate and model size",
+    "size": "model size that the profile asks for",
+    "rate|size": "sampling rate and model size that the profile's `[run]` names",
 }
 _EXAMPLE: dict[By, str] = {
     "": "",

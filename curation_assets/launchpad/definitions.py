@@ -190,6 +190,13 @@ def _make_step(
     if not todo:
         tell(f"{heading}: {step.key}, all current" + (f" ({len(asked):,})" if step.by else ""))
         return story
+    if step.by in ("size", "rate|size"):
+        others = [
+            partition for partition in todo if partition not in partitions.there(step, workspace.profile)
+        ]
+        if others:
+            named = f"the profile's [run] does not name {', '.join(others)}"
+            tell(f"{heading}: {step.key}: {named}: it is made, but is no partition of the asset in the UI")
     build, inputs = products[step.key].build, seen(context, step, workspace.profile)
     for receipt, metadata in make_each(
         context, curation, step, build, todo, story, relearn=False, go_on=True
