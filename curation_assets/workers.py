@@ -67,7 +67,7 @@ class Workers:
 
     def __enter__(self) -> Workers:
         command = "ui" if OURS in os.environ else "run"
-        os.environ[_COMMAND] = f"{datetime.now():%Y-%m-%d %H:%M:%S}: curation {command}"
+        os.environ[_COMMAND] = f"{datetime.now():%Y-%m-%d %H:%M:%S} {command}"
         if self.count == 1:
             Curation.listener = self._tell
             self._here = _Executor(self._profile)

@@ -36,5 +36,4 @@ def _environment(profile: Profile) -> dict[str, str]:
         "DAGSTER_HOME": str(Path(home).expanduser().resolve()),
         "DAGSTER_IS_DEV_CLI": "1",
         OURS: str(os.getpid()),
-        "PYTHONSAFEPATH": "1",  # no file of the working folder may stand in for a module
     }
