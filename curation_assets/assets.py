@@ -23,7 +23,7 @@ from curation_assets.files import fingerprint
 from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS, Outcome
 from curation_assets.making import materialize
-from curation_assets.products import Product, description, group, tags
+from curation_assets.products import Product, description, group, kinds, tags
 from curation_assets.profile import Profile
 from curation_assets.progress import Throttled
 from curation_assets.registry import SAMPLERS
@@ -65,7 +65,7 @@ def step_asset(product: Product, profile: Profile) -> dg.AssetsDefinition:
         description=description(product, profile),
         metadata=_known_before(step, profile),
         group_name=group(step),
-        kinds=set(step.kinds),
+        kinds=kinds(step),
         tags=tags(step, product.paper),
         owners=OWNERS,
         pool="accelerator" if step.accelerated else None,
@@ -281,7 +281,7 @@ def _value(value: Any) -> Any:
     if isinstance(value, Place):
         return dg.MetadataValue.path(str(value))
     if isinstance(value, AssetLink):
-        return dg.MetadataValue.asset(dg.AssetKey(value.split("/")))
+        return dg.MetadataValue.url(value.address)
     if isinstance(value, Columns):
         return dg.MetadataValue.table_schema(_schema(value.columns))
     return value

@@ -77,6 +77,12 @@ def tags(step: Step, paper: str = "") -> dict[str, str]:
     return found
 
 
+def kinds(step: Step) -> set[str]:
+    """Return what the graph shows on a node besides the last part of its key, which is the same for every sampler: whose it is."""
+    sampler = tags(step).get("sampler")
+    return {*step.kinds, *([sampler] if sampler else [])}
+
+
 def _cost(step: Step) -> str:
     """Return what making it takes: training, large products on an accelerator if there is one, or neither."""
     return "training" if step.trains else "accelerator" if step.accelerated else "light"
