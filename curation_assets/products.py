@@ -16,7 +16,6 @@ from curation_assets.registry import SAMPLERS
 from curation_assets.step import By, Step, reads_all
 from curation_assets.workspace import Builder
 
-_GROUPS = list(dict.fromkeys(step.group for step in STEPS.values()))
 _NAMES: dict[By, str] = {
     "": "",
     "shard": "corpus file",
@@ -58,8 +57,22 @@ class Product:
 
 
 def group(step: Step) -> str:
-    """Return the group that the UI shows a step in: numbered, since the UI sorts by name, in the order of the flow."""
-    return f"{_GROUPS.index(step.group) + 1:02d}_{step.group}"
+    """Return the group that the UI shows a step in: numbered, since the UI sorts by name, in the order of the flow.
+
+    Each sampler has one of its own: a node is named by the last part of its key alone, the same for all samplers.
+    """
+    name = _group(step)
+    return f"{_GROUPS.index(name) + 1:02d}_{name}"
+
+
+def _group(step: Step) -> str:
+    owner = step.key.partition("/")[0]
+    return owner if owner in SAMPLERS and step.group == SAMPLERS[owner].family else step.group
+
+
+_SHARED = [name for name in dict.fromkeys(_group(step) for step in STEPS.values()) if name not in SAMPLERS]
+_GROUPS = [*_SHARED[:-1], *SAMPLERS, _SHARED[-1]]
+"""What all samplers share, the samplers, the report."""
 
 
 def tags(step: Step, paper: str = "") -> dict[str, str]:

@@ -18,7 +18,7 @@ _PATIENCE = 5.0  # seconds between being asked to stop and being stopped
 def _follow() -> None:
     while os.read(0, 1):
         pass
-    os.killpg(0, signal.SIGINT)
+    os.killpg(0, signal.SIGTERM)
     time.sleep(_PATIENCE)
     os.killpg(0, signal.SIGKILL)
 

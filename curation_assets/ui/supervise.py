@@ -128,9 +128,9 @@ class Supervisor:
                 raise Ended(f"the {name} of the UI ended by itself, with status {process.returncode}")
 
     def _stop_all(self) -> None:
-        """Interrupt every process, as Ctrl-C in a terminal does, with the runs that go on; then end what is left."""
+        """Ask every process to stop, those of the runs that go on as well; then end what is left."""
         groups = {process.pid for process in self._processes.values()}
-        _signal(groups, signal.SIGINT)
+        _signal(groups, signal.SIGTERM)  # one that is still importing ends without a word
         deadline = time.monotonic() + _PATIENCE
         while _members(groups) and time.monotonic() < deadline:
             time.sleep(_LOOK)
