@@ -39,6 +39,8 @@ CAUSES: dict[str, Callable[[Trouble], str]] = {
     "A judge's base with another tokenizer": reading.other_pieces,
     "Two runs of one folder": running.two_runs,
     "A port that is taken": running.a_taken_port,
+    "Two UIs of one folder": running.two_uis,
+    "A UI for others": running.a_ui_for_others,
     "Stopped": running.ctrl_c,
     "A worker that died": running.a_killed_worker,
     "No GPU": running.no_gpu,
