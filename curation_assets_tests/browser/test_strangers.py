@@ -70,10 +70,7 @@ def test_a_page_of_another_origin_drives_nothing(watched: Watched, ui: str, stra
     assert before
     page.goto(stranger.format(name))
     told = page.evaluate(TRY, [ui, WIPE])
-    assert told["json"] == told["read"] == told["image"] == told["socket"] == "failed", json.dumps(told)
-    assert told["text"] == told["query"] == "opaque 0", (
-        "sent, answered with a refusal that the page cannot read"
-    )
+    assert len(told) == 6 and set(told.values()) == {"failed"}, json.dumps(told)
     assert _events(ui) == before, "nothing was wiped"
     frames = [frame.url for frame in page.frames if frame != page.main_frame]
     assert not any(url.startswith(ui) for url in frames), "it stands in no frame"
