@@ -24,11 +24,11 @@ from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
 from curation_assets.making import materialize
 from curation_assets.outcome import Outcome
-from curation_assets.products import Product, description, group, tags
+from curation_assets.products import Product, description, group, kinds, tags
 from curation_assets.profile import Profile
 from curation_assets.progress import Line, Throttled
 from curation_assets.registry import SAMPLERS
-from curation_assets.resources import HOST, PID, Curation
+from curation_assets.resources import CHANGE, COMMAND, HOST, PID, Curation
 from curation_assets.sensors import condition
 from curation_assets.showing import COLUMNS, AssetLink, Columns, Place, about
 from curation_assets.step import Step
@@ -40,6 +40,8 @@ warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", categor
 
 _CHECKED_WITH = {f"{name}/subset": [f"{name}/metrics"] for name in SAMPLERS}
 """Whose checks are evaluated with a step's own: a new subset leaves metrics behind."""
+_AUTOMATIC = {"dagster/sensor_name", "dagster/from_automation_condition"}
+"""Tags of runs that nobody asked for."""
 OWNERS = ["team:data-curation"]
 _MANY = 1_000  # partitions of one run; a different number for each depth of the graph, see `_backfill_policy`
 
@@ -53,23 +55,25 @@ def step_asset(product: Product, profile: Profile) -> dg.AssetsDefinition:
     @dg.asset(
         key=step.key.split("/"),
         deps=[
-            dg.AssetDep(need.split("/"), partition_mapping=partitions.mapping(step.by, STEPS[need].by, only))
+            dg.AssetDep(
+                need.split("/"), partition_mapping=partitions.mapping(step, STEPS[need], only, profile)
+            )
             for need, only in step.reads(profile).items()
         ],
-        partitions_def=partitions.definition(step.by, profile),
+        partitions_def=partitions.definition(step, profile),
         backfill_policy=_backfill_policy(step, profile),
         code_version=step.code_version(profile),
         description=description(product, profile),
         metadata=_known_before(step, profile),
         group_name=group(step),
-        kinds=set(step.kinds),
+        kinds=kinds(step),
         tags=tags(step, product.paper),
         owners=OWNERS,
         pool="accelerator" if step.accelerated else None,
         output_required=False,
         automation_condition=condition(step, profile),
     )
-    def asset(context: dg.AssetExecutionContext, curation: Curation) -> Iterator[Any]:
+    def asset(context: dg.AssetExecutionContext, curation: dg.ResourceParam[Curation]) -> Iterator[Any]:
         yield from _commit_each(context, curation, step, product.build)
 
     return asset
@@ -104,7 +108,7 @@ def _commit_each(
     context: dg.AssetExecutionContext, curation: Curation, step: Step, build: Builder
 ) -> Iterator[Any]:
     keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
-    sign(context)
+    sign(context, curation.workspace)
     story, several = Story(step, len(keys)), len(keys) > 1
     inputs = seen(context, step, curation.workspace.profile) if several else {}
     # Only what is out of date is made unasked: for a model that is behind, a person asks.
@@ -124,10 +128,20 @@ def _commit_each(
         raise dg.Failure(f"{len(story.failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")
 
 
-def sign(context: Context) -> None:
-    """Write down which process a run is in, so that a run whose process died is told from one that goes on."""
+def sign(context: Context, workspace: Workspace) -> None:
+    """Write down which process a run is in, so that a run whose process died is told from one that goes on, and its cause."""
     if HOST not in context.run.tags:
-        context.instance.add_run_tags(context.run_id, {PID: str(os.getpid()), HOST: socket.gethostname()})
+        tags = {PID: str(os.getpid()), HOST: socket.gethostname(), **_cause(context, workspace)}
+        context.instance.add_run_tags(context.run_id, tags)
+
+
+def _cause(context: Context, workspace: Workspace) -> dict[str, str]:
+    """Return, for a run of the automation, the tag of what had the corpus listed last: it is that which it follows from."""
+    tags, listed = context.run.tags, workspace.store.receipt("corpus/source")
+    if not tags.keys() & _AUTOMATIC or CHANGE in tags or listed is None:
+        return {}
+    run = context.instance.get_run_by_id(listed.run_id) if listed.run_id else None
+    return {name: run.tags[name] for name in (COMMAND, CHANGE) if name in run.tags} if run else {}
 
 
 def make_each(
@@ -272,7 +286,7 @@ def _value(value: Any) -> Any:
     if isinstance(value, Place):
         return dg.MetadataValue.path(str(value))
     if isinstance(value, AssetLink):
-        return dg.MetadataValue.asset(dg.AssetKey(value.split("/")))
+        return dg.MetadataValue.url(value.address)
     if isinstance(value, Columns):
         return dg.MetadataValue.table_schema(_schema(value.columns))
     return value

@@ -37,7 +37,7 @@ def _check(key: str, name: str, check: Invariant) -> dg.AssetChecksDefinition:
     documented = getattr(check, "func", check)
 
     @dg.asset_check(asset=key.split("/"), name=name, description=documented.__doc__)
-    def run(curation: Curation) -> dg.AssetCheckResult:
+    def run(curation: dg.ResourceParam[Curation]) -> dg.AssetCheckResult:
         outcome = check(curation.workspace)
         return dg.AssetCheckResult(
             passed=outcome.passed,

@@ -7,7 +7,6 @@ import fcntl
 import io
 import os
 import re
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from curation_assets.files import write_bytes
 from curation_assets.profile import Profile, ProfileError, load_profile
 from curation_assets.stopping import INTERRUPTED, stoppable
 from curation_assets.storage import DamagedArtifact
+from curation_assets.ui.command import serve
+from curation_assets.ui.listening import add_options
 from curation_assets.watching import Watching
 
 _EXAMPLES = ["curation run", "curation --profile mine.toml plan", "curation status --json"]
@@ -62,7 +63,7 @@ def _carry_out(profile: Profile, options: argparse.Namespace, asking: dict[str, 
     if options.command in ("run", "plan"):
         _corpus_must_be_there(profile)
     if options.command == "ui":
-        return _ui(profile, options.port)
+        return serve(profile, options)
     if options.command in asking:
         return _ask(asking[options.command], profile, options)
     return {"run": _run, "init": _init}[options.command](profile)
@@ -107,7 +108,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
         "Lists the corpus and serves until it is stopped (Ctrl-C). Its sensors follow changes of the corpus.",
         ["curation ui", "curation ui --port 3001"],
     )
-    ui.add_argument("--port", type=int, default=3000, help="of 127.0.0.1 (default: 3000)")
+    add_options(ui)
     add_command(
         commands,
         "init",
@@ -191,22 +192,6 @@ def _run(profile: Profile) -> int:
     return report_end(workspace, made, outcome.failed, outcome.blocked, seconds)
 
 
-def _ui(profile: Profile, port: int) -> int:
-    from curation_assets.jobs import dagster_home, register_shards
-
-    _must_be_free(port)
-    _init(profile)
-    with _only_one(profile):
-        register_shards(profile, lambda line: print(line, flush=True))
-    os.environ["DAGSTER_HOME"] = str(dagster_home(profile))
-    os.environ["CURATION_DATA"] = str(profile.data)
-    os.chdir(profile.data)  # a .env in this folder would have Dagster use the default profile's home
-    print(f"UI: http://127.0.0.1:{port}", flush=True)
-    module = "curation_assets.definitions"
-    command = [sys.executable, "-m", "dagster", "dev", "-m", module, "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(sys.executable, command)
-
-
 def _corpus_must_be_there(profile: Profile) -> None:
     """Raise ProfileError where the corpus is a folder of this machine that there is not: nothing is started for that."""
     for name in ("url", "hq_url"):
@@ -217,19 +202,6 @@ def _corpus_must_be_there(profile: Profile) -> None:
             raise ProfileError(
                 f"no corpus at {url}: there is no such file or folder; mend corpus.{name} in {profile.source}"
             )
-
-
-def _must_be_free(port: int) -> None:
-    """Raise ProfileError where another server has the port: Dagster would go on without a UI."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ProfileError(
-                f"port {port} of 127.0.0.1 cannot be used ({reason}): take another with --port"
-            ) from None
 
 
 def _init(profile: Profile) -> int:

@@ -14,7 +14,7 @@ from curation_assets.models.assets import MODELS
 from curation_assets.pretraining.assets import PRETRAINING
 from curation_assets.profile import Profile, load_profile
 from curation_assets.report.assets import REPORT
-from curation_assets.resources import Curation
+from curation_assets.resources import curation
 from curation_assets.sampling.assets import SAMPLING
 from curation_assets.scoring.assets import SCORING
 from curation_assets.sensors import all_schedules, all_sensors, refresh_models
@@ -41,7 +41,7 @@ def definitions(profile: Profile) -> dg.Definitions:
         sensors=all_sensors(profile),
         schedules=all_schedules(profile),
         resources={
-            "curation": Curation(profile=profile.source),
+            "curation": curation(profile.source),
             "io_manager": dg.mem_io_manager,  # nothing is handed on: steps open artifacts
         },
         executor=dg.in_process_executor,

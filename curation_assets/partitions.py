@@ -1,16 +1,13 @@
-"""What assets are partitioned by: corpus shards (dynamic), sampling rates, ladder sizes."""
+"""What assets are partitioned by: corpus shards (dynamic), sampling rates, the cells of training that the profile asks for."""
 
 from __future__ import annotations
 
-import warnings
-
 import dagster as dg
 
+from curation_assets.plan import cells
 from curation_assets.profile import Profile
 from curation_assets.registry import RATES
-from curation_assets.step import By, reads_all
-
-warnings.filterwarnings("ignore", message="Class `MultiToSingleDimension", category=dg.BetaWarning)
+from curation_assets.step import Step, reads_all
 
 SHARD = "shard"
 
@@ -18,29 +15,42 @@ shards = dg.DynamicPartitionsDefinition(name=SHARD)
 rates = dg.StaticPartitionsDefinition(list(RATES))
 
 
-def definition(by: By, profile: Profile) -> dg.PartitionsDefinition | None:
-    """Return Dagster's partitions definition for a kind of partition; None for a single artifact."""
-    if by == "":
-        return None
-    if by == "shard":
-        return shards
-    if by == "rate":
-        return rates
-    sizes = dg.StaticPartitionsDefinition(profile.sizes)
-    return sizes if by == "size" else dg.MultiPartitionsDefinition({"rate": rates, "size": sizes})
+def definition(step: Step, profile: Profile) -> dg.PartitionsDefinition | None:
+    """Return Dagster's partitions definition of a step under a profile; None for a single artifact.
 
-
-def mapping(by: By, need: By, only: str | None = None) -> dg.PartitionMapping | None:
-    """Return how a partition reads its input's partitions; never Dagster's default, which may silently be identity.
-
-    `only` names the one partition of the input that is read, whatever the partition.
+    Of what is made for model sizes it has the cells that the profile asks for, so that no other is shown as missing. A
+    step that the profile does not ask for at all has every size.
     """
-    if only is not None:
+    if step.by == "":
+        return None
+    if step.by == "shard":
+        return shards
+    if step.by == "rate":
+        return rates
+    return dg.StaticPartitionsDefinition(there(step, profile))
+
+
+def there(step: Step, profile: Profile) -> list[str]:
+    """Return the cells that Dagster knows of a step that is made for model sizes."""
+    return cells(profile, step) or profile.sizes
+
+
+def mapping(step: Step, need: Step, only: str | None, profile: Profile) -> dg.PartitionMapping | None:
+    """Return how a step reads an input's partitions; never Dagster's default, which may silently be identity.
+
+    `only` names the one partition of the input that is read, whatever the partition. Where the profile does not ask for
+    that one, Dagster takes it for all that there are.
+    """
+    if only is not None and only in there(need, profile):
         return dg.SpecificPartitionsPartitionMapping([only])
-    if reads_all(by, need):
+    if only is not None or reads_all(step.by, need.by):
         return dg.AllPartitionMapping()
-    if by == "rate|size" and need in ("rate", "size"):
-        return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name=need)
+    if step.by == "rate|size" and need.by in ("rate", "size"):
+        at = 0 if need.by == "rate" else 1
+        readers: dict[str, list[str]] = {}
+        for cell in cells(profile, step):
+            readers.setdefault(cell.split("|")[at], []).append(cell)
+        return dg.StaticPartitionMapping(readers)
     return None
 
 

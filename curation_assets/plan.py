@@ -51,15 +51,19 @@ def effort(step: Step, partition: str = "") -> float:
 
 def targets(workspace: Workspace, step: Step, among: list[Step] | None = None) -> list[str]:
     """Return the partitions of a step that the profile's [run] asks for, where these steps are made (None: all that are wanted)."""
-    run = workspace.profile.run
-    if step.by == "rate|size":
-        return [f"{rate}|{size}" for rate in run.rates for size in run.sizes]
-    if step.by == "size":
-        wanted = _sizes(workspace.profile, step, wanted_steps(workspace.profile) if among is None else among)
-        return [size for size in workspace.profile.sizes if size in wanted]
+    if step.by in ("size", "rate|size"):
+        return cells(workspace.profile, step, among)
     if step.key in EDGE and step.by == "shard":
         return workspace.listed()
     return workspace.partitions(step.by)
+
+
+def cells(profile: Profile, step: Step, among: list[Step] | None = None) -> list[str]:
+    """Return those of `targets` of a step that is made for model sizes: the profile alone says them."""
+    if step.by == "rate|size":
+        return [f"{rate}|{size}" for rate in profile.run.rates for size in profile.run.sizes]
+    wanted = _sizes(profile, step, wanted_steps(profile) if among is None else among)
+    return [size for size in profile.sizes if size in wanted]
 
 
 def _sizes(profile: Profile, step: Step, readers: list[Step]) -> set[str]:

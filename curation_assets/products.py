@@ -16,13 +16,12 @@ from curation_assets.registry import SAMPLERS
 from curation_assets.step import By, Step, reads_all
 from curation_assets.workspace import Builder
 
-_GROUPS = list(dict.fromkeys(step.group for step in STEPS.values()))
 _NAMES: dict[By, str] = {
     "": "",
     "shard": "corpus file",
     "rate": "sampling rate",
-    "size": "model size",
-    "rate|size": "sampling rate and model size",
+    "size": "model size that the profile asks for",
+    "rate|size": "sampling rate and model size that the profile's `[run]` names",
 }
 _EXAMPLE: dict[By, str] = {
     "": "",
@@ -58,8 +57,22 @@ class Product:
 
 
 def group(step: Step) -> str:
-    """Return the group that the UI shows a step in: numbered, since the UI sorts by name, in the order of the flow."""
-    return f"{_GROUPS.index(step.group) + 1:02d}_{step.group}"
+    """Return the group that the UI shows a step in: numbered, since the UI sorts by name, in the order of the flow.
+
+    Each sampler has one of its own: a node is named by the last part of its key alone, the same for all samplers.
+    """
+    name = _group(step)
+    return f"{_GROUPS.index(name) + 1:02d}_{name}"
+
+
+def _group(step: Step) -> str:
+    owner = step.key.partition("/")[0]
+    return owner if owner in SAMPLERS and step.group == SAMPLERS[owner].family else step.group
+
+
+_SHARED = [name for name in dict.fromkeys(_group(step) for step in STEPS.values()) if name not in SAMPLERS]
+_GROUPS = [*_SHARED[:-1], *SAMPLERS, _SHARED[-1]]
+"""What all samplers share, the samplers, the report."""
 
 
 def tags(step: Step, paper: str = "") -> dict[str, str]:
@@ -75,6 +88,12 @@ def tags(step: Step, paper: str = "") -> dict[str, str]:
     if place := _PLACE.search(paper):
         found["paper"] = place[0].replace(" ", "_")
     return found
+
+
+def kinds(step: Step) -> set[str]:
+    """Return what the graph shows on a node besides the last part of its key, which is the same for every sampler: whose it is."""
+    sampler = tags(step).get("sampler")
+    return {*step.kinds, *([sampler] if sampler else [])}
 
 
 def _cost(step: Step) -> str:

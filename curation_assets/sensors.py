@@ -3,6 +3,7 @@
 import time
 import warnings
 from contextlib import suppress
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -15,8 +16,9 @@ from curation_assets.graph import STEPS
 from curation_assets.launchpad.offers import OFFERS, choice_of
 from curation_assets.profile import Profile, ProfileError, load_profile
 from curation_assets.refresh import ask_refresh, learned_steps, to_text
-from curation_assets.resources import JOB, Curation
+from curation_assets.resources import CHANGE, JOB, Curation
 from curation_assets.step import Step
+from curation_assets.ui.holder import another
 from curation_assets.workspace import Workspace
 
 warnings.filterwarnings("ignore", message="Parameter `use_user_code_server`", category=dg.BetaWarning)
@@ -65,7 +67,7 @@ class OutOfDate(dg.AutomationCondition):
 
 
 def _look(context: dg.AutomationContext, source: str) -> tuple[Follow, set[str]]:
-    """Return one look for all assets of a tick, and the assets that jobs are making.
+    """Return one look for all assets of a tick, and the assets that are left to others: jobs, another UI's daemon.
 
     It is the last look again while nothing has happened since that found nothing to do.
     """
@@ -79,7 +81,9 @@ def _look(context: dg.AutomationContext, source: str) -> tuple[Follow, set[str]]
             _last is not None and _last[1] == happened and _last[2].idle() and time.time() < _last[2].next_try
         )
         follow = _last[2] if _last and idle else Follow(workspace)
-        _last = (view, happened, follow, _in_jobs(view.instance, profile))
+        # Where another UI works on the same data its daemon does all of it: this one leaves everything to that.
+        elsewhere = set(STEPS) if another(profile.data) else _in_jobs(view.instance, profile)
+        _last = (view, happened, follow, elsewhere)
     return _last[2:]
 
 
@@ -113,10 +117,17 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
         default_status=status,
         description="Lists the corpus and has it listed anew in the graph when files came, changed or went. Reads no file.",
     )
-    def corpus_changes(context: dg.SensorEvaluationContext, curation: Curation) -> dg.SensorResult:
+    def corpus_changes(
+        context: dg.SensorEvaluationContext, curation: dg.ResourceParam[Curation]
+    ) -> dg.SensorResult:
+        if (other := another(curation.workspace.profile.data)) is not None:
+            return dg.SensorResult(
+                skip_reason=f"the UI at {other.url} (process {other.pid}) follows this corpus"
+            )
         found = look(curation.workspace, context.cursor)
         if found.changed:
-            return dg.SensorResult([dg.RunRequest(tags={"curation/change": found.said})], cursor=found.cursor)
+            change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: {found.said}"
+            return dg.SensorResult([dg.RunRequest(tags={CHANGE: change})], cursor=found.cursor)
         return dg.SensorResult(skip_reason=found.said, cursor=found.cursor)
 
     follow = dg.AutomationConditionSensorDefinition(
@@ -140,7 +151,9 @@ class Refresh(dg.Config):
 
 
 @dg.op
-def ask_for_new_models(context: dg.OpExecutionContext, config: Refresh, curation: Curation) -> None:
+def ask_for_new_models(
+    context: dg.OpExecutionContext, config: Refresh, curation: dg.ResourceParam[Curation]
+) -> None:
     """Mark the pinned models that are behind the corpus to be learned anew; `follow_changes` or `curation run` does it."""
     found = ask_refresh(curation.workspace, [asset.value for asset in config.assets])
     for line in to_text(found).splitlines():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow.parquet as pq
 
@@ -29,10 +30,17 @@ class Place(str):
     __slots__ = ()
 
 
-class AssetLink(str):
-    """An asset key to show as a link."""
+@dataclass(frozen=True)
+class AssetLink:
+    """A partition of an asset to show as a link to its page."""
 
-    __slots__ = ()
+    key: str
+    partition: str
+
+    @property
+    def address(self) -> str:
+        """Where the UI has it, with the partition selected."""
+        return f"/assets/{self.key}?view=partitions&partition={quote(self.partition)}"
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,7 @@ def _measured_on(workspace: Workspace, step: Step, partition: str) -> dict[str, 
     if checkpoint is None or sampler not in SAMPLERS:
         return {}
     return {
-        "subset": AssetLink(f"{sampler}/subset"),
-        "subset_partition": partition.split("|")[0],
+        "subset": AssetLink(f"{sampler}/subset", partition.split("|")[0]),
         "subset_version": checkpoint.inputs[f"{sampler}/subset"],
         "trace": f'curation trace {step.key} --partition "{partition}"',
     }

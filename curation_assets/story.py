@@ -62,6 +62,8 @@ class Story:
         label = title(self.step.key, receipt.partition)
         took = f"{receipt.seconds:.1f} s" if receipt.seconds < _MINUTE else duration(receipt.seconds)
         what, when = ("made", f", {took}") if made else ("already current", "")
+        if made and (twin := receipt.metadata.get("taken_over_from")):
+            what, when = f"taken over from {twin}, whose content it has", ""
         return f"{label}: {what} ({self._number()} of {self.count}){when}{self._left()}"
 
     def went_wrong(self, partition: str, error: Exception) -> str:

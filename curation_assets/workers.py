@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ from dagster._utils.error import SerializableErrorInfo
 from curation_assets.definitions import definitions
 from curation_assets.plan import Job
 from curation_assets.profile import Profile, load_profile
-from curation_assets.resources import HOST, PID, Curation
+from curation_assets.resources import COMMAND, HOST, PID, Curation
 from curation_assets.stopping import deaf, end_processes
+from curation_assets.ui.holder import OURS
 from curation_assets.workspace import MissingInput
 
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_COMMAND = "CURATION_COMMAND"  # names, in the environment, the command whose runs these are
 _PATIENCE = 20.0  # seconds for the last lines of workers to arrive
 _INHERITED = ("CURATION_", "DAGSTER_", "HF_")
 _HEAVY = [  # imported once, in the process that all workers are forked from
@@ -66,6 +69,8 @@ class Workers:
         self._here: _Executor | None = None
 
     def __enter__(self) -> Workers:
+        command = "ui" if OURS in os.environ else "run"
+        os.environ[_COMMAND] = f"{datetime.now():%Y-%m-%d %H:%M:%S} {command}"
         if not self._apart:
             Curation.listener = self._tell
             self._here = _Executor(self._profile)
@@ -118,6 +123,8 @@ class _Executor:
 
     def execute(self, job: Job) -> Report:
         tags = {PID: str(os.getpid()), HOST: socket.gethostname()}
+        if command := os.environ.get(_COMMAND):
+            tags[COMMAND] = command
         if len(job.partitions) > 1:
             tags |= dict(zip(_RANGE, (job.partitions[0], job.partitions[-1]), strict=True))
         result = self._job.execute_in_process(

@@ -113,7 +113,7 @@ class Daemon:
         context = dg.build_sensor_context(
             instance=self.instance,
             cursor=self._cursor,
-            resources={"curation": Curation(profile=self.profile.source)},
+            resources={"curation": Curation(self.profile.source)},
             repository_def=self._repository,
         )
         found = sensor.evaluate_tick(context)

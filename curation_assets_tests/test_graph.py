@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -11,12 +12,13 @@ from curation_assets import partitions
 from curation_assets.definitions import definitions
 from curation_assets.graph import STEPS
 from curation_assets.invariants import INVARIANTS
-from curation_assets.plan import wanted_steps
+from curation_assets.plan import targets, wanted_steps
 from curation_assets.products import group
 from curation_assets.profile import load_profile
 from curation_assets.registry import RATES, SAMPLERS, SIZES
 from curation_assets.scoring.build import SCORERS
 from curation_assets.step import reads_all, upstream
+from curation_assets.workspace import Workspace
 
 PAPER = [  # v1, appendix B, in its order
     *("random", "density", "semdedup", "prototypes"),
@@ -77,7 +79,7 @@ def test_model_sources_decide_what_a_step_reads() -> None:
     kinds = {"size": list(SIZES), "": [""]}
     step, need = STEPS["perplexity_large_20k/model"], STEPS["full_data/checkpoint"]
     assert upstream(step, "", need, kinds.__getitem__, "large") == ["large"]
-    assert isinstance(partitions.mapping("", "size", "large"), dg.SpecificPartitionsPartitionMapping)
+    assert isinstance(partitions.mapping(step, need, "large", local), dg.SpecificPartitionsPartitionMapping)
     wanted = {step.key for step in wanted_steps(hub)}
     assert "ask_llm_xl/scores" in wanted and "judge/checkpoint" not in wanted, "no judge is made for nothing"
 
@@ -133,15 +135,53 @@ def test_a_partition_reads_what_it_should() -> None:
         assert upstream(STEPS[key], partition, STEPS[need], kinds.__getitem__) == expected
 
 
-def test_dagster_is_never_left_to_guess_a_partition_mapping() -> None:
-    """Its default between different kinds of partition is identity, which silently never triggers."""
+@pytest.mark.parametrize(
+    "run", [{}, {"rates": ["80", "10"], "sizes": ["base", "xl"]}, {"samplers": ["random"]}], ids=str
+)
+def test_dagster_maps_partitions_as_the_graph_does(run: dict[str, list[str]]) -> None:
+    """Its default between different kinds of partition is identity, which silently never triggers; both ways, for each profile."""
+    local = load_profile("local")
+    profile = local.model_copy(update={"run": local.run.model_copy(update=run)})
+    graph = definitions(profile).resolve_asset_graph()
+    kinds = {"rate": list(RATES), "": [""], "shard": []}
     for step in STEPS.values():
-        for need in step.needs:
-            mapping = partitions.mapping(step.by, STEPS[need].by)
-            if reads_all(step.by, STEPS[need].by):
+        mine = graph.get(key := dg.AssetKey(step.key.split("/"))).partitions_def
+        for need, only in step.reads(profile).items():
+            theirs = graph.get(parent := dg.AssetKey(need.split("/"))).partitions_def
+            mapping = graph.get_partition_mapping(key, parent)
+            if reads_all(step.by, STEPS[need].by) and (
+                only is None or only not in partitions.there(STEPS[need], profile)
+            ):
                 assert isinstance(mapping, dg.AllPartitionMapping)
-            elif STEPS[need].by not in ("", step.by):
-                assert isinstance(mapping, dg.MultiToSingleDimensionPartitionMapping)
+            elif only is not None:
+                assert isinstance(mapping, dg.SpecificPartitionsPartitionMapping)
+            elif "shard" not in (step.by, STEPS[need].by) and mine and theirs:
+                for cell in mine.get_partition_keys():
+                    some = mine.subset_with_partition_keys([cell])
+                    found = mapping.get_upstream_mapped_partitions_result_for_partitions(some, mine, theirs)
+                    wanted = upstream(step, cell, STEPS[need], kinds.__getitem__)
+                    there = set(wanted) & set(theirs.get_partition_keys())
+                    assert set(found.partitions_subset.get_partition_keys()) == there
+
+
+@pytest.mark.parametrize(
+    "run", [{}, {"rates": ["80", "10"], "sizes": ["base", "xl"]}, {"samplers": ["random"]}], ids=str
+)
+def test_training_has_the_cells_that_the_profile_asks_for(run: dict[str, list[str]], tmp_path: Path) -> None:
+    """What it does not ask for would be shown as missing, whatever is done."""
+    local = load_profile("local")
+    profile = local.model_copy(update={"run": local.run.model_copy(update=run)})
+    wanted = {step.key for step in wanted_steps(profile)}
+    graph = definitions(profile).resolve_asset_graph()
+    workspace = Workspace(
+        profile.model_copy(update={"execution": profile.execution.model_copy(update={"data": str(tmp_path)})})
+    )
+    for step in STEPS.values():
+        if step.by in ("size", "rate|size", "rate"):
+            found = graph.get(dg.AssetKey(step.key.split("/"))).partitions_def.get_partition_keys()
+            assert sorted(found) == sorted(targets(workspace, step)) or step.key not in wanted, step.key
+    cells = [f"{rate}|{size}" for rate in profile.run.rates for size in profile.run.sizes]
+    assert graph.get(dg.AssetKey(["random", "metrics"])).partitions_def.get_partition_keys() == cells
 
 
 @pytest.mark.parametrize("name", ["local", "hub"])

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "curation_assets"
 WHAT_IF = {"candidates.py", "cut.py", "joint.py", "output.py", "what_if.py"}  # they read artifacts
 GLUE = {"assets.py", "checks.py", "sensors.py", "resources.py", "definitions.py", "partitions.py", "jobs.py"}
-GLUE |= {"workers.py"}
+GLUE |= {"workers.py", "web.py", "daemons.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 from curation_assets.columns import tables
 from curation_assets.definitions import PRODUCTS, definitions
 from curation_assets.graph import STEPS
-from curation_assets.products import description, group, tags
+from curation_assets.products import description, group, kinds, tags
 from curation_assets.profile import load_profile
 from curation_assets.registry import SAMPLERS
 from curation_assets.showing import COLUMNS
@@ -40,7 +40,25 @@ def test_a_description_begins_with_a_line_of_plain_text_and_says_what_is_read_an
 
 def test_groups_sort_in_the_order_of_the_flow() -> None:
     order = list(dict.fromkeys(group(step) for step in STEPS.values()))
-    assert order == sorted(order) and order[0] == "01_corpus" and order[-1].endswith("_report")
+    assert (
+        order[0] == "01_corpus"
+        and max(order) == "26_report"
+        and len(order) == len({o[:2] for o in order}) == 26
+    )
+
+
+def test_what_looks_alike_in_the_graph_is_told_apart_by_its_group_and_carries_its_sampler() -> None:
+    """The graph names a node by the last part of its key."""
+    named: dict[tuple[str, str], str] = {}
+    for step in STEPS.values():
+        owner, _, last = step.key.partition("/")
+        assert named.setdefault((group(step), last), step.key) == step.key
+        if owner in SAMPLERS:
+            assert group(step).endswith(f"_{owner}") and owner in kinds(step) and len(kinds(step)) <= 3
+    for product in PRODUCTS:
+        owner, _, stage = product.key.partition("/")
+        if owner in SAMPLERS and stage in ("model", "scores", "subset", "checkpoint", "metrics"):
+            assert product.what.startswith(f"{owner}: "), product.key
 
 
 def test_tags_find_stages_families_and_costs() -> None:
@@ -75,7 +93,7 @@ def test_selections_of_the_ui_find_what_they_say() -> None:
     lineage = found('+key:"density/metrics"')
     assert {"density/metrics", "density/subset", "corpus/source"} <= lineage
     assert not any(key.startswith("random/") for key in lineage)
-    assert found('group:"10_report"') == {key for key in STEPS if key.startswith("report/")}
+    assert found('group:"26_report"') == {key for key in STEPS if key.startswith("report/")}
 
 
 def test_tables_have_columns_before_anything_is_made() -> None:

@@ -105,7 +105,8 @@ def test_a_metric_links_its_subset(tiny: Profile) -> None:
                 folder, Receipt(key, "20|small", "v", "v", "c", inputs, "", {}, {"value": 1 / 3})
             )
     shown = _shown(workspace, "density/metrics", "20|small")
-    assert isinstance(shown["subset"], AssetLink) and shown["subset"] == "density/subset"
-    assert (shown["subset_partition"], shown["subset_version"]) == ("20", "s1") and shown["value"] == 0.333333
+    assert shown["subset"] == AssetLink("density/subset", "20")
+    assert shown["subset"].address == "/assets/density/subset?view=partitions&partition=20"
+    assert shown["subset_version"] == "s1" and shown["value"] == 0.333333
     assert shown["trace"] == 'curation trace density/metrics --partition "20|small"'
     assert COLUMNS not in shown, "there is no table"

@@ -66,7 +66,7 @@ def picture(page: Page, url: str) -> None:
 def metric(page: Page, url: str) -> None:
     """A metric, with the link to its subset and without the paths of this machine."""
     page.goto(f"{url}/assets/{_METRIC}")
-    page.get_by_role("link", name="density / subset").wait_for()
+    page.get_by_role("link", name="/assets/density/subset").first.wait_for()
     page.get_by_placeholder("Filter metadata keys").fill("subset")
     page.get_by_text("Metadata", exact=True).evaluate("node => node.scrollIntoView({block: 'start'})")
 

@@ -93,8 +93,8 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
             "the new listing was asked for; if it does not come it is asked for again",
             json.dumps(after),
         )
-    gone = len(old.keys() - found["files"].keys())
-    said = f"{len(different):,} new or changed files, {gone:,} gone"
+    gone = sorted(old.keys() - found["files"].keys())
+    said = f"{_counted('new or changed', different)}, {_counted('gone', gone)}"
     if known is not None and found["passed_over"] != known["passed_over"]:
         said += f", {len(found['passed_over']):,} passed over"
     return Look(True, said, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1}))
@@ -126,6 +126,13 @@ def _age(about: dict[str, Any], now: float) -> float:
 
 
 def _named(keys: list[str]) -> str:
+    return f"{_some(keys)}: {'is' if len(keys) == 1 else 'are'}"
+
+
+def _counted(what: str, keys: list[str]) -> str:
+    return f"{len(keys):,} {what}" + (f" ({_some(keys)})" if keys else "")
+
+
+def _some(keys: list[str]) -> str:
     more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
-    names = ", ".join(visible(decoded(key)) for key in keys[:3])
-    return f"{names}{more}: {'is' if len(keys) == 1 else 'are'}"
+    return ", ".join(visible(decoded(key)) for key in keys[:3]) + more

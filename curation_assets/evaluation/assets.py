@@ -37,7 +37,7 @@ EVALUATION = (
         Product(
             f"{name}/metrics",
             metrics(name),
-            f"How good the T5 trained {'on everything' if name == 'full_data' else f'on the subset of {name}'} is.",
+            f"{name}: how good the T5 trained on {'everything' if name == 'full_data' else 'its subset'} is.",
             "Span-corruption perplexity of each snapshot on held-out documents and on high-quality texts, and the last snapshot's "
             "scores in the profile's suites of tasks, for each seed.",
             paper="111 tasks",

@@ -126,7 +126,9 @@ def _op(part: Part, products: Products) -> dg.OpDefinition:
         out=dg.Out(dg.Nothing),
         pool="accelerator" if any(step.accelerated for step in part.steps) else None,
     )
-    def make(context: dg.OpExecutionContext, config: PartOfAJob, curation: Curation) -> Iterator[Any]:
+    def make(
+        context: dg.OpExecutionContext, config: PartOfAJob, curation: dg.ResourceParam[Curation]
+    ) -> Iterator[Any]:
         yield from _make_part(context, config, curation, part.name, products)
 
     return make
@@ -141,7 +143,7 @@ def _kind(step: Step) -> str:
 def _make_part(
     context: dg.OpExecutionContext, config: PartOfAJob, curation: Curation, part: str, products: Products
 ) -> Iterator[Any]:
-    sign(context)
+    sign(context, curation.workspace)
     workspace, tell, started = curation.workspace, curation.teller(context.log.info), time.monotonic()
     offer, choice = OFFERS[config.offer], choice_of(config.choice)
     try:
@@ -188,6 +190,13 @@ def _make_step(
     if not todo:
         tell(f"{heading}: {step.key}, all current" + (f" ({len(asked):,})" if step.by else ""))
         return story
+    if step.by in ("size", "rate|size"):
+        others = [
+            partition for partition in todo if partition not in partitions.there(step, workspace.profile)
+        ]
+        if others:
+            named = f"the profile's [run] does not name {', '.join(others)}"
+            tell(f"{heading}: {step.key}: {named}: it is made, but is no partition of the asset in the UI")
     build, inputs = products[step.key].build, seen(context, step, workspace.profile)
     for receipt, metadata in make_each(
         context, curation, step, build, todo, story, relearn=False, go_on=True
@@ -204,8 +213,11 @@ def _shown_otherwise(
     instance: dg.DagsterInstance, step: Step, profile: Profile, current: list[str]
 ) -> set[str]:
     """Return which of the current artifacts Dagster takes to be missing or failed: made in another home, or a later run died."""
-    key, by = dg.AssetKey(step.key.split("/")), partitions.definition(step.by, profile)
+    key, by = dg.AssetKey(step.key.split("/")), partitions.definition(step, profile)
     if by is None:
         return set() if instance.get_latest_materialization_event(key) else set(current)
     status = instance.get_status_by_partition(key, current, by) or {}
-    return {p for p in current if (found := status.get(p)) is None or found.value == "FAILED"}
+    untold = {p for p in current if (found := status.get(p)) is None or found.value == "FAILED"}
+    # What the profile does not ask for is no partition of its; that it was told of has to be enough.
+    others = untold - set(by.get_partition_keys(dynamic_partitions_store=instance))
+    return untold - (others & instance.get_materialized_partitions(key)) if others else untold

@@ -38,7 +38,7 @@ MODELS = (
         Product(
             f"{name}/model",
             found_model(lambda p, name=name: p.model_source(name)),  # type: ignore[misc]
-            f"The model that {name} scores with.",
+            f"{name}: the model that it scores with.",
             f"Where `{spec.family}.models.{spec.model}` was found, its digest and size. Scores follow the digest: the same weights in "
             "another place change nothing.",
             files="`model.json` (digest, parameters, files)",

@@ -25,7 +25,7 @@ PRETRAINING = (
         Product(
             f"{name}/checkpoint",
             subset_checkpoint(name),
-            f"T5 pre-trained on the subset of {name}.",
+            f"{name}: T5 pre-trained on its subset.",
             _BUDGET,
             files=_FILES,
             paper="T5-Small and T5-Large at equal tokens, section 4",

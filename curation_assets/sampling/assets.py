@@ -17,7 +17,7 @@ SAMPLING = tuple(
     Product(
         f"{name}/subset",
         subset(spec),
-        f"The documents that {name} keeps at each rate.",
+        f"{name}: the documents that it keeps at each rate.",
         f"Exactly `round(rate * documents)` of them, or as many as have that share of the tokens (`selection.rate_of`): {_TECHNIQUES[spec.technique]}. A smaller rate's subset lies in every larger one's.",
         files="`manifest.json` (threshold, counts of each file, versions of the scores)",
         paper=f"{spec.paper}, section {'3.3' if spec.technique == 'ips' else '3'}",

@@ -52,7 +52,7 @@ SCORING = (
         Product(
             f"{name}/scores",
             build.SCORERS[name],
-            f"A score for each document by {name}; higher is better.",
+            f"{name}: a score for each document; higher is better.",
             spec.description,
             paper=f"{spec.paper}, appendix B",
             use="compare samplers' scores in `report/correlation`, read documents in `report/documents`; one document's scores: "

@@ -20,7 +20,7 @@ def test_the_graph_shows_all_groups_and_an_asset_is_found_in_it(watched: Watched
     page.goto(ui)
     page.get_by_role("link", name="Lineage").click()
     groups = {asset["groupName"] for asset in asked(ui, "{ assetNodes { groupName } }")["assetNodes"]}
-    assert len(groups) == 10
+    assert len(groups) == 26
     for group in groups:
         page.get_by_text(group, exact=True).first.wait_for()
     page.get_by_placeholder("Jump to").fill("density")
@@ -55,13 +55,15 @@ def test_a_click_makes_a_report_and_its_picture_is_there(watched: Watched, ui: s
 def test_from_a_metric_to_its_subset(watched: Watched, ui: str, made: Made) -> None:
     page = watched.page
     page.goto(f"{ui}/assets/density/metrics")
-    assert _metadata(page, "subset_partition").endswith("20")
     assert _metadata(page, "subset_version").endswith(_receipt(made, "density/subset", "20").version)
-    page.get_by_role("link", name="density / subset").click()
-    page.wait_for_url(f"{ui}/assets/density/subset**")
-    page.get_by_role("tab", name="Partitions").or_(
-        page.get_by_role("link", name="Partitions")
-    ).first.wait_for()
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="/assets/density/subset?view=partitions&partition=20").first.click()
+    opened.value.get_by_text("rate_realised", exact=True).wait_for()
+    opened.value.get_by_text("Materialized (5)").wait_for()
+    opened.value.close()
+    page.goto(f"{ui}/assets/density/metrics?view=partitions&partition=20%7Csmall")
+    page.get_by_text("Missing (0)").wait_for()  # nothing that the profile does not ask for
+    page.get_by_text("perplexity_in_distribution", exact=True).first.wait_for()
     page.goto(f"{ui}/assets/density/metrics?view=lineage&lineageScope=upstream&lineageDepth=2")
     page.get_by_text("checkpoint", exact=True).first.wait_for()
     page.get_by_text("subset", exact=True).first.click()

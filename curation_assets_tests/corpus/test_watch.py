@@ -37,7 +37,7 @@ def test_nothing_changed(listed: Workspace) -> None:
 
 def test_before_the_first_listing_everything_is_new(tiny: Profile) -> None:
     found = look(Workspace(tiny), None, now=time.time() + 60)
-    assert found.changed and "3 new or changed files" in found.said
+    assert found.changed and "3 new or changed (" in found.said
 
 
 def test_a_file_that_is_being_written_is_waited_for(listed: Workspace, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_what_went_is_noticed_and_a_folder_that_is_not_there_is_an_error(
 ) -> None:
     (tmp_path / "shards" / "s1.jsonl").unlink()
     found = look(listed, None)
-    assert found.changed and found.said == "0 new or changed files, 1 gone"
+    assert found.changed and found.said == "0 new or changed, 1 gone (s1.jsonl)"
     (tmp_path / "shards").rename(tmp_path / "not mounted")
     with pytest.raises(FileNotFoundError, match="no corpus at"):
         look(listed, None)

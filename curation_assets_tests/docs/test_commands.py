@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import tomllib
@@ -15,7 +16,9 @@ from packaging.requirements import Requirement
 
 from curation_assets import cli
 from curation_assets.files import write_json
+from curation_assets.graph import STEPS
 from curation_assets.profile import load_profile
+from curation_assets_tests.browser.serving import asked, served
 from curation_assets_tests.docs.markdown import PAGES, ROOT, Command, blocks, commands, of_language, spans
 from curation_assets_tests.docs.walk import Reader, make, run_make, wanted
 
@@ -63,6 +66,7 @@ def reader(
     torch.set_num_threads(threads)
 
 
+ASSETS = "{ assetNodes { assetKey { path } } }"
 STARTS = ("make ", "curation ", ".venv/bin/")
 PAGES_WITH_COMMANDS = [page for page in PAGES if of_language(page, "sh") and page.name not in ELSEWHERE]
 
@@ -128,6 +132,21 @@ def _its_recipe_exists(command: Command, reader: Reader) -> None:
             assert all(find_spec(f"benchmarks.bench_{only}") for only in rest[2:]), f"{command.where}: {each}"
 
 
+def _serves(command: Command, reader: Reader) -> None:
+    """Look up its recipe; under a profile of the reader's own also start what that starts, which finds the profile and shows its assets.
+
+    The built-in corpus would take minutes to list. What is listed goes to a data folder of its own.
+    """
+    _its_recipe_exists(command, reader)
+    environment = os.environ | command.variables | {"CURATION_DATA": str(reader.folder / "served")}
+    environment.pop("DAGSTER_HOME", None)
+    if environment.get("CURATION_PROFILE", "local") == "local":
+        return
+    with served(reader.folder / "ui.log", environment) as url:
+        found = {"/".join(node["assetKey"]["path"]) for node in asked(url, ASSETS)["assetNodes"]}
+    assert found == set(STEPS)
+
+
 def _is_a_subcommand(command: Command, reader: Reader) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([*command.words[1:], "--help"])
@@ -171,7 +190,7 @@ def _goes_to_loopback(command: Command, reader: Reader) -> None:
 INSTEAD: dict[tuple[str, ...], Callable[[Command, Reader], None]] = {
     ("make", "test"): _its_recipe_exists,
     ("make", "bench"): _its_recipe_exists,
-    ("make", "ui"): _its_recipe_exists,
+    ("make", "ui"): _serves,
     ("make", "clean"): _clears_a_folder,
     ("pip", "install"): _names_packages,
     ("hf", "auth", "login"): _is_installed,

@@ -43,6 +43,8 @@ CAUSES: dict[str, Callable[[Trouble], str]] = {
     "Text that is not embedded": reading.cut_text,
     "Two runs of one folder": running.two_runs,
     "A port that is taken": running.a_taken_port,
+    "Two UIs of one folder": running.two_uis,
+    "A UI for others": running.a_ui_for_others,
     "Stopped": running.ctrl_c,
     "A worker that died": running.a_killed_worker,
     "No GPU": running.no_gpu,

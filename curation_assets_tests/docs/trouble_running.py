@@ -51,6 +51,21 @@ def a_taken_port(t: Trouble) -> str:
         return t.curation("ui")
 
 
+def two_uis(t: Trouble) -> str:
+    t.profile("")
+    Path("data/mine").mkdir(parents=True, exist_ok=True)
+    with Path("data/mine/.ui.lock").open("w") as lock:
+        lock.write("4242 http://127.0.0.1:3000\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return t.curation("ui")
+
+
+def a_ui_for_others(t: Trouble) -> str:
+    t.profile("")
+    return t.curation("ui", "--host", "0.0.0.0")
+
+
 def no_gpu(t: Trouble) -> str:
     t.patch.setattr(torch.cuda, "is_available", lambda: False)
     return why(lambda: torch_settings("cuda", "auto"))

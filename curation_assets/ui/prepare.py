@@ -1,0 +1,43 @@
+"""What is done before the UI is there: a look whether the state is free, and the corpus listed and its files registered."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+
+from curation_assets.profile import ProfileError, load_profile
+
+
+def main(ended: float) -> int:
+    """Prepare the data folder of CURATION_PROFILE; return 0, or 2 with a line that says why not.
+
+    `ended` is when the last UI of that folder did, in seconds since the epoch.
+    """
+    from curation_assets import cli
+    from curation_assets.jobs import instance_for, register_shards
+    from curation_assets.ui.daemons import refuse_another
+
+    try:
+        profile = load_profile()
+        cli._init(profile)
+        with instance_for(profile) as instance:
+            refuse_another(instance, profile, ended, _tell)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(cli._only_one(profile))
+            except ProfileError as busy:
+                _tell(f"{busy}: that lists the corpus")
+                return 0
+            register_shards(profile, _tell)
+    except ProfileError as error:
+        print(f"curation: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1])))
