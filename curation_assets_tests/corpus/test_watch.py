@@ -105,7 +105,7 @@ def test_what_is_passed_over_is_listed_anew(listed: Workspace, tmp_path: Path) -
     assert not look(listed, None).changed, "nobody means that as data"
     (tmp_path / "shards" / "crawl.warc.gz").touch()
     found = look(listed, None)
-    assert found.changed and found.said == "0 new or changed files, 0 gone, 1 passed over"
+    assert found.changed and found.said == "0 new or changed, 0 gone, 1 passed over"
 
 
 def test_a_corpus_that_is_its_own_high_quality_texts_settles(tiny: Profile, tmp_path: Path) -> None:

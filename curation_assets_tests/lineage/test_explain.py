@@ -109,10 +109,11 @@ def test_an_id_of_very_many_texts_is_told_as_far_as_people_read(
     made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = copied(tmp_path / "copy", monkeypatch)
-    lines = "".join(json.dumps({"id": "same", "text": f"text {i} of many"}) + "\n" for i in range(60))
+    lines = "".join(json.dumps({"id": "same", "text": f"this is text {i} of many"}) + "\n" for i in range(60))
     (tmp_path / "copy" / "shards" / "s3.jsonl").write_text(lines)
     for key in ("corpus/source", "corpus/shards", "corpus/documents"):
         make(workspace, key)
+    monkeypatch.setenv("COLUMNS", "1000")  # else sentences are broken
     found = explain(workspace, "same", ["random"])
     assert len(found) == 20 and sum(len(one.standings) for one in found) == 5
     assert "document 20 of 20 that have this id" in to_text(found[-1])
@@ -305,7 +306,7 @@ def test_numbers_as_ids_and_text_that_a_terminal_must_not_obey(
     assert "read \N{REPLACEMENT CHARACTER} backwards" in text and "\u202e" not in text
     assert "corpus/tokens[s3.jsonl] is missing or out of date" in text
     assert [row.row for row in explain(workspace, "43")[0].set_aside] == [2]
-    lines += 2 * (json.dumps({"id": "odd \u202e id", "text": "a"}) + "\n")
+    lines += 2 * (json.dumps({"id": "odd \u202e id", "text": "a text of its own"}) + "\n")
     (tmp_path / "copy" / "shards" / "s3.jsonl").write_text(lines)
     for key in ("corpus/source", "corpus/shards", "corpus/documents"):
         make(workspace, key)
