@@ -11,10 +11,13 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.corpus.names import decoded, visible
-from curation_assets.corpus.passed_over import grouped
+from curation_assets.corpus.checks import (
+    all_files_read,
+    ids_stand_for_one_text,
+    no_files_passed_over,
+    rows_add_up,
+)
 from curation_assets.corpus.reading import open_hashes
-from curation_assets.corpus.repeats import told
 from curation_assets.embeddings.unread import cut_documents, unknown_tokens
 from curation_assets.files import read_json
 from curation_assets.outcome import Outcome, made
@@ -28,31 +31,7 @@ _NORM_ROWS = 500
 _ROUNDING = 1e-6
 _OVERLAPS = ["row", "suite", "task"]
 _TASKS_SAID = 10
-_REASONS_SAID = 5
-_FILES_SAID = 100
 _HIGHEST = {"perplexity": -1.0, "ask_llm": 0.0}
-
-
-def rows_add_up(workspace: Workspace) -> Outcome:
-    """Every row of every shard is a document, a held-out document or a quarantined row."""
-    wrong, total, shards = {}, 0, made(workspace, "corpus/documents", workspace.shards())
-    for shard in shards:
-        folder = workspace.open("corpus/documents", shard)
-        tables = {
-            name: pq.ParquetFile(folder / f"{name}.parquet").metadata.num_rows
-            for name in ("documents", "validation", "quarantine")
-        }
-        rows = workspace.metadata("corpus/documents", shard)["rows"]
-        total += rows
-        if rows != sum(tables.values()):
-            wrong[shard] = {"rows": rows, **tables}
-    return Outcome(
-        not wrong,
-        f"{total:,} rows of {len(shards)} shards are accounted for"
-        if not wrong
-        else f"rows are missing in {sorted(wrong)}",
-        {"rows": total, "shards": len(shards), "wrong": wrong},
-    )
 
 
 def unit_length(workspace: Workspace) -> Outcome:
@@ -213,41 +192,6 @@ def matches_subset(sampler: str, workspace: Workspace) -> Outcome:
     if behind:
         said = f"measured on an earlier subset: {', '.join(behind)} (train and evaluate them again)"
     return Outcome(not behind, said, {"cells": len(cells), "behind": behind})
-
-
-def all_files_read(workspace: Workspace) -> Outcome:
-    """Every file of the corpus could be read (a warning: the other files do not wait for it)."""
-    aside = workspace.set_aside()
-    old = workspace.unreadable(workspace.shards())
-    said = f"all {len(workspace.listed()):,} files were read"
-    if aside or old:
-        first, reason = next(iter((aside | old).items()))
-        name = visible(decoded(first))
-        said = f"left out: {len(aside):,}; in use as they were read last: {len(old):,}; {name}: {reason}"
-    return Outcome(not aside and not old, said, {"left_out": aside, "as_read_last": old}, warns=True)
-
-
-def no_files_passed_over(workspace: Workspace) -> Outcome:
-    """Every file of the corpus's folder has a format that is read (a warning; names that nobody means as data do not count)."""
-    found = workspace.passed_over()
-    missed, alike = found["files"], found["alike"]
-    said = f"{len(workspace.listed()):,} files listed, {len(missed):,} passed over"
-    said += "".join(f"; {names}: {reason}" for names, reason in grouped(missed)[:_REASONS_SAID])
-    said += "".join(f"; {', '.join(names)}: all are read" for names in alike[:_REASONS_SAID])
-    figures = {"passed_over": len(missed), **found, "files": missed[:_FILES_SAID]}
-    return Outcome(not missed, said, figures, warns=True)
-
-
-def ids_stand_for_one_text(workspace: Workspace) -> Outcome:
-    """No id stands for several texts (a warning: all of them stay, but `doc_id` alone does not say which is meant)."""
-    receipt = workspace.store.receipt("corpus/index")
-    if receipt is None:
-        return Outcome(True, "not made yet", warns=True)
-    counts = {
-        name: receipt.metadata.get(name, 0) for name in ("ids_with_several_texts", "documents_of_such_ids")
-    }
-    said = "; ".join(told(receipt.metadata)) or "every id stands for one text"
-    return Outcome(not counts["ids_with_several_texts"], said, counts, warns=True)
 
 
 def free_of_evaluation_text(workspace: Workspace) -> Outcome:

@@ -17,11 +17,12 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from curation_assets.files import file_system, fingerprint, safe_name, seal, sha256, unseal, write_bytes
+from curation_assets.files import file_system, fingerprint, safe_name, seal, sha256, write_bytes
+from curation_assets.receipt import Receipt, parse_receipt
 
 RECEIPT = "current.json"
 MANIFEST = "receipt.json"
@@ -31,35 +32,6 @@ _STAGING = ".staging-"
 
 class DamagedArtifact(RuntimeError):
     """Bytes on disk no longer match the receipt. The receipt has been withdrawn, so the next run makes it anew."""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What is known of one artifact.
-
-    Attributes
-    ----------
-    version : the artifact's identity, which is also its Dagster data version.
-    recipe : fingerprint of code, settings and input versions that made it. Equal to `version`, except for pinned
-        artifacts (models learned from the corpus), whose version is the digest of their content.
-    code : fingerprint of code and settings alone.
-    inputs : version of each input by asset key; of several partitions, the fingerprint of {partition: version}.
-    folder : name of the folder beside the receipt; "" where the artifact has no files.
-    files : {name: [bytes, sha256]}.
-    """
-
-    key: str
-    partition: str
-    version: str
-    recipe: str
-    code: str
-    inputs: dict[str, str]
-    folder: str
-    files: dict[str, tuple[int, str]]
-    metadata: dict[str, Any] = field(default_factory=dict)
-    created: float = 0.0
-    seconds: float = 0.0
-    run_id: str = ""
 
 
 class Store:
@@ -81,7 +53,7 @@ class Store:
         """Return the receipt; None where there is no such artifact, the receipt is damaged, or a file is missing or resized."""
         place = self.place(key, partition)
         try:
-            receipt = _parse(self.read(f"{place}/{RECEIPT}"))
+            receipt = parse_receipt(self.read(f"{place}/{RECEIPT}"))
         except FileNotFoundError:
             return None
         return receipt if receipt is not None and self._sizes_hold(place, receipt) else None
@@ -150,7 +122,7 @@ class Store:
         for folder in folders:
             if current is None or not folder.rstrip("/").endswith(current.folder):
                 with contextlib.suppress(FileNotFoundError):
-                    receipt = _parse(self.read(f"{folder}/{MANIFEST}"))
+                    receipt = parse_receipt(self.read(f"{folder}/{MANIFEST}"))
                     if receipt is not None and self._sizes_hold(place, receipt):
                         return receipt
         return None
@@ -263,15 +235,6 @@ class Store:
         """Remove a file, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(path)
-
-
-def _parse(content: bytes) -> Receipt | None:
-    """Return the receipt, or None where it is not what was written: then it counts as none, and the artifact is made anew."""
-    fields = unseal(content)
-    if fields is None:
-        return None
-    files = {name: (size, digest) for name, (size, digest) in fields.pop("files").items()}
-    return Receipt(files=files, **fields)
 
 
 @contextlib.contextmanager

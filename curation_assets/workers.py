@@ -189,7 +189,9 @@ _executor: _Executor | None = None
 def _begin(source: str, threads: int, lines: Any, environment: dict[str, str], folder: str) -> None:
     """Make this process a worker: its threads (0: as many as libraries take), its Dagster job, its line to whoever listens."""
     global _executor
-    os.environ.update(environment)  # the process it was forked from may be older than these
+    for name in [name for name in os.environ if name.startswith(_INHERITED)]:
+        del os.environ[name]  # the process it was forked from may be older, and have others
+    os.environ.update(environment)
     os.chdir(folder)
     os.setsid()  # Ctrl-C in a terminal is for who started the workers; that stops them
     threading.Thread(target=_die_with_parent, daemon=True).start()

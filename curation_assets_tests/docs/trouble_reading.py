@@ -186,4 +186,5 @@ def cut_text(t: Trouble) -> str:
 def _warning(t: Trouble, folder: str, more: str) -> str:
     t.profile(f'[corpus]\nurl = "{folder}"\nvalidation_share = 0.0\n{more}', folder)
     workspace = t.make([*CORPUS, "corpus/embeddings"], f"{folder}.toml")
+    t.patch.setenv("COLUMNS", "500")  # else the line is broken
     return next(line for line in to_text(status(workspace)).split("\n") if line.startswith("WARNING"))
