@@ -226,7 +226,8 @@ def test_no_input_raises_and_the_counts_add_up(tmp_path_factory, parts, id_field
         return
     for batch in batches:
         counts.add(batch)
-        seen += batch.documents["doc_id"].to_pylist() + batch.validation["doc_id"].to_pylist()
+        for table in (batch.documents, batch.validation):
+            seen += zip(*(table[name].to_pylist() for name in ("doc_id", "text")), strict=True)
         for table in (batch.documents, batch.validation, batch.quarantine):
             table.validate(full=True)
     assert counts.rows == counts.documents + counts.validation + counts.quarantined
