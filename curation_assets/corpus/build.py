@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.corpus import discover, tokens
-from curation_assets.corpus.documents import parse_shard, write_documents
+from curation_assets.corpus.documents import Counts, parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
-from curation_assets.corpus.losses import no_documents
+from curation_assets.corpus.losses import lost, no_documents
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
@@ -48,7 +48,7 @@ def document_settings(profile: Profile) -> DocumentSettings:
 
 
 def shards(workspace: Workspace) -> BuildOne:
-    """Record what is read of a corpus file, which is the shard's version: its digest, its format and its folders' fields."""
+    """Record what is read of a corpus file, which is the shard's version: its digest, format, compression and folders' fields."""
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         listed = workspace.listing().get(shard)
@@ -57,14 +57,12 @@ def shards(workspace: Workspace) -> BuildOne:
                 f"{shard} is not in the corpus any more; materialize corpus/source to list it again"
             )
         sha256 = discover.digest(listed["url"], workspace.profile.corpus.storage_options)
-        read_as = {
-            "kind": discover.split_suffixes(listed["url"])[1],
-            "of_folders": folder_fields(shard),
-        }
+        _, kind, compression = discover.split_suffixes(listed["url"])
+        how = {"kind": kind, "compression": compression, "of_folders": folder_fields(shard)}
         about = {
-            "version": fingerprint("corpus/shards", sha256, read_as),
+            "version": fingerprint("corpus/shards", sha256, how),
             "sha256": sha256,
-            **read_as,
+            **how,
             **listed,
         }
         twin = _seen_as(workspace, sha256, shard)
@@ -79,6 +77,21 @@ def _seen_as(workspace: Workspace, sha256: str, shard: str) -> str:
     before = note.read_text("utf-8") if note.exists() else ""
     write_bytes(note, shard.encode(), durable=False)
     return before if before != shard else ""
+
+
+def read_as(counts: Counts) -> Metadata:
+    """Return what became of a file's rows as metadata, which `losses.lost` reads."""
+    return {
+        "rows": counts.rows,
+        "documents": counts.documents,
+        "validation": counts.validation,
+        "quarantined": counts.quarantined,
+        "characters": counts.chars,
+        "reasons": dict(counts.reasons),
+        "lacks": dict(counts.lacks),
+        "fields_seen": list(counts.seen),
+        "kept_fields_lost": dict(counts.kept_lost),
+    }
 
 
 def documents(workspace: Workspace) -> BuildOne:
@@ -112,18 +125,7 @@ def documents(workspace: Workspace) -> BuildOne:
         if counts.quarantined:
             quarantine = pq.read_table(folder / "quarantine.parquet")
             shown["quarantine"] = Markdown(preview(quarantine))
-        return {
-            "rows": counts.rows,
-            "documents": counts.documents,
-            "validation": counts.validation,
-            "quarantined": counts.quarantined,
-            "characters": counts.chars,
-            "reasons": dict(counts.reasons),
-            "lacks": dict(counts.lacks),
-            "fields_seen": list(counts.seen),
-            "kept_fields_lost": dict(counts.kept_lost),
-            **shown,
-        }
+        return {**read_as(counts), **shown}
 
     return build
 
@@ -252,7 +254,11 @@ def _held_out(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
 
 def _high_quality_texts(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
     settings = replace(document_settings(workspace.profile), keep_fields=(), validation_share=0.0)
+    counts = Counts()
     for key, url in read_json(workspace.open("corpus/source") / "hq.json").get("files", []):
         for batch in parse_shard(url, settings, workspace.profile.corpus.storage_options, key):
+            counts.add(batch)
             columns = (batch.documents.column(name).to_pylist() for name in ("doc_hash", "doc_id", "text"))
             yield from zip(*columns, strict=True)
+    if counts.rows and not counts.documents:
+        raise ValueError(f"corpus.hq_url: {lost([read_as(counts)], workspace.profile.corpus)}")

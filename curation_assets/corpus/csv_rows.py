@@ -59,7 +59,7 @@ def csv_rows(
 ) -> Iterator[RawRow]:
     """Yield the rows after the header. Of two columns of one name the last counts, as in JSON; blank lines are no rows."""
     source = _Source(lines, settings.max_row_bytes)
-    reader = csv.reader(source, delimiter=delimiter)
+    reader = csv.reader(source, delimiter=delimiter, strict=True)  # else a stray quotation mark joins rows
     names: list[str] | None = None
     while True:
         source.begin()

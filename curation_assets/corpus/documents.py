@@ -187,7 +187,7 @@ class _Part:
         kept, lost = kept_fields(raw, self._settings)
         self._kept_lost.update(lost)
         self._good.append((*document, *kept))
-        self._chars += len(document[1])
+        self._chars += len(document[1]) + sum(len(value) for value in kept if value)
 
     def batch(self) -> Batch:
         """Return the tables."""

@@ -9,6 +9,8 @@ from curation_assets.corpus.normalize import defect, normalize, visible_characte
 from curation_assets.corpus.rows import RawRow
 from curation_assets.corpus.settings import DocumentSettings
 
+_LOST = "\ud800"  # cannot be written as UTF-8
+
 
 def document_text(raw: RawRow, value: Any, settings: DocumentSettings) -> str | tuple[str, str]:
     """Return the normalised text of a row whose text field holds `value`, or (reason, detail) why it is no document."""
@@ -39,13 +41,15 @@ def joined_chat(messages: list[Any]) -> str | None:
     for message in messages:
         if not isinstance(message, dict) or not ("content" in message or "value" in message):
             return None
-        content = message["content"] if "content" in message else message["value"]
+        content = message.get("content")
+        content = message.get("value") if content is None else content
         if isinstance(content, list):
             parts = [part.get("text") if isinstance(part, dict) else part for part in content]
             content = "\n".join(part for part in parts if isinstance(part, str))
         if content is None:
             continue
-        role = message.get("role", message.get("from"))
+        role = message.get("role")
+        role = message.get("from") if role is None else role
         if not isinstance(content, str) or not isinstance(role, str | None):
             return None
         if content:
@@ -69,7 +73,10 @@ def kept_fields(raw: RawRow, settings: DocumentSettings) -> tuple[list[str | Non
     """Return the kept fields as strings, and the names of those whose value cannot be one and is null instead."""
     kept, lost = [], list(raw.lost)
     for name in settings.keep_fields:
-        value = _metadata((raw.fields or {}).get(name))
+        try:
+            value = _metadata((raw.fields or {}).get(name))
+        except (TypeError, ValueError):  # keys that JSON cannot have
+            value = _LOST
         if value is not None and not _is_utf8(value):
             lost.append(name)
             value = None

@@ -17,6 +17,7 @@ _BRACKET = re.compile(r'["{}\[\]]')
 _IN_STRING = re.compile(r'(?:[^"\\\n]++|\\[^\n])*+')
 _SCALAR = re.compile(r'[^\s,\[\]{}"]+')
 _NEXT_OBJECT = re.compile(r"\n[ \t]*(?={)")
+_NEXT_ELEMENT = re.compile(r"[\n,]\s*(?={)")  # in an array, where all may stand on one line
 _CLOSES = {"}": "{", "]": "["}
 
 
@@ -75,12 +76,12 @@ def _row(
 def _first_line(chunks: Iterator[bytes], limit: int) -> tuple[bytes, Iterator[bytes]]:
     """Return the first line that is not blank, as far as it lies within the limit, and all chunks."""
     kept: list[bytes] = []
-    size = 0
+    size, text = 0, b""
     for chunk in chunks:
         kept.append(chunk)
         size += len(chunk)
-        start = b"".join(kept).lstrip()
-        if b"\n" in start or size > limit:
+        text = chunk if text else chunk.lstrip()
+        if b"\n" in text or size > limit or b"".join(kept[:1]).lstrip()[:1] == b"[":
             break
     return b"".join(kept).lstrip().partition(b"\n")[0], itertools.chain(kept, chunks)
 
@@ -100,7 +101,7 @@ def _split(chunks: Iterator[bytes], limit: int) -> Iterator[tuple[str, str]]:
     for chunk in chunks:
         yield from scan.feed(decoder.decode(chunk))
     yield from scan.feed(decoder.decode(b"", final=True), last=True)
-    if scan.array and not scan.broken:
+    if scan.array and not (scan.broken and scan.last == "]"):
         raise Damaged("the JSON array is not closed: the file ends too early")
 
 
@@ -108,7 +109,8 @@ class _Scan:
     """Where values begin and end in text that comes piece by piece.
 
     A value ends where its brackets close. Where they cannot any more (another kind of bracket, a line that ends in a
-    string, the end of the file), it is set aside, and the next object that begins a line is the next value.
+    string, the end of the file), it is set aside, and the next object that begins a line (in an array, the next that
+    follows a comma) is the next value. `last` is the last character that is no space.
     """
 
     def __init__(self, limit: int) -> None:
@@ -117,10 +119,12 @@ class _Scan:
         self._text, self._start, self._at = "", 0, 0  # where the value begins, how far it has been looked at
         self._open: list[str] = []  # brackets and quotation mark that have to close
         self._lost = self._skipping = False
+        self.last = ""
 
     def feed(self, piece: str, last: bool = False) -> Iterator[tuple[str, str]]:
         """Look at another piece, yield the values that end in it."""
         self._text, self._at = self._text[self._start :] + piece, self._at - self._start
+        self.last = (piece.rstrip() or self.last)[-1:]
         self._start = 0
         while True:
             if self._lost and not self._find_again():
@@ -191,23 +195,26 @@ class _Scan:
         """Tell of a value beyond the limit, once; go on behind it, or where the next object begins a line."""
         if not self._skipping:
             yield self._text[self._start : self._start + HEAD], "row_too_long"
-        if _NEXT_OBJECT.search(self._text, self._start):
+        if self._next().search(self._text, self._start + 1):
             self.broken = self._lost = True
             self._open, self._skipping = [], False
             return
         self._skipping, self._start = True, self._at
 
     def _find_again(self) -> bool:
-        """Go to the next object that begins a line; False where there is none yet."""
-        found = _NEXT_OBJECT.search(self._text, self._start)
+        """Go to the next object that a value may begin with; False where there is none yet."""
+        found = self._next().search(self._text, self._start)
         self._lost = found is None
         if found:
             self._start = found.end()
         else:  # the last line's end may be followed by one
-            last = self._text.rfind("\n", self._start)
+            last = max(self._text.rfind(mark, self._start) for mark in ("\n,") if mark == "\n" or self.array)
             self._start = last if last >= 0 else len(self._text)
         self._at = self._start
         return found is not None
+
+    def _next(self) -> re.Pattern[str]:
+        return _NEXT_ELEMENT if self.array else _NEXT_OBJECT
 
 
 def _end_of(found: re.Match[str] | None) -> int:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.corpus.names import decoded
 from curation_assets.files import read_batches
 from curation_assets.progress import Progress, silent
 from curation_assets.sampling.keys import hash_ids
@@ -68,7 +69,10 @@ class Repeats:
 
 def _named(row: Mapping[str, Any]) -> str:
     """Name an id and its files; `repr`, because both come from the corpus."""
-    files, more = ", ".join(map(repr, row["first_shards"])), row["shards"] - len(row["first_shards"])
+    files, more = (
+        ", ".join(repr(decoded(s)) for s in row["first_shards"]),
+        row["shards"] - len(row["first_shards"]),
+    )
     return f"{row['doc_id']!r} in {files}" + (f" and {more:,} more" if more else "")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from curation_assets.corpus.names import visible
 from curation_assets.corpus.settings import DocumentSettings
 
 HEAD = 1000  # bytes of a row that are kept for the quarantine
@@ -103,4 +104,4 @@ def _names(record: Mapping[str, Any]) -> Iterator[str]:
 
 def shown_names(names: Iterator[str]) -> tuple[str, ...]:
     """Return the first names, each cut to what can be shown."""
-    return tuple(name[:_SEEN_CHARS] for name, _ in zip(names, range(_SEEN), strict=False))
+    return tuple(visible(name[:_SEEN_CHARS]) for name, _ in zip(names, range(_SEEN), strict=False))

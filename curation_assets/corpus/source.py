@@ -67,6 +67,6 @@ def _high_quality(url: str, files: list[discover.ShardFile], options: dict[str, 
         "url": url,
         "files": [[f.key, f.url] for f in files],
         "sha256": [discover.digest(f.url, options) for f in files],
-        "kinds": [discover.split_suffixes(f.url)[1] for f in files],
+        "kinds": [discover.split_suffixes(f.url)[1:] for f in files],
         "state": state(files),
     }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 from curation_assets.corpus.discover import split_suffixes
-from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.names import decoded, key_of, visible
 from curation_assets.corpus.reading import Repeats, read_repeats, with_contaminated
 from curation_assets.graph import STEPS
 from curation_assets.lineage.finding import Place, SetAside, find, near_ids
@@ -81,6 +82,9 @@ def explain(
         if name not in SAMPLERS:
             raise ValueError(f"unknown sampler {name!r}{nearest(name, SAMPLERS)}")
     versions = Versions(workspace)
+    if shard and shard not in versions.listing:  # a file's name, which is no key
+        names = (key_of(shard), key_of(shard.removesuffix(PurePath(shard).suffix)))
+        shard = next((name for name in names if name in versions.listing), shard)
     if shard and shard not in versions.listing:
         raise ValueError(f"no shard {shard!r} in the corpus{nearest(shard, versions.listing)}")
     found = find(versions, doc_id, progress, shard)
@@ -195,7 +199,7 @@ def to_text(found: Explanation) -> str:
     for place in found.places:
         lines += _place(place)
     for row in found.set_aside:
-        where, detail = _where(row.file, row.row), f": {_plain(row.detail)}" if row.detail else ""
+        where, detail = _where(row.shard, row.row), f": {_plain(row.detail)}" if row.detail else ""
         lines += wrapped(f"quarantined: {where}: {row.reason} ({row.meaning}){detail}")
         if not found.places:
             lines += wrapped(_plain(row.start), "  ")
