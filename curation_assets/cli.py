@@ -35,8 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 something failed, 2 a mistake in the profile or a folder or database that cannot be used, 130 stopped,
     141 nobody reads what is printed any more.
     """
-    parser, asking = _parser()
-    options = parser.parse_args(arguments)
     os.environ.setdefault(*_YIELD)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by whoever called
     for stream in (sys.stdout, sys.stderr):
@@ -44,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
     profile: Profile | None = None
     try:
+        parser, asking = _parser()
+        options = parser.parse_args(arguments)
         profile = load_profile(options.profile)
         os.environ["CURATION_PROFILE"] = profile.source  # absolute, for processes that start in other folders
         status = _carry_out(profile, options, asking)

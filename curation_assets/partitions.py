@@ -51,6 +51,8 @@ def mapping(step: Step, need: Step, only: str | None, profile: Profile) -> dg.Pa
         for cell in cells(profile, step):
             readers.setdefault(cell.split("|")[at], []).append(cell)
         return dg.StaticPartitionMapping(readers)
+    if step.by == need.by == "size" and set(cells_ := there(need, profile)) != set(there(step, profile)):
+        return dg.StaticPartitionMapping({size: [size] for size in cells_ if size in there(step, profile)})
     return None
 
 

@@ -48,15 +48,17 @@ def stoppable(say: Callable[[str], object]) -> Iterator[None]:
         nonlocal stopped
         if number == signal.SIGHUP:
             _leave_terminal()
-        if not stopped:
-            _heard(say, "stopping ...")
+        again, stopped = stopped, True
+        if (
+            not again
+        ):  # before anything is said: a terminal may be stopped, too, and what is printed wait for ever
+            last_resort = threading.Timer(_PATIENCE, os._exit, [INTERRUPTED])
+            last_resort.daemon = True
+            last_resort.start()
         end_processes(process for process in psutil.Process().children() if not _cleans_up(process))
-        if stopped:
+        if again:
             os._exit(INTERRUPTED)
-        stopped = True
-        last_resort = threading.Timer(_PATIENCE, os._exit, [INTERRUPTED])
-        last_resort.daemon = True
-        last_resort.start()
+        _heard(say, "stopping ...")
         raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}

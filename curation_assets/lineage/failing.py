@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from curation_assets.attempts import Attempt
 from curation_assets.graph import STEPS
+from curation_assets.plan import targets
 from curation_assets.step import EDGE, Step, reads_all, upstream
 from curation_assets.versions import Versions
 from curation_assets.workspace import MissingInput
@@ -38,6 +39,8 @@ def waits_for(versions: Versions, step: Step, partition: str) -> At | None:
 
 def _first_failed(versions: Versions, step: Step, partition: str) -> At | None:
     memo = _MEMOS[versions]
+    if step.partial and _has_something(versions, step):
+        return None
     for key, only in step.reads(versions.workspace.profile).items():
         need = STEPS[key]
         everything = (key, "*") if only is None and reads_all(step.by, need.by) else None
@@ -45,13 +48,27 @@ def _first_failed(versions: Versions, step: Step, partition: str) -> At | None:
             found = memo[everything]
         else:
             wanted = upstream(step, partition, need, versions.partitions, only)
-            each = (_failed_or_waiting(versions, need, p) for p in wanted)
+            each = (_failed_or_waiting(versions, need, p) for p in _asked(versions, need, wanted, only))
             found = next(filter(None, each), None) if wanted else _no_shards(versions)
             if everything:
                 memo[everything] = found
         if found:
             return found
     return None
+
+
+def _asked(versions: Versions, need: Step, wanted: list[str], only: str | None) -> list[str]:
+    """Leave out cells of training that the profile does not ask for: what a job made besides is nobody's cause."""
+    if only is not None or need.by not in ("size", "rate|size"):
+        return wanted
+    asked = targets(versions.workspace, need)
+    return [p for p in wanted if p in asked]
+
+
+def _has_something(versions: Versions, step: Step) -> bool:
+    """Tell whether some of the inputs of a report are there: it is made of what there is."""
+    needs = [STEPS[key] for key in step.reads(versions.workspace.profile)]
+    return any(versions.receipt(need.key, p) for need in needs for p in targets(versions.workspace, need))
 
 
 def _failed_or_waiting(versions: Versions, step: Step, partition: str) -> At | None:

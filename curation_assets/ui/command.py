@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from curation_assets.profile import PACKAGED, Profile
+from curation_assets.profile import Profile
 from curation_assets.ui.holder import OURS, held
 from curation_assets.ui.listening import open_for
 from curation_assets.ui.supervise import Supervisor
@@ -23,15 +23,14 @@ def serve(profile: Profile, options: argparse.Namespace) -> int:
     with held(profile.data) as lock:
         listening = open_for(options)
         lock.announce(listening.url)
-        return Supervisor(_environment(profile), profile.data).run(listening, lock.ended)
+        return Supervisor(_environment(profile), profile.data).run(listening, lock)
 
 
 def _environment(profile: Profile) -> dict[str, str]:
     """Name the profile and its folders in a way that does not depend on a process's working folder."""
-    named = profile.source in PACKAGED
     home = os.environ.get("DAGSTER_HOME") or profile.data / "dagster_home"
     return {
-        "CURATION_PROFILE": profile.source if named else str(Path(profile.source).expanduser().resolve()),
+        "CURATION_PROFILE": profile.source,
         "CURATION_DATA": str(profile.data),
         "DAGSTER_HOME": str(Path(home).expanduser().resolve()),
         "DAGSTER_IS_DEV_CLI": "1",

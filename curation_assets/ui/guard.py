@@ -81,8 +81,7 @@ class Guard:
         if host not in self._names:
             return Refusal(
                 421,
-                f"this server is not {', '.join(hosts) or 'without a name'}; it is {', '.join(sorted(self._names))} "
-                "(--allowed-host adds a name)",
+                f"this server does not answer as {', '.join(hosts) or 'a server without a name'} (--allowed-host adds a name)",
             )
         if not _is_own(scope, headers, host):
             return Refusal(403, "requests of other sites' pages are refused")

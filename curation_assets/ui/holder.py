@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from curation_assets.profile import ProfileError
 OURS = "CURATION_UI"
 """Names, in the environment of what a UI started, that UI's process."""
 _FILE = ".ui.lock"
+_ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,32 @@ class Holder:
 
 
 class Lock:
-    """A data folder that this process holds. `ended` is when the last one that did ended, in seconds since the epoch; 0 if it was killed."""
+    """A data folder that this process holds.
+
+    Attributes
+    ----------
+    ended : when the last UI with a daemon ended, in seconds since the epoch; 0 if none did, or it was killed.
+    started : whether this one has started a daemon.
+    """
 
     def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        about = os.fstat(file.fileno())
-        self.ended = 0.0 if about.st_size else about.st_mtime
-        file.truncate(0)
+        self._file, self.started = file, False
+        file.seek(0)
+        words = file.read().split()
+        self.ended = float(words[1]) if len(words) == 2 and words[0] == _ENDED else 0.0
 
     def announce(self, url: str) -> None:
         """Write down where the UI will be."""
-        self._file.write(f"{os.getpid()} {url}\n")
+        self._write(f"{os.getpid()} {url}\n")
+
+    def release(self) -> None:
+        """Write down that the UI has ended, if it had a daemon."""
+        ended = time.time() if self.started else self.ended
+        self._write(f"{_ENDED} {ended}\n" if ended else "")
+
+    def _write(self, line: str) -> None:
+        self._file.truncate(0)
+        self._file.write(line)
         self._file.flush()
 
 
@@ -60,8 +77,11 @@ def held(data: Path) -> Iterator[Lock]:
                 if other
                 else f"a UI is at work in {data} already"
             ) from None
-        yield Lock(file)
-        file.truncate(0)
+        lock = Lock(file)
+        try:
+            yield lock
+        finally:
+            lock.release()
 
 
 def another(data: Path) -> Holder | None:
@@ -80,5 +100,5 @@ def another(data: Path) -> Holder | None:
 def _read(data: Path) -> Holder | None:
     with suppress(OSError, ValueError):
         pid, url = (data / _FILE).read_text("utf-8").split()
-        return Holder(pid, url)
+        return Holder(pid, url) if pid.isdigit() else None
     return None

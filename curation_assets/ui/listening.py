@@ -19,7 +19,7 @@ _LEAST = 8  # characters of a password
 
 @dataclass(frozen=True)
 class Listening:
-    """A socket that is bound, and does not listen yet.
+    """A socket that listens: nobody else can have its port, and who connects early waits for the server.
 
     Attributes
     ----------
@@ -79,6 +79,7 @@ def open_for(options: argparse.Namespace) -> Listening:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(address)
+        bound.listen()
     except (OSError, OverflowError) as error:
         bound.close()
         reason = getattr(error, "strerror", None) or error
@@ -103,6 +104,10 @@ def _password(file: Path | None) -> str:
             found = file.expanduser().read_text("utf-8").partition("\n")[0].rstrip("\r")
         except (OSError, UnicodeDecodeError) as error:
             raise ProfileError(f"{file}: cannot read this password: {error}") from None
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        raise ProfileError(f"{PASSWORD}: the password is not UTF-8") from None
     if (found or file) and len(found) < _LEAST:
         raise ProfileError(f"the UI's password is too short: it needs {_LEAST} characters")
     return found
@@ -136,10 +141,18 @@ def _names(
     found = {f"{_bracketed(name)}:{port}" for name in names}
     if port == 80:
         found |= {_bracketed(name) for name in names}
-    for name in more:
+    for name in map(_bracketed_address, more):
         bare = name.endswith("]") or ":" not in name
         found |= {name, f"{name}:{port}"} if bare else {name}
     return sorted(found)
+
+
+def _bracketed_address(name: str) -> str:
+    """Put brackets around a bare IPv6 address, as browsers do; other names stay as they are."""
+    try:
+        return _bracketed(str(ipaddress.ip_address(name)))
+    except ValueError:
+        return name
 
 
 def _bracketed(name: str) -> str:

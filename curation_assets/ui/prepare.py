@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 
-from curation_assets.profile import ProfileError, load_profile
+from curation_assets.errors import one_line
+from curation_assets.profile import Profile, ProfileError, load_profile
 
 
 def main(ended: float) -> int:
@@ -17,6 +18,7 @@ def main(ended: float) -> int:
     from curation_assets.jobs import instance_for, register_shards
     from curation_assets.ui.daemons import refuse_another
 
+    profile: Profile | None = None
     try:
         profile = load_profile()
         cli._init(profile)
@@ -29,8 +31,11 @@ def main(ended: float) -> int:
                 _tell(f"{busy}: that lists the corpus")
                 return 0
             register_shards(profile, _tell)
-    except ProfileError as error:
-        print(f"curation: {error}", file=sys.stderr)
+    except Exception as error:
+        reason = one_line(error, profile.data if profile else None)
+        if reason is None:
+            raise
+        print(f"curation: {reason}", file=sys.stderr)
         return 2
     return 0
 

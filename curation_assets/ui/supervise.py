@@ -18,6 +18,7 @@ from typing import TextIO
 
 import psutil
 
+from curation_assets.ui.holder import Lock
 from curation_assets.ui.listening import PASSWORD, Listening
 
 _MODULE = "curation_assets.definitions"
@@ -44,17 +45,17 @@ class Supervisor:
         self._stop = threading.Event()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def run(self, listening: Listening, ended: float) -> int:
-        """Serve until a signal says to stop; `ended` is when the folder's last UI ended.
+    def run(self, listening: Listening, lock: Lock) -> int:
+        """Serve until a signal says to stop, with a data folder held by `lock`.
 
         Returns the exit status: 0 when stopped, 1 when a process ended by itself, and that of the preparations where
         these failed.
         """
         with tempfile.TemporaryDirectory(prefix="curation-ui-") as folder, self._signals():
             try:
-                if status := self._prepare(ended):
+                if status := self._prepare(lock.ended):
                     return status
-                self._start_all(listening, Path(folder))
+                self._start_all(listening, Path(folder), lock)
                 while not self._stop.wait(_LOOK):
                     self._all_alive()
                 _say("stopping the UI")
@@ -72,7 +73,7 @@ class Supervisor:
             self._stop.wait(_LOOK)
         return 0 if self._stop.is_set() else self._processes.pop("preparations").wait()
 
-    def _start_all(self, listening: Listening, folder: Path) -> None:
+    def _start_all(self, listening: Listening, folder: Path, lock: Lock) -> None:
         """Start the code server, and once it answers those that ask it; then say where the UI is."""
         code, workspace = folder / "code.sock", folder / "workspace.yaml"
         server = {"location_name": _MODULE, "host": "localhost", "socket": str(code)}
@@ -88,8 +89,9 @@ class Supervisor:
             words = (str(bound.fileno()), str(workspace), json.dumps(listening.names))
             secret = {PASSWORD: listening.password} if listening.password else {}
             self._start("web server", "curation_assets.ui.web", *words, keep=(bound.fileno(),), secret=secret)
+        lock.started = True
         self._start("daemon", "dagster._daemon", "run", "--workspace", str(workspace))
-        if self._listens(family, address):
+        if self._listens(family, address, answers=True):
             _say(f"UI: {listening.url}   (Ctrl-C or `kill {os.getpid()}` stops it)")
 
     def _start(
@@ -111,13 +113,18 @@ class Supervisor:
         )
         return self._processes[name]
 
-    def _listens(self, family: int, address: str | tuple[str, int]) -> bool:
-        """Wait until somebody listens there; return whether that came before a signal to stop."""
+    def _listens(self, family: int, address: str | tuple[str, int], answers: bool = False) -> bool:
+        """Wait until somebody listens there, or a web server answers; return whether that came before a signal to stop."""
         while not self._stop.is_set():
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.settimeout(_LOOK)
-                if probe.connect_ex(address) == 0:
-                    return True
+                with suppress(OSError):  # not yet
+                    probe.connect(address)
+                    if not answers:
+                        return True
+                    probe.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    if probe.recv(1):
+                        return True
             self._all_alive()
             self._stop.wait(_LOOK)
         return False

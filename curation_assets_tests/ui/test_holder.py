@@ -47,6 +47,14 @@ def test_a_second_one_is_told_of_the_first_until_that_is_dead(
 
 def test_it_is_known_when_the_last_one_ended(tmp_path: Path) -> None:
     with held(tmp_path) as lock:
+        assert lock.ended == 0.0, "nobody was here"
         lock.announce("http://127.0.0.1:1")
     with held(tmp_path) as lock:
+        assert lock.ended == 0.0, "the first one had no daemon yet"
+        lock.announce("http://127.0.0.1:1")
+        lock.started = True
+    with pytest.raises(OSError, match="port in use"), held(tmp_path) as lock:
         assert abs(lock.ended - time.time()) < 60
+        raise OSError("port in use")
+    with held(tmp_path) as lock:
+        assert abs(lock.ended - time.time()) < 60, "a start that failed takes nothing away"
