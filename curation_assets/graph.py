@@ -199,6 +199,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             ("pytorch", "parquet") if spec.model else ("parquet",),
             identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),
             code=3 if family == "coverage" else 2,
+            placed="semdedup/neighbours" in spec.needs,
             accelerated=bool(spec.model),
         ),
         Step(

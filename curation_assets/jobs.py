@@ -24,6 +24,7 @@ from curation_assets.graph import STEPS
 from curation_assets.plan import Job, Plan, targets, wanted_steps
 from curation_assets.profile import Profile, absolute
 from curation_assets.progress import Line
+from curation_assets.refresh import prune_marks
 from curation_assets.resources import HOST, PID
 from curation_assets.step import Step
 from curation_assets.versions import Versions
@@ -140,6 +141,7 @@ def run_graph(
         try:
             with workers:
                 run.to_the_end()
+                prune_marks(workspace, Versions(workspace))
         except KeyboardInterrupt:
             run.forget_attempts()
             raise

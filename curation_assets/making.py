@@ -47,7 +47,7 @@ def materialize(
         return begun, False
     inputs, attempt = begun
     try:
-        made = _adopt(workspace, step, partition, inputs, run_id)
+        made = None if force else _adopt(workspace, step, partition, inputs, run_id)
         made = made or _make(workspace, step, partition, one, progress, inputs, run_id)
     except DamagedArtifact:
         workspace.attempts.end(step.key, partition)  # no failure of this step: the input is made anew first
@@ -111,7 +111,7 @@ def _adopt(
     shard = workspace.store.receipt("corpus/shards", partition)
     twin = shard.metadata.get("same_as") if shard else None
     recipe, store = step.recipe(workspace.profile, inputs, partition), workspace.store
-    known = (read(step.key, twin) for read in (store.receipt, store.replaced)) if twin else ()
+    known = [store.receipt(step.key, twin), *store.replaced(step.key, twin)] if twin else []
     other = next((receipt for receipt in known if receipt is not None and receipt.recipe == recipe), None)
     if twin is None or other is None:
         return None

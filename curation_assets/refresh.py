@@ -69,9 +69,24 @@ def ask_refresh(workspace: Workspace, keys: list[str]) -> Refresh:
             found.marked[step.key] = _work(versions, step, partitions)
         elif keys or step in wanted:
             found.kept.append(step.key)
+    prune_marks(workspace, versions)
     workspace.mark_refresh(marks)
     found.follows = dict(_follows(versions, wanted, found))
     return found
+
+
+def prune_marks(workspace: Workspace, versions: Versions) -> None:
+    """Take marks away from what is not behind (any more), and is made from no model that is: they would arm a later change."""
+    marks, kept, waiting = workspace.refresh_asked(), {}, set[str]()
+    for step in learned_steps() if marks else ():
+        above = any(need in waiting for need in step.reads(workspace.profile))
+        for partition in targets(workspace, step):
+            name = title(step.key, partition)
+            if versions.marked(step, partition) and (above or versions.behind(step, partition)):
+                kept[name] = marks[name]
+                waiting.add(step.key)
+    if kept != marks:
+        workspace.write_refresh(kept)
 
 
 def _to_learn(versions: Versions, step: Step, found: Refresh) -> Iterator[str]:

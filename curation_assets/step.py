@@ -42,6 +42,7 @@ class Step:
         it, a change of a pinned input does, and what depends on it goes by the digest of its content.
     partial : reads what there is of its inputs (reports do), instead of requiring all of it.
     trains : expensive and never automatic.
+    placed : by shard, but reads what an unpartitioned artifact has of its shard: equal inputs of two shards make no equal content.
     group, kinds : how Dagster's UI sorts and labels it.
     """
 
@@ -56,6 +57,7 @@ class Step:
     partial: bool = False
     trains: bool = False
     accelerated: bool = False
+    placed: bool = False
     borrows: Callable[[Profile], dict[str, str | None]] = no_others
 
     def reads(self, profile: Profile) -> dict[str, str | None]:
@@ -69,10 +71,10 @@ class Step:
     def recipe(self, profile: Profile, inputs: dict[str, str], partition: str) -> str:
         """Return the version that a partition's artifact has when made from inputs of these versions.
 
-        A rate or size says what is made of the inputs, and is part of it. A shard's name is not: what is made of a file
-        follows from its inputs, so that a renamed file's artifacts can be taken over.
+        A rate or size says what is made of the inputs, and is part of it. A shard's name is not, unless the step is `placed`:
+        what is made of a file follows from its inputs, so that a renamed file's artifacts can be taken over.
         """
-        named = () if self.by in ("", "shard") else (partition,)
+        named = () if self.by == "" or (self.by == "shard" and not self.placed) else (partition,)
         return fingerprint(self.key, self.code_version(profile), inputs, *named)
 
     def learned(self) -> bool:

@@ -87,58 +87,63 @@ class Store:
         try:
             return self.files_of(receipt)
         except DamagedArtifact:
-            self.forget(key, partition)
+            with self.alone(key, partition):
+                if self.receipt(key, partition) == receipt:  # nobody has made it anew meanwhile
+                    self.forget(key, partition)
             raise
 
     def files_of(self, receipt: Receipt) -> Path:
         """Return a local folder with the files of a receipt, current or replaced; each is checked against its digest once a process.
 
+        A local copy of a remote artifact that is damaged is fetched again.
+
         Raises
         ------
         DamagedArtifact
-            Content differs from the receipt.
+            Content differs from the receipt, or is gone.
         """
         place = self.place(receipt.key, receipt.partition)
-        folder = Path(place, receipt.folder) if self.local else self._fetch(place, receipt)
-        if str(folder) not in self._verified:
-            for name, (_, digest) in receipt.files.items():
-                if sha256(folder / name) != digest:
-                    if not self.local:
-                        shutil.rmtree(folder, ignore_errors=True)
-                    raise DamagedArtifact(
-                        f"{_title(receipt.key, receipt.partition)}: {name} changed on disk since it was written; "
-                        "it will be made anew"
-                    )
-            self._verified.add(str(folder))
+        folder = self.cache / "fetched" / fingerprint(place, receipt.folder)
+        if self.local:
+            folder = Path(place, receipt.folder)
+        if str(folder) in self._verified and folder.exists():
+            return folder
+        if not self.local and _damaged(folder, receipt):
+            shutil.rmtree(folder, ignore_errors=True)
+            self._fetch(place, receipt, folder)
+        if problem := _damaged(folder, receipt):
+            raise DamagedArtifact(
+                f"{_title(receipt.key, receipt.partition)}: {problem}; it will be made anew"
+            )
+        self._verified.add(str(folder))
         return folder
 
-    def replaced(self, key: str, partition: str) -> Receipt | None:
-        """Return the receipt of the artifact that the current one replaced, or None: its files stay until the next is made."""
+    def replaced(self, key: str, partition: str) -> list[Receipt]:
+        """Return the receipts of artifacts that the current one replaced, as far as their files are there still."""
         current, place = self.receipt(key, partition), self.place(key, partition)
         try:
             folders = [e["name"] for e in self.fs.ls(place, detail=True) if e["type"] == "directory"]
         except FileNotFoundError:
-            return None
+            return []
+        found = []
         for folder in folders:
             if current is None or not folder.rstrip("/").endswith(current.folder):
                 with contextlib.suppress(FileNotFoundError):
                     receipt = parse_receipt(self.read(f"{folder}/{MANIFEST}"))
                     if receipt is not None and self._sizes_hold(place, receipt):
-                        return receipt
-        return None
+                        found.append(receipt)
+        return found
 
-    def _fetch(self, place: str, receipt: Receipt) -> Path:
-        folder = self.cache / "fetched" / fingerprint(place, receipt.folder)
-        if not folder.exists():
-            with self.temporary() as partial:
-                for name in receipt.files:
-                    target = partial / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
+    def _fetch(self, place: str, receipt: Receipt, folder: Path) -> None:
+        with self.temporary() as partial:
+            for name in receipt.files:
+                target = partial / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # gone from the store: told as damage
                     self.fs.get_file(f"{place}/{receipt.folder}/{name}", str(target))
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(OSError):  # another process fetched it first
-                    partial.rename(folder)
-        return folder
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # another process fetched it first
+                partial.rename(folder)
 
     def staged(self, key: str, partition: str) -> contextlib.AbstractContextManager[Path]:
         """Give a fresh local folder to write an artifact's files into; it is removed unless `commit` adopts it."""
@@ -269,6 +274,17 @@ def _take(home: Path) -> tuple[Path, int]:
             if folder.exists():
                 return folder, handle
             os.close(handle)  # it was taken for a dead process's before it was locked
+
+
+def _damaged(folder: Path, receipt: Receipt) -> str:
+    """Say which file is not as the receipt has it; "" where all are."""
+    for name, (_, digest) in receipt.files.items():
+        try:
+            if sha256(folder / name) != digest:
+                return f"{name} changed on disk since it was written"
+        except FileNotFoundError:
+            return f"{name} is gone"
+    return ""
 
 
 def _with_receipt(folder: str) -> list[str]:

@@ -126,7 +126,11 @@ class Workspace:
     def mark_refresh(self, titles: list[str]) -> None:
         """Write down that these artifacts are to be learned anew; `refresh.ask_refresh` says which may be."""
         if titles:
-            write_json(self.data / _REFRESH, self.refresh_asked() | dict.fromkeys(titles, time.time()))
+            self.write_refresh(self.refresh_asked() | dict.fromkeys(titles, time.time()))
+
+    def write_refresh(self, marks: dict[str, float]) -> None:
+        """Replace what `refresh_asked` returns."""
+        write_json(self.data / _REFRESH, marks)
 
     def partitions(self, by: By) -> list[str]:
         """Return all partition keys of a kind: the shards in use, the rates, the ladder's sizes, or their product."""

@@ -55,6 +55,13 @@ def test_a_mark_is_for_what_is_behind_when_it_is_made(tiny: Profile, tmp_path: P
     make_current(workspace, *everything)
     assert _made(workspace) == second, "once is enough"
 
+    asked = ask_refresh(workspace, ["corpus/tokenizer"])
+    assert workspace.refresh_asked()
+    _change(tmp_path / "shards", 1)  # as it was when the tokenizer was learned
+    make_current(workspace, *everything)
+    assert ask_refresh(workspace, ["corpus/tokenizer"]).kept == ["corpus/tokenizer"]
+    assert not workspace.refresh_asked(), "the mark went with what it was made for"
+
 
 def test_what_is_made_from_a_model_that_is_learned_anew_is_marked_with_it(
     tiny: Profile, tmp_path: Path

@@ -155,6 +155,43 @@ def test_what_is_no_receipt_counts_as_none(tmp_path: Path, content: str) -> None
     assert store.receipt("corpus/documents", "a.jsonl") is None
 
 
+@pytest.mark.parametrize("damage", ["flip", "delete"])
+def test_a_damaged_local_copy_is_fetched_again(tmp_path: Path, damage: str) -> None:
+    url = f"memory://copy-{uuid.uuid4().hex}"
+    _put(Store(url, tmp_path / "cache"), "hello")
+    copy = Store(url, tmp_path / "cache").open("corpus/documents", "a.jsonl") / "sub" / "part.txt"
+    copy.unlink() if damage == "delete" else copy.write_text("jello")
+    again = Store(url, tmp_path / "cache")
+    assert (again.open("corpus/documents", "a.jsonl") / "sub" / "part.txt").read_text() == "hello"
+    assert again.receipt("corpus/documents", "a.jsonl") is not None
+
+
+def test_an_object_that_is_gone_counts_as_damage(tmp_path: Path) -> None:
+    url = f"memory://gone-{uuid.uuid4().hex}"
+    store = Store(url, tmp_path / "cache")
+    done = _put(store, "hello")
+    store.fs.rm_file(f"{store.place('corpus/documents', 'a.jsonl')}/{done.folder}/sub/part.txt")
+    with pytest.raises(DamagedArtifact, match=r"sub/part.txt is gone"):
+        Store(url, tmp_path / "cache").open("corpus/documents", "a.jsonl")
+    assert store.receipt("corpus/documents", "a.jsonl") is None, "so that it is made anew"
+
+
+def test_what_was_made_anew_meanwhile_is_not_withdrawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path), tmp_path / "cache")
+    _put(store, "old")
+
+    def made_anew(folder: Path, receipt: Receipt) -> str:
+        _put(store, "new")
+        return "part.txt changed on disk"
+
+    with monkeypatch.context() as patch, pytest.raises(DamagedArtifact):
+        patch.setattr("curation_assets.storage._damaged", made_anew)
+        Store(str(tmp_path), tmp_path / "cache").open("corpus/documents", "a.jsonl")
+    assert (store.open("corpus/documents", "a.jsonl") / "sub" / "part.txt").read_text() == "new"
+
+
 def test_a_pinned_artifact_is_known_by_its_content_not_its_preview(store: Store) -> None:
     versions = []
     for preview in ("one", "two"):

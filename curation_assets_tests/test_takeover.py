@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -67,6 +68,26 @@ def test_scores_are_of_a_files_own_documents_when_names_move(tiny: Profile, tmp_
     if change is _rotate:
         receipt = workspace.store.receipt("corpus/embeddings", "s0_2024.jsonl")
         assert receipt is not None and receipt.metadata["taken_over_from"] == "s0.jsonl", "what s0 had before"
+
+
+def test_of_two_equal_files_the_first_keeps_its_documents_whenever_it_is_made(
+    tiny: Profile, tmp_path: Path
+) -> None:
+    """A copy's neighbours are its original's documents: other scores, from inputs of the same versions."""
+    workspace, key = Workspace(tiny), "semdedup/scores"
+    make_current(workspace, key)
+    shutil.copy(tmp_path / "shards" / "s1.jsonl", tmp_path / "shards" / "a.jsonl")
+    make_current(workspace, key)
+    before = _scores(workspace, "a.jsonl"), _scores(workspace, "s1.jsonl")
+    assert before[0] != before[1] and max(before[1]) == -1.0
+    (Path(workspace.store.place(key, "a.jsonl")) / "current.json").write_text("damaged")
+    make_current(workspace, key)
+    assert (_scores(workspace, "a.jsonl"), _scores(workspace, "s1.jsonl")) == before
+
+
+def _scores(workspace: Workspace, shard: str) -> list[float]:
+    table = pq.read_table(workspace.open("semdedup/scores", shard) / "scores.parquet", columns=["score"])
+    return table["score"].to_pylist()
 
 
 def test_a_later_file_under_an_old_name_gets_scores_of_its_own(tiny: Profile, tmp_path: Path) -> None:

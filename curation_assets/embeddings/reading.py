@@ -115,9 +115,10 @@ class Reader:
         lost = np.array(encoding.ids) == self._unknown_id
         spans = np.array(encoding.offsets, np.int64).reshape(-1, 2)
         sizes = spans[:, 1] - spans[:, 0]
+        own = spans[:, 1] > len(self._prompt)  # what the prompt has is not the text's to be read
         words = np.flatnonzero(lost & (sizes > 1)) if self._parts else np.zeros(0, np.int64)
         counted = np.bincount(
-            lost.astype(np.int64), weights=sizes, minlength=2
+            lost.astype(np.int64), weights=sizes * own, minlength=2
         )  # characters that are known, and that are not
         counted[1] -= sizes[words].sum()
         pieces = [[one] for one in encoding.ids]

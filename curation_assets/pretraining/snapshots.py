@@ -8,10 +8,9 @@
     result.json           what came out, and the digest of losses.npy; it exists exactly when the run is finished
     .speed.json           of a finished run, how fast it was: hidden, for it is another one each time
 
-Whole files and whole folders appear by rename, after fsync. A resume point is always written before the snapshot of the
-same step, so no snapshot is ever ahead of where the run would go on, unless the run diverged since: then what is from after that
-goes, and good snapshots stay. Everything carries a digest that is checked before the run goes on: what is damaged goes, and
-the run goes on from what is left.
+Whole files and folders appear by rename, after fsync. A resume point is always written before the snapshot of the same step,
+so no snapshot is ever ahead of where the run would go on; of a run that diverged, what is from after that goes. Everything
+carries a digest that is checked before the run goes on: what is damaged goes, and it goes on from what is left.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,7 +34,6 @@ from curation_assets.pretraining.durable import (
     replacing,
     sync,
     write_folder,
-    write_json,
     write_sealed,
 )
 from curation_assets.pretraining.speed import Speed
@@ -107,27 +105,39 @@ class RunFolder:
         self._check_digests()
 
     def _check_digests(self) -> None:
-        """Drop what is not as it was written, and a result that lacks something of its own."""
-        resumes = sorted(self.path.glob("resume-*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
-        for older in resumes[:-1]:  # a kill came between the new one and the end of the old one
-            older.unlink()
-        for path in resumes[-1:]:
-            if path.name != _resume_name(path):
-                self._drop(path)
-            elif not self._losses_hold(_header(path)):
-                self._drop(path, self.path / "losses.npy")
-        result = self.path / "result.json"
-        for folder in self.path.glob("step-*"):
-            if not _snapshot_holds(folder):  # what is later goes too: only training passes here again
-                self._drop(folder, result, *self.path.glob("resume-*"))
-        if result.exists():
-            about = unseal(result.read_bytes())
+        """Drop what is not as it was written, what is later than that, and a result that lacks something of its own."""
+        result = (self.path / "result.json", self._speed)
+        broken = [folder for folder in self.path.glob("step-*") if not _snapshot_holds(folder)]
+        first = min((int(folder.name.removeprefix("step-")) for folder in broken), default=None)
+        step = self._newest_intact_resume(first)
+        if broken:  # only training passes there again, and what came later is made by that
+            later = [
+                snapshot.folder for snapshot in read_snapshots(self.path, broken) if snapshot.step > step
+            ]
+            self._drop(*broken, *later, *result)
+        if result[0].exists():
+            about = unseal(result[0].read_bytes())
             if about is None or not {s.folder.name for s in self.snapshots()} >= set(
                 about[_KEPT]["snapshots"]
             ):
-                self._drop(result)
+                self._drop(*result)
             elif about[_KEPT]["losses"] != self._losses_digest():
-                self._drop(result, self.path / "losses.npy")
+                self._drop(*result, self.path / "losses.npy")
+
+    def _newest_intact_resume(self, limit: int | None) -> int:
+        """Keep the newest sound resume point, of those up to a step, and no other; return its step, or 0."""
+        found = self.path.glob("resume-*.safetensors")
+        step = 0
+        for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+            header = _header(path) if path.name == _resume_name(path) else {"step": "0", "losses": "unknown"}
+            there = int(header["step"])
+            if header["losses"] != self._losses_digest(there):
+                self._drop(path)
+            elif step or (limit is not None and there > limit):
+                path.unlink()
+            else:
+                step = there
+        return step
 
     def _drop(self, *paths: Path) -> None:
         for path in paths:
@@ -141,9 +151,6 @@ class RunFolder:
             self.path.glob("resume-*.safetensors"), key=lambda path: path.stat().st_mtime_ns, default=None
         )
 
-    def _losses_hold(self, header: dict[str, str]) -> bool:
-        return header["losses"] == self._losses_digest(int(header["step"]))
-
     def _losses_digest(self, steps: int | None = None) -> str:
         """Return the digest of the first so many losses, of all by default; "" where there are none."""
         path = self.path / "losses.npy"
@@ -151,7 +158,7 @@ class RunFolder:
             losses = np.load(path, mmap_mode="r", allow_pickle=False)[:steps]
         except FileNotFoundError:
             return ""
-        except ValueError:
+        except (ValueError, EOFError):
             return "damaged"
         return hashlib.sha256(losses.tobytes()).hexdigest()
 
@@ -224,7 +231,7 @@ class RunFolder:
     def speed(self) -> Speed:
         """Return how fast the run was up to its end, or up to its resume point."""
         if self._speed.exists():
-            return Speed.from_strings(json.loads(self._speed.read_text()))
+            return Speed.from_strings(unseal(self._speed.read_bytes()) or {})
         resume = self._resume()
         return _UNTIMED if resume is None else Speed.from_strings(_header(resume))
 
@@ -251,9 +258,9 @@ class RunFolder:
     def open_losses(self, steps: int, resumed: int) -> NDArray[np.float32]:
         """Return losses.npy as a writable memory map, with NaN from step `resumed` on, to be written again."""
         path = self.path / "losses.npy"
-        if not path.exists():
-            if resumed:
-                raise FileNotFoundError(f"{path}: lost, though the run has come to step {resumed}")
+        if resumed and not path.exists():
+            raise FileNotFoundError(f"{path}: lost, though the run has come to step {resumed}")
+        if not resumed:
             with replacing(path) as temporary, temporary.open("wb") as file:
                 np.save(file, np.full(steps, np.nan, np.float32))
         losses = np.lib.format.open_memmap(path, mode="r+")
@@ -273,16 +280,17 @@ class RunFolder:
     def finish(self, result: dict[str, Any], speed: Speed = _UNTIMED) -> None:
         """Mark the run as finished and drop its resume point."""
         if speed != _UNTIMED:
-            write_json(self._speed, speed.to_strings())
+            write_sealed(self._speed, dict(speed.to_strings()))
         kept = {"losses": self._losses_digest(), "snapshots": [s.folder.name for s in self.snapshots()]}
         write_sealed(self.path / "result.json", {**result, _KEPT: kept})
         if (resume := self._resume()) is not None:
             resume.unlink()
 
 
-def read_snapshots(folder: Path | str) -> list[Snapshot]:
-    """Return the snapshots of a run's folder in the order of training; an unfinished run has fewer."""
-    return sorted(read_snapshot(path.parent) for path in Path(folder).glob("step-*/snapshot.json"))
+def read_snapshots(folder: Path | str, but: Collection[Path] = ()) -> list[Snapshot]:
+    """Return the snapshots of a run's folder in the order of training, `but` for some; an unfinished run has fewer."""
+    folders = {path.parent for path in Path(folder).glob("step-*/snapshot.json")}
+    return sorted(read_snapshot(path) for path in folders.difference(but))
 
 
 def read_snapshot(folder: Path | str) -> Snapshot:

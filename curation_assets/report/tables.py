@@ -128,8 +128,8 @@ def within(value: float, low: float | None, high: float | None, *, signed: bool 
 
 
 def p_value(p: float) -> str:
-    """Render a p-value to two significant digits."""
-    return "<0.001" if p < 0.001 else f"{p:.2g}"
+    """Render a p-value to three decimals, so that what is below 5 % never reads as 5 %."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 _OF_A_SPREAD = 2  # significant digits of what says how sure a number is
