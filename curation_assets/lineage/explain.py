@@ -81,6 +81,10 @@ def explain(
     for name in samplers:
         if name not in SAMPLERS:
             raise ValueError(f"unknown sampler {name!r}{nearest(name, SAMPLERS)}")
+    try:
+        doc_id.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{doc_id!r} is no valid Unicode, as every id is") from None
     versions = Versions(workspace)
     if shard and shard not in versions.listing:  # a file's name, which is no key
         names = (key_of(shard), key_of(shard.removesuffix(PurePath(shard).suffix)))

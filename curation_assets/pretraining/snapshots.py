@@ -111,15 +111,11 @@ class RunFolder:
         first = min((int(folder.name.removeprefix("step-")) for folder in broken), default=None)
         step = self._newest_intact_resume(first)
         if broken:  # only training passes there again, and what came later is made by that
-            later = [
-                snapshot.folder for snapshot in read_snapshots(self.path, broken) if snapshot.step > step
-            ]
+            later = [s.folder for s in read_snapshots(self.path, broken) if s.step > step]
             self._drop(*broken, *later, *result)
         if result[0].exists():
-            about = unseal(result[0].read_bytes())
-            if about is None or not {s.folder.name for s in self.snapshots()} >= set(
-                about[_KEPT]["snapshots"]
-            ):
+            about, there = unseal(result[0].read_bytes()), {s.folder.name for s in self.snapshots()}
+            if about is None or not there >= set(about[_KEPT]["snapshots"]):
                 self._drop(*result)
             elif about[_KEPT]["losses"] != self._losses_digest():
                 self._drop(*result, self.path / "losses.npy")
