@@ -39,10 +39,11 @@ def waits_for(versions: Versions, step: Step, partition: str) -> At | None:
 
 def _first_failed(versions: Versions, step: Step, partition: str) -> At | None:
     memo = _MEMOS[versions]
-    if step.partial and _has_something(versions, step):
-        return None
+    there = _stages_there(versions, step) if step.partial else set()
     for key, only in step.reads(versions.workspace.profile).items():
         need = STEPS[key]
+        if _stage(key) in there:  # a report is made of what there is
+            continue
         everything = (key, "*") if only is None and reads_all(step.by, need.by) else None
         if everything in memo:
             found = memo[everything]
@@ -65,10 +66,15 @@ def _asked(versions: Versions, need: Step, wanted: list[str], only: str | None) 
     return [p for p in wanted if p in asked]
 
 
-def _has_something(versions: Versions, step: Step) -> bool:
-    """Tell whether some of the inputs of a report are there: it is made of what there is."""
+def _stages_there(versions: Versions, step: Step) -> set[str]:
+    """Return the stages (scores, metrics, ...) of which some input of a report is there."""
     needs = [STEPS[key] for key in step.reads(versions.workspace.profile)]
-    return any(versions.receipt(need.key, p) for need in needs for p in targets(versions.workspace, need))
+    at = ((need.key, p) for need in needs for p in targets(versions.workspace, need))
+    return {_stage(key) for key, partition in at if versions.receipt(key, partition) is not None}
+
+
+def _stage(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _failed_or_waiting(versions: Versions, step: Step, partition: str) -> At | None:

@@ -36,7 +36,7 @@ def test_a_rate_or_size_is_part_of_what_is_made(made: Workspace, key: str) -> No
     assert len(recipes) == len(partitions)
 
 
-@pytest.mark.parametrize("key", ["corpus/documents", "random/scores", "density/scores", "semdedup/scores"])
+@pytest.mark.parametrize("key", ["corpus/documents", "random/scores", "density/scores"])
 def test_the_name_of_a_file_is_no_part_of_what_is_made_of_it(made: Workspace, key: str) -> None:
     inputs = dict.fromkeys(STEPS[key].needs, "one version")
     assert len({STEPS[key].recipe(made.profile, inputs, name) for name in ("a.jsonl", "b.jsonl")}) == 1
