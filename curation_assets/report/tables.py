@@ -128,7 +128,7 @@ def within(value: float, low: float | None, high: float | None, *, signed: bool 
 
 
 def p_value(p: float) -> str:
-    """Render a p-value to three decimals, so that what is below 5 % never reads as 5 %."""
+    """Render a p-value: three decimals where it is small, so that 0.046 does not read as 0.05."""
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 

@@ -196,7 +196,7 @@ def test_a_value_has_the_digits_of_its_interval(
     assert within(value, low, high, signed=True) == shown
 
 
-def test_p_values_never_read_as_the_level_that_they_are_below() -> None:
+def test_p_values_have_three_decimals_where_they_are_small() -> None:
     assert (p_value(0.0497), p_value(1e-9), p_value(1.0)) == ("0.050", "<0.001", "1.00")
     assert (p_value(0.04567), p_value(0.00123), p_value(0.52)) == ("0.046", "0.001", "0.52")
 
