@@ -137,6 +137,10 @@ class Supervisor:
     def _stop_all(self) -> None:
         """Ask every process to stop, those of the runs that go on as well; then end what is left."""
         groups = {process.pid for process in self._processes.values()}
+        if preparing := self._processes.get(
+            "preparations"
+        ):  # artifacts are whole or absent: nothing is to be put right
+            _signal({preparing.pid}, signal.SIGKILL)
         _signal(groups, signal.SIGTERM)  # one that is still importing ends without a word
         deadline = time.monotonic() + _PATIENCE
         while _members(groups) and time.monotonic() < deadline:
