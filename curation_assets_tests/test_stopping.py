@@ -83,7 +83,8 @@ def test_ctrl_c_in_training_in_scoring_and_in_evaluation(phases: Path, tiny: Pro
 _PARENT = """
 import signal, subprocess, sys, time
 from curation_assets.stopping import stoppable
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which whoever runs the tests may ignore
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore these
+for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_DFL)
 with stoppable(lambda line: print(line, flush=True)):
     child = subprocess.Popen([sys.executable, "-c", "import signal, time\\nfor s in (1, 2, 15): signal.signal(s, signal.SIG_IGN)\\n"
         "print('deaf', flush=True)\\ntime.sleep(60)"], start_new_session=True)
