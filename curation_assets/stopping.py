@@ -40,7 +40,8 @@ def stoppable(say: Callable[[str], object]) -> Iterator[None]:
     """End this process and all below it when a signal asks to: Ctrl-C, SIGTERM, or SIGHUP of a closed terminal.
 
     Those below it are killed, then this one is interrupted (KeyboardInterrupt) to clear away what they left, and ends with status
-    INTERRUPTED. A second signal ends it at once. Signals that were ignored before (by nohup, or in a script's background) stay so.
+    INTERRUPTED. A second signal ends it at once. SIGHUP and SIGINT that were ignored before (by nohup, in a script's background)
+    stay so.
     """
     stopped = False
 
@@ -63,7 +64,7 @@ def stoppable(say: Callable[[str], object]) -> Iterator[None]:
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
+        if handler is not signal.SIG_IGN or number == signal.SIGTERM:  # `kill` is meant, whoever started this
             signal.signal(number, stop)
     try:
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -23,9 +24,16 @@ class Terminal:
         self._master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
         self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, preexec_fn=lambda: os.login_tty(0)
+            command, stdin=slave, stdout=slave, stderr=slave, preexec_fn=self._log_in
         )
         os.close(slave)
+
+    @staticmethod
+    def _log_in() -> None:
+        """Make the terminal the process's own, which hears all signals, as in a person's shell."""
+        os.login_tty(0)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
 
     def wait_for(self, what: str, seconds: float) -> None:
         """Read until something is shown."""
