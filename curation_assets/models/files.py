@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from curation_assets.files import sha256
+
 _GGUF_MAGIC = b"GGUF"
 
 
@@ -102,8 +104,7 @@ def file_digest(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 def count_parameters(paths: Iterable[Path]) -> int:
