@@ -21,15 +21,14 @@ import pyarrow as pa
 import torch
 
 from benchmarks.harness import Row, peak_mib, report_peak
-from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
-from curation_assets.files import read_rows, write_batches
-from curation_assets.models import loading
+from curation_assets.common.files import read_rows, write_batches
+from curation_assets.common.progress import Progress, silent
+from curation_assets.models import loading, t5
 from curation_assets.models.files import find_packaged
-from curation_assets.pretraining import model as t5
-from curation_assets.progress import Progress, silent
+from curation_assets.models.tokenizer import load_tokenizer, train_tokenizer
+from curation_assets.samplers.parts import in_parts
 from curation_assets.scoring import prompt
 from curation_assets.scoring.ask_llm import AskLLM
-from curation_assets.scoring.parts import in_parts
 
 MAX_TOKENS = 512
 

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.harness import Row, best_seconds
-from curation_assets.corpus import builtin
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.corpus.demo import build as builtin
 from curation_assets.corpus.watch import look
-from curation_assets.follow import Follow
-from curation_assets.graph import STEPS
-from curation_assets.jobs import run_graph
-from curation_assets.plan import wanted_steps
-from curation_assets.profile import Profile, load_profile
-from curation_assets.step import Step
-from curation_assets.storage import Receipt
-from curation_assets.workspace import Workspace
+from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.follow import Follow
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import wanted_steps
+from curation_assets.engine.step import Step
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Workspace
 
 _SHARDS, _EACH, _FILES = 20, 100, 10_000
 _PROFILE = """

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.harness import Row, peak_mib, report_peak
-from curation_assets.pretraining.model import Shape, build
-from curation_assets.pretraining.span_corruption import corrupted_lengths, mix
-from curation_assets.scoring.perplexity import SpanPerplexity, cut_windows
+from curation_assets.common.windows import cut_windows
+from curation_assets.models.span_corruption import corrupted_lengths, mix
+from curation_assets.models.t5 import Shape, build
+from curation_assets.scoring.perplexity import SpanPerplexity
 from curation_assets.scoring.token_perplexity import TokenPerplexity
 
 VOCABULARY, SENTINEL = 2_048, 2_047

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Row, peak_mib, report_peak
-from curation_assets.pretraining import span_corruption
+from curation_assets.models import span_corruption
+from curation_assets.models.t5 import V1_1, Shape, build, parameter_count
 from curation_assets.pretraining.config import Execution, TrainConfig
 from curation_assets.pretraining.flops import device_flops, training_flops
-from curation_assets.pretraining.model import V1_1, Shape, build, parameter_count
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import train
 

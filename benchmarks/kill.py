@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation_assets.graph import STEPS
-from curation_assets.plan import targets, wanted_steps
-from curation_assets.profile import Profile, load_profile
-from curation_assets.storage import PREVIEW, Receipt
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import targets, wanted_steps
+from curation_assets.engine.store import PREVIEW, Receipt
+from curation_assets.engine.workspace import Workspace
 
 _COMMAND = [sys.executable, "-m", "curation_assets.cli", "run"]
 _CORPUS = """

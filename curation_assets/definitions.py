@@ -4,20 +4,20 @@ import os
 
 import dagster as dg
 
-from curation_assets.assets import step_asset
-from curation_assets.checks import all_checks, all_checks_job
-from curation_assets.corpus.assets import CORPUS
-from curation_assets.embeddings.assets import EMBEDDINGS
-from curation_assets.evaluation.assets import EVALUATION
-from curation_assets.launchpad.definitions import all_jobs
-from curation_assets.models.assets import MODELS
-from curation_assets.pretraining.assets import PRETRAINING
-from curation_assets.profile import Profile, load_profile
-from curation_assets.report.assets import REPORT
-from curation_assets.resources import curation
-from curation_assets.sampling.assets import SAMPLING
-from curation_assets.scoring.assets import SCORING
-from curation_assets.sensors import all_schedules, all_sensors, refresh_models
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.corpus.products import CORPUS
+from curation_assets.defs.assets import step_asset
+from curation_assets.defs.checks import all_checks, all_checks_job
+from curation_assets.defs.jobs import all_jobs
+from curation_assets.defs.resources import curation
+from curation_assets.defs.sensors import all_schedules, all_sensors, refresh_models
+from curation_assets.embeddings.products import EMBEDDINGS
+from curation_assets.evaluation.products import EVALUATION
+from curation_assets.judges.products import MODELS
+from curation_assets.pretraining.products import PRETRAINING
+from curation_assets.report.products import REPORT
+from curation_assets.samplers.products import SCORING
+from curation_assets.selection.products import SAMPLING
 
 PRODUCTS = (
     *CORPUS,

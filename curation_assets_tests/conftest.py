@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see curation_assets.cli
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see curation_assets.cli.main
 
 import torch
 
-from curation_assets.profile import Profile, load_profile
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.engine.workspace import Workspace
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -167,9 +167,9 @@ def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
 def make_current(workspace: Workspace, *keys: str) -> None:
     """Make assets and all that they need current, each step by the product's own builder."""
     from curation_assets.definitions import PRODUCTS
-    from curation_assets.graph import STEPS
-    from curation_assets.making import materialize
-    from curation_assets.plan import targets
+    from curation_assets.engine.graph import STEPS
+    from curation_assets.engine.materialize import materialize
+    from curation_assets.engine.planner import targets
 
     wanted, todo = set(), list(keys)
     while todo:

@@ -3,7 +3,7 @@
 from curation_assets.corpus import build as corpus
 from curation_assets.corpus.source import source
 from curation_assets.corpus.tokenizer_build import tokenizer
-from curation_assets.workspace import Builder
+from curation_assets.engine.workspace import Builder
 
 CORPUS: dict[str, Builder] = {
     "corpus/source": source,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.attempts import Attempt, Attempts
-from curation_assets.storage import Store
+from curation_assets.engine.attempts import Attempt, Attempts
+from curation_assets.engine.store import Store
 
 AT = ("density/scores", "s0.jsonl")
 

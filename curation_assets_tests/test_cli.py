@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.cli import main
-from curation_assets.ending import report_end
-from curation_assets.graph import STEPS
-from curation_assets.profile import Profile
-from curation_assets.workspace import Workspace
+from curation_assets.cli.main import main
+from curation_assets.cli.summary import report_end
+from curation_assets.config.profile import Profile
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.workspace import Workspace
 
 COMMANDS = {
     "run": [],

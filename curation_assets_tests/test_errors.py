@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from curation_assets.errors import one_line
-from curation_assets.profile import ProfileError
-from curation_assets.storage import DamagedArtifact
+from curation_assets.config.profile import ProfileError
+from curation_assets.engine.errors import one_line
+from curation_assets.engine.store import DamagedArtifact
 
 DATA = Path("/home/me/data")
 

@@ -13,19 +13,19 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.config.registry import RATES
 from curation_assets.definitions import definitions
-from curation_assets.follow import Follow
-from curation_assets.graph import STEPS
-from curation_assets.jobs import _chunks, instance_for, run_graph
-from curation_assets.plan import Job, targets, wanted_steps
-from curation_assets.profile import Profile, load_profile
-from curation_assets.refresh import ask_refresh
-from curation_assets.registry import RATES
-from curation_assets.resources import Curation
-from curation_assets.step import Step
-from curation_assets.storage import PREVIEW
-from curation_assets.workers import _Executor
-from curation_assets.workspace import Workspace
+from curation_assets.defs.resources import Curation
+from curation_assets.defs.run_graph import _chunks, instance_for, run_graph
+from curation_assets.defs.workers import _Executor
+from curation_assets.engine.follow import Follow
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import Job, targets, wanted_steps
+from curation_assets.engine.refresh import ask_refresh
+from curation_assets.engine.step import Step
+from curation_assets.engine.store import PREVIEW
+from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 
 FEW = ["random", "density", "semdedup", "perplexity_large_20k", "ask_llm_small"]

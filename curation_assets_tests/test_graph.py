@@ -8,17 +8,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from curation_assets import partitions
+from curation_assets.config.profile import load_profile
+from curation_assets.config.registry import RATES, SAMPLERS, SIZES
 from curation_assets.definitions import definitions
-from curation_assets.graph import STEPS
-from curation_assets.invariants import INVARIANTS
-from curation_assets.plan import targets, wanted_steps
-from curation_assets.products import group
-from curation_assets.profile import load_profile
-from curation_assets.registry import RATES, SAMPLERS, SIZES
-from curation_assets.scoring.build import SCORERS
-from curation_assets.step import reads_all, upstream
-from curation_assets.workspace import Workspace
+from curation_assets.defs import partitions
+from curation_assets.defs.descriptions import group
+from curation_assets.defs.invariants import INVARIANTS
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import targets, wanted_steps
+from curation_assets.engine.step import reads_all, upstream
+from curation_assets.engine.workspace import Workspace
+from curation_assets.samplers.build import SCORERS
 
 PAPER = [  # v1, appendix B, in its order
     *("random", "density", "semdedup", "prototypes"),

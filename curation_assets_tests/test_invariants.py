@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation_assets.files import write_json, write_table
-from curation_assets.invariants import INVARIANTS
+from curation_assets.common.files import write_json, write_table
+from curation_assets.common.hashing import hash_ids
+from curation_assets.config.profile import Profile
+from curation_assets.defs.invariants import INVARIANTS
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage.status import status, to_text
-from curation_assets.profile import Profile
-from curation_assets.sampling.keys import hash_ids
-from curation_assets.storage import Receipt
-from curation_assets.workspace import Workspace
 
 IDS = ["a", "b", "c", "d", "e"]
 

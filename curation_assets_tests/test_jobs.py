@@ -16,9 +16,9 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from curation_assets import jobs
-from curation_assets.jobs import _bury_orphans
-from curation_assets.resources import HOST, PID
+from curation_assets.defs import run_graph as jobs
+from curation_assets.defs.resources import HOST, PID
+from curation_assets.defs.run_graph import _bury_orphans
 
 _Status = dg.DagsterRunStatus
 _HERE = socket.gethostname()
@@ -88,6 +88,6 @@ def test_a_number_that_another_process_has_now_is_not_taken_for_the_one_that_ran
     with dg.DagsterInstance.ephemeral() as instance:
         tags = {PID: str(os.getpid()), HOST: _HERE}
         run = instance.create_run_for_job(nothing, tags=tags, status=_Status.STARTED)
-        monkeypatch.setattr("curation_assets.attempts._began", lambda pid: float("inf"))
+        monkeypatch.setattr("curation_assets.engine.attempts._began", lambda pid: float("inf"))
         _bury_orphans(instance)
         assert instance.get_run_by_id(run.run_id).status == _Status.FAILURE

@@ -14,11 +14,11 @@ import dagster as dg
 import pytest
 
 from benchmarks.kill import differences, disturbed, receipts
-from curation_assets.attempts import alive
-from curation_assets.jobs import instance_for, run_graph
-from curation_assets.profile import Profile, load_profile
-from curation_assets.resources import HOST, PID
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.defs.resources import HOST, PID
+from curation_assets.defs.run_graph import instance_for, run_graph
+from curation_assets.engine.attempts import alive
+from curation_assets.engine.workspace import Workspace
 
 SLOW = """
 [pretraining]

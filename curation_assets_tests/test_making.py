@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
+from curation_assets.config.profile import Profile
 from curation_assets.corpus.build import documents
-from curation_assets.graph import STEPS
-from curation_assets.jobs import run_graph
-from curation_assets.making import materialize
-from curation_assets.profile import Profile
-from curation_assets.storage import DamagedArtifact
-from curation_assets.versions import Versions
-from curation_assets.workspace import BuildOne, Workspace
+from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.store import DamagedArtifact
+from curation_assets.engine.workspace import BuildOne, Workspace
 
 _MAKE = """
 import resource, signal, sys
 from curation_assets.corpus.build import documents
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize
-from curation_assets.profile import load_profile
-from curation_assets.workspace import Workspace
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.config.profile import load_profile
+from curation_assets.engine.workspace import Workspace
 if sys.argv[1] != "0":
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
@@ -36,10 +36,10 @@ print(made)
 """
 _HELD = """
 from curation_assets.corpus.build import documents
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize
-from curation_assets.profile import load_profile
-from curation_assets.workspace import Workspace
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.config.profile import load_profile
+from curation_assets.engine.workspace import Workspace
 workspace = Workspace(load_profile())
 def one(inputs):
     print("at it", flush=True)

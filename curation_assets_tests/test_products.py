@@ -7,13 +7,13 @@ import warnings
 
 import dagster as dg
 
-from curation_assets.columns import tables
+from curation_assets.config.profile import load_profile
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.definitions import PRODUCTS, definitions
-from curation_assets.graph import STEPS
-from curation_assets.products import description, group, kinds, tags
-from curation_assets.profile import load_profile
-from curation_assets.registry import SAMPLERS
-from curation_assets.showing import COLUMNS
+from curation_assets.defs.descriptions import description, group, kinds, tags
+from curation_assets.defs.metadata import COLUMNS
+from curation_assets.defs.table_schemas import tables
+from curation_assets.engine.graph import STEPS
 
 LOCAL = load_profile("local")
 _SHOWN = 72  # characters of a description that a list has room for

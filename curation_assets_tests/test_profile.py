@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from curation_assets.graph import STEPS
-from curation_assets.profile import MODELS, PATHS, Profile, ProfileError, load_profile
-from curation_assets.registry import SIZES
+from curation_assets.config.profile import MODELS, PATHS, Profile, ProfileError, load_profile
+from curation_assets.config.registry import SIZES
+from curation_assets.engine.graph import STEPS
 
 
 def _write(tmp_path: Path, text: str, name: str = "mine.toml") -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from curation_assets import progress
-from curation_assets.progress import Throttled, after, duration, one_of
+from curation_assets.common import progress
+from curation_assets.common.progress import Throttled, after, duration, one_of
 
 
 def test_long_work_is_told_every_few_seconds_and_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

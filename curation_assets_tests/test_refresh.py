@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.follow import Follow
-from curation_assets.graph import STEPS
-from curation_assets.profile import Profile, ProfileError
-from curation_assets.refresh import ask_refresh, to_text
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile, ProfileError
+from curation_assets.engine.follow import Follow
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.refresh import ask_refresh, to_text
+from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current, stdlib_texts, write_shard
 
 MODELS = ("corpus/tokenizer", "clusters/centroids")

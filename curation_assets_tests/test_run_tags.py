@@ -7,12 +7,12 @@ from typing import Any
 
 import dagster as dg
 
-from curation_assets.assets import _cause
-from curation_assets.graph import STEPS
-from curation_assets.jobs import instance_for, run_graph
-from curation_assets.profile import Profile
-from curation_assets.resources import CHANGE, COMMAND
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile
+from curation_assets.defs.assets import _cause
+from curation_assets.defs.resources import CHANGE, COMMAND
+from curation_assets.defs.run_graph import instance_for, run_graph
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.workspace import Workspace
 
 AUTOMATIC = {"dagster/from_automation_condition": "true"}
 

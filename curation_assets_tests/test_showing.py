@@ -8,13 +8,22 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.columns import tables, written
-from curation_assets.graph import STEPS
-from curation_assets.jobs import run_graph
-from curation_assets.profile import Profile
-from curation_assets.showing import ADDRESS, COLUMNS, ROWS, ROWS_OF_PART, AssetLink, Columns, Place, about
-from curation_assets.storage import Receipt
-from curation_assets.workspace import Markdown, Metadata, Workspace
+from curation_assets.config.profile import Profile
+from curation_assets.defs.metadata import (
+    ADDRESS,
+    COLUMNS,
+    ROWS,
+    ROWS_OF_PART,
+    AssetLink,
+    Columns,
+    Place,
+    about,
+)
+from curation_assets.defs.run_graph import run_graph
+from curation_assets.defs.table_schemas import tables, written
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Markdown, Metadata, Workspace
 from curation_assets_tests.conftest import write_shard
 from curation_assets_tests.report.test_untrusted import EVIL
 

@@ -13,8 +13,8 @@ import dagster as dg
 import psutil
 import pytest
 
-from curation_assets.profile import Profile
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile
+from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.pseudo_terminal import Terminal
 
 _SECONDS = 10.0
@@ -82,7 +82,7 @@ def test_ctrl_c_in_training_in_scoring_and_in_evaluation(phases: Path, tiny: Pro
 
 _PARENT = """
 import signal, subprocess, sys, time
-from curation_assets.stopping import stoppable
+from curation_assets.common.stopping import stoppable
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore these
 for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_DFL)
 with stoppable(lambda line: print(line, flush=True)):
@@ -143,6 +143,6 @@ def test_a_second_ctrl_c_does_not_wait_for_what_the_first_began(
 
 def test_what_was_to_be_ignored_is() -> None:
     """`nohup curation run` outlives its terminal."""
-    code = "import os, signal\nfrom curation_assets.stopping import stoppable\nwith stoppable(print): os.kill(os.getpid(), signal.SIGHUP)"
+    code = "import os, signal\nfrom curation_assets.common.stopping import stoppable\nwith stoppable(print): os.kill(os.getpid(), signal.SIGHUP)"
     done = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, timeout=60, text=True)
     assert done.returncode == 0 and done.stdout == ""

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.files import fingerprint, safe_name, seal, write_bytes, write_json
-from curation_assets.storage import DamagedArtifact, Receipt, Store
+from curation_assets.common.files import fingerprint, safe_name, seal, write_bytes, write_json
+from curation_assets.engine.store import DamagedArtifact, Receipt, Store
 
 
 def _receipt(version: str = "v1", partition: str = "a.jsonl") -> Receipt:
@@ -68,7 +68,7 @@ def test_a_failed_write_leaves_the_old_artifact_and_no_rubbish(store: Store) -> 
 _WRITER = """
 import sys
 from pathlib import Path
-from curation_assets.storage import Store
+from curation_assets.engine.store import Store
 store = Store(sys.argv[1], Path(sys.argv[2]))
 with store.staged("corpus/documents", "a.jsonl") as staged, store.temporary() as meanwhile:
     for folder in (staged, meanwhile):
@@ -187,7 +187,7 @@ def test_what_was_made_anew_meanwhile_is_not_withdrawn(
         return "part.txt changed on disk"
 
     with monkeypatch.context() as patch, pytest.raises(DamagedArtifact):
-        patch.setattr("curation_assets.storage._damaged", made_anew)
+        patch.setattr("curation_assets.engine.store._damaged", made_anew)
         Store(str(tmp_path), tmp_path / "cache").open("corpus/documents", "a.jsonl")
     assert (store.open("corpus/documents", "a.jsonl") / "sub" / "part.txt").read_text() == "new"
 

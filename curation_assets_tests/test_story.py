@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from curation_assets.graph import STEPS
-from curation_assets.jobs import run_graph
-from curation_assets.profile import Profile
-from curation_assets.storage import Receipt
-from curation_assets.story import Story, opening
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile
+from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.narration import Story, opening
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Workspace
 
 SHARDS = ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
 

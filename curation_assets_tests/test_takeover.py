@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.graph import STEPS
-from curation_assets.profile import Profile
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current, stdlib_texts, write_shard
 
 SCORES = ("random/scores", "density/scores", "semdedup/scores", "prototypes/scores")

@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from curation_assets import watching
-from curation_assets.progress import Line
-from curation_assets.watching import Watching
+from curation_assets.cli.live_progress import Watching
+from curation_assets.cli.main import live_progress as watching
+from curation_assets.common.progress import Line
 from curation_assets_tests.pseudo_terminal import COLUMNS, Terminal
 
 _RUN = """
 import time
-from curation_assets.progress import Line
-from curation_assets.watching import Watching
+from curation_assets.common.progress import Line
+from curation_assets.cli.live_progress import Watching
 tell = Watching(time.monotonic())
 name = "random/scores[" + "very-long-name-" * 8 + ".jsonl]"
 with tell:

@@ -9,15 +9,15 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.columns import tables, written
+from curation_assets.config.profile import Profile
+from curation_assets.config.registry import RATES, SAMPLERS, SIZES
 from curation_assets.definitions import definitions
-from curation_assets.graph import STEPS
-from curation_assets.invariants import INVARIANTS
-from curation_assets.jobs import Outcome, instance_for, run_graph
-from curation_assets.plan import targets
-from curation_assets.profile import Profile
-from curation_assets.registry import RATES, SAMPLERS, SIZES
-from curation_assets.workspace import Workspace
+from curation_assets.defs.invariants import INVARIANTS
+from curation_assets.defs.run_graph import Outcome, instance_for, run_graph
+from curation_assets.defs.table_schemas import tables, written
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import targets
+from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 
 FEW = ["random", "density", "semdedup", "perplexity_large_20k", "ask_llm_small"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from curation_assets.graph import STEPS
-from curation_assets.jobs import worker_count
-from curation_assets.plan import Job, Plan, wanted_steps
-from curation_assets.profile import Profile
-from curation_assets.workers import _HEAVY
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile
+from curation_assets.defs.run_graph import worker_count
+from curation_assets.defs.workers import _HEAVY
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import Job, Plan, wanted_steps
+from curation_assets.engine.workspace import Workspace
 
 
 def test_a_plan_puts_the_longest_chain_first(tiny: Profile) -> None:

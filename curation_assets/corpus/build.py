@@ -13,6 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.common.files import (
+    fingerprint,
+    read_batches,
+    read_json,
+    write_bytes,
+    write_json,
+    write_table,
+)
+from curation_assets.common.markdown import preview
+from curation_assets.common.progress import Progress
+from curation_assets.config.profile import Profile
 from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import Counts, parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
@@ -21,12 +32,8 @@ from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.settings import DocumentSettings
-from curation_assets.corpus.tokenizer import load_tokenizer
-from curation_assets.files import fingerprint, read_batches, read_json, write_bytes, write_json, write_table
-from curation_assets.profile import Profile
-from curation_assets.progress import Progress
-from curation_assets.report.tables import preview
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.models.tokenizer import load_tokenizer
 
 VALIDATION_SETS = ("in_distribution", "hq")
 _SHOWN = ["doc_id", "text", "n_chars"]

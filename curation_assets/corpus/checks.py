@@ -5,10 +5,10 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.corpus.passed_over import grouped
 from curation_assets.corpus.repeats import told
-from curation_assets.outcome import Outcome, made
-from curation_assets.workspace import Workspace
+from curation_assets.corpus.skipped_files import grouped
+from curation_assets.engine.check_result import Outcome, made
+from curation_assets.engine.workspace import Workspace
 
 _REASONS_SAID = 5
 _FILES_SAID = 100

@@ -16,8 +16,9 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from curation_assets.common.files import file_system
 from curation_assets.corpus.names import decoded, key_of, url_of, visible
-from curation_assets.corpus.passed_over import BOOKKEEPING, set_aside, why_not_read
+from curation_assets.corpus.skipped_files import BOOKKEEPING, set_aside, why_not_read
 from curation_assets.corpus.walk import (
     Below,
     Entry,
@@ -27,7 +28,6 @@ from curation_assets.corpus.walk import (
     walk_local,
     walk_store,
 )
-from curation_assets.files import file_system
 
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 FORMATS = {

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.common.hashing import hash_documents, text_digest
+from curation_assets.common.progress import Progress, silent
 from curation_assets.corpus.fields import document_text, kept_fields
 from curation_assets.corpus.formats import CorruptShardError, RawRow, read_rows
 from curation_assets.corpus.normalize import defect
 from curation_assets.corpus.settings import REASONS, DocumentSettings
-from curation_assets.progress import Progress, silent
-from curation_assets.sampling.keys import hash_documents, text_digest
 
 __all__ = [
     "REASONS",

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from curation_assets.settings import Corpus
-from curation_assets.workspace import Workspace
+from curation_assets.config.settings import Corpus
+from curation_assets.engine.workspace import Workspace
 
 _UNREADABLE = ("row_too_long", "invalid_utf8", "invalid_json", "not_an_object", "invalid_csv", "ragged_row")
 """Reasons for which a row has no fields that could be looked at."""

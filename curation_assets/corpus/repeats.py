@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.common.files import read_batches
+from curation_assets.common.hashing import hash_ids
+from curation_assets.common.progress import Progress, silent
 from curation_assets.corpus.names import decoded
-from curation_assets.files import read_batches
-from curation_assets.progress import Progress, silent
-from curation_assets.sampling.keys import hash_ids
 
 REPEATS_SCHEMA = pa.schema(
     [("shard", pa.string()), ("row", pa.int64()), ("doc_id", pa.string()), ("first_shard", pa.string())]

@@ -6,14 +6,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from curation_assets.corpus import builtin, discover
+from curation_assets.common.files import fingerprint, write_json
+from curation_assets.common.markdown import preview
+from curation_assets.common.progress import Progress
+from curation_assets.corpus import discover
+from curation_assets.corpus.demo import build as builtin
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.corpus.passed_over import grouped
+from curation_assets.corpus.skipped_files import grouped
 from curation_assets.corpus.watch import listings, not_read, places, state
-from curation_assets.files import fingerprint, write_json
-from curation_assets.progress import Progress
-from curation_assets.report.tables import preview
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _REASONS = 20  # of the most frequent that the metadata count
 

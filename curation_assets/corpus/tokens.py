@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 if TYPE_CHECKING:
-    from curation_assets.corpus.tokenizer import Tokenizer
+    from curation_assets.models.tokenizer import Tokenizer
 
 _BLOCK = 1 << 24  # ids looked at together
 

@@ -9,11 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from curation_assets.attempts import pause
+from curation_assets.common.files import fingerprint, read_json
 from curation_assets.corpus import discover
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.files import fingerprint, read_json
-from curation_assets.workspace import Workspace
+from curation_assets.engine.attempts import pause
+from curation_assets.engine.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from curation_assets.common.files import read_batches
+from curation_assets.common.progress import Progress, after
 from curation_assets.corpus.reading import open_documents
 from curation_assets.embeddings.encoder import Encoder
-from curation_assets.files import read_batches
+from curation_assets.engine.workspace import BuildOne, Metadata, Workspace
 from curation_assets.models.sources import resolve
-from curation_assets.progress import Progress, after
-from curation_assets.workspace import BuildOne, Metadata, Workspace
 
 _BATCH = 2048
 

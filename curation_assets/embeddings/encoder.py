@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from curation_assets.common.progress import Progress, silent
+from curation_assets.common.windows import cut_windows
 from curation_assets.embeddings.reading import Reader, Tokens
-from curation_assets.progress import Progress, silent
 
 _BUCKET = 8  # a document is padded to a multiple of this, whatever its neighbours: about 4 wasted tokens
 _FP16_OVERFLOWS = ("t5", "mt5", "umt5", "longt5")  # their activations leave float16's range and turn to NaN
@@ -131,8 +132,6 @@ class Encoder:
 
     def _windows(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return of each window its document and its first and last token (exclusive), int64 [w] each."""
-        from curation_assets.scoring.perplexity import cut_windows
-
         room = self.max_tokens - self._special
         if self.windows == 1:
             lengths = np.minimum(

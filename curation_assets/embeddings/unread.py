@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.outcome import Outcome, made
-from curation_assets.workspace import Workspace
+from curation_assets.engine.check_result import Outcome, made
+from curation_assets.engine.workspace import Workspace
 
 _UNKNOWN = 0.05  # of a shard
 _CUT = 0.5  # of the documents

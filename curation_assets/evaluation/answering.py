@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from curation_assets.corpus.tokenizer import Tokenizer
-from curation_assets.scoring.batching import Ids, ended, length_batches, padded
+from curation_assets.common.batching import Ids, ended, length_batches, padded
+from curation_assets.models.tokenizer import Tokenizer
 
 
 class Answering:

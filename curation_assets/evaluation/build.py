@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.common.drawing.pictures import lines, png_markdown
+from curation_assets.common.files import safe_name, write_table
+from curation_assets.common.markdown import markdown_table
+from curation_assets.common.progress import Progress, one_of
 from curation_assets.corpus.build import VALIDATION_SETS
-from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 from curation_assets.evaluation.finetune import FineTuneConfig
 from curation_assets.evaluation.gathering import read_suites
 from curation_assets.evaluation.perplexity import PerplexityResult, PerplexitySettings, TokenSet, evaluate
 from curation_assets.evaluation.suites import SuiteConfig, SuiteExamples, run_suite
-from curation_assets.files import safe_name, write_table
-from curation_assets.pretraining.snapshots import read_snapshots
-from curation_assets.progress import Progress, one_of
-from curation_assets.report.pictures import lines, png_markdown
-from curation_assets.report.tables import markdown_table
-from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.models.snapshots import read_snapshots
+from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
 
 METRICS_SCHEMA = pa.schema(
     [

@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.common.files import fingerprint, read_batches, write_batches
+from curation_assets.common.markdown import markdown_table, preview
+from curation_assets.common.progress import Progress
 from curation_assets.corpus.build import VALIDATION_SETS, validation_candidates
 from curation_assets.corpus.reading import open_documents, read_contaminated
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
 from curation_assets.evaluation.ngram_inputs import INPUTS_SCHEMA, TaskInputs, build_index
 from curation_assets.evaluation.ngrams import NgramIndex
-from curation_assets.files import fingerprint, read_batches, write_batches
 from curation_assets.models.files import file_digest
-from curation_assets.progress import Progress
-from curation_assets.report.tables import markdown_table, preview
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 __all__ = ["CONTAMINATION_SCHEMA", "contamination", "ngrams", "read_contaminated"]
 

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from curation_assets.common.batching import ended, padded
+from curation_assets.common.progress import Progress, silent
+from curation_assets.models import t5
 from curation_assets.models.files import file_digest
-from curation_assets.models.tuning import Recipe, Tuning
-from curation_assets.pretraining import model as t5
 from curation_assets.pretraining.snapshots import RunFolder
-from curation_assets.progress import Progress, silent
-from curation_assets.scoring.batching import ended, padded
+from curation_assets.pretraining.tuning import Recipe, Tuning
 
 _IGNORED = -100
 

@@ -12,7 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.common.files import file_states, fingerprint, write_json, write_table
+from curation_assets.common.markdown import markdown_table
+from curation_assets.common.progress import Progress
+from curation_assets.config.training_settings import Evaluation
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
 from curation_assets.evaluation import probes
 from curation_assets.evaluation.examples import EXAMPLES_SCHEMA, Example, from_table, to_table
 from curation_assets.evaluation.families import STANDIN_SPLIT, render
@@ -20,12 +25,7 @@ from curation_assets.evaluation.hub import SUFFIXES, MissingData, Source
 from curation_assets.evaluation.instructions import instruction_examples
 from curation_assets.evaluation.suites import SuiteExamples
 from curation_assets.evaluation.tasks import STANDIN, TASKS
-from curation_assets.files import file_states, fingerprint, write_json, write_table
 from curation_assets.models.files import file_digest
-from curation_assets.progress import Progress
-from curation_assets.report.tables import markdown_table
-from curation_assets.training_settings import Evaluation
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 
 @dataclass

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from curation_assets.config.training_settings import Evaluation
 from curation_assets.evaluation.examples import Example
 from curation_assets.evaluation.families import render
 from curation_assets.evaluation.hub import MissingData, Row, Source
 from curation_assets.evaluation.tasks import TASKS, Task
-from curation_assets.training_settings import Evaluation
 
 _HELD_OUT = ("mmlu", "bbh")
 

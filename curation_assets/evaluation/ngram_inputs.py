@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation_assets.common.files import write_json
 from curation_assets.evaluation.ngrams import (
     LEAST_WORDS,
     WORDS,
@@ -28,7 +29,6 @@ from curation_assets.evaluation.ngrams import (
     normalized,
     word_hashes,
 )
-from curation_assets.files import write_json
 
 MANY = 10
 SHARE = 0.05

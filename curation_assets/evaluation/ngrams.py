@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation_assets.files import read_json
-from curation_assets.sampling.keys import hash_ids
+from curation_assets.common.files import read_json
+from curation_assets.common.hashing import hash_ids
 
 WORDS = 13
 """Words of an n-gram, as in GPT-3 and much work since."""

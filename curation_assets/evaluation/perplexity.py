@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.progress import Progress, silent
+from curation_assets.common.progress import Progress, silent
 
 TokenSet = tuple[NDArray[np.integer], NDArray[np.int64], NDArray[np.uint64]]
 """Flat token ids (may be a memory map), int64[n + 1] offsets, uint64[n] document hashes."""
@@ -72,8 +72,8 @@ def evaluate(
     ValueError
         Where there is no snapshot, or a set is empty.
     """
-    from curation_assets.pretraining.model import load
-    from curation_assets.pretraining.snapshots import read_snapshot
+    from curation_assets.models.snapshots import read_snapshot
+    from curation_assets.models.t5 import load
     from curation_assets.scoring.perplexity import SpanPerplexity
 
     empty = [name for name, (_, offsets, _) in sets.items() if len(offsets) < 2]

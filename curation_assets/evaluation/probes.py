@@ -16,8 +16,8 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
+from curation_assets.common.hashing import noise
 from curation_assets.evaluation.examples import Example
-from curation_assets.sampling.keys import noise
 
 ORIGIN, SHUFFLED = "document_origin", "shuffled_words"
 INTACT = ("yes", "no")

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation_assets.corpus.tokenizer import Tokenizer
+from curation_assets.common.files import fingerprint, read_json, safe_name, write_json
+from curation_assets.common.progress import Progress, after, silent
 from curation_assets.evaluation.answering import Answering
 from curation_assets.evaluation.examples import SHOT_BREAK, Example
 from curation_assets.evaluation.finetune import FineTuneConfig, Pairs, fine_tune
 from curation_assets.evaluation.measures import measure
 from curation_assets.evaluation.tasks import lookup
-from curation_assets.files import fingerprint, read_json, safe_name, write_json
 from curation_assets.models.files import file_digest
-from curation_assets.progress import Progress, after, silent
+from curation_assets.models.tokenizer import Tokenizer
 
 _SHOWN = 300  # characters of a prediction that are kept
 
@@ -138,7 +138,7 @@ def _answer_all(
     paths: Mapping[str, Path],
     progress: Progress,
 ) -> None:
-    from curation_assets.pretraining.model import load
+    from curation_assets.models.t5 import load
 
     model, done = load(tuned), 0
     model.to(torch.device(config.device))  # type: ignore[arg-type]  # mypy sees a decorated function

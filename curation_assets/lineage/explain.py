@@ -8,21 +8,21 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
+from curation_assets.common.markdown import number, text_table
+from curation_assets.common.progress import Progress, silent
+from curation_assets.common.terminal import plain, wrapped
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.config.settings import nearest
 from curation_assets.corpus.discover import split_suffixes
 from curation_assets.corpus.names import decoded, key_of, visible
 from curation_assets.corpus.reading import Repeats, read_repeats, with_contaminated
-from curation_assets.graph import STEPS
-from curation_assets.lineage.finding import Place, SetAside, find, near_ids
-from curation_assets.lineage.standing import Choice, Standing, standing
-from curation_assets.lineage.stored import read_filtered
-from curation_assets.progress import Progress, silent
-from curation_assets.registry import SAMPLERS
-from curation_assets.report.tables import number, text_table
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.stored import read_filtered
+from curation_assets.engine.workspace import Workspace
+from curation_assets.lineage.locate import Place, SetAside, find, near_ids
+from curation_assets.lineage.sampler_view import Choice, Standing, standing
 from curation_assets.scoring.prompt import Flag
-from curation_assets.settings import nearest
-from curation_assets.terminal import plain, wrapped
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
 
 State = Literal["document", "held out", "quarantined"]
 _CONTAMINATION = "evaluation/contamination"

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from curation_assets.attempts import Attempt
-from curation_assets.graph import STEPS
-from curation_assets.lineage.failing import failed, waits_for
-from curation_assets.lineage.inputs import input_versions
-from curation_assets.lineage.stale import behind, follows, out_of_date, reasons
-from curation_assets.step import Step, reads_all, upstream
-from curation_assets.versions import Versions
-from curation_assets.workspace import title
+from curation_assets.engine.attempts import Attempt
+from curation_assets.engine.failures import failed, waits_for
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.input_reasons import input_versions
+from curation_assets.engine.reasons import behind, follows, out_of_date, reasons
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import Step, reads_all, upstream
+from curation_assets.engine.workspace import title
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from curation_assets.attempts import Attempt
+from curation_assets.common.progress import duration
+from curation_assets.common.terminal import columns, shortened, wrapped
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.embeddings.unread import unread_text
-from curation_assets.graph import STEPS
-from curation_assets.lineage.failing import failed, waiting, waits_for
+from curation_assets.engine.attempts import Attempt
+from curation_assets.engine.failures import failed, waiting, waits_for
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import targets, wanted_steps
+from curation_assets.engine.reasons import behind, follows, out_of_date
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import Step
+from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage.nodes import ended, iso
 from curation_assets.lineage.notices import notices
-from curation_assets.lineage.stale import behind, follows, out_of_date
-from curation_assets.plan import targets, wanted_steps
-from curation_assets.progress import duration
-from curation_assets.registry import SAMPLERS
-from curation_assets.step import Step
-from curation_assets.terminal import columns, shortened, wrapped
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace, title
 
 State = Literal["current", "following", "out_of_date", "missing", "blocked", "failed", "stopped", "running"]
 STATES: dict[State, str] = {

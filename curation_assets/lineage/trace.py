@@ -11,18 +11,18 @@ from dataclasses import asdict
 from itertools import chain, islice
 from typing import Any
 
+from curation_assets.common.progress import duration
+from curation_assets.common.terminal import wrapped
+from curation_assets.config.settings import nearest
 from curation_assets.corpus.names import key_of
-from curation_assets.graph import STEPS
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.input_reasons import UNITS, named, short
+from curation_assets.engine.reasons import LISTED_AGAIN, inherited
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import Step
+from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage.facts import facts, facts_of_all
-from curation_assets.lineage.inputs import UNITS, named, short
 from curation_assets.lineage.nodes import Node, Record, build, iso
-from curation_assets.lineage.stale import LISTED_AGAIN, inherited
-from curation_assets.progress import duration
-from curation_assets.settings import nearest
-from curation_assets.step import Step
-from curation_assets.terminal import wrapped
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace, title
 
 _LISTED = 30  # partitions that an error message lists
 _RUN = 8  # characters of a run's id, as Dagster's UI shows it

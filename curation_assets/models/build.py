@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curation_assets.files import file_states, read_json, write_json
-from curation_assets.models.sources import ModelSource, ResolvedModel, parse, resolve
-from curation_assets.pretraining.snapshots import read_snapshots
-from curation_assets.profile import Profile
-from curation_assets.progress import Progress
-from curation_assets.workspace import Builder, BuildOne, Metadata, Workspace
+from curation_assets.common.files import file_states, read_json, write_json
+from curation_assets.common.progress import Progress
+from curation_assets.config.model_sources import ModelSource, parse
+from curation_assets.config.profile import Profile
+from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
+from curation_assets.models.snapshots import read_snapshots
+from curation_assets.models.sources import ResolvedModel, resolve
 
 
 def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:

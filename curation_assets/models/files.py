@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from curation_assets.files import sha256
+from curation_assets.common.files import sha256
 
 _GGUF_MAGIC = b"GGUF"
 

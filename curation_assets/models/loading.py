@@ -115,7 +115,7 @@ def _load_gguf(file: Path, kind: torch.dtype, *, with_tokenizer: bool) -> tuple[
 def _load_folder(folder: Path, kind: torch.dtype) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    from curation_assets.pretraining import model as t5
+    from curation_assets.models import t5
 
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
@@ -157,7 +157,7 @@ def _check_complete(place: Path, told: dict[str, Any]) -> None:
 
 
 def _load_tokenizer(place: Path, config: Any) -> Any:
-    from curation_assets.corpus.tokenizer import load_tokenizer
+    from curation_assets.models.tokenizer import load_tokenizer
 
     if config.model_type == "t5":
         return load_tokenizer(place)

@@ -12,20 +12,20 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.common.drawing.pictures import lines, png_markdown
+from curation_assets.common.files import fingerprint, safe_name, write_json
+from curation_assets.common.progress import Progress, one_of
+from curation_assets.config.profile import Profile
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_hashes
-from curation_assets.corpus.tokenizer import load_tokenizer
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.files import fingerprint, safe_name, write_json
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.models.t5 import Shape
+from curation_assets.models.tokenizer import load_tokenizer
 from curation_assets.pretraining.flops import training_flops
 from curation_assets.pretraining.launch import train_distributed
-from curation_assets.pretraining.model import Shape
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.speed import Speed
 from curation_assets.pretraining.trainer import Execution, TrainConfig, TrainResult, read_losses
-from curation_assets.profile import Profile
-from curation_assets.progress import Progress, one_of
-from curation_assets.report.pictures import lines, png_markdown
-from curation_assets.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 
 _PRECISION = {"auto": "auto", "float32": "fp32", "bfloat16": "bf16"}
 

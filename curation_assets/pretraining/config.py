@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from curation_assets.pretraining import span_corruption
-from curation_assets.pretraining.model import Shape
+from curation_assets.models import span_corruption
+from curation_assets.models.snapshots import Snapshot
+from curation_assets.models.t5 import Shape
 from curation_assets.pretraining.optimizer import learning_rate
-from curation_assets.pretraining.snapshots import Snapshot
 from curation_assets.pretraining.speed import Speed
 
 

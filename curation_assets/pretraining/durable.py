@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from curation_assets.files import seal
+from curation_assets.common.files import seal
 
 TEMPORARY = ".tmp-"
 """What names begin with that a kill may leave behind."""

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 import torch
 
-from curation_assets.pretraining import span_corruption
+from curation_assets.models import span_corruption
+from curation_assets.models.t5 import Shape
 from curation_assets.pretraining.config import TrainConfig
-from curation_assets.pretraining.model import Shape
 
 _LONG_ENOUGH = 5e-3  # seconds of a multiplication that is worth timing
 _LARGEST = 8192

@@ -32,12 +32,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from curation_assets.common.progress import Progress, silent
+from curation_assets.models.t5 import Shape
 from curation_assets.pretraining.config import Execution, TrainConfig, TrainResult
 from curation_assets.pretraining.devices import device_of, process_count
-from curation_assets.pretraining.model import Shape
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import finished, open_run, train
-from curation_assets.progress import Progress, silent
 
 _FOLDER = ".launch"
 _PATIENCE = 10.0  # seconds that processes have to end by themselves after one has failed, or when asked to

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.pretraining.span_corruption import mix
+from curation_assets.models.span_corruption import mix
 
 _ORDER, _DIGEST = 0x6F726465, 0x64696765
 _BLOCK = 64  # documents per entry of the table of positions

@@ -20,15 +20,16 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.files import seal, sha256, unseal
+from curation_assets.common.files import seal, sha256, unseal
+from curation_assets.models.snapshots import Snapshot, read_snapshots, snapshot_holds
 from curation_assets.pretraining.durable import (
     TEMPORARY,
     replacing,
@@ -47,15 +48,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _KEPT = "kept"  # in result.json: what else belongs to a finished run
 _UNTIMED = Speed()
-
-
-class Snapshot(NamedTuple):
-    """Weights part of the way through a run."""
-
-    step: int
-    tokens: int
-    """Raw tokens seen."""
-    folder: Path
 
 
 class RunFolder:
@@ -107,7 +99,7 @@ class RunFolder:
     def _check_digests(self) -> None:
         """Drop what is not as it was written, what is later than that, and a result that lacks something of its own."""
         result = (self.path / "result.json", self._speed)
-        broken = [folder for folder in self.path.glob("step-*") if not _snapshot_holds(folder)]
+        broken = [folder for folder in self.path.glob("step-*") if not snapshot_holds(folder)]
         first = min((int(folder.name.removeprefix("step-")) for folder in broken), default=None)
         step = self._newest_intact_resume(first)
         if broken:  # only training passes there again, and what came later is made by that
@@ -164,7 +156,7 @@ class RunFolder:
 
     def write_snapshot(self, model: T5ForConditionalGeneration, step: int, tokens: int) -> None:
         """Write the weights of a step, unless they are there."""
-        from curation_assets.pretraining.model import save
+        from curation_assets.models.t5 import save
 
         def fill(folder: Path) -> None:
             save(model, folder)
@@ -281,29 +273,6 @@ class RunFolder:
         write_sealed(self.path / "result.json", {**result, _KEPT: kept})
         if (resume := self._resume()) is not None:
             resume.unlink()
-
-
-def read_snapshots(folder: Path | str, but: Collection[Path] = ()) -> list[Snapshot]:
-    """Return the snapshots of a run's folder in the order of training, `but` for some; an unfinished run has fewer."""
-    folders = {path.parent for path in Path(folder).glob("step-*/snapshot.json")}
-    return sorted(read_snapshot(path) for path in folders.difference(but))
-
-
-def read_snapshot(folder: Path | str) -> Snapshot:
-    """Return what one snapshot's folder says of itself."""
-    about = unseal((Path(folder) / "snapshot.json").read_bytes())
-    if about is None:
-        raise ValueError(f"{folder}/snapshot.json is damaged")
-    return Snapshot(about["step"], about["tokens"], Path(folder))
-
-
-def _snapshot_holds(folder: Path) -> bool:
-    """Tell whether a snapshot's files are as they were written."""
-    try:
-        about = unseal((folder / "snapshot.json").read_bytes())
-        return about is not None and all(sha256(folder / n) == digest for n, digest in about["files"].items())
-    except FileNotFoundError:
-        return False
 
 
 def _resume_name(path: Path) -> str:

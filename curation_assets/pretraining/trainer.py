@@ -22,15 +22,16 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from curation_assets.pretraining import devices, divergence, span_corruption
+from curation_assets.common.progress import Progress, silent
+from curation_assets.models import span_corruption
+from curation_assets.models.t5 import build, parameter_count
+from curation_assets.pretraining import devices, divergence
 from curation_assets.pretraining.config import Execution, TrainConfig, TrainResult
 from curation_assets.pretraining.flops import device_flops, training_flops
-from curation_assets.pretraining.model import build, parameter_count
 from curation_assets.pretraining.optimizer import ScaledAdamW, clip_gradients
 from curation_assets.pretraining.packing import Stream
 from curation_assets.pretraining.snapshots import RunFolder
 from curation_assets.pretraining.speed import Meter
-from curation_assets.progress import Progress, silent
 
 
 def train(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from curation_assets.progress import duration
+from curation_assets.common.progress import duration
 from curation_assets.report.figures import FULL
 from curation_assets.report.quality import OVER_SCALING, title
 from curation_assets.report.ties import LEVEL

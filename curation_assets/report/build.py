@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from curation_assets.common.progress import Progress
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
 from curation_assets.pretraining.build import recipe
-from curation_assets.progress import Progress
-from curation_assets.registry import SAMPLERS
 from curation_assets.report import comparison as table_of
 from curation_assets.report import correlation as tau
 from curation_assets.report import correlation_said
@@ -22,7 +23,6 @@ from curation_assets.report.inputs import (
 )
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.scores import Scores
-from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
 
 
 def comparison(workspace: Workspace) -> BuildOne:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curation_assets.registry import RATES
-from curation_assets.report.canvas import (
+from curation_assets.common.drawing.canvas import (
     Picture,
     label,
     legend,
@@ -23,8 +22,9 @@ from curation_assets.report.canvas import (
     sheet,
     write,
 )
-from curation_assets.report.looks import FULL, GREY, PAPER, PARTS, REST, look
-from curation_assets.report.scales import Series, from_below, scales
+from curation_assets.common.drawing.looks import FULL, GREY, PAPER, PARTS, REST, look
+from curation_assets.common.drawing.scales import Series, from_below, scales
+from curation_assets.config.registry import RATES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.files import read_json, write_json
-from curation_assets.registry import SIZES
+from curation_assets.common.files import read_json, write_json
+from curation_assets.common.markdown import markdown_table, p_value, plus_minus, rounded, text_table, within
+from curation_assets.config.registry import SIZES
 from curation_assets.report.figures import FULL, RANDOM, Figures, in_words
 from curation_assets.report.scores import EPOCH, SETS
-from curation_assets.report.tables import markdown_table, p_value, plus_minus, rounded, text_table, within
 
 COLUMNS = ["sampler", "rate", "size", "seeds", "documents", "tokens", "tokens_seen", "epochs"]
 _KEYS = ["sampler", "rate", "size"]

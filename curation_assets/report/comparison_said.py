@@ -8,8 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.registry import RATES, SAMPLERS
-from curation_assets.report.canvas import Picture
+from curation_assets.common.drawing.canvas import Picture
+from curation_assets.common.drawing.looks import PANELS
+from curation_assets.common.drawing.pictures import png_markdown
+from curation_assets.common.markdown import p_value, within
+from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.engine.workspace import Markdown
 from curation_assets.report.charts import curves, over_rates
 from curation_assets.report.comparison import (
     METHOD,
@@ -21,12 +25,8 @@ from curation_assets.report.comparison import (
 from curation_assets.report.figures import FULL, RANDOM, Figures, in_title, in_words
 from curation_assets.report.forest import Dot, forest
 from curation_assets.report.intervals import no_intervals
-from curation_assets.report.looks import PANELS
-from curation_assets.report.pictures import png_markdown
 from curation_assets.report.scores import PERPLEXITY
 from curation_assets.report.section import Figure, Section, table
-from curation_assets.report.tables import p_value, within
-from curation_assets.workspace import Markdown
 
 _BEYOND = ("better", "worse")
 _NAMED = 4  # in a sentence; more are counted

@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from curation_assets.common.drawing.looks import FULL
 from curation_assets.report.intervals import holm
-from curation_assets.report.looks import FULL
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

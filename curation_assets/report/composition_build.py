@@ -13,19 +13,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.common.files import read_batches, read_json
+from curation_assets.common.markdown import markdown_table
+from curation_assets.common.progress import Progress
+from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents
-from curation_assets.files import read_batches, read_json
-from curation_assets.graph import STEPS
-from curation_assets.progress import Progress
-from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace, title
 from curation_assets.report import composition as compute
 from curation_assets.report import composition_said as said
 from curation_assets.report.composition_figures import draw
 from curation_assets.report.section import Section, bullets
-from curation_assets.report.tables import markdown_table
-from curation_assets.sampling.candidates import token_counts
-from curation_assets.versions import Versions
-from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace, title
+from curation_assets.selection.candidates import token_counts
 
 _FIELD = "source"
 _ROOM = 2000  # sources held while the frequent ones are found: all with more than 0.05 % of the documents

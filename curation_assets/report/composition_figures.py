@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.common.drawing.canvas import Picture
+from curation_assets.common.drawing.looks import FULL, PANELS
+from curation_assets.common.drawing.pictures import png_markdown
+from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.engine.workspace import Markdown
 from curation_assets.report import composition_said as said
-from curation_assets.report.canvas import Picture
 from curation_assets.report.charts import curves, over_rates, stacked
 from curation_assets.report.composition import WHOLE
-from curation_assets.report.looks import FULL, PANELS
-from curation_assets.report.pictures import png_markdown
 from curation_assets.report.section import Figure
-from curation_assets.workspace import Markdown
 
 
 def draw(

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.registry import RATES
+from curation_assets.common.drawing.looks import FULL
+from curation_assets.config.registry import RATES
 from curation_assets.report.composition import WHOLE, Key
-from curation_assets.report.looks import FULL
 from curation_assets.report.section import Table
 from curation_assets.report.ties import LEVEL
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from curation_assets.common.markdown import rounded
 from curation_assets.report.figures import FULL
 from curation_assets.report.intervals import t_interval
 from curation_assets.report.merit import Floats, tokens_to_reach
 from curation_assets.report.scores import PERPLEXITY, Run
-from curation_assets.report.tables import rounded
 
 SCHEMA = {
     "sampler": pl.String,

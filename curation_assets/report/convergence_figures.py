@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from curation_assets.registry import RATES, SAMPLERS
-from curation_assets.report.canvas import Picture
+from curation_assets.common.drawing.canvas import Picture
+from curation_assets.common.drawing.looks import PANELS, mean_of
+from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.report.charts import Series, curves, over_rates
 from curation_assets.report.convergence import Average, Curves, average
 from curation_assets.report.figures import FULL, RANDOM
 from curation_assets.report.forest import Dot, forest
 from curation_assets.report.fresh import EPOCHS
 from curation_assets.report.intervals import no_intervals
-from curation_assets.report.looks import PANELS, mean_of
 from curation_assets.report.section import Figure
 
 _PARTED = 1.6  # times the highest end of a curve: above that all curves are alike

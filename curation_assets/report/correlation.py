@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import kendalltau
 
-from curation_assets.sampling.keys import noise
+from curation_assets.common.hashing import noise
 
 _SALT = 0x6A09E667F3BCC908  # so that the sample is not the documents whose random scores are small
 _Z = 1.959963984540054  # the normal distribution's 97.5 % quantile

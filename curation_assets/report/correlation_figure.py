@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from curation_assets.report.canvas import WIDTH, Picture, plain, sheet
+from curation_assets.common.drawing.canvas import WIDTH, Picture, plain, sheet
+from curation_assets.common.drawing.looks import INK, look
 from curation_assets.report.correlation import Correlation
-from curation_assets.report.looks import INK, look
 
 _CHARACTER = 0.075  # inches
 _DARK = 0.62  # of |tau|: beyond it, ink on the cell would not be read

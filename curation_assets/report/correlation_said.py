@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from curation_assets.files import write_bytes, write_table
-from curation_assets.registry import SAMPLERS
+from curation_assets.common.drawing.pictures import png_markdown
+from curation_assets.common.files import write_bytes, write_table
+from curation_assets.common.markdown import markdown_table
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.report.correlation import Correlation
 from curation_assets.report.correlation_figure import heat_map
-from curation_assets.report.pictures import png_markdown
 from curation_assets.report.section import Figure, Section, table
-from curation_assets.report.tables import markdown_table
 
 TITLE = "Kendall's tau of the samplers' scores"
 SCHEMA = pa.schema(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
-    from curation_assets.pretraining.model import Shape
+    from curation_assets.models.t5 import Shape
 
 Ints = NDArray[np.int64]
 _BACKWARD = 3  # a training step's products, in forward passes
@@ -55,9 +55,9 @@ def perplexity_flops(
     shape: Shape, vocab_size: int, documents: Lengths, *, window: int, max_windows: int | None
 ) -> float:
     """Return the cost of span-corruption perplexity: a forward pass for each window that the scorer reads."""
+    from curation_assets.common.windows import cut_windows
+    from curation_assets.models.span_corruption import corrupted_lengths
     from curation_assets.pretraining.flops import forward_flops
-    from curation_assets.pretraining.span_corruption import corrupted_lengths
-    from curation_assets.scoring.perplexity import cut_windows
 
     document, begin, end, _ = cut_windows(documents.tokens, window, max_windows)
     sizes, place = np.unique(end - begin, return_inverse=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.registry import RATES
-from curation_assets.sampling.select import kept_count
-from curation_assets.sampling.threshold import sortable
+from curation_assets.config.registry import RATES
+from curation_assets.selection.select import kept_count
+from curation_assets.selection.threshold import sortable
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

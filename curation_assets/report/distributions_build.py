@@ -9,18 +9,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.progress import Progress
-from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.common.drawing.canvas import Picture
+from curation_assets.common.drawing.pictures import png_markdown
+from curation_assets.common.progress import Progress
+from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
 from curation_assets.report import distributions_said as said
-from curation_assets.report.canvas import Picture
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.distributions import PASSES, QUANTILES, Distribution
 from curation_assets.report.histograms import densities, joint
-from curation_assets.report.pictures import png_markdown
 from curation_assets.report.rank_change import rank_changes
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.section import Figure, Section, bullets
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _MARKS = ("10", "80", "40", "20", "60")  # where marks lie close together, the first of these has its label
 _TABLES = ("quantiles", "cuts", "rank_changes")  # in the metadata

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.common.markdown import rounded
+from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.report.distributions import OUTER, Distribution
 from curation_assets.report.rank_change import LADDERS, RATE, UNRELATED
 from curation_assets.report.section import Table, table
-from curation_assets.report.tables import rounded
 
 QUANTILES, CUTS, CHANGES = "quantiles.parquet", "cuts.parquet", "rank_change.parquet"
 LADDER = {

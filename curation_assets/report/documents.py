@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curation_assets.registry import SAMPLERS
+from curation_assets.config.registry import SAMPLERS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

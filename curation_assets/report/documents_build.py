@@ -9,10 +9,12 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from curation_assets.common.markdown import markdown_table
+from curation_assets.common.progress import Progress
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
-from curation_assets.progress import Progress
-from curation_assets.registry import SAMPLERS
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.documents import (
     PAIRS,
@@ -26,8 +28,6 @@ from curation_assets.report.documents import (
 )
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.section import Excerpt, Section, Table
-from curation_assets.report.tables import markdown_table
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _K = 5  # documents of a list
 _PASSES = 4  # over all scores

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from curation_assets.registry import SAMPLERS
-from curation_assets.report.canvas import Picture, legend, multiples, plain
-from curation_assets.report.looks import GREY, INK, PAPER, look
+from curation_assets.common.drawing.canvas import Picture, legend, multiples, plain
+from curation_assets.common.drawing.looks import GREY, INK, PAPER, look
+from curation_assets.config.registry import SAMPLERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

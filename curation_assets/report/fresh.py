@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curation_assets.common.markdown import plus_minus, rounded
 from curation_assets.report import ties
 from curation_assets.report.convergence import Curves
 from curation_assets.report.figures import FULL
 from curation_assets.report.intervals import t_interval
 from curation_assets.report.merit import Floats
 from curation_assets.report.scores import EPOCH, Run
-from curation_assets.report.tables import plus_minus, rounded
 
 EPOCHS = (2, 3, 5, 10, 20, 30)
 """Where the paper cuts its runs."""

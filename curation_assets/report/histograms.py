@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from curation_assets.report.canvas import WIDTH, Picture, label, multiples, name_axes, plain, write
-from curation_assets.report.looks import GREY, INK, look
+from curation_assets.common.drawing.canvas import WIDTH, Picture, label, multiples, name_axes, plain, write
+from curation_assets.common.drawing.looks import GREY, INK, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

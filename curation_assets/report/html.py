@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from curation_assets.files import fingerprint
+from curation_assets.common.files import fingerprint
 
 
 class Html(str):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import Metadata, MissingInput, Workspace
 from curation_assets.evaluation.probes import ORIGIN
-from curation_assets.registry import SAMPLERS
 from curation_assets.report.figures import FULL, Ladder
-from curation_assets.versions import Versions
-from curation_assets.workspace import Metadata, MissingInput, Workspace
 
 ORDER = [FULL, *SAMPLERS]
 TRAINED = {

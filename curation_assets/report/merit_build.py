@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curation_assets.progress import Progress
-from curation_assets.registry import SAMPLERS
+from curation_assets.common.drawing.canvas import Picture
+from curation_assets.common.drawing.pictures import png_markdown
+from curation_assets.common.progress import Progress
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
 from curation_assets.report import convergence as reaching
 from curation_assets.report import fresh as repeating
 from curation_assets.report import tradeoff as costs
-from curation_assets.report.canvas import Picture
 from curation_assets.report.charts import Series, points
 from curation_assets.report.comparison import compare
 from curation_assets.report.convergence_figures import by_epochs, by_tokens
 from curation_assets.report.figures import FULL
 from curation_assets.report.inputs import ORDER, TRAINED, read_metrics, read_trained
 from curation_assets.report.merit import Floats
-from curation_assets.report.pictures import png_markdown
 from curation_assets.report.scores import PERPLEXITY, Scores
 from curation_assets.report.section import Figure, Section, Table, bullets, table
 from curation_assets.report.spent import Flops, Seconds, Spent
-from curation_assets.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
 
 _SET = "in_distribution"
 _PICTURES = 4  # in the metadata; the folder has all

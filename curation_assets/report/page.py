@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
+from curation_assets.engine.workspace import title
 from curation_assets.report.html import EMPTY, Html, anchor, inline_svg, join, tag, text
 from curation_assets.report.page_appendix import Source, appendix
 from curation_assets.report.page_excerpts import excerpts
 from curation_assets.report.page_tables import Glance, Reference, References, data_table, glance, plain_table
 from curation_assets.report.section import Figure, Section
-from curation_assets.workspace import title
 
 _LEAD = 3  # sentences of what was found; the rest is behind a click
 _FACTS = 6  # of what was compared, likewise

@@ -8,20 +8,20 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.files import write_bytes
-from curation_assets.graph import STEPS
-from curation_assets.lineage.inputs import readings
-from curation_assets.lineage.stale import behind, follows, reasons
-from curation_assets.progress import Progress
+from curation_assets.common.files import write_bytes
+from curation_assets.common.progress import Progress
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.input_reasons import readings
+from curation_assets.engine.reasons import behind, follows, reasons
+from curation_assets.engine.report_steps import REPORTS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.store import PREVIEW
+from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
 from curation_assets.report.page import Data, Part, Report, render
 from curation_assets.report.page_appendix import Source
 from curation_assets.report.page_summary import facts, glances, to_use
 from curation_assets.report.page_tables import Glance
 from curation_assets.report.section import SECTION, Section, read_section
-from curation_assets.report.steps import REPORTS
-from curation_assets.storage import PREVIEW
-from curation_assets.versions import Versions
-from curation_assets.workspace import BuildOne, Metadata, MissingInput, Workspace
 
 PAGE = "index.html"
 _KEY = "report/page"

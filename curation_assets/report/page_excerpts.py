@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from curation_assets.registry import SAMPLERS
+from curation_assets.common.drawing.looks import look
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.report.html import Html, tag
-from curation_assets.report.looks import look
 from curation_assets.report.page_tables import References
 from curation_assets.report.section import Excerpt
 

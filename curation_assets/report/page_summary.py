@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.files import read_json
-from curation_assets.registry import RATES, SAMPLERS, SIZES
+from curation_assets.common.files import read_json
+from curation_assets.config.registry import RATES, SAMPLERS, SIZES
+from curation_assets.engine.workspace import Workspace
 from curation_assets.report.advice import Seconds, advice
 from curation_assets.report.comparison import budget
 from curation_assets.report.figures import FULL, RANDOM, in_title, in_words
 from curation_assets.report.page_tables import Glance, Mark, Verdict
-from curation_assets.workspace import Workspace
 
 _KEY = "report/comparison"
 _QUALITY, _COSTS = "report/quality", "report/tradeoff"

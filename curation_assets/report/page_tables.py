@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Literal, NamedTuple, TypeAlias
 
+from curation_assets.common.markdown import number, significant
 from curation_assets.report.html import Child, Html, join, tag
 from curation_assets.report.section import Table
-from curation_assets.report.tables import number, significant
 
 Cell: TypeAlias = "str | int | float | None"
 Verdict = Literal["better", "worse", "noise", "unknown", "missing"]

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import polars as pl
 
-from curation_assets.progress import Progress
-from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.common.drawing.canvas import Picture
+from curation_assets.common.drawing.looks import CHANCE, PANELS
+from curation_assets.common.drawing.pictures import png_markdown
+from curation_assets.common.progress import Progress
+from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
 from curation_assets.report import quality as table_of
 from curation_assets.report import quality_said as said
 from curation_assets.report.advice import METHOD as ADVICE
-from curation_assets.report.canvas import Picture
 from curation_assets.report.charts import curves, over_rates
 from curation_assets.report.figures import FULL, RANDOM, Ladder, in_title
 from curation_assets.report.forest import Dot, forest
 from curation_assets.report.inputs import read_chance, read_metrics
 from curation_assets.report.intervals import no_intervals
-from curation_assets.report.looks import CHANCE, PANELS
-from curation_assets.report.pictures import png_markdown
 from curation_assets.report.scores import Scores
 from curation_assets.report.section import Figure, Section, bullets
-from curation_assets.workspace import BuildOne, Markdown, Metadata, Workspace
 
 _PICTURES = 4  # in the metadata; the folder has all
 _TITLE = "Quality against the share of the data"

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from curation_assets.common.markdown import plus_minus, rounded, within
 from curation_assets.report.figures import FULL, RANDOM
 from curation_assets.report.quality import OVER_SCALING, title
 from curation_assets.report.section import Table
 from curation_assets.report.section import table as table_of
-from curation_assets.report.tables import plus_minus, rounded, within
 from curation_assets.report.ties import LEVEL
 
 _NAMED = 6  # as many names in a sentence; more are counted

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.registry import MILESTONES, SIZES
+from curation_assets.config.registry import MILESTONES, SIZES
 from curation_assets.report.correlation import Correlation, kendall
 from curation_assets.report.documents import Ranks
 

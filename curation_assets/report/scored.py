@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow.parquet as pq
 
+from curation_assets.common.progress import Progress
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, Repeats, open_hashes, read_repeats
-from curation_assets.graph import STEPS
-from curation_assets.progress import Progress
-from curation_assets.registry import SAMPLERS
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.documents import Scored
-from curation_assets.versions import Versions
-from curation_assets.workspace import MissingInput, Workspace
 
 
 def scored(workspace: Workspace, shards: list[str], otherwise: str) -> list[str]:

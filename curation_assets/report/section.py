@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curation_assets.files import read_json, write_json
-from curation_assets.report.tables import escaped, markdown_table
+from curation_assets.common.files import read_json, write_json
+from curation_assets.common.markdown import escaped, markdown_table
 
 SECTION = "section.json"
 

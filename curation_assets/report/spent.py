@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer
+from curation_assets.config.model_sources import ModelSource, parse
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.graph import STEPS
-from curation_assets.models.sources import ModelSource, parse
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import Step, upstream
+from curation_assets.engine.workspace import Workspace
+from curation_assets.models.t5 import Shape
+from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.pretraining.build import train_config
-from curation_assets.pretraining.model import Shape
-from curation_assets.registry import SAMPLERS
 from curation_assets.report import cost
 from curation_assets.report.cost import Lengths
-from curation_assets.step import Step, upstream
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
 
 _RUNG = "full_data/checkpoint"
 _PREPARES = ("judge", "full_data")

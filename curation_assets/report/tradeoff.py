@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.progress import duration
+from curation_assets.common.markdown import plus_minus, rounded
+from curation_assets.common.progress import duration
 from curation_assets.report import ties
 from curation_assets.report.cost import break_even
 from curation_assets.report.merit import Floats
 from curation_assets.report.spent import Spent
-from curation_assets.report.tables import plus_minus, rounded
 
 SCHEMA = {
     "sampler": pl.String,

@@ -19,16 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from curation_assets.common.batching import Flat, Ids, encode_beginnings, length_batches
+from curation_assets.common.progress import Progress, silent
+from curation_assets.models.encoding import document_encoder
 from curation_assets.models.loading import torch_settings
-from curation_assets.progress import Progress, silent
 from curation_assets.scoring import prompt
-from curation_assets.scoring.batching import (
-    Flat,
-    Ids,
-    document_encoder,
-    encode_beginnings,
-    length_batches,
-)
 from curation_assets.scoring.frames import answer_ids, chat_frame, named_id, plain_frame
 
 _WINDOW = 8192  # documents tokenized and sorted by length at a time: bounds memory for any number of texts

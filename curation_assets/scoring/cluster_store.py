@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from curation_assets.progress import Progress, silent
+from curation_assets.common.progress import Progress, silent
 from curation_assets.scoring.exact import check_matrix, float_block
 from curation_assets.scoring.semdedup import score_rows
 

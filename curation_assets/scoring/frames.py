@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from curation_assets.scoring.batching import Encode, Ids
+from curation_assets.common.batching import Encode, Ids
 
 _PLACE = "\ue000document\ue000"  # where the document goes in a rendered chat template
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from curation_assets.sampling.keys import hash_ids, noise
+from curation_assets.common.hashing import hash_ids, noise
 
 
 def random_scores(docs: np.ndarray | Sequence[str] | pa.Array, seed: int) -> np.ndarray:

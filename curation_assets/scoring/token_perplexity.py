@@ -15,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from curation_assets.common.batching import length_batches
+from curation_assets.common.progress import Progress, silent
+from curation_assets.common.windows import cut_windows
+from curation_assets.models.encoding import document_encoder
 from curation_assets.models.loading import torch_settings
-from curation_assets.progress import Progress, silent
 from curation_assets.scoring.ask_llm import check_texts
-from curation_assets.scoring.batching import document_encoder, length_batches
-from curation_assets.scoring.perplexity import by_document, check_vocabulary, cut_windows
+from curation_assets.scoring.perplexity import by_document, check_vocabulary
 
 _TEXTS = 1_024  # encoded at a time: an encoding is many times as large as its ids
 # Tokens whose logits are there at once: enough for a matrix product to be fast.

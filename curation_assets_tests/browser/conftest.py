@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from curation_assets.profile import load_profile
+from curation_assets.config.profile import load_profile
+from curation_assets.engine.workspace import Workspace
 from curation_assets.report.page_build import published
-from curation_assets.workspace import Workspace
 from curation_assets_tests.browser.serving import CHROMIUM, launch, served
 from curation_assets_tests.conftest import TINY, stdlib_texts
 from curation_assets_tests.report.test_untrusted import EVIL, HOST

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation_assets.storage import Receipt
+from curation_assets.engine.store import Receipt
 from curation_assets_tests.browser.conftest import PATIENCE, Made, Watched
 from curation_assets_tests.browser.serving import asked
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from curation_assets.cli import main
+from curation_assets.cli.main import main
 from curation_assets_tests.browser.conftest import EVIL_SHARD, Canary, Made, Watched, evil_documents
 from curation_assets_tests.report.test_untrusted import HOST
 

@@ -15,6 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.common.hashing import hash_documents, hash_ids, text_digest
 from curation_assets.corpus.documents import (
     BATCH_ROWS,
     CorruptShardError,
@@ -26,7 +27,6 @@ from curation_assets.corpus.documents import (
     write_documents,
 )
 from curation_assets.corpus.settings import REASONS
-from curation_assets.sampling.keys import hash_documents, hash_ids, text_digest
 
 ALL = DocumentSettings(validation_share=0.0)
 

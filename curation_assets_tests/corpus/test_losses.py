@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.config.profile import Profile, load_profile
 from curation_assets.corpus.losses import lost, no_documents
-from curation_assets.graph import STEPS
-from curation_assets.jobs import run_graph
+from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.planner import targets
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage.notices import notices
-from curation_assets.making import materialize
-from curation_assets.plan import targets
-from curation_assets.profile import Profile, load_profile
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
 

@@ -8,16 +8,16 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from curation_assets.cli import main
+from curation_assets.cli.main import main
+from curation_assets.config.profile import Profile
 from curation_assets.corpus.names import key_of
-from curation_assets.graph import STEPS
-from curation_assets.invariants import INVARIANTS
-from curation_assets.jobs import instance_for, run_graph
+from curation_assets.defs.invariants import INVARIANTS
+from curation_assets.defs.run_graph import instance_for, run_graph
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage.status import status, to_text
 from curation_assets.lineage.trace import to_text as traced
 from curation_assets.lineage.trace import trace
-from curation_assets.profile import Profile
-from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.corpus.shut_folders import unlistable
 
@@ -71,7 +71,9 @@ def test_files_of_odd_names_are_read_scored_and_selected(tiny: Profile, tmp_path
 @pytest.fixture
 def listing_alone(tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> Profile:
     """A profile whose runs only list the corpus."""
-    monkeypatch.setattr("curation_assets.jobs.wanted_steps", lambda profile: [STEPS["corpus/source"]])
+    monkeypatch.setattr(
+        "curation_assets.defs.run_graph.wanted_steps", lambda profile: [STEPS["corpus/source"]]
+    )
     return tiny
 
 
@@ -126,7 +128,7 @@ def test_a_folder_that_cannot_be_listed_ends_a_run_with_the_reason_and_takes_not
 ) -> None:
     # In this process, where the system's answer is changed.
     monkeypatch.setattr(
-        "curation_assets.jobs.run_graph", lambda profile, tell, apart: run_graph(profile, tell)
+        "curation_assets.defs.run_graph.run_graph", lambda profile, tell, apart: run_graph(profile, tell)
     )
     part = tmp_path / "shards" / "part2"
     part.mkdir()

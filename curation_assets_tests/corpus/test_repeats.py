@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.common.files import write_table
+from curation_assets.common.hashing import hash_documents, text_digest
 from curation_assets.corpus.documents import DocumentSettings, write_documents
 from curation_assets.corpus.repeats import Repeats, find_repeats, told
-from curation_assets.files import write_table
-from curation_assets.sampling.keys import hash_documents, text_digest
 
 Document = tuple[str, str]
 SETTINGS = DocumentSettings(validation_share=0.3)

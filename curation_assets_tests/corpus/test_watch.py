@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.config.profile import Profile
 from curation_assets.corpus.source import source
 from curation_assets.corpus.walk import IncompleteListing
 from curation_assets.corpus.watch import look
-from curation_assets.graph import STEPS
-from curation_assets.jobs import run_graph
-from curation_assets.making import materialize
-from curation_assets.profile import Profile
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
+from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import write_shard
 from curation_assets_tests.corpus.shut_folders import unlistable
 

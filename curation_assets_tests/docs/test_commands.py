@@ -14,10 +14,10 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
-from curation_assets import cli
-from curation_assets.files import write_json
-from curation_assets.graph import STEPS
-from curation_assets.profile import load_profile
+from curation_assets.cli.main import main as cli
+from curation_assets.common.files import write_json
+from curation_assets.config.profile import load_profile
+from curation_assets.engine.graph import STEPS
 from curation_assets_tests.browser.serving import asked, served
 from curation_assets_tests.docs.markdown import PAGES, ROOT, Command, blocks, commands, of_language, spans
 from curation_assets_tests.docs.walk import Reader, make, run_make, wanted

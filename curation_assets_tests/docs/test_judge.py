@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curation_assets.corpus.tokenizer import train_tokenizer
-from curation_assets.graph import STEPS
-from curation_assets.pretraining import model as t5
-from curation_assets.profile import Profile, load_profile
-from curation_assets.registry import SAMPLERS
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import Workspace
+from curation_assets.models import t5
+from curation_assets.models.tokenizer import train_tokenizer
 from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.docs.markdown import ROOT, Command, of_language
 from curation_assets_tests.docs.walk import Reader, make, needed

@@ -10,7 +10,7 @@ import yaml
 from dagster._config import validate_config
 from dagster._core.instance.config import dagster_instance_config_schema
 
-from curation_assets.profile import load_profile
+from curation_assets.config.profile import load_profile
 from curation_assets_tests.docs.markdown import PAGES, Block, of_language
 
 OF_A_SAMPLER = "your-sampler.md"  # names one that is not there: see test_sampler
@@ -48,7 +48,7 @@ def test_profiles_that_share_a_folder_share_a_name(folder: Path) -> None:
 @pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.where)
 def test_dagsters_settings_are_valid(block: Block) -> None:
     """With the rest of the packaged file; Dagster's own schema knows its sections and the storage's, not the driver's."""
-    packaged = yaml.safe_load(files("curation_assets").joinpath("dagster.yaml").read_text("utf-8"))
+    packaged = yaml.safe_load(files("curation_assets.defs").joinpath("dagster.yaml").read_text("utf-8"))
     shown = yaml.safe_load(block.text)
     assert not set(packaged) & set(shown), f"{block.where}: it would say a section twice"
     found = validate_config(dagster_instance_config_schema(), packaged | shown)

@@ -6,9 +6,9 @@ import re
 from fnmatch import fnmatch
 from itertools import pairwise
 
-from curation_assets.graph import STEPS
-from curation_assets.profile import load_profile
-from curation_assets.registry import SAMPLERS
+from curation_assets.config.profile import load_profile
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.engine.graph import STEPS
 from curation_assets_tests.docs.markdown import PAGES, ROOT, of_language
 
 README = PAGES[0]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.sampling.what_if import what_if
+from curation_assets.selection.what_if import what_if
 from curation_assets_tests.docs.markdown import ROOT, blocks
 from curation_assets_tests.report.hand_made import texts, workspace
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets import cli
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize
-from curation_assets.profile import load_profile
-from curation_assets.workspace import Builder, Workspace
+from curation_assets.cli.main import main as cli
+from curation_assets.config.profile import load_profile
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.workspace import Builder, Workspace
 from curation_assets_tests.docs.walk import Reader, make, wanted
 
 
@@ -33,7 +33,7 @@ class Trouble:
     def curation(self, *arguments: str, name: str = "mine.toml") -> str:
         """Return what a command prints that must fail: its error output."""
         self.patch.delenv("DAGSTER_HOME", raising=False)
-        self.patch.setattr("curation_assets.jobs.wanted_steps", wanted)
+        self.patch.setattr("curation_assets.defs.run_graph.wanted_steps", wanted)
         errors = io.StringIO()
         with redirect_stderr(errors), redirect_stdout(io.StringIO()):
             assert cli.main(["--profile", name, *arguments]) != 0

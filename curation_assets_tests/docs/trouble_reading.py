@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from curation_assets.config.profile import load_profile
 from curation_assets.corpus.build import documents
 from curation_assets.corpus.discover import list_shards
 from curation_assets.corpus.source import source
-from curation_assets.corpus.tokenizer import train_tokenizer
 from curation_assets.corpus.tokenizer_build import tokenizer
+from curation_assets.engine.workspace import Workspace
+from curation_assets.judges.build import judge
 from curation_assets.lineage.status import status, to_text
-from curation_assets.models.judges import judge
+from curation_assets.models import t5
 from curation_assets.models.sources import resolve
-from curation_assets.pretraining import model as t5
-from curation_assets.profile import load_profile
+from curation_assets.models.tokenizer import train_tokenizer
 from curation_assets.scoring.ask_llm import AskLLM
-from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.corpus.shut_folders import unlistable
 from curation_assets_tests.docs.markdown import ROOT

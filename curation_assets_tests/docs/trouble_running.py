@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 import torch
 
 from curation_assets.corpus.build import documents
+from curation_assets.defs.workers import Workers
+from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.build import metrics
 from curation_assets.evaluation.gathering import examples
 from curation_assets.models.loading import torch_settings
@@ -26,9 +28,7 @@ from curation_assets.pretraining.devices import process_count
 from curation_assets.pretraining.launch import train_distributed
 from curation_assets.pretraining.trainer import train
 from curation_assets.report.build import comparison
-from curation_assets.scoring.build import write_scores
-from curation_assets.workers import Workers
-from curation_assets.workspace import Workspace
+from curation_assets.samplers.build import write_scores
 from curation_assets_tests.docs.trouble import CORPUS, Trouble, why
 from curation_assets_tests.pretraining.small_run import CONFIG, stream
 

@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
-from curation_assets import cli, jobs, profile
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize
-from curation_assets.plan import targets, wanted_steps
-from curation_assets.profile import Profile
-from curation_assets.step import Step
-from curation_assets.workspace import BuildOne, Workspace
+from curation_assets.cli.main import main as cli
+from curation_assets.config import profile
+from curation_assets.config.profile import Profile
+from curation_assets.defs import run_graph as jobs
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.planner import targets, wanted_steps
+from curation_assets.engine.step import Step
+from curation_assets.engine.workspace import BuildOne, Workspace
 from curation_assets_tests.conftest import TINY
 from curation_assets_tests.docs.markdown import PAGES, ROOT, Block, Command, of_language
 
@@ -135,7 +137,7 @@ class Reader:
             return max(self._carry_out(each) for each in self.recipe(command))
         if name == "curation":
             if "run" in rest:
-                self.patch.setattr("curation_assets.jobs.wanted_steps", self.steps)
+                self.patch.setattr("curation_assets.defs.run_graph.wanted_steps", self.steps)
             return cli.main(rest)
         if name == "python" and rest[0] == "-c":
             exec(rest[1], {})  # a line of the docs

@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 
 import curation_assets
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.config.registry import RATES
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.graph import STEPS
-from curation_assets.profile import Profile, load_profile
-from curation_assets.registry import RATES
-from curation_assets.scoring.build import SCORERS
-from curation_assets.step import Step
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import Step
+from curation_assets.engine.workspace import Workspace
+from curation_assets.samplers.build import SCORERS
 from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.docs.markdown import ROOT, Command, commands, of_language
 from curation_assets_tests.docs.walk import Reader, make_step, needed

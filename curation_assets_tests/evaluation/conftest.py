@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.corpus.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from curation_assets.pretraining import model as t5
+from curation_assets.models import t5
+from curation_assets.models.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from curation_assets_tests.conftest import stdlib_texts
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from curation_assets.corpus.tokenizer import Tokenizer
 from curation_assets.evaluation.answering import Answering
-from curation_assets.pretraining import model as t5
+from curation_assets.models import t5
+from curation_assets.models.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,8 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.common.files import read_json, write_table
+from curation_assets.common.progress import Progress, silent
+from curation_assets.config.profile import load_profile
+from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus import build as corpus
 from curation_assets.corpus.reading import left_out, open_documents, read_repeats
+from curation_assets.defs.invariants import INVARIANTS
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.store import PREVIEW
+from curation_assets.engine.workspace import Builder, BuildOne, Metadata, MissingInput, Workspace
 from curation_assets.evaluation.contamination import (
     CONTAMINATION_SCHEMA,
     contamination,
@@ -19,21 +29,11 @@ from curation_assets.evaluation.contamination import (
     read_contaminated,
 )
 from curation_assets.evaluation.examples import Example, to_table
-from curation_assets.files import read_json, write_table
-from curation_assets.graph import STEPS
-from curation_assets.invariants import INVARIANTS
 from curation_assets.lineage.explain import explain, to_text
-from curation_assets.making import materialize
 from curation_assets.pretraining import build as pretraining
-from curation_assets.profile import load_profile
-from curation_assets.progress import Progress, silent
-from curation_assets.registry import RATES, SAMPLERS
-from curation_assets.sampling.build import subset
-from curation_assets.sampling.what_if import what_if
-from curation_assets.scoring.build import SCORERS
-from curation_assets.storage import PREVIEW
-from curation_assets.versions import Versions
-from curation_assets.workspace import Builder, BuildOne, Metadata, MissingInput, Workspace
+from curation_assets.samplers.build import SCORERS
+from curation_assets.selection.build import subset
+from curation_assets.selection.what_if import what_if
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.evaluation.test_ngrams import _grams, _words
@@ -89,7 +89,7 @@ def _open(home: Path, decontaminate: bool, patch: pytest.MonkeyPatch) -> Workspa
     (home / "tiny.toml").write_text(
         TINY.replace("{teacher}", str(home)) + f"decontaminate = {str(decontaminate).lower()}\n", "utf-8"
     )
-    patch.setattr("curation_assets.sampling.build._picture", lambda spec, draw: {})
+    patch.setattr("curation_assets.selection.build._picture", lambda spec, draw: {})
     patch.setenv("CURATION_DATA", str(home / "data"))
     return Workspace(load_profile(home / "tiny.toml"))
 

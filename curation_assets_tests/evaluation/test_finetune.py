@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from curation_assets.corpus.tokenizer import Tokenizer
 from curation_assets.evaluation import finetune as module
 from curation_assets.evaluation.answering import Answering
 from curation_assets.evaluation.finetune import FineTuneConfig, Pairs, fine_tune
-from curation_assets.pretraining import model as t5
+from curation_assets.models import t5
+from curation_assets.models.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

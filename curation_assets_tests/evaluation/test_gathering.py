@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from curation_assets.common.progress import silent
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.engine.workspace import Workspace as RealWorkspace
 from curation_assets.evaluation import gathering as module
 from curation_assets.evaluation.examples import Example
 from curation_assets.evaluation.families import FAMILIES
 from curation_assets.evaluation.hub import Source
 from curation_assets.evaluation.instructions import instruction_examples
 from curation_assets.evaluation.tasks import TASKS
-from curation_assets.profile import Profile, load_profile
-from curation_assets.progress import silent
-from curation_assets.workspace import Workspace as RealWorkspace
 
 
 def write(root: Path, place: str, rows: list[dict[str, Any]]) -> None:

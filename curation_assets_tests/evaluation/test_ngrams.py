@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.common.hashing import hash_ids
 from curation_assets.evaluation import ngrams
 from curation_assets.evaluation.ngram_inputs import INPUTS_SCHEMA, MANY, SHARE, TaskInputs, build_index
 from curation_assets.evaluation.ngrams import (
@@ -25,7 +26,6 @@ from curation_assets.evaluation.ngrams import (
     normalized,
     word_hashes,
 )
-from curation_assets.sampling.keys import hash_ids
 
 Row = tuple[str, str, str]
 

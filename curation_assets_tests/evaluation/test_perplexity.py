@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from curation_assets.evaluation.perplexity import PerplexitySettings, evaluate
+from curation_assets.models.snapshots import read_snapshots
+from curation_assets.models.t5 import load
 from curation_assets.pretraining.config import Execution
-from curation_assets.pretraining.model import load
-from curation_assets.pretraining.snapshots import read_snapshots
 from curation_assets.pretraining.trainer import train
 from curation_assets.scoring.perplexity import SpanPerplexity
 from curation_assets_tests.pretraining.small_run import CONFIG, SENTINEL, documents, stream

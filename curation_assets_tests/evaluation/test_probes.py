@@ -8,8 +8,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.common.hashing import hash_ids
 from curation_assets.evaluation.probes import INTACT, document_origin, origins, shuffled_words
-from curation_assets.sampling.keys import hash_ids
 from curation_assets_tests.conftest import stdlib_texts
 
 

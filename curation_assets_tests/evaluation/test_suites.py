@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curation_assets.corpus.tokenizer import Tokenizer
 from curation_assets.evaluation import suites as module
 from curation_assets.evaluation.examples import SHOT_BREAK, Example
 from curation_assets.evaluation.finetune import FineTuneConfig
 from curation_assets.evaluation.suites import SuiteConfig, SuiteExamples, prompts, run_suite
+from curation_assets.models.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,7 +113,7 @@ def test_a_killed_suite_goes_on_with_the_task_it_was_at(
 def test_options_are_ranked_and_the_rest_is_generated(
     base: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    from curation_assets.pretraining.model import load
+    from curation_assets.models.t5 import load
 
     mixed = [example(0, True), free(1), example(2, False), free(3)]
     found = module.answer("glue", "cola", mixed, load(base), tokenizer, CONFIG)

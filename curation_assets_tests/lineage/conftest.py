@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus import build as corpus
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.planner import targets
+from curation_assets.engine.workspace import Builder, Workspace
 from curation_assets.evaluation.build import metrics
 from curation_assets.evaluation.gathering import examples
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize
 from curation_assets.models.build import found_model
-from curation_assets.plan import targets
 from curation_assets.pretraining.build import full_data_checkpoint, subset_checkpoint
-from curation_assets.profile import Profile, load_profile
-from curation_assets.registry import SAMPLERS
-from curation_assets.sampling.build import subset
-from curation_assets.scoring.build import SCORERS
-from curation_assets.workspace import Builder, Workspace
+from curation_assets.samplers.build import SCORERS
+from curation_assets.selection.build import subset
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from curation_assets.graph import STEPS
-from curation_assets.step import By, Step
-from curation_assets.storage import Receipt
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import By, Step
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Workspace
 
 Receipts = dict[tuple[str, str], Receipt]
 DOCUMENTS = 50

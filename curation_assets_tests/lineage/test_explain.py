@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from curation_assets.files import read_json
+from curation_assets.common.files import read_json
+from curation_assets.common.progress import silent
+from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.store import DamagedArtifact
+from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage.explain import Explanation, explain, to_json, to_text
-from curation_assets.lineage.finding import alike, find, near_ids, positions_of
-from curation_assets.lineage.standing import Standing
-from curation_assets.progress import silent
-from curation_assets.registry import RATES, SAMPLERS
-from curation_assets.sampling import selection_keys
-from curation_assets.storage import DamagedArtifact
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
-from curation_assets_tests.sampling.scored import DRAWN, SCORED, copied, made, make
+from curation_assets.lineage.locate import alike, find, near_ids, positions_of
+from curation_assets.lineage.sampler_view import Standing
+from curation_assets.selection import selection_keys
+from curation_assets_tests.selection.scored import DRAWN, SCORED, copied, made, make
 
 __all__ = ["made"]
 

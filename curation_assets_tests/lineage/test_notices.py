@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from curation_assets.config.profile import Profile
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage.notices import notices
-from curation_assets.profile import Profile
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
 from curation_assets_tests.lineage.conftest import make
 
 

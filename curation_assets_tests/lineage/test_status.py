@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from curation_assets.attempts import Attempt
-from curation_assets.graph import STEPS
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.engine.attempts import Attempt
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import targets, wanted_steps
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.lineage.status import STATES, Status, status, to_json, to_text
-from curation_assets.plan import targets, wanted_steps
-from curation_assets.profile import Profile, load_profile
-from curation_assets.versions import Versions
-from curation_assets.workspace import MissingInput, Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.lineage.conftest import MADE, make
 

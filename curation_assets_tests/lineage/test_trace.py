@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from curation_assets.graph import STEPS
+from curation_assets.config.profile import Profile
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import upstream
+from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage.nodes import Node, build
 from curation_assets.lineage.trace import json_pieces, to_json, to_text, trace
-from curation_assets.profile import Profile
-from curation_assets.step import upstream
-from curation_assets.versions import Versions
-from curation_assets.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.lineage.conftest import MADE, SHARDS, make
 from curation_assets_tests.lineage.imagined import Imagined, imagine

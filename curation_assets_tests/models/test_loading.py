@@ -12,9 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
-from curation_assets.corpus.tokenizer import Tokenizer, train_tokenizer
-from curation_assets.models import files, loading
-from curation_assets.pretraining import model as t5
+from curation_assets.models import files, loading, t5
+from curation_assets.models.tokenizer import Tokenizer, train_tokenizer
 from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.models.small_models import byte_level
 

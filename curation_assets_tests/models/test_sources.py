@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from curation_assets.models.sources import ModelSource, count_parameters, file_digest, parse, resolve
+from curation_assets.config.model_sources import ModelSource, parse
+from curation_assets.models.sources import count_parameters, file_digest, resolve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

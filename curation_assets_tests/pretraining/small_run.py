@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from curation_assets.models.span_corruption import mix
+from curation_assets.models.t5 import Shape
 from curation_assets.pretraining.config import TrainConfig
-from curation_assets.pretraining.model import Shape
 from curation_assets.pretraining.packing import Shard, TokenStream
-from curation_assets.pretraining.span_corruption import mix
 
 VOCABULARY, SENTINEL = 160, 159  # sentinels 159 down to 60, tokens 2 to 59
 CONFIG = TrainConfig(

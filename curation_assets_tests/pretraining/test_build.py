@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from curation_assets.files import read_json
+from curation_assets.common.files import read_json
+from curation_assets.config.profile import load_profile
+from curation_assets.engine.workspace import Markdown
 from curation_assets.pretraining import build
 from curation_assets.pretraining.flops import training_flops
 from curation_assets.pretraining.packing import Shard
-from curation_assets.profile import load_profile
-from curation_assets.workspace import Markdown
 from curation_assets_tests.pretraining.small_run import SENTINEL, VOCABULARY, documents
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from curation_assets.models.t5 import V1_1, Shape, build, parameter_count
 from curation_assets.pretraining import flops
 from curation_assets.pretraining.flops import device_flops, forward_flops, training_flops
-from curation_assets.pretraining.model import V1_1, Shape, build, parameter_count
 from curation_assets.pretraining.trainer import mean_loss
 from curation_assets_tests.pretraining.small_run import CONFIG
 

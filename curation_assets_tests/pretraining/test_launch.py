@@ -11,11 +11,11 @@ import psutil
 import pytest
 import torch
 
+from curation_assets.models.snapshots import read_snapshots
 from curation_assets.pretraining import devices, launch
 from curation_assets.pretraining.config import Execution
 from curation_assets.pretraining.launch import Job, read_job, train_distributed, write_job
 from curation_assets.pretraining.packing import Shard, TokenStream
-from curation_assets.pretraining.snapshots import read_snapshots
 from curation_assets.pretraining.trainer import _Training, train
 from curation_assets_tests.pretraining.small_run import CONFIG, documents, stream
 

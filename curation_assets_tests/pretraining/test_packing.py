@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from curation_assets.models.span_corruption import mix
 from curation_assets.pretraining.packing import Shard, TokenStream
-from curation_assets.pretraining.span_corruption import mix
 
 HASHES = mix(7, np.arange(500))
 LENGTHS = np.random.default_rng(0).integers(0, 40, 500)

@@ -15,10 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from curation_assets.pretraining import devices, span_corruption
+from curation_assets.models import span_corruption
+from curation_assets.models.snapshots import read_snapshots
+from curation_assets.models.t5 import V1_1, build, load
+from curation_assets.pretraining import devices
 from curation_assets.pretraining.config import Execution, TrainConfig
-from curation_assets.pretraining.model import V1_1, build, load
-from curation_assets.pretraining.snapshots import RunFolder, read_snapshots
+from curation_assets.pretraining.snapshots import RunFolder
 from curation_assets.pretraining.trainer import mean_loss, read_losses, train
 from curation_assets_tests.pretraining.small_run import CONFIG, SENTINEL, VOCABULARY, stream
 

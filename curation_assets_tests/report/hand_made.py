@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.common.progress import Progress
+from curation_assets.config.profile import load_profile
 from curation_assets.corpus.reading import open_documents
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize
-from curation_assets.profile import load_profile
-from curation_assets.progress import Progress
-from curation_assets.scoring.build import write_scores
-from curation_assets.step import Step
-from curation_assets.workspace import BuildOne, Metadata, Workspace
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.step import Step
+from curation_assets.engine.workspace import BuildOne, Metadata, Workspace
+from curation_assets.samplers.build import write_scores
 from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.corpus_builders import CORPUS
 

@@ -13,12 +13,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from curation_assets.registry import RATES, SAMPLERS
-from curation_assets.report.canvas import Picture
+from curation_assets.common.drawing.canvas import Picture
+from curation_assets.common.drawing.looks import FULL, PANELS, PARTS, REST, look
+from curation_assets.common.drawing.scales import _short, from_below, scales
+from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.report.charts import Series, _beside, curves, points, stacked
 from curation_assets.report.html import inline_svg
-from curation_assets.report.looks import FULL, PANELS, PARTS, REST, look
-from curation_assets.report.scales import _short, from_below, scales
 from curation_assets_tests.report.test_canvas import HOSTILE
 
 X = np.array([float(rate) for rate in RATES])

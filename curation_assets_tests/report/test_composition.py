@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
-from curation_assets.registry import RATES
+from curation_assets.config.registry import RATES
 from curation_assets.report.composition import (
     LENGTHS,
     Frequent,

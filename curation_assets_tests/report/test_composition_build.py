@@ -12,11 +12,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.common.progress import Progress, silent
+from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import open_documents
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize
-from curation_assets.progress import Progress, silent
-from curation_assets.registry import RATES, SAMPLERS
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
 from curation_assets.report.build import correlation
 from curation_assets.report.composition import (
     WHOLE,
@@ -27,9 +28,8 @@ from curation_assets.report.composition_build import composition
 from curation_assets.report.composition_said import findings, source_name
 from curation_assets.report.html import inline_svg
 from curation_assets.report.section import read_section
-from curation_assets.sampling.build import subset
-from curation_assets.sampling.candidates import token_counts
-from curation_assets.workspace import BuildOne, Metadata, MissingInput, Workspace
+from curation_assets.selection.build import subset
+from curation_assets.selection.candidates import token_counts
 from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.report import hand_made
 from curation_assets_tests.report.hand_made import Document, texts, workspace

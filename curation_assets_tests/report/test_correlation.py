@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import binom
 
+from curation_assets.common.hashing import hash_ids, noise
 from curation_assets.report.correlation import Correlation, HashSample, interval, kendall
 from curation_assets.report.correlation_said import SCHEMA, family_agreement, findings, write
 from curation_assets.report.section import read_section
-from curation_assets.sampling.keys import hash_ids, noise
 
 FAMILY = {
     "random": "random",

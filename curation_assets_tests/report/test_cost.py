@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from curation_assets.pretraining.model import Shape
+from curation_assets.models.t5 import Shape
 from curation_assets.report import cost
 
 SHAPE = Shape(d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2)

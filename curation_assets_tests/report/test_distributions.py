@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.registry import RATES
+from curation_assets.config.registry import RATES
 from curation_assets.report.distributions import (
     PASSES,
     QUANTILES,
@@ -18,7 +18,7 @@ from curation_assets.report.distributions import (
     drawn_range,
     quantile_ranks,
 )
-from curation_assets.sampling import select
+from curation_assets.selection import select
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 5e-324])
 SHARDS = st.lists(st.lists(FINITE, max_size=8), min_size=1, max_size=4).filter(any)

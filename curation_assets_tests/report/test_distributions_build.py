@@ -12,14 +12,14 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.common.progress import silent
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
-from curation_assets.progress import silent
-from curation_assets.registry import SAMPLERS
+from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.report.distributions_build import distributions
 from curation_assets.report.html import inline_svg
 from curation_assets.report.section import read_section
-from curation_assets.sampling import select
-from curation_assets.workspace import MissingInput, Workspace
+from curation_assets.selection import select
 from curation_assets_tests.report.hand_made import Score, texts, workspace
 
 

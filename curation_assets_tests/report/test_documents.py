@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation_assets.common.progress import silent
 from curation_assets.corpus.reading import open_documents
-from curation_assets.progress import silent
+from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.report.documents import (
     LEAST,
     MOST,
@@ -28,7 +29,6 @@ from curation_assets.report.documents import (
 )
 from curation_assets.report.documents_build import documents
 from curation_assets.report.section import read_section
-from curation_assets.workspace import MissingInput, Workspace
 from curation_assets_tests.report.hand_made import Score, texts, workspace
 
 NAMES = ["random", "density", "ask_llm_small", "ask_llm_xxl"]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from curation_assets.registry import SAMPLERS
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.report.forest import Dot, forest
 from curation_assets.report.html import inline_svg
 

@@ -12,9 +12,10 @@ import polars as pl
 import pytest
 from matplotlib.colors import to_hex
 
-from curation_assets.registry import SAMPLERS
+from curation_assets.common.drawing.canvas import Picture
+from curation_assets.common.drawing.looks import look
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.report import comparison_said, quality_build
-from curation_assets.report.canvas import Picture
 from curation_assets.report.comparison import compare, with_figures
 from curation_assets.report.convergence import Curves
 from curation_assets.report.convergence_figures import by_epochs, by_tokens
@@ -23,7 +24,6 @@ from curation_assets.report.fresh import fresh
 from curation_assets.report.histograms import densities
 from curation_assets.report.html import Html
 from curation_assets.report.inputs import ORDER, TRAINED
-from curation_assets.report.looks import look
 from curation_assets.report.merit_build import _cost_pictures
 from curation_assets.report.page_excerpts import strip
 from curation_assets.report.quality import quality

@@ -11,9 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize
-from curation_assets.progress import silent
+from curation_assets.common.progress import silent
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.report_steps import REPORTS
+from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace
 from curation_assets.report.documents_build import documents
 from curation_assets.report.html import anchor
 from curation_assets.report.page import Data, Part, Report, render
@@ -22,8 +24,6 @@ from curation_assets.report.page_build import page, published, published_again
 from curation_assets.report.page_summary import glances_of
 from curation_assets.report.page_tables import SIGNS, data_table
 from curation_assets.report.section import Excerpt, Figure, Section, Table, read_section
-from curation_assets.report.steps import REPORTS
-from curation_assets.workspace import BuildOne, MissingInput, Workspace
 from curation_assets_tests.report.hand_made import texts, workspace
 from curation_assets_tests.report.reading_pages import Page, assert_inert
 

@@ -9,10 +9,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from curation_assets.common.files import write_table
+from curation_assets.config.profile import Profile
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.examples import Example, to_table
-from curation_assets.files import write_table
-from curation_assets.profile import Profile
-from curation_assets.registry import SAMPLERS
 from curation_assets.report import composition_said, distributions_said
 from curation_assets.report.advice import advice
 from curation_assets.report.convergence import Curves, convergence
@@ -30,8 +32,6 @@ from curation_assets.report.rank_change import SCHEMA as CHANGES
 from curation_assets.report.scores import Scores
 from curation_assets.report.section import read_section
 from curation_assets.report.tradeoff import METHOD as COSTS
-from curation_assets.storage import Receipt
-from curation_assets.workspace import Workspace
 from curation_assets_tests.report.test_convergence import _curve
 from curation_assets_tests.report.test_figures import LADDER, rows, table
 

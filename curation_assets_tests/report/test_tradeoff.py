@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation_assets.files import write_json
-from curation_assets.profile import load_profile
+from curation_assets.common.files import write_json
+from curation_assets.config.profile import load_profile
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Workspace
 from curation_assets.report.convergence import SCHEMA
 from curation_assets.report.spent import Flops, Seconds, Spent
 from curation_assets.report.tradeoff import findings, pareto, rows_for_people, tradeoff, with_front
-from curation_assets.storage import Receipt
-from curation_assets.workspace import Workspace
 
 SHARDS = ("s0", "s1")
 

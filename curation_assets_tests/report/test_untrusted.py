@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize, shown
+from curation_assets.common.markdown import markdown_table, text_table
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize, shown
 from curation_assets.report.documents_build import documents
 from curation_assets.report.html import visible
 from curation_assets.report.page import Data, Part, Report, render
@@ -23,7 +24,6 @@ from curation_assets.report.page_appendix import Source
 from curation_assets.report.page_build import page, published
 from curation_assets.report.page_tables import Glance, Mark
 from curation_assets.report.section import Excerpt, Figure, Section, Table
-from curation_assets.report.tables import markdown_table, text_table
 from curation_assets_tests.report.hand_made import texts, workspace
 from curation_assets_tests.report.reading_pages import Page, assert_inert
 

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from curation_assets.corpus.tokenizer import load_tokenizer, train_tokenizer
-from curation_assets.models import loading
+from curation_assets.common.batching import encode_beginnings, length_batches
+from curation_assets.models import loading, t5
+from curation_assets.models.encoding import document_encoder
 from curation_assets.models.files import find_packaged
-from curation_assets.pretraining import model as t5
+from curation_assets.models.tokenizer import load_tokenizer, train_tokenizer
 from curation_assets.scoring import prompt
 from curation_assets.scoring.ask_llm import AskLLM, answer_ids
-from curation_assets.scoring.batching import document_encoder, encode_beginnings, length_batches
 from curation_assets.scoring.prompt import Flag
 from curation_assets_tests.conftest import SHARED, stdlib_texts
 from curation_assets_tests.models.small_models import byte_level, small_llama

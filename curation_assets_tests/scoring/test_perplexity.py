@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.pretraining.model import Shape, build
-from curation_assets.pretraining.span_corruption import corrupt_document, mix
-from curation_assets.scoring.perplexity import SpanPerplexity, cut_windows
+from curation_assets.common.windows import cut_windows
+from curation_assets.models.span_corruption import corrupt_document, mix
+from curation_assets.models.t5 import Shape, build
+from curation_assets.scoring.perplexity import SpanPerplexity
 
 VOCABULARY, SENTINEL, WINDOW = 300, 299, 64
 LENGTHS = np.array([1, 2, 3, 10, 64, 65, 200, 7, 128, 33, 300, 5, 64, 90])
@@ -120,7 +121,7 @@ def test_texts_are_tokenized_whole_and_masked_by_id_and_text(model):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from curation_assets.sampling.keys import hash_documents, text_digest
+    from curation_assets.common.hashing import hash_documents, text_digest
 
     vocabulary = {"</s>": 1, "<unk>": 2, "<extra_id_0>": SENTINEL} | {f"w{i}": i for i in range(3, 190)}
     plain = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

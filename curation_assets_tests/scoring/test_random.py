@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from curation_assets.sampling import hash_ids, select
 from curation_assets.scoring.random import random_scores
+from curation_assets.selection import hash_ids, select
 
 IDS = [f"doc-{i}" for i in range(5000)]
 

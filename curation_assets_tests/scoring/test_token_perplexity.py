@@ -23,9 +23,9 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from curation_assets.corpus.tokenizer import train_tokenizer
-from curation_assets.pretraining import model as t5
-from curation_assets.pretraining.span_corruption import mix
+from curation_assets.models import t5
+from curation_assets.models.span_corruption import mix
+from curation_assets.models.tokenizer import train_tokenizer
 from curation_assets.scoring.perplexity import SpanPerplexity
 from curation_assets.scoring.token_perplexity import TokenPerplexity
 from curation_assets_tests.conftest import stdlib_texts

@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.common.progress import Progress
+from curation_assets.config.profile import load_profile
 from curation_assets.corpus.reading import open_documents
-from curation_assets.graph import STEPS
-from curation_assets.making import materialize
-from curation_assets.profile import load_profile
-from curation_assets.progress import Progress
-from curation_assets.scoring import coverage
-from curation_assets.scoring.build import SCORERS
-from curation_assets.scoring.neutral import draw_scores, score_histogram
-from curation_assets.workspace import Builder, BuildOne, Metadata, Workspace
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
+from curation_assets.samplers import coverage
+from curation_assets.samplers.build import SCORERS
+from curation_assets.samplers.neutral import draw_scores, score_histogram
 from curation_assets_tests.conftest import TINY, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from curation_assets.common.hashing import hash_ids, noise
 from curation_assets.evaluation.examples import Example
 from curation_assets.evaluation.families import (
     bbh,
@@ -25,7 +26,6 @@ from curation_assets.evaluation.families import (
 from curation_assets.evaluation.families.common import HubRow, row_id, row_unit
 from curation_assets.evaluation.hub import MissingData, Row, Rows, Source
 from curation_assets.evaluation.tasks import Task
-from curation_assets.sampling.keys import hash_ids, noise
 
 Reader = Callable[[Task, str, Iterable[HubRow], Sequence[HubRow]], Iterator[Example]]
 

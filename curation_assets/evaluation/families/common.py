@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from curation_assets.common.files import fingerprint
 from curation_assets.evaluation.examples import SHOT_BREAK, Example
 from curation_assets.evaluation.hub import BadRow, MissingData
-from curation_assets.files import fingerprint
 
 HubRow = Mapping[str, Any]
 """A row as the hub gives it."""

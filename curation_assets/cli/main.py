@@ -1,0 +1,225 @@
+"""Choose the data that language models are trained on: make what a profile asks for, and ask about it."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from curation_assets.cli.live_progress import Watching
+from curation_assets.cli.queries import Command, add, add_command, described
+from curation_assets.common.files import write_bytes
+from curation_assets.common.stopping import INTERRUPTED, stoppable
+from curation_assets.config.profile import Profile, ProfileError, load_profile
+from curation_assets.defs.webserver.command import serve
+from curation_assets.defs.webserver.listening import add_options
+from curation_assets.engine.errors import one_line
+from curation_assets.engine.store import DamagedArtifact
+
+_EXAMPLES = ["curation run", "curation --profile mine.toml plan", "curation status --json"]
+_YIELD = ("OMP_WAIT_POLICY", "PASSIVE")
+"""Threads that wait for one another sleep instead of spinning: as fast on an idle machine, many times on a busy one."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand; return its exit status.
+
+    0 done, 1 something failed, 2 a mistake in the profile or a folder or database that cannot be used, 130 stopped,
+    141 nobody reads what is printed any more.
+    """
+    os.environ.setdefault(*_YIELD)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by whoever called
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
+    profile: Profile | None = None
+    try:
+        parser, asking = _parser()
+        options = parser.parse_args(arguments)
+        profile = load_profile(options.profile)
+        os.environ["CURATION_PROFILE"] = profile.source  # absolute, for processes that start in other folders
+        status = _carry_out(profile, options, asking)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        _say("stopped; the same command continues where this one was")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _stop_printing()
+        return 141
+    except Exception as error:
+        return _mistake(error, profile)
+
+
+def _carry_out(profile: Profile, options: argparse.Namespace, asking: dict[str, Command]) -> int:
+    if options.command in ("run", "plan"):
+        _corpus_must_be_there(profile)
+    if options.command == "ui":
+        return serve(profile, options)
+    if options.command in asking:
+        return _ask(asking[options.command], profile, options)
+    return {"run": _run, "init": _init}[options.command](profile)
+
+
+def _mistake(error: Exception, profile: Profile | None) -> int:
+    """Say in one line what a person can mend; what nobody foresaw is raised again."""
+    said = one_line(error, profile.data if profile and not isinstance(error, ProfileError) else None)
+    if said is None:
+        raise error
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _stop_printing()
+    print(f"curation: {said}", file=sys.stderr)
+    return 1 if isinstance(error, DamagedArtifact) else 2
+
+
+def _stop_printing() -> None:
+    """Keep the interpreter from trying at its end to write what nobody reads, or what does not fit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
+    """Return the parser, and what the subcommands do that only ask."""
+    parser = argparse.ArgumentParser(prog="curation", **described(__doc__, _EXAMPLES))
+    parser.add_argument("--version", action=_Version, nargs=0, help="print versions and end")
+    _add_profile(parser, None)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_command(
+        commands,
+        "run",
+        "make everything current that the profile asks for, and print the comparison",
+        "What is current already is left alone; what fails keeps no other from being made. Stopped or killed, the same "
+        "command continues where this one was. Ends with 1 if something failed.",
+        ["curation run", "curation run --profile mine.toml"],
+    )
+    ui = add_command(
+        commands,
+        "ui",
+        "start Dagster's UI and daemon on loopback, on the same state",
+        "Lists the corpus and serves until it is stopped (Ctrl-C). Its sensors follow changes of the corpus.",
+        ["curation ui", "curation ui --port 3001"],
+    )
+    add_options(ui)
+    add_command(
+        commands,
+        "init",
+        "prepare the data folder, and .env so that `dagster dev` finds it",
+        "Writes Dagster's settings into the data folder, if there are none; and .env, if the working folder has workspace.yaml.",
+        ["curation init"],
+    )
+    asking = add(commands)
+    for command in commands.choices.values():  # options may stand after the subcommand, too
+        _add_profile(
+            command, argparse.SUPPRESS
+        )  # where it is not given, what stands before the subcommand holds
+    return parser, asking
+
+
+def _add_profile(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--profile",
+        metavar="PROFILE",
+        default=default,
+        help='"local", "hub" or a TOML file (default: CURATION_PROFILE, or "local")',
+    )
+
+
+class _Version(argparse.Action):
+    """Prints the versions on which results and bug reports depend; nothing of them is imported."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        names = ("curation-assets", "dagster", "torch")
+        print(", ".join(f"{name} {version(name)}" for name in names) + f", Python {sys.version.split()[0]}")
+        parser.exit()
+
+
+def _say(line: str) -> None:
+    over = "\r\x1b[K" if sys.stderr.isatty() else ""  # the ^C that the terminal has shown
+    print(f"{over}curation: {line}", file=sys.stderr, flush=True)
+
+
+def _stopping(watching: Watching, line: str) -> None:
+    watching.close()
+    _say(line)
+
+
+def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int:
+    from curation_assets.engine.workspace import MissingInput
+
+    try:
+        return command(profile, options)
+    except (ValueError, MissingInput, FileNotFoundError) as error:
+        if isinstance(error, ProfileError) or getattr(error, "errno", None) is not None:
+            raise
+        print(f"curation: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(profile: Profile) -> int:
+    started = time.monotonic()
+    watching = Watching(started)
+    with _only_one(profile), stoppable(lambda line: _stopping(watching, line)):
+        print(f"profile {profile.name}, data in {profile.data}", flush=True)
+        # Seconds of imports: after the first line, not before it.
+        from curation_assets.cli.summary import report_end
+        from curation_assets.defs.run_graph import WorkerDied, run_graph
+        from curation_assets.engine.workspace import Workspace
+        from curation_assets.report.comparison import terminal_table
+        from curation_assets.report.page_build import published_again
+
+        try:
+            with watching:
+                outcome = run_graph(profile, watching, apart=True)
+        except WorkerDied as error:
+            print(f"curation: {error}", file=sys.stderr)
+            return 1
+        workspace = Workspace(profile)
+        if workspace.store.receipt("report/comparison") is not None:
+            print(f"\n{terminal_table(workspace.open('report/comparison'))}\n")
+        if (page := published_again(workspace)) is not None:
+            print(f"report:  {page}")
+    print("UI:      make ui   (http://127.0.0.1:3000)")
+    made, seconds = sum(outcome.made.values()), time.monotonic() - started
+    return report_end(workspace, made, outcome.failed, outcome.blocked, seconds)
+
+
+def _corpus_must_be_there(profile: Profile) -> None:
+    """Raise ProfileError where the corpus is a folder of this machine that there is not: nothing is started for that."""
+    for name in ("url", "hq_url"):
+        url = getattr(profile.corpus, name)
+        elsewhere = url in ("", "builtin") or "://" in url or Path(url).exists()
+        glob = re.search(r"[*?\[]", url)  # of which the folder before it must be there
+        if not elsewhere and not (glob and Path(url[: glob.start()].rpartition("/")[0]).exists()):
+            raise ProfileError(
+                f"no corpus at {url}: there is no such file or folder; mend corpus.{name} in {profile.source}"
+            )
+
+
+def _init(profile: Profile) -> int:
+    from curation_assets.defs.run_graph import dagster_home
+
+    home = dagster_home(profile)
+    if Path("workspace.yaml").exists() and not Path(".env").exists():
+        write_bytes(Path(".env"), f"DAGSTER_HOME={home}\n{'='.join(_YIELD)}\n".encode())
+    return 0
+
+
+@contextmanager
+def _only_one(profile: Profile) -> Iterator[None]:
+    """Keep two runs of one data folder apart: correct together, but they would do the same work twice."""
+    profile.data.mkdir(parents=True, exist_ok=True)
+    with (profile.data / ".run.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ProfileError(f"another `curation run` is at work in {profile.data}") from None
+        yield

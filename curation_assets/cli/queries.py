@@ -1,0 +1,218 @@
+"""The subcommands of `curation` that ask of the graph, or ask for something; none of them makes an artifact."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from curation_assets.common.files import write_pieces
+from curation_assets.common.terminal import wrapped
+from curation_assets.config.profile import Profile, absolute
+
+Command = Callable[[Profile, argparse.Namespace], int]
+
+
+def described(text: str, examples: list[str]) -> dict[str, Any]:
+    """Return what a parser takes to print a description and examples in its --help."""
+    return {
+        "description": "\n".join(wrapped(text, "", "")),
+        "epilog": "\n  ".join(["examples:", *examples]),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+
+
+def add_command(
+    commands: Any, name: str, does: str, more: str, examples: list[str]
+) -> argparse.ArgumentParser:
+    """Add a subcommand: what it `does` stands in the list of all, `more` in its own help."""
+    text = f"{does[0].upper()}{does[1:]}. {more}"
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=does, **described(text, examples))
+    return parser
+
+
+def add(commands: Any) -> dict[str, Command]:
+    """Add the subcommands to a parser; return what each does."""
+    plan = add_command(
+        commands,
+        "plan",
+        "say what `run` would make, without making it",
+        "One line for each step, with the time that it took before, as far as the last listing of the corpus goes.",
+        ["curation plan", "curation plan --json | jq -r '.[].asset'"],
+    )
+    plan.add_argument("--json", action="store_true", help="print JSON instead")
+    status = add_command(
+        commands,
+        "status",
+        "say what is current, out of date, failed and running, and what an update costs",
+        "Also which files could not be read, and how many rows are quarantined. Ends with 1 if something failed.",
+        ["curation status", "curation status --json | jq .failed"],
+    )
+    status.add_argument("--json", action="store_true", help="print JSON instead")
+    trace = add_command(
+        commands,
+        "trace",
+        "follow an artifact back to the shard files that it was made from",
+        "Where an artifact was made from another version of an input than is there now, that is said.",
+        [
+            'curation trace density/metrics --partition "20|small"',
+            "curation trace density/subset --partition 20 --json - | head",
+        ],
+    )
+    trace.add_argument("asset", help="asset key, for instance density/metrics")
+    trace.add_argument("--partition", default="", help='for instance "20|small", a rate, or a shard')
+    trace.add_argument(
+        "--shards", type=int, default=3, help="how many shards of each step to show (default: 3)"
+    )
+    trace.add_argument(
+        "--json", metavar="FILE", help='write the whole tree, with all shards, as JSON; "-": to the terminal'
+    )
+    explain = add_command(
+        commands,
+        "explain",
+        "say all that is known of one document, and why it was chosen or not",
+        "Its source, its score and rank by each sampler, the subsets that it is in, and why not in others.",
+        ["curation explain assert-7", "curation explain assert-7 --json"],
+    )
+    explain.add_argument("doc_id", metavar="DOC_ID", help="its id in the corpus, or the hash of its text")
+    explain.add_argument(
+        "--shard", default="", help="of the documents with this id, those in this corpus file (default: all)"
+    )
+    explain.add_argument(
+        "--json", action="store_true", help="print JSON instead, an object for each document"
+    )
+    _add_select(commands)
+    refresh = add_command(
+        commands,
+        "refresh",
+        "have models that were learned from the corpus learned anew",
+        "Only what is behind the corpus is learned anew, by the next run; what depends on it follows.",
+        ["curation refresh", "curation refresh corpus/tokenizer"],
+    )
+    refresh.add_argument("assets", nargs="*", metavar="ASSET", help="asset keys (default: all such models)")
+    return {
+        "plan": _plan,
+        "trace": _trace,
+        "explain": _explain,
+        "status": _status,
+        "select": _select,
+        "refresh": _refresh,
+    }
+
+
+def _add_select(commands: Any) -> None:
+    select = add_command(
+        commands,
+        "select",
+        "select again over the scores that there are, without any model",
+        "With several samplers each makes its choice by itself, and the choices are combined.",
+        [
+            "curation select semdedup --keep 33% --out chosen",
+            'curation select density semdedup --keep "100 documents" --combine union',
+        ],
+    )
+    select.add_argument(
+        "samplers", nargs="+", metavar="SAMPLER", help="one sampler, or several whose choices are combined"
+    )
+    select.add_argument(
+        "--keep", required=True, help='"33%%", "5000 documents" or "2.5M tokens", of each sampler'
+    )
+    select.add_argument(
+        "--technique", choices=("top_k", "bottom_k", "ips", "uniform"), help="default: the sampler's own"
+    )
+    select.add_argument(
+        "--combine",
+        choices=("intersection", "union"),
+        default="intersection",
+        help="what is kept of several samplers' choices (default: intersection)",
+    )
+    select.add_argument(
+        "--seed", type=int, help="of the noise that ips and uniform draw with (default: the profile's)"
+    )
+    select.add_argument("--out", metavar="FOLDER", help="write subset.parquet and manifest.json there")
+    select.add_argument("--allow-stale", action="store_true", help="take scores that are out of date")
+
+
+def _plan(profile: Profile, options: argparse.Namespace) -> int:
+    from curation_assets.engine.workspace import Workspace
+    from curation_assets.lineage.plan import planned, to_json, to_text
+
+    found = planned(Workspace(profile))
+    print(json.dumps(to_json(found), indent=1) if options.json else to_text(found))
+    return 0
+
+
+def _trace(profile: Profile, options: argparse.Namespace) -> int:
+    from curation_assets.engine.workspace import Workspace
+    from curation_assets.lineage.trace import json_pieces, to_text, trace
+
+    found = trace(Workspace(profile), options.asset, options.partition)
+    if options.json == "-":
+        sys.stdout.writelines(chain(json_pieces(found), "\n"))
+    elif options.json:
+        _write(absolute(options.json), json_pieces(found))
+    else:
+        print(to_text(found, options.shards))
+    return 0
+
+
+def _write(path: Path, pieces: Iterable[str]) -> None:
+    """Write a text for somebody, whole or not at all; through a link, a pipe or a device as any program does."""
+    encoded = (piece.encode() for piece in pieces)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        with path.open("wb") as out:
+            out.writelines(encoded)
+    else:
+        write_pieces(path, encoded)
+
+
+def _explain(profile: Profile, options: argparse.Namespace) -> int:
+    from curation_assets.engine.workspace import Workspace
+    from curation_assets.lineage.explain import explain, to_json, to_text
+
+    for number, found in enumerate(explain(Workspace(profile), options.doc_id, shard=options.shard)):
+        if number and not options.json:
+            print()
+        print(json.dumps(to_json(found), indent=1, ensure_ascii=False) if options.json else to_text(found))
+    return 0
+
+
+def _status(profile: Profile, options: argparse.Namespace) -> int:
+    from curation_assets.engine.workspace import Workspace
+    from curation_assets.lineage.status import status, to_json, to_text
+
+    found = status(Workspace(profile))
+    print(json.dumps(to_json(found), indent=1) if options.json else to_text(found))
+    return 1 if found.failed else 0
+
+
+def _select(profile: Profile, options: argparse.Namespace) -> int:
+    from curation_assets.common.progress import Throttled
+    from curation_assets.engine.workspace import Workspace
+    from curation_assets.selection.what_if import to_text, what_if
+
+    found = what_if(
+        Workspace(profile),
+        options.samplers,
+        options.keep,
+        technique=options.technique,
+        combine=options.combine,
+        seed=options.seed,
+        folder=options.out,
+        allow_stale=options.allow_stale,
+        progress=Throttled(lambda line: print(line, file=sys.stderr, flush=True), "select"),
+    )
+    print(to_text(found))
+    return 0
+
+
+def _refresh(profile: Profile, options: argparse.Namespace) -> int:
+    from curation_assets.engine.refresh import ask_refresh, to_text
+    from curation_assets.engine.workspace import Workspace
+
+    print(to_text(ask_refresh(Workspace(profile), options.assets)))
+    return 0

@@ -1,0 +1,275 @@
+"""One typed settings tree, read from TOML, checked once, then frozen; `settings` has its sections."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from curation_assets.config.model_sources import ModelSource, parse
+from curation_assets.config.registry import MILESTONES, RATES, SAMPLERS, SIZES
+from curation_assets.config.settings import (
+    AskLLM,
+    Automation,
+    Clusters,
+    Corpus,
+    Density,
+    Embeddings,
+    Execution,
+    Judge,
+    Perplexity,
+    PerplexityModel,
+    Rate,
+    Report,
+    Run,
+    Section,
+    Selection,
+    Size,
+    Tokenizer,
+    nearest,
+)
+from curation_assets.config.training_settings import Evaluation, LadderShape, Pretraining
+
+PACKAGED = ("local", "hub")
+PATHS = (
+    ("corpus", "url"),
+    ("corpus", "hq_url"),
+    ("evaluation", "eval_root"),
+    ("execution", "data"),
+    ("execution", "store"),
+)
+"""Settings that are a path or a URL. A relative path counts from the folder of the profile's file."""
+MODELS = (
+    ("tokenizer", "model"),
+    ("embeddings", "model"),
+    ("perplexity", "models"),
+    ("ask_llm", "models"),
+    ("judge", "teacher"),
+    ("judge", "bases"),
+)
+"""Settings that are a model source, or a table of them: of "path:FOLDER" the same holds."""
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the message has one line per mistake."""
+
+
+class Profile(Section):
+    """The whole tree. `source` is where it was read from: a packaged name, or the absolute path of a file."""
+
+    name: Name
+    source: str = Field(json_schema_extra={"execution": True})
+    corpus: Corpus
+    tokenizer: Tokenizer
+    embeddings: Embeddings
+    clusters: Clusters
+    density: Density
+    perplexity: Perplexity
+    ask_llm: AskLLM
+    judge: Judge
+    selection: Selection
+    ladder: dict[Size, LadderShape]
+    pretraining: Pretraining
+    evaluation: Evaluation
+    report: Report
+    run: Run
+    automation: Automation
+    execution: Execution
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [size for size in self.run.sizes if size not in self.ladder]
+        if missing:
+            raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
+        for name in self.samplers:
+            self._check_model(name)
+        return self
+
+    def _check_model(self, sampler: str) -> None:
+        """Refuse a sampler without a model, and one whose model this profile never makes."""
+        spec = SAMPLERS[sampler]
+        if not spec.model:
+            return
+        source = self.model_source(sampler)
+        where = f"{spec.family}.models.{spec.model}"
+        if source is None:
+            raise ValueError(
+                f"{where} is missing: sampler {sampler} needs it (or leave it out of run.samplers)"
+            )
+        if source.kind != "asset":
+            return
+        if source.partition not in (self.judge.bases if source.name == "judge/checkpoint" else self.ladder):
+            raise ValueError(f"{where} is {source}, but this profile makes no {source.name} of that size")
+        kept = [1.0] if source.name == "judge/checkpoint" else self.pretraining.snapshots
+        if source.share not in kept:
+            raise ValueError(f"{where} is {source}, but of {source.name} only the shares {kept} are kept")
+
+    def model_source(self, sampler: str) -> ModelSource | None:
+        """Return where a sampler's model comes from; None for a sampler without one."""
+        spec = SAMPLERS[sampler]
+        models: dict[Any, str] = {}
+        if spec.model:
+            models = self.perplexity.models if spec.family == "perplexity" else self.ask_llm.models
+        return parse(models[spec.model]) if spec.model in models else None
+
+    @cached_property
+    def data(self) -> Path:
+        """Local folder for everything that this profile makes; CURATION_DATA overrides `execution.data`.
+
+        What is relative here counts from the working folder: CURATION_DATA, and `data` of a packaged profile.
+        """
+        given = os.environ.get("CURATION_DATA") or self.execution.data
+        if "://" in given:
+            raise ProfileError(
+                f"{given}: execution.data and CURATION_DATA name a folder of this machine; execution.store takes URLs"
+            )
+        return Path(os.path.realpath(absolute(given)))
+
+    @cached_property
+    def sizes(self) -> list[str]:
+        """Ladder sizes that this profile defines, smallest first."""
+        return [size for size in SIZES if size in self.ladder]
+
+    @property
+    def samplers(self) -> list[str]:
+        """Samplers of `curation run`, in the registry's order; an empty list in the profile means all."""
+        return [name for name in SAMPLERS if not self.run.samplers or name in self.run.samplers]
+
+
+def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
+    """Read a packaged profile ("local", "hub") or a TOML file; default: CURATION_PROFILE, or else "local".
+
+    A file says `extends = "local"` (the default), "hub" or another file, and overrides any field of it. Relative paths
+    in it count from its own folder, also the `execution.data` that it takes over from a packaged profile.
+
+    Raises
+    ------
+    ProfileError
+        With one line for each mistake: unknown key (and the nearest known one), wrong type, missing file.
+    """
+    asked = str(name_or_path or os.environ.get("CURATION_PROFILE") or "local")
+    source = asked if asked in PACKAGED else _file(asked)
+    settings = _merged(source, asked, seen=())
+    if source not in PACKAGED:
+        _from_folder(Path(source).parent, settings, PATHS)  # what is relative still is a packaged profile's
+    settings["source"] = source
+    try:
+        return Profile.model_validate(settings)
+    except ValidationError as error:
+        raise ProfileError("\n".join(_explain(asked, item) for item in error.errors())) from None
+
+
+def absolute(path: str | Path, folder: Path | None = None) -> Path:
+    """Return a path with `~` expanded, and if it is relative, counted from a folder (default: the working folder)."""
+    full = Path(os.path.expanduser(path))  # noqa: PTH111 - of a user that there is not, the name stays
+    return full if full.is_absolute() else Path(os.path.realpath(Path(folder or "", full)))
+
+
+def _file(path: str, folder: Path | None = None) -> str:
+    """Return the absolute path of a profile's file; where that is a link, the folder that counts is the link's own."""
+    place, name = os.path.split(os.path.expanduser(path))  # noqa: PTH111
+    return str(absolute(place, folder) / name)
+
+
+def _merged(source: str, asked: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """Return the settings of a profile laid over those that it extends; `asked` is how messages call it."""
+    if source in seen:
+        raise ProfileError(f"{asked}: profiles extend each other in a circle: {' -> '.join([*seen, source])}")
+    try:
+        settings = _read(source)
+    except OSError as error:
+        hint = f"; packaged profiles are {', '.join(PACKAGED)}" if "/" not in asked else ""
+        raise ProfileError(f"{asked}: cannot read this profile: {error.strerror}{hint}") from None
+    except ValueError as error:  # also of bytes that are no UTF-8, and of a name that no file can have
+        raise ProfileError(f"{asked}: not valid TOML: {error}") from None
+    if source in PACKAGED:
+        return settings
+    path = Path(source)
+    base = settings.pop("extends", "local")
+    if not isinstance(base, str):
+        raise ProfileError(f"{asked}: extends: expected a profile's name or path, got {base!r}")
+    if base not in PACKAGED:
+        base = _file(base, path.parent)
+    try:
+        _from_folder(path.parent, settings, PATHS + MODELS)
+    except ValueError as error:  # a NUL character
+        raise ProfileError(f"{asked}: a path that there cannot be: {error}") from None
+    settings.setdefault("name", path.stem)
+    return _overlay(_merged(base, base, (*seen, source)), settings)
+
+
+def _read(source: str) -> dict[str, Any]:
+    if source in PACKAGED:
+        return tomllib.loads(
+            files("curation_assets.config").joinpath("profiles", f"{source}.toml").read_text("utf-8")
+        )
+    return tomllib.loads(Path(source).read_text("utf-8-sig"))
+
+
+def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _overlay(base[key], value) if both and not key.endswith("_options") else value
+    return merged
+
+
+def _from_folder(folder: Path, settings: dict[str, Any], names: tuple[tuple[str, str], ...]) -> None:
+    """Make the relative paths in some settings absolute, in place."""
+    for section, name in names:
+        table = settings.get(section)
+        if isinstance(table, dict) and name in table:
+            counted = _model_from if (section, name) in MODELS else _path_from
+            given = table[name]
+            if isinstance(given, dict):
+                table[name] = {key: counted(folder, value) for key, value in given.items()}
+            else:
+                table[name] = counted(folder, given)
+
+
+def _path_from(folder: Path, given: Any) -> Any:
+    plain = isinstance(given, str) and given not in ("", "builtin") and "://" not in given
+    return str(absolute(given, folder)) if plain and not given.startswith("/") else given
+
+
+def _model_from(folder: Path, given: Any) -> Any:
+    if not isinstance(given, str) or not given.startswith("path:") or given.startswith("path:/"):
+        return given
+    return f"path:{absolute(given.removeprefix('path:'), folder)}"
+
+
+def _explain(source: str, error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or "profile"
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(error["loc"][:-1])
+        return f"{source}: {where}: unknown key{nearest(str(error['loc'][-1]), known)}"
+    if error["type"] == "missing":
+        return f"{source}: {where}: missing"
+    if error["type"] == "value_error":
+        return f"{source}: {where}: {error['ctx']['error']}"
+    return f"{source}: {where}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+
+
+def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    section: Any = Profile
+    for part in path:
+        if section is None:
+            break
+        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
+        kind = field.annotation if field else LadderShape
+        section = kind if isinstance(kind, type) and issubclass(kind, Section) else _ladder_or_none(kind)
+    return list(section.model_fields) if section is not None and hasattr(section, "model_fields") else []
+
+
+def _ladder_or_none(kind: Any) -> Any:
+    return dict.fromkeys(SIZES, LadderShape) if LadderShape in get_args(kind) else None
+
+
+assert get_args(Rate) == RATES and get_args(Size) == SIZES
+assert get_args(PerplexityModel) == (*SIZES, *(f"large_{steps}" for steps in MILESTONES))

@@ -1,0 +1,273 @@
+"""The sections of a profile, one typed and frozen class each.
+
+IDENTITY settings change results and enter fingerprints; EXECUTION settings (where and how something runs) never do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from curation_assets.config.model_sources import parse
+from curation_assets.config.registry import SAMPLERS
+
+EXECUTION: dict[str, Any] = {"execution": True}
+
+Rate = Literal["10", "20", "40", "60", "80"]
+Size = Literal["small", "base", "large", "xl", "xxl"]
+PerplexityModel = Literal[
+    "small", "base", "large", "xl", "xxl", "large_20k", "large_100k", "large_300k", "large_500k", "large_700k"
+]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+def _source(spec: str) -> str:
+    parse(spec)
+    return spec
+
+
+Model = Annotated[str, AfterValidator(_source)]
+"""A model source (`models.sources`): pip:, hub:, path: or asset:. A profile's file may say path: and a relative path."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" with the known name most like `name`, or "" where none is alike."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class Section(BaseModel):
+    """A part of the profile: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=False)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that change results, as plain data for a fingerprint."""
+        kept: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("execution"):
+                continue
+            value = getattr(self, name)
+            kept[name] = value.identity() if isinstance(value, Section) else value
+        return kept
+
+
+class Builtin(Section):
+    """The corpus built from installed texts when `corpus.url` is "builtin": at most so many documents of each source."""
+
+    documents: dict[str, Positive]
+    shards: Positive
+    max_chars: Positive
+    per_package: Positive
+
+
+class Corpus(Section):
+    """Where documents come from and which rows count as documents.
+
+    `min_chars` counts visible characters, letters without their marks; `min_words` runs of letters and digits, and each
+    letter of a script without spaces. `text_field`, `id_field` and `keep_fields` may name nested fields: "content.text".
+    """
+
+    url: str = Field(json_schema_extra=EXECUTION)
+    hq_url: str = Field(json_schema_extra=EXECUTION)
+    storage_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
+    text_field: str
+    id_field: str
+    keep_fields: list[str]
+    sample_by: Literal["line", "paragraph", "document"]
+    max_chars: Positive
+    min_chars: Positive
+    min_words: Annotated[int, Field(ge=0)]
+    validation_share: Share
+    builtin: Builtin
+
+
+class Tokenizer(Section):
+    """`model = "train"` learns one from (at most `training_documents` of) the corpus; else a model source."""
+
+    model: str
+    vocab_size: Annotated[int, Field(ge=512)]
+    training_documents: Positive
+
+
+class Embeddings(Section):
+    """Sentence embeddings of the documents (paper, section 3.3: Sentence-T5-Base).
+
+    Of a document of more than `max_tokens` at most `windows` evenly spaced windows of that length are read, and their mean is taken.
+    """
+
+    model: str
+    max_tokens: Positive
+    windows: Positive
+    batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
+
+
+class Clusters(Section):
+    """k-means for SemDeDup and Prototypes; `count = 0` scales the paper's 10,000 clusters by the corpus's size.
+
+    Centroids are kept until the number of documents has moved by more than `drift` (a share) since they were fitted.
+    """
+
+    count: Annotated[int, Field(ge=0)]
+    iterations: Positive
+    max_training_points: Positive
+    seed: int
+    drift: Annotated[float, Field(ge=0)]
+
+
+class Density(Section):
+    """The RACE sketch (paper, algorithms 1 and 2): rows x buckets, bandwidth of the p-stable hash."""
+
+    rows: Positive
+    buckets: Positive
+    bandwidth: Annotated[float, Field(gt=0)]
+    seed: int
+
+
+class Perplexity(Section):
+    """Perplexity scorers (paper, section 3.4): a model each; windows of `window` tokens, at most `max_windows` (0: all)."""
+
+    models: dict[PerplexityModel, Model]
+    window: Positive
+    max_windows: Annotated[int, Field(ge=0)]
+    seed: int
+    batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
+
+
+class AskLLM(Section):
+    """Ask-LLM scorers (paper, section 3.1): a judge each, and the prompt that all are asked; `batch_tokens = 0` goes by device."""
+
+    models: dict[Size, Model]
+    prompt: str
+    max_tokens: Positive
+    batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.prompt.count("{document}") != 1:
+            raise ValueError("prompt must hold {document} once: the place of the document")
+        return self
+
+
+class Judge(Section):
+    """Judges distilled from a teacher: its labels on a sample of the corpus, and the models that learn from them.
+
+    `target`: a judge learns the teacher's "probability" of yes, or the "rank" of it among the labels.
+    """
+
+    teacher: Model
+    documents: Annotated[int, Field(ge=10)]
+    teacher_max_tokens: Positive
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+    bases: dict[Size, Model]
+    target: Literal["probability", "rank"]
+    epochs: Annotated[float, Field(gt=0)]
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    final_learning_rate: Annotated[float, Field(gt=0)]
+    warmup_share: Share
+    clip_norm: Annotated[float, Field(gt=0)]
+    seed: int
+    resume_seconds: Annotated[float, Field(gt=0)] = Field(json_schema_extra=EXECUTION)
+
+    @model_validator(mode="after")
+    def _own_rung(self) -> Self:
+        if parse(self.teacher).kind == "asset":
+            raise ValueError("teacher must come from outside the graph: pip:, hub: or path:")
+        for size, spec in self.bases.items():
+            source = parse(spec)
+            if source.kind == "asset" and (source.name, source.partition) != ("full_data/checkpoint", size):
+                raise ValueError(f"bases.{size} must be asset:full_data/checkpoint#{size} or no asset")
+        return self
+
+
+class Selection(Section):
+    """What rates are shares of, and the seed of the noise that breaks ties, draws `random` and drives inverse propensity sampling.
+
+    `rate_of`: at a rate every sampler keeps equally many "documents", or documents of equally many "tokens".
+    """
+
+    rate_of: Literal["documents", "tokens"]
+    seed: int
+
+
+class Report(Section):
+    """Figures over documents go by a hash sample of at most `documents` of the corpus."""
+
+    documents: Positive
+    seed: int
+
+
+class Run(Section):
+    """What `curation run` materializes: all five rates of the subsets, and training at these rates and sizes.
+
+    No samplers means all of them; of rates and sizes there is at least one.
+    """
+
+    samplers: list[str] = Field(json_schema_extra=EXECUTION)
+    rates: list[Rate] = Field(json_schema_extra=EXECUTION)
+    sizes: list[Size] = Field(json_schema_extra=EXECUTION)
+
+    @field_validator("samplers")
+    @classmethod
+    def _known(cls, samplers: list[str]) -> list[str]:
+        for name in samplers:
+            if name not in SAMPLERS:
+                hint = nearest(name, SAMPLERS) or f"; there are {', '.join(SAMPLERS)}"
+                raise ValueError(f"unknown sampler {name!r}{hint}")
+        return samplers
+
+    @field_validator("rates", "sizes")
+    @classmethod
+    def _some(cls, chosen: list[str], about: ValidationInfo) -> list[str]:
+        """Refuse what would train nothing: the comparison at the end would be empty."""
+        known = {"rates": get_args(Rate), "sizes": get_args(Size)}[str(about.field_name)]
+        if not chosen:
+            raise ValueError(f"empty: name at least one of {', '.join(known)}")
+        return list(dict.fromkeys(chosen))
+
+
+class Automation(Section):
+    """What happens by itself under `curation ui` when the corpus changes; nothing here changes a result.
+
+    `follow`: the sensors start switched on. `training`: checkpoints, metrics and reports follow as well. A file that changed within the last
+    `settle_seconds` is taken to be still written. What fails is tried again `retries` times, after `retry_seconds`, twice that,
+    and so on. `listing_cron` and `refresh_cron` are when the corpus is listed at fixed times and when pinned models are
+    learned anew ("" for never).
+    """
+
+    follow: bool = Field(json_schema_extra=EXECUTION)
+    training: bool = Field(json_schema_extra=EXECUTION)
+    interval_seconds: Positive = Field(json_schema_extra=EXECUTION)
+    settle_seconds: Annotated[float, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    retries: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    retry_seconds: Annotated[float, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    listing_cron: str = Field(json_schema_extra=EXECUTION)
+    refresh_cron: str = Field(json_schema_extra=EXECUTION)
+
+
+class Execution(Section):
+    """Where and how things run; nothing here changes a result beyond floating-point rounding."""
+
+    data: str = Field(json_schema_extra=EXECUTION)
+    store: str = Field(json_schema_extra=EXECUTION)
+    store_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
+    device: str = Field(json_schema_extra=EXECUTION)
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(json_schema_extra=EXECUTION)
+    engine: Literal["local"] = Field(json_schema_extra=EXECUTION)
+    workers: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    processes: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
+    compile: bool = Field(json_schema_extra=EXECUTION)

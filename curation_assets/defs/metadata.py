@@ -1,0 +1,102 @@
+"""What people are shown of an artifact that is there: figures, previews, where it lies, its table, what it is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow.parquet as pq
+
+from curation_assets.common.markdown import preview
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.defs.table_schemas import Column, tables, written
+from curation_assets.engine.materialize import shown
+from curation_assets.engine.step import Step
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Markdown, Metadata, Workspace
+from curation_assets.report.page_build import published
+
+ROWS, ROWS_OF_PART = "dagster/row_count", "dagster/partition_row_count"
+COLUMNS, ADDRESS = "dagster/column_schema", "dagster/uri"
+_PREVIEW_ROWS = 10
+_DIGITS = 6
+
+
+class Place(str):
+    """A path to show as one, so that it can be copied."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class AssetLink:
+    """A partition of an asset to show as a link to its page."""
+
+    key: str
+    partition: str
+
+    @property
+    def address(self) -> str:
+        """Where the UI has it, with the partition selected."""
+        return f"/assets/{self.key}?view=partitions&partition={quote(self.partition)}"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table."""
+
+    columns: list[Column]
+
+
+def about(workspace: Workspace, step: Step, receipt: Receipt, made: bool) -> Metadata:
+    """Return what people are shown of an artifact; numbers are rounded, and all text of the corpus is inert."""
+    folder = f"{workspace.store.place(step.key, receipt.partition)}/{receipt.folder}".rstrip("/")
+    found = {name: _rounded(value) for name, value in shown(workspace, receipt).items()}
+    found |= _table(workspace, step, receipt, any(isinstance(value, Markdown) for value in found.values()))
+    return found | {
+        **_measured_on(workspace, step, receipt.partition),
+        **({"open_in_a_browser": Place(published(workspace))} if step.key == "report/page" else {}),
+        "made": made,
+        "seconds": receipt.seconds,
+        "folder": Place(folder),
+        ADDRESS: workspace.store.fs.unstrip_protocol(folder),
+        "input_versions": receipt.inputs,
+    }
+
+
+def _table(workspace: Workspace, step: Step, receipt: Receipt, previewed: bool) -> Metadata:
+    """Return the columns and row counts of an artifact's tables, and rows of the first where the step shows no preview of its own."""
+    known = tables(step, workspace.profile)
+    there = [name for name in known if f"{name}.parquet" in receipt.files]
+    folder = workspace.open(step.key, receipt.partition) if there else Path()
+    found: Metadata = {}
+    for name in there:
+        columns, rows = written(folder / f"{name}.parquet", known[name])
+        if name != there[0]:
+            found[f"{name}_columns"] = Columns(columns)
+            continue
+        found[COLUMNS] = Columns(columns)
+        found[ROWS_OF_PART if step.by else ROWS] = rows
+        if rows and not previewed:
+            first = next(pq.ParquetFile(folder / f"{name}.parquet").iter_batches(_PREVIEW_ROWS))
+            found["first_rows"] = Markdown(preview(first))
+    return found
+
+
+def _measured_on(workspace: Workspace, step: Step, partition: str) -> dict[str, Any]:
+    """Return, for a metric, the subset that it is about: a link, and the version that the model was trained on."""
+    sampler, _, stage = step.key.partition("/")
+    checkpoint = workspace.store.receipt(f"{sampler}/checkpoint", partition) if stage == "metrics" else None
+    if checkpoint is None or sampler not in SAMPLERS:
+        return {}
+    return {
+        "subset": AssetLink(f"{sampler}/subset", partition.split("|")[0]),
+        "subset_version": checkpoint.inputs[f"{sampler}/subset"],
+        "trace": f'curation trace {step.key} --partition "{partition}"',
+    }
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value

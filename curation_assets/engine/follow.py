@@ -1,0 +1,113 @@
+"""What follows by itself from a change: which artifacts should be made now. Told from the artifacts alone, like make does.
+
+An artifact is due when it is out of date and everything that it reads has settled: is what it will be for now. So a
+change moves through the graph step by step, nothing is made twice, and where a look begins does not matter: after a
+kill, a missed change or a change during a run the next look finds what is left to do.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import targets, wanted_steps
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import EDGE, Step, upstream
+from curation_assets.engine.workspace import MissingInput, Workspace
+
+
+class Follow:
+    """One look at the graph: make one, ask it, throw it away. `next_try` is when the next failure may be tried again."""
+
+    def __init__(self, workspace: Workspace, now: float | None = None) -> None:
+        self._workspace, self._versions = workspace, Versions(workspace)
+        self._automation = workspace.profile.automation
+        self._now = time.time() if now is None else now
+        self._wanted = {step.key for step in wanted_steps(workspace.profile)}
+        self._settled: dict[tuple[str, str], bool] = {}
+        self._due: dict[str, list[str]] = {}
+        self.next_try = math.inf
+
+    def follows(self, step: Step) -> bool:
+        """Tell whether a step is made by itself: scores and subsets are, training and reports if the profile says so.
+
+        A model learned from the corpus is where it is missing (unless it takes training) or somebody asked to refresh it.
+        """
+        if step.key not in self._wanted or step.key == "corpus/source":
+            return False
+        if step.pinned and any(self._versions.marked(step, p) for p in targets(self._workspace, step)):
+            return True
+        return self._automation.training or not (step.trains or step.partial)
+
+    def due(self, step: Step) -> list[str]:
+        """Return the partitions of a step to make now."""
+        if step.key not in self._due:
+            asked = targets(self._workspace, step) if self.follows(step) else []
+            self._due[step.key] = [p for p in asked if self._is_due(step, p)]
+        return self._due[step.key]
+
+    def idle(self) -> bool:
+        """Tell whether nothing is due anywhere."""
+        return not any(self.due(step) for step in STEPS.values())
+
+    def _is_due(self, step: Step, partition: str) -> bool:
+        return (
+            not self._versions.current(step, partition)
+            and self._inputs_settled(step, partition)
+            and self._may_try(step, partition)
+        )
+
+    def _inputs_settled(self, step: Step, partition: str) -> bool:
+        for key, only in step.reads(self._workspace.profile).items():
+            need = STEPS[key]
+            if step.partial:
+                wanted = targets(self._workspace, need) if key in self._wanted else []
+            else:
+                wanted = upstream(step, partition, need, self._versions.partitions, only)
+            if not all(self._is_settled(need, p) for p in wanted):
+                return False
+        return True
+
+    def _is_settled(self, step: Step, partition: str) -> bool:
+        at = (step.key, partition)
+        if at not in self._settled:
+            self._settled[at] = self._find_settled(step, partition)
+        return self._settled[at]
+
+    def _find_settled(self, step: Step, partition: str) -> bool:
+        there = self._versions.receipt(step.key, partition) is not None
+        if not self.follows(step):
+            # It will not change by itself. A model that reads with other pieces than there are now is waited for.
+            return there and (not step.pinned or self._versions.current(step, partition))
+        if not self._versions.current(step, partition):
+            return there and self._unreadable(step, partition)
+        if step.pinned:  # the corpus may move on under it; only the centroids look how far
+            return step.key != "clusters/centroids" or self._is_settled(STEPS["corpus/index"], "")
+        return self._inputs_settled(step, partition)
+
+    def _unreadable(self, step: Step, partition: str) -> bool:
+        """Tell whether a corpus file changed into something that cannot be read: what was read last stays in use."""
+        attempt = self._workspace.attempts.read(step.key, partition) if step.key in EDGE else None
+        return attempt is not None and bool(attempt.error) and self._is_at(step, partition, attempt.wanted)
+
+    def _may_try(self, step: Step, partition: str) -> bool:
+        attempt = self._workspace.attempts.read(step.key, partition)
+        if attempt is None:
+            return True
+        if attempt.running():
+            return False
+        if not self._is_at(step, partition, attempt.wanted):
+            return True
+        when = attempt.next_try(self._automation.retries, self._automation.retry_seconds)
+        if when is None:
+            return False
+        if when > self._now:
+            self.next_try = min(self.next_try, when)
+        return when <= self._now
+
+    def _is_at(self, step: Step, partition: str, wanted: str) -> bool:
+        try:
+            return wanted == self._versions.wanted(step, partition)
+        except MissingInput:
+            return False

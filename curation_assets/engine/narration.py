@@ -1,0 +1,81 @@
+"""What a run's log says of its work: what was asked for, why it has to be made, how far it is, what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from curation_assets.common.progress import duration
+from curation_assets.engine.reasons import reasons
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import Step
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Workspace, title
+
+_REASONS = 2
+_MINUTE = 60.0
+_LONG = 10.0  # seconds that are left before that is told
+
+
+def opening(workspace: Workspace, step: Step, partitions: list[str]) -> str:
+    """Return what a run is about to do with partitions of a step: how many are to make, and why."""
+    versions, several = Versions(workspace), len(partitions) > 1
+    stale = versions.stale(step, partitions)
+    asked = f"{step.key}, {len(partitions):,} partitions" if several else title(step.key, partitions[0])
+    if not stale:
+        behind = sum(versions.behind(step, partition) for partition in partitions)
+        return f"{asked}: {'of an earlier corpus' if behind else 'nothing to make'}"
+    why = Counter(reason for partition in stale for reason in reasons(versions, step, partition))
+    told = "; ".join(reason for reason, _ in why.most_common(_REASONS))
+    more = f"; and {len(why) - _REASONS:,} more" if len(why) > _REASONS else ""
+    return f"{asked}: {f'{len(stale):,} ' if several else ''}to make ({told}{more})"
+
+
+@dataclass
+class Story:
+    """Tells of partitions one by one as they are finished.
+
+    Attributes
+    ----------
+    count : partitions of the step that were asked for, with those that are current.
+    heading : what its first line begins with.
+    made, current, failed : partitions that were made now, that already were what they should be, {partition: reason}.
+    """
+
+    step: Step
+    count: int
+    heading: str = ""
+    made: int = 0
+    current: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    _started: float = field(default_factory=time.monotonic, init=False)
+    _before: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        """Remember how many partitions were current before."""
+        self._before = self.current
+
+    def finished(self, receipt: Receipt, made: bool) -> str:
+        """Return the line for a partition that is current now."""
+        self.made, self.current = self.made + made, self.current + (not made)
+        label = title(self.step.key, receipt.partition)
+        took = f"{receipt.seconds:.1f} s" if receipt.seconds < _MINUTE else duration(receipt.seconds)
+        what, when = ("made", f", {took}") if made else ("already current", "")
+        if made and (twin := receipt.metadata.get("taken_over_from")):
+            what, when = f"taken over from {twin}, whose content it has", ""
+        return f"{label}: {what} ({self._number()} of {self.count}){when}{self._left()}"
+
+    def went_wrong(self, partition: str, error: Exception) -> str:
+        """Return the line for a partition that could not be made."""
+        self.failed[partition] = f"{error}" or type(error).__name__
+        return f"{title(self.step.key, partition)}: failed ({self._number()} of {self.count}): {self.failed[partition]}"
+
+    def _number(self) -> int:
+        return self.made + self.current + len(self.failed)
+
+    def _left(self) -> str:
+        """Return ", about N min left" for many partitions, by those that were made so far."""
+        left = self.count - self._number()
+        seconds = (time.monotonic() - self._started) / (self._number() - self._before) * left
+        return f", about {duration(seconds)} left" if self.made and seconds >= _LONG else ""

@@ -1,0 +1,110 @@
+"""A step of the graph: what it is called, what partitions it, what it reads, and how its version follows from that.
+
+A step's version follows from its code and settings and from the versions of what it reads, so that it can be told
+without running anything whether an artifact is current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from curation_assets.common.files import fingerprint
+from curation_assets.config.profile import Profile
+
+By = Literal["", "shard", "rate", "size", "rate|size"]
+
+
+def nothing(profile: Profile) -> Any:
+    """Return the identity settings of a step that has none."""
+    return None
+
+
+def no_others(profile: Profile) -> dict[str, str | None]:
+    """Return what a step borrows whose inputs are the same under every profile."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One asset of the graph.
+
+    Attributes
+    ----------
+    key : asset key, parts joined by "/".
+    by : what partitions it; "" for a single artifact.
+    needs : asset keys that it reads under every profile.
+    borrows : {asset key: partition} that it reads because of a model source in the profile; None for its own partition.
+    settings : the identity settings that change its content.
+    code : number to raise when the code changes the content.
+    pinned : a model learned from the corpus (or its teacher): a change of the corpus leaves it behind but does not remake
+        it, a change of a pinned input does, and what depends on it goes by the digest of its content.
+    partial : reads what there is of its inputs (reports do), instead of requiring all of it.
+    trains : expensive and never automatic.
+    placed : by shard, but reads what an unpartitioned artifact has of its shard: equal inputs of two shards make no equal content.
+    group, kinds : how Dagster's UI sorts and labels it.
+    """
+
+    key: str
+    by: By
+    needs: tuple[str, ...]
+    group: str
+    kinds: tuple[str, ...] = ("python",)
+    settings: Callable[[Profile], Any] = nothing
+    code: int = 1
+    pinned: bool = False
+    partial: bool = False
+    trains: bool = False
+    accelerated: bool = False
+    placed: bool = False
+    borrows: Callable[[Profile], dict[str, str | None]] = no_others
+
+    def reads(self, profile: Profile) -> dict[str, str | None]:
+        """Return {asset key: the one partition that is read, or None for those that follow from `by`}."""
+        return dict.fromkeys(self.needs) | self.borrows(profile)
+
+    def code_version(self, profile: Profile) -> str:
+        """Return the fingerprint of code and identity settings: Dagster's code version."""
+        return fingerprint(self.key, self.code, self.settings(profile))
+
+    def recipe(self, profile: Profile, inputs: dict[str, str], partition: str) -> str:
+        """Return the version that a partition's artifact has when made from inputs of these versions.
+
+        A rate or size says what is made of the inputs, and is part of it. A shard's name is not, unless the step is `placed`:
+        what is made of a file follows from its inputs, so that a renamed file's artifacts can be taken over.
+        """
+        named = () if self.by == "" or (self.by == "shard" and not self.placed) else (partition,)
+        return fingerprint(self.key, self.code_version(profile), inputs, *named)
+
+    def learned(self) -> bool:
+        """Tell whether it is a model that is kept while the corpus moves on, and learned anew only when asked."""
+        return self.pinned and bool(self.needs)
+
+
+EDGE = ("corpus/source", "corpus/shards", "corpus/documents")
+"""Steps that look at every listed file. All others leave out shards that could not be read."""
+
+
+def reads_all(by: By, need: By) -> bool:
+    """Tell whether a partition of kind `by` reads every partition of an input of kind `need`, and not just one."""
+    return need not in ("", by) and not (by == "rate|size" and need in ("rate", "size"))
+
+
+def upstream(
+    step: Step, partition: str, need: Step, partitions: Callable[[By], list[str]], only: str | None = None
+) -> list[str]:
+    """Return the partitions of `need` that `step`'s `partition` reads.
+
+    `partitions` lists those of a kind; `only` is the one that `Step.reads` names, if it names one.
+    """
+    if only is not None:
+        return [only]
+    if need.by == "":
+        return [""]
+    if reads_all(step.by, need.by):
+        return partitions(need.by)
+    if need.by == step.by:
+        return [partition]
+    rate, size = partition.split("|")
+    return [rate if need.by == "rate" else size]

@@ -1,0 +1,71 @@
+"""Columns of artifacts read where they lie: nothing else of a file is fetched or hashed, and nothing is changed.
+
+For questions, whose answer nothing is made of. What becomes part of an artifact is read with `Workspace.open`, which
+checks digests; here that is done when a file cannot be read, to tell damage from other causes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO, Any, TypeVar
+
+import pyarrow.parquet as pq
+
+from curation_assets.engine.store import Receipt, Store
+
+_THREADS = 8  # most of a look into a shard is waiting for its file
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
+@contextmanager
+def open_file(store: Store, receipt: Receipt, name: str) -> Iterator[IO[bytes]]:
+    """Open a file of an artifact for reading; what is not asked for is not fetched from a remote store."""
+    path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
+    with _damage_told(store, receipt), store.fs.open(path, "rb") as file:
+        yield file
+
+
+@contextmanager
+def open_parquet(store: Store, receipt: Receipt, name: str) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file of an artifact."""
+    if store.local:  # read by Arrow itself, without the interpreter's lock
+        path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
+        with _damage_told(store, receipt), pq.ParquetFile(path) as table:
+            yield table
+        return
+    with open_file(store, receipt, name) as file, pq.ParquetFile(file) as table:
+        yield table
+
+
+def read_filtered(
+    store: Store, receipt: Receipt, name: str, columns: list[str] | None, filters: list[tuple[str, str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file that pass; row groups whose statistics rule them out are not read."""
+    path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
+    with _damage_told(store, receipt):
+        rows: list[dict[str, Any]] = pq.read_table(
+            path, columns=columns, filters=filters, filesystem=None if store.local else store.fs
+        ).to_pylist()
+    return rows
+
+
+@contextmanager
+def _damage_told(store: Store, receipt: Receipt) -> Iterator[None]:
+    """Raise DamagedArtifact for an error that comes of a file that is not as it was written."""
+    try:
+        yield
+    except (OSError, ValueError):  # Arrow's own are kinds of these
+        store.open(receipt.key, receipt.partition)
+        raise
+
+
+def in_threads(function: Callable[[Item], Found], items: Iterable[Item]) -> Generator[Found, None, None]:
+    """Yield `function` of each item, in order; close the generator to drop what has not begun."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            yield from pool.map(function, items)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

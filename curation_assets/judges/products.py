@@ -1,0 +1,49 @@
+"""The model assets: where the scorers' models come from, and the judges that are made in the graph."""
+
+from __future__ import annotations
+
+from curation_assets.config.model_sources import parse
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.engine.product import Product
+from curation_assets.judges import build as judges
+from curation_assets.models.build import found_model
+
+MODELS = (
+    Product(
+        "judge/teacher",
+        found_model(lambda p: parse(p.judge.teacher)),
+        "The instruction-tuned model that the judges learn from.",
+        "Which weights it is, by digest: the source is `judge.teacher` in the profile.",
+        files="`model.json` (digest, parameters, files)",
+    ),
+    Product(
+        "judge/labels",
+        judges.labels,
+        "The teacher's answers to the Ask-LLM prompt, on a sample.",
+        "A sample of the corpus by hash. Cached by text: a killed run goes on, and more labels keep those that are there.",
+        paper="the Ask-LLM prompt, word for word",
+        use="read `liked_most` and `liked_least` to see the teacher's taste before you trust it.",
+    ),
+    Product(
+        "judge/checkpoint",
+        judges.judge,
+        "A small T5 that answers the Ask-LLM prompt as the teacher does.",
+        "Fine-tuned on the labels, as Flan-T5 is an instruction-tuned T5; its agreement with the teacher (Kendall's tau, with an "
+        "interval) is measured on labels held out.",
+        files="`model/` (weights), `distillation.json` (agreement, losses)",
+        paper="Flan-T5 of five sizes",
+        use="the check `agrees_with_teacher` warns when a judge is not above chance.",
+    ),
+    *(
+        Product(
+            f"{name}/model",
+            found_model(lambda p, name=name: p.model_source(name)),  # type: ignore[misc]
+            f"{name}: the model that it scores with.",
+            f"Where `{spec.family}.models.{spec.model}` was found, its digest and size. Scores follow the digest: the same weights in "
+            "another place change nothing.",
+            files="`model.json` (digest, parameters, files)",
+        )
+        for name, spec in SAMPLERS.items()
+        if spec.model
+    ),
+)

@@ -1,0 +1,231 @@
+"""How a sampler sees one document: its score, where that lies among all candidates, and which subsets it is in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from curation_assets.common.markdown import number
+from curation_assets.common.progress import Progress
+from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.corpus.reading import NO_ROWS, Repeats
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.stored import in_threads, open_file, open_parquet, read_filtered
+from curation_assets.engine.workspace import MissingInput
+from curation_assets.lineage.locate import Place
+from curation_assets.selection.keys import selection_keys
+
+_OWN = ("doc_id", "doc_hash", "source_row", "score")  # columns of every score table
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whether a subset has the document.
+
+    Attributes
+    ----------
+    state : "in", "out", or "none" where the subset has not been drawn.
+    stale : whether the subset is out of date.
+    key : the document's selection key: in the subset, or else as it is now; None where it is not known, or the document is
+        none to choose from.
+    threshold : the lowest key in the subset.
+    why : why it is not in, or what about the subset is out of date; "" otherwise.
+    """
+
+    rate: str
+    state: Literal["in", "out", "none"]
+    stale: bool = False
+    key: float | None = None
+    threshold: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A document as a sampler sees it.
+
+    Attributes
+    ----------
+    score : None where there is none; then `percentile` and `rank` are None, too, as of a document that is none to choose from.
+    percentile : share of candidates with a lower score, in [0, 1); where scores are equal, that of their middle rank.
+    rank : 1 for the highest score; equal scores have the same.
+    candidates : documents that the two are counted over.
+    unscored : shards without scores, whose documents are not among these.
+    stale : whether the score is out of date.
+    details : the other columns of the score table.
+    """
+
+    sampler: str
+    score: float | None = None
+    percentile: float | None = None
+    rank: int | None = None
+    candidates: int = 0
+    unscored: int = 0
+    stale: bool = False
+    details: dict[str, Any] | None = None
+    note: str = ""
+    choices: tuple[Choice, ...] = ()
+
+
+class _OneSampler(Versions):
+    """Versions that forget with this object what concerns one sampler alone, and share the corpus's receipts."""
+
+    def __init__(self, shared: Versions) -> None:
+        super().__init__(shared.workspace)
+        self._shared = shared
+
+    def receipt(self, key: str, partition: str) -> Receipt | None:
+        """Return an artifact's receipt, or None."""
+        if key.startswith(("corpus/", "evaluation/")):
+            return self._shared.receipt(key, partition)
+        return super().receipt(key, partition)
+
+
+def standing(
+    shared: Versions,
+    sampler: str,
+    place: Place,
+    left_out: Repeats,
+    progress: Progress,
+    why_not: str = "",
+) -> Standing:
+    """Return how a sampler sees the document at `place`; one pass over the sampler's scores.
+
+    Parameters
+    ----------
+    shared
+        Receipts of the corpus's artifacts.
+    left_out
+        Rows that are no candidates, by shard.
+    why_not
+        Why the document itself is no candidate, "" if it is one.
+    """
+    versions = _OneSampler(shared)
+    key = f"{sampler}/scores"
+    receipt = versions.receipt(key, place.shard)
+    if receipt is None:
+        return Standing(
+            sampler,
+            note="no scores yet",
+            choices=tuple(_choices(versions, sampler, place, None, why_not)),
+        )
+    rows = _rows_of(versions, receipt, "scores.parquet", [], place)
+    stale = not versions.current(STEPS[key], place.shard)
+    if not rows:
+        note = "its scores were of other documents than the shard has now"
+        choices = tuple(_choices(versions, sampler, place, None, why_not))
+        return Standing(sampler, stale=stale, note=note, choices=choices)
+    details = {name: value for name, value in rows[0].items() if name not in _OWN}
+    score = float(rows[0]["score"])
+    if why_not:
+        choices = tuple(_choices(versions, sampler, place, None, why_not))
+        return Standing(sampler, score, stale=stale, details=details, choices=choices)
+    lower, equal, count, unscored = _rank(versions, sampler, score, left_out, progress)
+    return Standing(
+        sampler,
+        score,
+        (lower + (equal - 1) / 2) / count,
+        count - lower - equal + 1,
+        count,
+        unscored,
+        stale,
+        details,
+        "",
+        tuple(_choices(versions, sampler, place, score)),
+    )
+
+
+def _rank(
+    versions: Versions, sampler: str, score: float, left_out: Repeats, progress: Progress
+) -> tuple[int, int, int, int]:
+    """Return how many candidates have a lower score, an equal one, how many there are, and shards without scores."""
+    store, shards = versions.workspace.store, versions.partitions("shard")
+
+    def compare(shard: str) -> tuple[int, int, int, int]:
+        receipt = versions.receipt(f"{sampler}/scores", shard)
+        if receipt is None:
+            return 0, 0, 0, 1
+        with open_parquet(store, receipt, "scores.parquet") as file:
+            scores = file.read(columns=["score"])["score"].to_numpy()
+        skipped = left_out.get(shard, NO_ROWS)
+        scores = np.delete(scores, skipped[skipped < len(scores)])
+        return int((scores < score).sum()), int((scores == score).sum()), len(scores), 0
+
+    total = np.zeros(4, np.int64)
+    for done, counts in enumerate(in_threads(compare, shards), 1):
+        total += counts
+        progress(done, len(shards), "shards", f"{sampler}: ranking")
+    lower, equal, count, unscored = total.tolist()
+    return lower, equal, count, unscored
+
+
+def _rows_of(
+    versions: Versions, receipt: Receipt, name: str, filters: list[tuple[str, str, Any]], place: Place
+) -> list[dict[str, Any]]:
+    """Return the rows of a table that are of the document: row groups without its id are not read."""
+    filters = [*filters, ("doc_id", "=", place.doc_id)]
+    rows = read_filtered(versions.workspace.store, receipt, name, None, filters)
+    return [row for row in rows if row.get("doc_hash") == place.doc_hash]
+
+
+def _choices(
+    versions: Versions, sampler: str, place: Place, score: float | None, why_not: str = ""
+) -> Iterator[Choice]:
+    spec, seed = SAMPLERS[sampler], versions.workspace.profile.selection.seed
+    key = None
+    if score is not None:
+        hashes = np.array([place.doc_hash], np.uint64)
+        key = float(selection_keys(hashes, np.array([score]), spec.technique, seed)[0])
+    for rate in RATES:
+        receipt = versions.receipt(f"{sampler}/subset", rate)
+        if receipt is None:
+            yield Choice(rate, "none", why="no subset yet")
+        else:
+            yield _choice(versions, receipt, place, key, why_not)
+
+
+def _choice(versions: Versions, receipt: Receipt, place: Place, key: float | None, why_not: str) -> Choice:
+    store, rate = versions.workspace.store, receipt.partition
+    with open_file(store, receipt, "manifest.json") as file:
+        threshold = json.load(file)["threshold"]
+    changed = _changed(versions, receipt)
+    rows = _rows_of(versions, receipt, "subset.parquet", [("shard", "=", place.shard)], place)
+    if changed and not rows:  # the document may have stood in another shard then
+        rows = _rows_of(versions, receipt, "subset.parquet", [], place)
+    if rows:
+        return Choice(rate, "in", bool(changed), rows[0]["key"], threshold, changed)
+    if changed:
+        return Choice(rate, "out", True, key, threshold, changed)
+    if why_not:
+        why = why_not
+    elif threshold is None:
+        why = "the subset is empty"
+    elif key is None:
+        why = "it has no score"
+    elif key < threshold:
+        why = f"its key {number(key)} is below the threshold {number(threshold)}"
+    else:
+        why = "its key equals the threshold, and of equal keys the documents with the smaller hashes stay"
+    return Choice(rate, "out", False, key, threshold, why)
+
+
+def _changed(versions: Versions, receipt: Receipt) -> str:
+    """Tell what changed since a subset was drawn, "" if it is current."""
+    step = STEPS[receipt.key]
+    if versions.current(step, receipt.partition):
+        return ""
+    if receipt.code != step.code_version(versions.workspace.profile):
+        return "settings changed since the subset was drawn"
+    try:
+        inputs = versions.inputs(step, receipt.partition)
+    except MissingInput as error:
+        return str(error)
+    changed = [key for key, version in inputs.items() if receipt.inputs.get(key) != version]
+    names = ["scores" if key.endswith("/scores") else key for key in changed]
+    return f"{', '.join(names) or 'its inputs'} changed since the subset was drawn"

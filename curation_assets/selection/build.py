@@ -1,0 +1,118 @@
+"""How a subset is drawn: one global threshold on the selection keys, found and applied shard by shard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation_assets.common.drawing.pictures import histogram, png_markdown
+from curation_assets.common.files import write_batches, write_json
+from curation_assets.common.markdown import preview
+from curation_assets.common.progress import Progress
+from curation_assets.config.registry import SamplerSpec
+from curation_assets.corpus.reading import left_out
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.selection.amount import Amount
+from curation_assets.selection.candidates import (
+    SUBSET_SCHEMA,
+    Draw,
+    count_candidates,
+    count_tokens,
+    subset_batch,
+)
+from curation_assets.selection.cut import cut
+
+_SAMPLE = 200_000  # scores behind the histogram
+
+
+def subset(spec: SamplerSpec) -> Builder:
+    """Return the builder of a sampler's subsets: `subset.parquet` (SUBSET_SCHEMA) and `manifest.json`."""
+
+    def load(workspace: Workspace) -> BuildOne:
+        shards, seed = workspace.shards(), workspace.profile.selection.seed
+        draw = Draw(workspace, spec.name, spec.technique, seed, shards, left_out(workspace))
+
+        @cache  # the same for all rates of a run
+        def picture() -> Metadata:
+            return _picture(spec, draw)
+
+        def build(rate: str, folder: Path, progress: Progress) -> Metadata:
+            n = count_candidates(draw)
+            threshold = cut(draw, Amount("rate", int(rate) / 100), n)
+            tokens: Counter[str] = Counter()
+            documents: Counter[str] = Counter()
+            lowest = [np.inf]
+
+            def chosen() -> Iterator[pa.RecordBatch]:
+                for number, found in enumerate(draw, 1):
+                    batch = subset_batch(workspace, found, threshold.keep(found.keys, found.doc_hash))
+                    documents[found.shard] = batch.num_rows
+                    tokens[found.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
+                    lowest[0] = min(lowest[0], batch["key"].to_numpy().min(initial=np.inf))
+                    progress(number, len(shards), "shards")
+                    yield batch
+
+            write_batches(folder / "subset.parquet", chosen(), SUBSET_SCHEMA)
+            manifest: dict[str, Any] = {
+                "sampler": spec.name,
+                "technique": spec.technique,
+                "rate": rate,
+                "rate_of": workspace.profile.selection.rate_of,
+                "seed": seed,
+                "candidates": n,
+                "candidate_tokens": count_tokens(draw),
+                "documents": documents.total(),
+                "tokens": tokens.total(),
+                "threshold": float(lowest[0]) if documents.total() else None,
+                "by_shard": {s: {"documents": documents[s], "tokens": tokens[s]} for s in shards},
+                **({"decontaminated": True} if workspace.profile.evaluation.decontaminate else {}),
+                "score_versions": {s: _version(workspace, f"{spec.name}/scores", s) for s in shards},
+            }
+            write_json(folder / "manifest.json", manifest)
+            kept = ("technique", "candidates", "documents", "tokens", "threshold")
+            return {
+                **{name: manifest[name] for name in kept},
+                "rate_of": manifest["rate_of"],
+                "rate_realised": documents.total() / n if n else 0.0,
+                "token_rate_realised": tokens.total() / max(manifest["candidate_tokens"], 1),
+                **_first_documents(folder),
+                **picture(),
+            }
+
+        return build
+
+    return load
+
+
+def _version(workspace: Workspace, key: str, partition: str) -> str:
+    receipt = workspace.store.receipt(key, partition)
+    return receipt.version if receipt else ""
+
+
+def _first_documents(folder: Path) -> Metadata:
+    """Return a preview of ten chosen documents."""
+    first = next(pq.ParquetFile(folder / "subset.parquet").iter_batches(10), None)
+    if first is None or not first.num_rows:
+        return {}
+    return {"first_documents": Markdown(preview(pa.Table.from_batches([first])))}
+
+
+def _picture(spec: SamplerSpec, draw: Draw) -> Metadata:
+    """Return the histogram of all scores (of a sample, in a large corpus)."""
+    parts, held = [], 0
+    for found in draw:
+        parts.append(found.scores[: _SAMPLE - held])
+        held += len(parts[-1])
+        if held == _SAMPLE:
+            break
+    if not held:
+        return {}
+    drawn = histogram(np.concatenate(parts), f"{spec.name}: scores of the corpus", "score")
+    return {"scores": Markdown(png_markdown(drawn, f"histogram of {spec.name} scores"))}

@@ -1,0 +1,143 @@
+"""The last pass of a selection: what one or several samplers keep of each shard, and how much that is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from curation_assets.common.progress import Progress
+from curation_assets.engine.stored import open_parquet
+from curation_assets.engine.workspace import MissingInput, title
+from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, subset_batch, token_counts
+from curation_assets.selection.threshold import Threshold
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one sampler keeps; `threshold` is the lowest key of it, None where it keeps nothing."""
+
+    sampler: str
+    technique: str
+    documents: int
+    tokens: int
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Documents that all of some samplers keep, and how many that would be if they chose independently of each other."""
+
+    samplers: tuple[str, ...]
+    documents: int
+    expected: float
+
+
+@dataclass
+class Choice:
+    """The last pass: what stays, and how much that is."""
+
+    draws: list[Draw]
+    cuts: list[Threshold]
+    combine: str
+    progress: Progress
+    by_shard: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Start all counts at nothing."""
+        count = len(self.draws)
+        self.schema = SUBSET_SCHEMA if count == 1 else joint_schema([d.sampler for d in self.draws])
+        self._documents, self._tokens = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self._lowest = np.full(count, np.inf)
+        several = [*itertools.combinations(range(count), 2), *([tuple(range(count))] if count > 2 else [])]
+        self._shared: dict[tuple[int, ...], int] = dict.fromkeys(several, 0)
+
+    def batches(self) -> Generator[pa.RecordBatch, None, None]:
+        """Yield what is kept of each shard, in order, and count it."""
+        workspace, shards = self.draws[0].workspace, self.draws[0].shards
+        for number, shard in enumerate(shards, 1):
+            found = [draw.shard(shard) for draw in self.draws]
+            _check_documents(self.draws, found)
+            keeps = np.stack([c.keep(f.keys, f.doc_hash) for c, f in zip(self.cuts, found, strict=True)])
+            join = np.logical_and if self.combine == "intersection" else np.logical_or
+            keep = join.reduce(keeps)
+            tokens = token_counts(workspace, shard)[found[0].rows]
+            self._count(found, keeps, tokens)
+            self.by_shard[shard] = {"documents": int(keep.sum()), "tokens": int(tokens[keep].sum())}
+            self.progress(number, len(shards), "shards", "choosing")
+            if len(found) == 1:
+                yield subset_batch(workspace, found[0], keep)
+            else:
+                yield _joint_batch(found, tokens, keep, self.schema)
+
+    def _count(self, found: list[Candidates], keeps: np.ndarray, tokens: np.ndarray) -> None:
+        self._documents += keeps.sum(axis=1)
+        self._tokens += keeps @ tokens
+        for i, (one, keep) in enumerate(zip(found, keeps, strict=True)):
+            self._lowest[i] = min(self._lowest[i], one.keys[keep].min(initial=np.inf))
+        for members in self._shared:
+            self._shared[members] += int(keeps[list(members)].all(axis=0).sum())
+
+    def summary(self, n: int) -> tuple[tuple[Drawn, ...], tuple[Overlap, ...], int, int]:
+        """Return what each sampler keeps of `n` documents, their overlaps, and documents and tokens kept in the end."""
+        names = [draw.sampler for draw in self.draws]
+        drawn = tuple(
+            Drawn(draw.sampler, draw.technique, int(d), int(t), float(low) if d else None)
+            for draw, d, t, low in zip(self.draws, self._documents, self._tokens, self._lowest, strict=True)
+        )
+        overlaps = tuple(
+            Overlap(
+                tuple(names[i] for i in members),
+                shared,
+                float(np.prod([self._documents[i] / n for i in members]) * n) if n else 0.0,
+            )
+            for members, shared in self._shared.items()
+        )
+        kept = [sum(counts[unit] for counts in self.by_shard.values()) for unit in ("documents", "tokens")]
+        return drawn, overlaps, kept[0], kept[1]
+
+
+def joint_schema(samplers: Sequence[str]) -> pa.Schema:
+    """Return the columns of what several samplers choose together: the score and key of each, kept by it or not."""
+    columns = [("doc_id", pa.string()), ("shard", pa.string()), ("row", pa.int64()), ("n_tokens", pa.int64())]
+    of_each = [(f"{name}_{what}", pa.float64()) for name in samplers for what in ("score", "key")]
+    return pa.schema([*columns, *of_each, ("doc_hash", pa.uint64()), ("source_row", pa.int64())])
+
+
+def _joint_batch(
+    found: list[Candidates], tokens: np.ndarray, keep: np.ndarray, schema: pa.Schema
+) -> pa.RecordBatch:
+    first = found[0]
+    columns = [
+        first.doc_ids.filter(pa.array(keep)),
+        pa.array([first.shard] * int(keep.sum()), pa.string()),
+        pa.array(first.rows[keep], pa.int64()),
+        pa.array(tokens[keep], pa.int64()),
+        *(pa.array(values[keep], pa.float64()) for one in found for values in (one.scores, one.keys)),
+        pa.array(first.doc_hash[keep], pa.uint64()),
+        pa.array(first.source_rows[keep], pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _check_documents(draws: list[Draw], found: list[Candidates]) -> None:
+    """Refuse scores of a shard whose documents are not those of the shard as it is now."""
+    store, shard = draws[0].workspace.store, found[0].shard
+    receipt = store.receipt("corpus/documents", shard)
+    if receipt is None:
+        raise MissingInput(f"{title('corpus/documents', shard)} has not been materialized; do that first")
+    with open_parquet(store, receipt, "documents.parquet") as table:
+        hashes = table.read(columns=["doc_hash"])["doc_hash"].to_numpy()
+    for draw, one in zip(draws, found, strict=True):
+        if not np.array_equal(hashes[one.rows], one.doc_hash):
+            raise other_documents(draw.sampler, shard)
+
+
+def other_documents(sampler: str, shard: str) -> ValueError:
+    """Return the error of scores that are not of a shard's documents."""
+    return ValueError(
+        f"{sampler}/scores[{shard}] is of other documents than corpus/documents[{shard}] holds: score it again"
+    )

@@ -1,0 +1,280 @@
+"""Selecting again over the scores that there are: another rate, technique or seed, or what several samplers agree on.
+
+No model runs. What comes out is a selection of the user's own, outside the graph.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from curation_assets.common.files import write_batches, write_json
+from curation_assets.common.markdown import text_table
+from curation_assets.common.progress import Progress, silent
+from curation_assets.common.terminal import wrapped
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.config.settings import nearest
+from curation_assets.corpus.reading import left_out
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.workspace import MissingInput, Workspace, title
+from curation_assets.selection.amount import Amount, amount
+from curation_assets.selection.candidates import Draw, count_candidates
+from curation_assets.selection.cut import cut
+from curation_assets.selection.joint import Choice, Drawn, Overlap, other_documents
+from curation_assets.selection.keys import TECHNIQUES
+from curation_assets.selection.output import free_place, new_folder
+from curation_assets.selection.threshold import Threshold
+
+Combine = Literal["intersection", "union"]
+_WORDS = {"intersection": "all of them", "union": "at least one of them"}
+_CONTAMINATION = "evaluation/contamination"
+_NOISY = ("ips", "uniform")
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """A selection over existing scores, and all that is needed to make it again.
+
+    Attributes
+    ----------
+    combine : how several samplers' choices become one; "" for one sampler.
+    candidates : documents to choose from, each once, without contaminated ones if the profile leaves those out.
+    drawn : what each sampler keeps by itself, in the order asked for.
+    overlaps : of each pair of samplers, and of all where there are more than two.
+    documents, tokens : what is kept in the end; `by_shard` has both for each shard.
+    score_versions : {sampler: {shard: version}}; `stale` names those that are out of date.
+    index_version : of `corpus/index`, which says what the candidates are.
+    contamination_versions : {shard: version} of `evaluation/contamination`, where that says so, too.
+    folder : where `subset.parquet` and `manifest.json` lie; None if they were not asked for.
+    """
+
+    profile: str
+    amount: Amount
+    combine: str
+    seed: int
+    candidates: int
+    drawn: tuple[Drawn, ...]
+    overlaps: tuple[Overlap, ...]
+    documents: int
+    tokens: int
+    by_shard: dict[str, dict[str, int]]
+    score_versions: dict[str, dict[str, str]]
+    stale: tuple[str, ...]
+    index_version: str
+    folder: Path | None = None
+    contamination_versions: dict[str, str] = field(default_factory=dict)
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what `manifest.json` holds."""
+        clean = self.contamination_versions
+        return {
+            "profile": self.profile,
+            "amount": {"kind": self.amount.kind, "value": self.amount.value},
+            "rate": self.amount.value if self.amount.kind == "rate" else None,
+            "combine": self.combine,
+            "seed": self.seed,
+            "candidates": self.candidates,
+            "samplers": [asdict(drawn) for drawn in self.drawn],
+            "overlaps": [asdict(overlap) for overlap in self.overlaps],
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "by_shard": self.by_shard,
+            "score_versions": self.score_versions,
+            "stale": list(self.stale),
+            "index_version": self.index_version,
+            **({"contamination_versions": clean} if clean else {}),
+        }
+
+
+def what_if(
+    workspace: Workspace,
+    samplers: Sequence[str],
+    rate: float | str | Amount,
+    *,
+    technique: str | None = None,
+    combine: str = "intersection",
+    seed: int | None = None,
+    folder: str | Path | None = None,
+    allow_stale: bool = False,
+    progress: Progress = silent,
+) -> WhatIf:
+    """Select documents again over the scores that there are, without any model.
+
+    The scores are read in a few passes, a shard at a time. For one sampler with its own technique and seed, at a rate
+    of the graph's, the choice is that of the graph.
+
+    Parameters
+    ----------
+    samplers
+        Names in the registry; with several, each makes its choice by itself.
+    rate
+        How much each sampler keeps: a share (of what the profile's `selection.rate_of` says), or what `amount` reads. Of a
+        token budget, the largest keys up to the first document that no longer fits.
+    technique
+        "top_k", "bottom_k", "ips" or "uniform" for all; each sampler's own by default.
+    combine
+        "intersection" or "union" of several samplers' choices.
+    seed
+        Of the noise of ips and uniform; `selection.seed` by default.
+    folder
+        Where to write `subset.parquet` and `manifest.json`, whole or not at all. Of one sampler the columns are those of
+        a subset; of several: doc_id, shard, row, n_tokens, SAMPLER_score and SAMPLER_key of each, doc_hash, source_row.
+    allow_stale
+        Take scores that are out of date, as long as they are of the documents as they are now.
+
+    Raises
+    ------
+    ValueError
+        An unknown name, an amount that cannot be, a folder that is not empty, scores that are out of date or of
+        other documents, or that changed meanwhile.
+    MissingInput
+        Scores of a shard, its tokens or the index are not there: names the first.
+    """
+    names, wanted = _known(samplers, technique, combine), amount(rate)
+    place = free_place(folder) if folder is not None else None
+    shards = workspace.shards()
+    versions, stale = _versions(workspace, names, shards, allow_stale)
+    unused = left_out(workspace)
+    seed = workspace.profile.selection.seed if seed is None else seed
+    draws = [Draw(workspace, n, technique or SAMPLERS[n].technique, seed, shards, unused) for n in names]
+    n = count_candidates(draws[0])
+    cuts = [_cut(draw, wanted, n, progress) for draw in draws]
+    chosen = Choice(draws, cuts, combine, progress)
+
+    def summary() -> WhatIf:
+        now, _ = _versions(workspace, names, shards, allow_stale)
+        if now != versions:
+            raise ValueError("artifacts were made anew while they were read: ask again")
+        scores = {name: {s: versions[f"{name}/scores", s] for s in shards} for name in names}
+        return WhatIf(
+            workspace.profile.name,
+            wanted,
+            combine if len(names) > 1 else "",
+            seed,
+            n,
+            *chosen.summary(n),
+            chosen.by_shard,
+            scores,
+            stale,
+            versions["corpus/index", ""],
+            place,
+            {shard: version for (key, shard), version in versions.items() if key == _CONTAMINATION},
+        )
+
+    with closing(chosen.batches()) as batches:
+        if place is None:
+            for _ in batches:
+                pass
+            return summary()
+        with new_folder(place) as hidden:
+            write_batches(hidden / "subset.parquet", batches, chosen.schema)
+            found = summary()
+            write_json(hidden / "manifest.json", found.manifest())
+    return found
+
+
+def _known(samplers: Sequence[str], technique: str | None, combine: str) -> list[str]:
+    names = [samplers] if isinstance(samplers, str) else list(samplers)
+    if not names:
+        raise ValueError("name at least one sampler")
+    for what, said, known in (
+        *(("sampler", name, SAMPLERS) for name in names),
+        *([("technique", technique, TECHNIQUES)] if technique is not None else []),
+        ("way to combine choices", combine, get_args(Combine)),
+    ):
+        if said not in known:
+            raise ValueError(
+                f"unknown {what} {said!r}{nearest(said, known) or '; there are ' + ', '.join(known)}"
+            )
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"sampler {name!r} is named twice")
+    return names
+
+
+def _versions(
+    workspace: Workspace, names: list[str], shards: list[str], allow_stale: bool
+) -> tuple[dict[tuple[str, str], str], tuple[str, ...]]:
+    """Return the version of everything that is read, and which scores are out of date."""
+    if not shards:
+        raise MissingInput("the corpus has no shards; materialize corpus/source first")
+    versions = Versions(workspace)
+    scores = [f"{name}/scores" for name in names]
+    clean = [_CONTAMINATION] if workspace.profile.evaluation.decontaminate else []
+    wanted = [
+        ("corpus/index", ""),
+        *itertools.product(("corpus/documents", "corpus/tokens", *clean, *scores), shards),
+    ]
+    found, stale = {}, []
+    for key, partition in wanted:
+        receipt = versions.receipt(key, partition)
+        if receipt is None:
+            raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
+        found[key, partition] = receipt.version
+        if key != "corpus/documents" and not versions.current(STEPS[key], partition):
+            stale.append((key, partition))
+    refused = [at for at in stale if not allow_stale or not at[0].endswith("/scores")]
+    if refused:
+        more = f" (and {len(refused) - 1:,} more)" if len(refused) > 1 else ""
+        hint = (
+            ", or allow stale scores (--allow-stale)"
+            if all(key.endswith("/scores") for key, _ in refused)
+            else ""
+        )
+        raise ValueError(f"{title(*refused[0])}{more} is out of date: run the graph first{hint}")
+    for name, shard in itertools.product(names, shards):
+        rows = {_documents(versions, key, shard) for key in ("corpus/documents", f"{name}/scores")}
+        if len(rows) > 1:
+            raise other_documents(name, shard)
+    return found, tuple(title(*at) for at in stale)
+
+
+def _documents(versions: Versions, key: str, shard: str) -> int:
+    receipt = versions.receipt(key, shard)
+    return int(receipt.metadata["documents"]) if receipt else 0
+
+
+def _cut(draw: Draw, wanted: Amount, n: int, progress: Progress) -> Threshold:
+    def each(shards: int) -> None:
+        progress(shards, len(draw.shards), "shards", f"{draw.sampler}: looking for the threshold")
+
+    return cut(draw, wanted, n, each)
+
+
+def to_text(found: WhatIf) -> str:
+    """Render a selection for a terminal: what each sampler keeps, where they agree, and what is kept in the end."""
+    names = ", ".join(d.sampler for d in found.drawn)
+    joined = f"; kept is what {_WORDS[found.combine]} keeps" if found.combine else ""
+    rows = [vars(d) for d in found.drawn]
+    said = [_overlap_line(overlap) for overlap in found.overlaps]
+    noisy = [d.sampler for d in found.drawn if d.technique in _NOISY]
+    if len(noisy) > 1:
+        said.append(
+            f"{', '.join(noisy)} draw with the same noise (seed {found.seed}), so they share more than that"
+        )
+    said.append(_kept_line(found))
+    if found.stale:
+        more = f" and {len(found.stale) - 3:,} more" if len(found.stale) > 3 else ""
+        said.append(f"out of date, taken all the same: {', '.join(found.stale[:3])}{more}")
+    if found.folder:
+        said.append(f"written to {found.folder}")
+    head = wrapped(f"{names}: {found.amount} of {found.candidates:,} documents{joined}")
+    return "\n".join([*head, "", text_table(rows), "", *(line for each in said for line in wrapped(each))])
+
+
+def _overlap_line(overlap: Overlap) -> str:
+    ratio = f" ({overlap.documents / overlap.expected:.2f} times as many)" if overlap.expected else ""
+    return (
+        f"{', '.join(overlap.samplers)} share {overlap.documents:,} documents; "
+        f"independent choices would share {overlap.expected:,.1f}{ratio}"
+    )
+
+
+def _kept_line(found: WhatIf) -> str:
+    share = found.documents / found.candidates if found.candidates else 0.0
+    return f"kept: {found.documents:,} documents ({share:.1%}) with {found.tokens:,} tokens"
