@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from curation_assets.cli import live_progress
 from curation_assets.cli.live_progress import Watching
-from curation_assets.cli.main import live_progress as watching
 from curation_assets.common.progress import Line
 from curation_assets_tests.pseudo_terminal import COLUMNS, Terminal
 
@@ -54,7 +54,7 @@ def test_a_log_has_plain_lines_and_not_too_many(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(watching.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(live_progress.time, "monotonic", lambda: clock[0])
     with Watching(0.0) as tell:
         tell(Line.about("--- random/scores[a]", ("random/scores",), ("a",), "begin"))
         for second in range(1, 8):
