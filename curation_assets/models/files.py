@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from curation_assets.common.files import sha256
+from filelock import FileLock
+
+from curation_assets.common.files import TEMPORARY, atomic_file, sha256
 
 _GGUF_MAGIC = b"GGUF"
 
@@ -73,19 +73,18 @@ def join_parts(parts: Sequence[str | Path], cache: str | Path, *, suffix: str = 
     if whole.is_file() and whole.stat().st_size == size:
         return whole
     whole.parent.mkdir(parents=True, exist_ok=True)
-    draft = whole.with_name(f".joining-{whole.name}")  # one name: what a killed process left is written over
-    with draft.open("ab") as out:
-        fcntl.flock(out, fcntl.LOCK_EX)
+    with FileLock(whole.with_name(f".{whole.name}.lock")):
         if whole.is_file() and whole.stat().st_size == size:
             return whole  # another process has joined it meanwhile
-        out.truncate(0)
-        for file in files:
-            with file.open("rb") as source:
-                shutil.copyfileobj(source, out, 1 << 20)
-        out.flush()
-        if os.fstat(out.fileno()).st_size != size:
-            raise OSError(f"a part of {whole} changed while it was joined")
-        draft.replace(whole)
+        for abandoned in whole.parent.glob(f"{TEMPORARY}{whole.name}.*"):
+            abandoned.unlink()
+        with atomic_file(whole) as draft:
+            with draft.open("wb") as out:
+                for file in files:
+                    with file.open("rb") as source:
+                        shutil.copyfileobj(source, out, 1 << 20)
+            if draft.stat().st_size != size:
+                raise OSError(f"a part of {whole} changed while it was joined")
     return whole
 
 
