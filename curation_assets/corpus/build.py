@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,6 @@ from curation_assets.common.files import (
 )
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
-from curation_assets.config.profile import Profile
 from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import Counts, parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
@@ -31,27 +29,11 @@ from curation_assets.corpus.losses import lost, no_documents
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
-from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
 from curation_assets.models.tokenizer import load_tokenizer
 
 VALIDATION_SETS = ("in_distribution", "hq")
 _SHOWN = ["doc_id", "text", "n_chars"]
-
-
-def document_settings(profile: Profile) -> DocumentSettings:
-    """Return the corpus section in the form that the reader takes."""
-    corpus = profile.corpus
-    return DocumentSettings(
-        text_field=corpus.text_field,
-        id_field=corpus.id_field or None,
-        keep_fields=tuple(corpus.keep_fields),
-        max_chars=corpus.max_chars,
-        min_chars=corpus.min_chars,
-        min_words=corpus.min_words,
-        validation_share=corpus.validation_share,
-        sample_by=corpus.sample_by,
-    )
 
 
 def shards(workspace: Workspace) -> BuildOne:
@@ -111,7 +93,7 @@ def documents(workspace: Workspace) -> BuildOne:
         name = visible(decoded(shard))
         counts = write_documents(
             known["url"],
-            document_settings(profile),
+            profile.corpus,
             folder,
             options,
             file=name,
@@ -260,7 +242,7 @@ def _held_out(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
 
 
 def _high_quality_texts(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
-    settings = replace(document_settings(workspace.profile), keep_fields=(), validation_share=0.0)
+    settings = workspace.profile.corpus.model_copy(update={"keep_fields": (), "validation_share": 0.0})
     counts = Counts()
     for key, url in read_json(workspace.open("corpus/source") / "hq.json").get("files", []):
         for batch in parse_shard(url, settings, workspace.profile.corpus.storage_options, key):

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.rows import HEAD, CorruptShardError, RawRow, shown_names, splits
-from curation_assets.corpus.settings import DocumentSettings
 
 _ROWS = 256
 _SEEN = "fields seen"  # where a batch of some columns says the names of all

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.normalize import defect, normalize, visible_characters, words
 from curation_assets.corpus.rows import RawRow
-from curation_assets.corpus.settings import DocumentSettings
 
 _LOST = "\ud800"  # cannot be written as UTF-8
 

@@ -8,8 +8,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.rows import HEAD, Damaged, RawRow, from_record, not_utf8, too_long
-from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.streams import Lines, bounded_lines
 
 _SPACE = re.compile(r"[\s,]*")

@@ -26,9 +26,9 @@ def source(workspace: Workspace) -> BuildOne:
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         if "builtin" in (profile.corpus.url, profile.corpus.hq_url):
             home = workspace.data / "builtin"
-            wanted = profile.corpus.builtin.model_dump()
-            wanted["documents"] = tuple(wanted["documents"].items())
-            builtin.build(home, builtin.BuiltinSettings(**wanted), progress)
+            settings = profile.corpus.builtin
+            documents = tuple(settings.documents.items())
+            builtin.build(home, settings.to(builtin.BuiltinSettings, documents=documents), progress)
         (url, hq_url), listed = places(workspace), listings(workspace)
         for place, found in listed.items():
             _check(place, found)

@@ -166,19 +166,8 @@ def _check_reads_alike(workspace: Workspace, base: str, own: Tokenizer) -> None:
 
 def distill_config(profile: Profile) -> DistillConfig:
     """Return the profile's recipe for judges."""
-    wanted = profile.judge
-    return DistillConfig(
-        epochs=wanted.epochs,
-        batch_size=wanted.batch_size,
-        learning_rate=wanted.learning_rate,
-        final_learning_rate=wanted.final_learning_rate,
-        warmup_share=wanted.warmup_share,
-        clip_norm=wanted.clip_norm,
-        max_tokens=profile.ask_llm.max_tokens,
-        template=profile.ask_llm.prompt,
-        target=wanted.target,
-        seed=wanted.seed,
-    )
+    ask_llm = profile.ask_llm
+    return profile.judge.to(DistillConfig, max_tokens=ask_llm.max_tokens, template=ask_llm.prompt)
 
 
 def _about(made: DistillResult, base: str) -> Metadata:

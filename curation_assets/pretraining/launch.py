@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from curation_assets.common.progress import Progress, silent
 from curation_assets.models.t5 import Shape
-from curation_assets.pretraining.config import Execution, TrainConfig, TrainResult
+from curation_assets.pretraining.config import RuntimeConfig, TrainConfig, TrainResult
 from curation_assets.pretraining.devices import device_of, process_count
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import finished, open_run, train
@@ -51,7 +51,7 @@ class Job:
     """One run, as its processes read it."""
 
     config: TrainConfig
-    execution: Execution
+    execution: RuntimeConfig
     stream: TokenStream
     folder: Path
 
@@ -62,7 +62,7 @@ def train_distributed(
     folder: Path | str,
     *,
     progress: Progress = silent,
-    execution: Execution | None = None,
+    execution: RuntimeConfig | None = None,
 ) -> TrainResult:
     """Train as `trainer.train` does, in `execution.processes` processes; with one, in this process.
 
@@ -79,7 +79,7 @@ def train_distributed(
     ValueError, FloatingPointError, RuntimeError
         As `trainer.train` does; RuntimeError also where a process dies without a word.
     """
-    execution = execution or Execution()
+    execution = execution or RuntimeConfig()
     count = process_count(execution)
     if count == 1:
         return train(config, stream, folder, progress=progress, execution=execution)
@@ -130,7 +130,7 @@ def read_job(path: Path) -> Job:
     ]
     return Job(
         TrainConfig(**config | {"shape": Shape(**config["shape"])}),
-        Execution(**found["execution"]),
+        RuntimeConfig(**found["execution"]),
         TokenStream(shards, **stream),
         Path(found["folder"]),
     )
