@@ -89,20 +89,20 @@ def documents(workspace: Workspace) -> BuildOne:
     options = profile.corpus.storage_options
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        known = workspace.metadata("corpus/shards", shard)
+        listed = workspace.metadata("corpus/shards", shard)
         name = visible(decoded(shard))
         counts = write_documents(
-            known["url"],
+            listed["url"],
             profile.corpus,
             folder,
             options,
             file=name,
             progress=progress,
-            of_folders=known["of_folders"],
+            of_folders=listed["of_folders"],
         )
-        if discover.digest(known["url"], options) != known["sha256"]:
+        if discover.digest(listed["url"], options) != listed["sha256"]:
             raise ValueError(
-                f"{known['url']} changed while it was read; materialize corpus/shards[{shard}] again"
+                f"{listed['url']} changed while it was read; materialize corpus/shards[{shard}] again"
             )
         table = pq.ParquetFile(folder / "documents.parquet")
         first = next(table.iter_batches(10), None)
@@ -124,10 +124,10 @@ def token_ids(workspace: Workspace) -> BuildOne:
     loaded = load_tokenizer(workspace.open("corpus/tokenizer"))
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        found = workspace.open("corpus/documents", shard)
+        source = workspace.open("corpus/documents", shard)
         counts = {}
         for name in ("documents", "validation"):
-            path = found / f"{name}.parquet"
+            path = source / f"{name}.parquet"
             counts[name] = tokens.write_tokens(_texts(path, progress), loaded, folder, name)
         (n, ids), (_, held_out) = counts["documents"], counts["validation"]
         return {
@@ -157,9 +157,9 @@ def index(workspace: Workspace) -> BuildOne:
             raise ValueError(lost)
         shards_, aside = workspace.shards(), workspace.set_aside()
         workspace.scratch.mkdir(parents=True, exist_ok=True)
-        found = find_repeats(shards_, lambda s: open_documents(workspace, s), workspace.scratch, progress)
-        write_table(folder / "repeats.parquet", found.repeats)
-        write_table(folder / "shared_ids.parquet", found.examples)
+        repeated = find_repeats(shards_, lambda s: open_documents(workspace, s), workspace.scratch, progress)
+        write_table(folder / "repeats.parquet", repeated.repeats)
+        write_table(folder / "shared_ids.parquet", repeated.examples)
         totals: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         by_shard = {}
@@ -171,12 +171,12 @@ def index(workspace: Workspace) -> BuildOne:
             totals.update(counted)
             reasons.update(about["reasons"])
         write_json(folder / "shards.json", by_shard)
-        totals["tokens"] -= _tokens_of(workspace, found.repeats)
+        totals["tokens"] -= _tokens_of(workspace, repeated.repeats)
         return {
             **totals,
             "shards": len(shards_),
-            "documents": totals["documents"] - len(found.repeats),
-            **found.about(),
+            "documents": totals["documents"] - len(repeated.repeats),
+            **repeated.about(),
             "left_out": len(aside),
             "reasons": dict(reasons),
             "by_shard": Markdown(preview([{"shard": s, **c} for s, c in by_shard.items()])),

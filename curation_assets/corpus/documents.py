@@ -215,8 +215,8 @@ def _id_problem(value: object) -> str | None:
         return "empty"
     if len(value) > MAX_ID_CHARS:
         return f"{len(value)} characters, limit {MAX_ID_CHARS}"
-    found = defect(value) or (("", "a line break") if "\r" in value or "\n" in value else None)
-    return found[1] if found else None
+    problem = defect(value) or (("", "a line break") if "\r" in value or "\n" in value else None)
+    return problem[1] if problem else None
 
 
 def _safe(head: bytes) -> str:

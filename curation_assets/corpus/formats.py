@@ -31,8 +31,8 @@ def folder_fields(key: str) -> dict[str, str | None]:
 
     `key` is the file's partition key, its path within the corpus: folders above the corpus give nothing.
     """
-    found = (match for folder in decoded(key).split("/")[:-1] if (match := _HIVE.fullmatch(folder)))
-    return {m[1]: None if m[2] == _HIVE_NULL else unquote(m[2]) for m in found}
+    pairs = (match for folder in decoded(key).split("/")[:-1] if (match := _HIVE.fullmatch(folder)))
+    return {m[1]: None if m[2] == _HIVE_NULL else unquote(m[2]) for m in pairs}
 
 
 def read_rows(

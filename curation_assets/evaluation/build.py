@@ -138,10 +138,10 @@ def _stages(
     for part in work:
 
         def wrap(progress: Progress, before: float = begun, size: float = part) -> Progress:
-            def told(done: float, total: float, unit: str, note: str = "") -> None:
+            def report(done: float, total: float, unit: str, note: str = "") -> None:
                 progress(before + size * done / total, sum(work), "examples", note)
 
-            return told
+            return report
 
         yield wrap
         begun += part

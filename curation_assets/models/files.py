@@ -34,11 +34,11 @@ def find_packaged(package: str, pattern: str = "*.gguf", *, install: str | None 
     """
     if not package.isidentifier():  # find_spec imports the parents of a dotted name
         raise ValueError(f"{package!r} is not the import name of a top-level package")
-    found = importlib.util.find_spec(package)
-    if found is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None:
         command = install or f"pip install {package.replace('_', '-')}"
         raise ModuleNotFoundError(f"package {package} is not installed: {command}", name=package)
-    roots = [Path(root) for root in found.submodule_search_locations or ()]
+    roots = [Path(root) for root in spec.submodule_search_locations or ()]
     files = sorted(file for root in roots for file in root.glob(pattern) if file.is_file())
     if len(files) != 1:
         raise FileNotFoundError(

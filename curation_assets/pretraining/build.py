@@ -172,10 +172,10 @@ def cost(config: TrainConfig, results: list[TrainResult]) -> dict[str, float]:
     speed = Speed()
     for result in results:
         speed = speed.plus(result.speed)
-    made = {"flops": flops * len(results), "seconds_trained": round(speed.seconds, 3)}
+    figures = {"flops": flops * len(results), "seconds_trained": round(speed.seconds, 3)}
     if not speed.steps:
-        return made
-    return made | {
+        return figures
+    return figures | {
         "tokens_per_second": round(speed.steps * config.tokens_per_step / speed.seconds, 1),
         "share_of_peak": round(speed.share(flops / config.steps), 5),
     }

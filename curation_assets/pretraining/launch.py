@@ -121,8 +121,8 @@ def write_job(job: Job, home: Path) -> Path:
 
 def read_job(path: Path) -> Job:
     """Read a job; the stream's arrays are memory maps."""
-    found = json.loads(path.read_text())
-    config, stream = found["config"], found["stream"]
+    job = json.loads(path.read_text())
+    config, stream = job["config"], job["stream"]
     for name in ("betas", "snapshots"):
         config[name] = tuple(config[name])
     shards = [
@@ -130,9 +130,9 @@ def read_job(path: Path) -> Job:
     ]
     return Job(
         TrainConfig(**config | {"shape": Shape(**config["shape"])}),
-        RuntimeConfig(**found["execution"]),
+        RuntimeConfig(**job["execution"]),
         TokenStream(shards, **stream),
-        Path(found["folder"]),
+        Path(job["folder"]),
     )
 
 
@@ -163,12 +163,12 @@ def _run(job: Path, count: int, progress: Progress) -> int:
         listener.start()
         while listener.is_alive() or not lines.empty() or any(p.poll() is None for p in processes):
             try:
-                told = json.loads(lines.get(timeout=0.1))
+                message = json.loads(lines.get(timeout=0.1))
             except queue.Empty:
-                told = {}
-            resumed = told.get("resumed_from", resumed)
-            if "progress" in told:
-                progress(*told["progress"])
+                message = {}
+            resumed = message.get("resumed_from", resumed)
+            if "progress" in message:
+                progress(*message["progress"])
             if failing is None and any(p.poll() for p in processes):
                 failing = time.monotonic()
             if failing is not None and time.monotonic() - failing > _PATIENCE:

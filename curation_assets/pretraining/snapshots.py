@@ -87,14 +87,14 @@ class RunFolder:
                 raise ValueError(f"{self.path}: holds snapshots but no run.json that says of which run")
             write_bytes(owner, seal(self._identity))
             return
-        found = unseal(owner.read_bytes())
-        if found is None:
+        identity = unseal(owner.read_bytes())
+        if identity is None:
             self._drop(*(path for path in self.path.iterdir() if path.name != ".lock"))
             return self.claim()
-        if found != self._identity:
-            names = sorted(found.keys() | self._identity.keys())
-            differ = [k for k in names if found.get(k) != self._identity.get(k)]
-            detail = "; ".join(f"{k} was {found.get(k)!r}, now {self._identity.get(k)!r}" for k in differ)
+        if identity != self._identity:
+            names = sorted(identity.keys() | self._identity.keys())
+            differ = [k for k in names if identity.get(k) != self._identity.get(k)]
+            detail = "; ".join(f"{k} was {identity.get(k)!r}, now {self._identity.get(k)!r}" for k in differ)
             raise ValueError(f"{self.path} belongs to another run: {detail}")
         self._check_digests()
 
@@ -108,25 +108,25 @@ class RunFolder:
             later = [s.folder for s in read_snapshots(self.path, broken) if s.step > step]
             self._drop(*broken, *later, *result)
         if result[0].exists():
-            about, there = unseal(result[0].read_bytes()), {s.folder.name for s in self.snapshots()}
-            if about is None or not there >= set(about[_KEPT]["snapshots"]):
+            about, names = unseal(result[0].read_bytes()), {s.folder.name for s in self.snapshots()}
+            if about is None or not names >= set(about[_KEPT]["snapshots"]):
                 self._drop(*result)
             elif about[_KEPT]["losses"] != self._losses_digest():
                 self._drop(*result, self.path / "losses.npy")
 
     def _newest_intact_resume(self, limit: int | None) -> int:
         """Keep the newest sound resume point, of those up to a step, and no other; return its step, or 0."""
-        found = self.path.glob("resume-*.safetensors")
+        points = self.path.glob("resume-*.safetensors")
         step = 0
-        for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        for path in sorted(points, key=lambda path: path.stat().st_mtime_ns, reverse=True):
             header = _header(path) if path.name == _resume_name(path) else {"step": "0", "losses": "unknown"}
-            there = int(header["step"])
-            if header["losses"] != self._losses_digest(there):
+            reached = int(header["step"])
+            if header["losses"] != self._losses_digest(reached):
                 self._drop(path)
-            elif step or (limit is not None and there > limit):
+            elif step or (limit is not None and reached > limit):
                 path.unlink()
             else:
-                step = there
+                step = reached
         return step
 
     def _drop(self, *paths: Path) -> None:
@@ -259,10 +259,10 @@ class RunFolder:
         path = self.path / "result.json"
         if not path.exists():
             return None
-        found = unseal(path.read_bytes())
-        if found is None:
+        fields = unseal(path.read_bytes())
+        if fields is None:
             raise ValueError(f"{path} is damaged")
-        return {name: value for name, value in found.items() if name != _KEPT}
+        return {name: value for name, value in fields.items() if name != _KEPT}
 
     def finish(self, result: dict[str, Any], speed: Speed = _UNTIMED) -> None:
         """Mark the run as finished and drop its resume point."""

@@ -48,7 +48,13 @@ def _changed(value: Any) -> Any:
         return "probability"
     if isinstance(value, dict):
         return {name: _changed(inner) for name, inner in value.items()}
-    return [0.25, 1.0] if isinstance(value, list) else value / 2 + 0.003 if isinstance(value, float) else value + 1
+    return (
+        [0.25, 1.0]
+        if isinstance(value, list)
+        else value / 2 + 0.003
+        if isinstance(value, float)
+        else value + 1
+    )
 
 
 def _with(section: Any, path: list[str], value: Any) -> Any:

@@ -99,8 +99,8 @@ def build(folder: str | Path, settings: BuiltinSettings | None = None, progress:
     shards.mkdir(parents=True, exist_ok=True)
     corpus, validation = _documents(settings, progress)
     names = [f"shard-{number}.jsonl" for number in range(settings.shards)]
-    for gone in set(old.get("files", ())) - set(names):
-        (shards / gone).unlink(missing_ok=True)
+    for superfluous in set(old.get("files", ())) - set(names):
+        (shards / superfluous).unlink(missing_ok=True)
     for number, name in enumerate(names):
         _write(shards / name, corpus[number :: settings.shards])
     _write(hq, validation)
