@@ -48,19 +48,19 @@ def silent(done: float, total: float, unit: str, note: str = "") -> None:
 def one_of(progress: Progress, number: int, count: int) -> Progress:
     """Return the progress of part `number`, from 0, of `count` parts of equal size, as progress of the whole."""
 
-    def told(done: float, total: float, unit: str, note: str = "") -> None:
+    def report(done: float, total: float, unit: str, note: str = "") -> None:
         progress(number * total + done, count * total, unit, note)
 
-    return told
+    return report
 
 
 def after(progress: Progress, before: float, whole: float) -> Progress:
     """Return the progress of a part that begins when `before` of `whole` are finished."""
 
-    def told(done: float, total: float, unit: str, note: str = "") -> None:
+    def report(done: float, total: float, unit: str, note: str = "") -> None:
         progress(before + done, whole, unit, note)
 
-    return told
+    return report
 
 
 class Throttled:

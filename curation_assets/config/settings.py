@@ -5,9 +5,10 @@ IDENTITY settings change results and enter fingerprints; EXECUTION settings (whe
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +23,10 @@ from pydantic import (
 from curation_assets.config.model_sources import parse
 from curation_assets.config.registry import SAMPLERS
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 EXECUTION: dict[str, Any] = {"execution": True}
 
 Rate = Literal["10", "20", "40", "60", "80"]
@@ -31,6 +36,10 @@ PerplexityModel = Literal[
 ]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
+FieldName = Annotated[str, Field(min_length=1)]
+
+DOCUMENT_COLUMNS = ("doc_id", "doc_hash", "text", "n_chars", "row")
+"""Columns of every documents table, which no kept field may be called."""
 
 
 def _source(spec: str) -> str:
@@ -53,6 +62,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=False)
 
+    def to(self, kind: type[Config], **others: Any) -> Config:
+        """Return a configuration of the library, a dataclass: its fields that are settings here too, and `others`."""
+        names = {field.name for field in dataclasses.fields(kind)} - others.keys()
+        return kind(**{name: value for name, value in self if name in names}, **others)
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that change results, as plain data for a fingerprint."""
         kept: dict[str, Any] = {}
@@ -74,24 +88,62 @@ class Builtin(Section):
     per_package: Positive
 
 
-class Corpus(Section):
-    """Where documents come from and which rows count as documents.
+class DocumentSettings(Section):
+    """Which rows of a corpus file count as documents; the defaults are those of the library, not of a profile.
 
-    `min_chars` counts visible characters, letters without their marks; `min_words` runs of letters and digits, and each
-    letter of a script without spaces. `text_field`, `id_field` and `keep_fields` may name nested fields: "content.text".
+    Attributes
+    ----------
+    text_field, id_field : names of fields (or columns); "a.b" is the field of that name, or else b inside a. A text that is
+        a list of chat messages is joined. With `id_field = ""` a document's id is the hash of its text, as it is in plain text.
+    keep_fields : metadata fields carried along as strings; what is absent or cannot be a string is null.
+    max_chars : the longest document, in characters after normalisation.
+    min_chars, min_words : the least visible characters, letters without their marks, and the least runs of letters and digits
+        (each letter of a script without spaces is one).
+    validation_share : share of documents held out; which ones is a pure function of id and text.
+    sample_by : what one document of a plain text file is; blank lines stand between paragraphs.
     """
+
+    text_field: FieldName = "text"
+    id_field: str = "id"
+    keep_fields: Annotated[tuple[FieldName, ...], Field(strict=False)] = ()
+    sample_by: Literal["line", "paragraph", "document"] = "line"
+    max_chars: Positive = 1_000_000
+    min_chars: Positive = 1
+    min_words: Annotated[int, Field(ge=0)] = 0
+    validation_share: Share = 0.01
+
+    @field_validator("keep_fields")
+    @classmethod
+    def _own_columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if clash := sorted(set(names) & set(DOCUMENT_COLUMNS)):
+            raise ValueError(
+                f"{clash} clash with the columns that every documents table has: {DOCUMENT_COLUMNS}"
+            )
+        if len(set(names)) != len(names):
+            raise ValueError(f"a name is repeated: {list(names)}")
+        return names
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that are read: text, id (where there is one) and the kept ones, each once."""
+        wanted = (self.text_field, *([self.id_field] if self.id_field else []), *self.keep_fields)
+        return tuple(dict.fromkeys(wanted))
+
+    @property
+    def max_row_bytes(self) -> int:
+        """Bytes beyond which a raw row is not even parsed.
+
+        JSON spends at most 12 bytes on a character (an escaped surrogate pair); 1 MiB is left for other fields.
+        """
+        return 12 * self.max_chars + (1 << 20)
+
+
+class Corpus(DocumentSettings):
+    """Where documents come from, and which rows count as documents."""
 
     url: str = Field(json_schema_extra=EXECUTION)
     hq_url: str = Field(json_schema_extra=EXECUTION)
     storage_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
-    text_field: str
-    id_field: str
-    keep_fields: list[str]
-    sample_by: Literal["line", "paragraph", "document"]
-    max_chars: Positive
-    min_chars: Positive
-    min_words: Annotated[int, Field(ge=0)]
-    validation_share: Share
     builtin: Builtin
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,6 @@ from curation_assets.common.files import (
 )
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
-from curation_assets.config.profile import Profile
 from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import Counts, parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
@@ -31,27 +29,11 @@ from curation_assets.corpus.losses import lost, no_documents
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
-from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
 from curation_assets.models.tokenizer import load_tokenizer
 
 VALIDATION_SETS = ("in_distribution", "hq")
 _SHOWN = ["doc_id", "text", "n_chars"]
-
-
-def document_settings(profile: Profile) -> DocumentSettings:
-    """Return the corpus section in the form that the reader takes."""
-    corpus = profile.corpus
-    return DocumentSettings(
-        text_field=corpus.text_field,
-        id_field=corpus.id_field or None,
-        keep_fields=tuple(corpus.keep_fields),
-        max_chars=corpus.max_chars,
-        min_chars=corpus.min_chars,
-        min_words=corpus.min_words,
-        validation_share=corpus.validation_share,
-        sample_by=corpus.sample_by,
-    )
 
 
 def shards(workspace: Workspace) -> BuildOne:
@@ -107,20 +89,20 @@ def documents(workspace: Workspace) -> BuildOne:
     options = profile.corpus.storage_options
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        known = workspace.metadata("corpus/shards", shard)
+        listed = workspace.metadata("corpus/shards", shard)
         name = visible(decoded(shard))
         counts = write_documents(
-            known["url"],
-            document_settings(profile),
+            listed["url"],
+            profile.corpus,
             folder,
             options,
             file=name,
             progress=progress,
-            of_folders=known["of_folders"],
+            of_folders=listed["of_folders"],
         )
-        if discover.digest(known["url"], options) != known["sha256"]:
+        if discover.digest(listed["url"], options) != listed["sha256"]:
             raise ValueError(
-                f"{known['url']} changed while it was read; materialize corpus/shards[{shard}] again"
+                f"{listed['url']} changed while it was read; materialize corpus/shards[{shard}] again"
             )
         table = pq.ParquetFile(folder / "documents.parquet")
         first = next(table.iter_batches(10), None)
@@ -142,10 +124,10 @@ def token_ids(workspace: Workspace) -> BuildOne:
     loaded = load_tokenizer(workspace.open("corpus/tokenizer"))
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        found = workspace.open("corpus/documents", shard)
+        source = workspace.open("corpus/documents", shard)
         counts = {}
         for name in ("documents", "validation"):
-            path = found / f"{name}.parquet"
+            path = source / f"{name}.parquet"
             counts[name] = tokens.write_tokens(_texts(path, progress), loaded, folder, name)
         (n, ids), (_, held_out) = counts["documents"], counts["validation"]
         return {
@@ -175,9 +157,9 @@ def index(workspace: Workspace) -> BuildOne:
             raise ValueError(lost)
         shards_, aside = workspace.shards(), workspace.set_aside()
         workspace.scratch.mkdir(parents=True, exist_ok=True)
-        found = find_repeats(shards_, lambda s: open_documents(workspace, s), workspace.scratch, progress)
-        write_table(folder / "repeats.parquet", found.repeats)
-        write_table(folder / "shared_ids.parquet", found.examples)
+        repeated = find_repeats(shards_, lambda s: open_documents(workspace, s), workspace.scratch, progress)
+        write_table(folder / "repeats.parquet", repeated.repeats)
+        write_table(folder / "shared_ids.parquet", repeated.examples)
         totals: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         by_shard = {}
@@ -189,12 +171,12 @@ def index(workspace: Workspace) -> BuildOne:
             totals.update(counted)
             reasons.update(about["reasons"])
         write_json(folder / "shards.json", by_shard)
-        totals["tokens"] -= _tokens_of(workspace, found.repeats)
+        totals["tokens"] -= _tokens_of(workspace, repeated.repeats)
         return {
             **totals,
             "shards": len(shards_),
-            "documents": totals["documents"] - len(found.repeats),
-            **found.about(),
+            "documents": totals["documents"] - len(repeated.repeats),
+            **repeated.about(),
             "left_out": len(aside),
             "reasons": dict(reasons),
             "by_shard": Markdown(preview([{"shard": s, **c} for s, c in by_shard.items()])),
@@ -260,7 +242,7 @@ def _held_out(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
 
 
 def _high_quality_texts(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
-    settings = replace(document_settings(workspace.profile), keep_fields=(), validation_share=0.0)
+    settings = workspace.profile.corpus.model_copy(update={"keep_fields": (), "validation_share": 0.0})
     counts = Counts()
     for key, url in read_json(workspace.open("corpus/source") / "hq.json").get("files", []):
         for batch in parse_shard(url, settings, workspace.profile.corpus.storage_options, key):

@@ -175,10 +175,10 @@ class _Sieve:
         return not why
 
     def _aside(self, path: str) -> bool:
-        found = set_aside(path)
-        if found is None:
+        aside = set_aside(path)
+        if aside is None:
             return False
-        place, kind = found
+        place, kind = aside
         if kind or not (place.endswith("/") or _readable(place)):
             self.ignored[kind or BOOKKEEPING] += 1  # _SUCCESS, _metadata
         else:

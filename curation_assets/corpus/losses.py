@@ -17,17 +17,17 @@ def no_documents(workspace: Workspace) -> str:
     """Say why the corpus has no document to choose from; "" where it has one, or nothing has been read."""
     store = workspace.store
     receipts = (store.receipt("corpus/documents", shard) for shard in workspace.shards())
-    found = [receipt.metadata for receipt in receipts if receipt is not None]
-    if not found or any(about["documents"] for about in found):
+    counted = [receipt.metadata for receipt in receipts if receipt is not None]
+    if not counted or any(about["documents"] for about in counted):
         return ""
-    return lost(found, workspace.profile.corpus)
+    return lost(counted, workspace.profile.corpus)
 
 
-def lost(found: Iterable[Mapping[str, Any]], corpus: Corpus) -> str:
+def lost(counted: Iterable[Mapping[str, Any]], corpus: Corpus) -> str:
     """Say why files have no document, by the metadata of their `corpus/documents`; "" where one has."""
     rows, documents, held_out = 0, 0, 0
     reasons, lacks, seen = Counter[str](), Counter[str](), dict[str, None]()
-    for about in found:
+    for about in counted:
         rows, documents = rows + about["rows"], documents + about["documents"]
         held_out += about["validation"]
         reasons.update(about["reasons"])

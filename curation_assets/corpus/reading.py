@@ -57,8 +57,8 @@ def left_out(workspace: Workspace) -> Repeats:
 
 def with_contaminated(workspace: Workspace, repeats: Repeats, shards: Iterable[str]) -> Repeats:
     """Return `repeats` and, of some shards, the documents that share n-grams with evaluation inputs."""
-    found = {s: np.union1d(repeats.get(s, NO_ROWS), read_contaminated(workspace, s)) for s in shards}
-    return {**repeats, **found}
+    rows = {s: np.union1d(repeats.get(s, NO_ROWS), read_contaminated(workspace, s)) for s in shards}
+    return {**repeats, **rows}
 
 
 def read_contaminated(workspace: Workspace, shard: str) -> NDArray[np.int64]:

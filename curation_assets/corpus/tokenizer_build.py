@@ -26,20 +26,20 @@ def tokenizer(workspace: Workspace) -> BuildOne:
                 raise ValueError(lost)
             texts = _sample(workspace, settings.training_documents)
             about["training_documents"] = len(texts)
-            made = train_tokenizer(texts, settings.vocab_size, folder)
+            trained = train_tokenizer(texts, settings.vocab_size, folder)
         else:
-            found = resolve(settings.model, cache=workspace.scratch / "models", weights=False)
+            model = resolve(settings.model, cache=workspace.scratch / "models", weights=False)
             for name in (
                 "tokenizer.json",
                 "spiece.model",
                 "tokenizer_config.json",
                 "special_tokens_map.json",
             ):
-                if (found.folder / name).exists():
-                    shutil.copyfile(found.folder / name, folder / name)
-            about["digest"] = found.digest
-            made = load_tokenizer(folder)
-        return {**about, "vocab_size": made.vocab_size, "first_sentinel": made.first_sentinel_id}
+                if (model.folder / name).exists():
+                    shutil.copyfile(model.folder / name, folder / name)
+            about["digest"] = model.digest
+            trained = load_tokenizer(folder)
+        return {**about, "vocab_size": trained.vocab_size, "first_sentinel": trained.first_sentinel_id}
 
     return build
 

@@ -48,17 +48,17 @@ def state(files: list[discover.ShardFile]) -> dict[str, dict[str, Any]]:
     }
 
 
-def not_read(found: Collection[discover.Listing]) -> dict[str, Any]:
+def not_read(listings: Collection[discover.Listing]) -> dict[str, Any]:
     """Return what listings passed over, as `corpus/source` keeps it.
 
     `files` are {file, reason} of what may be meant as data, `not_meant_as_data` counts the rest by kind, and `alike`
     are the names of files that differ in their compression alone.
     """
-    kinds = sum((Counter(listing.ignored) for listing in found), Counter())
+    kinds = sum((Counter(listing.ignored) for listing in listings), Counter())
     return {
-        "files": [{"file": name, "reason": why} for listing in found for name, why in listing.passed_over],
+        "files": [{"file": name, "reason": why} for listing in listings for name, why in listing.passed_over],
         "not_meant_as_data": dict(sorted(kinds.items())),
-        "alike": [names for listing in found for names in listing.alike],
+        "alike": [names for listing in listings for names in listing.alike],
     }
 
 
@@ -76,13 +76,13 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
     now = time.time() if now is None else now
     settings = workspace.profile.automation
     before: dict[str, Any] = json.loads(cursor) if cursor else {}
-    found, known = _found(workspace), _known(workspace)
-    if known is not None and found == known:
-        return Look(False, f"{len(found['files']):,} files, as listed before", "")
-    seen = fingerprint(found)
-    old = known["files"] if known else {}
-    different = [key for key, about in found["files"].items() if old.get(key) != about]
-    young = [key for key in different if _age(found["files"][key], now) < settings.settle_seconds]
+    listing, before_listing = _found(workspace), _known(workspace)
+    if before_listing is not None and listing == before_listing:
+        return Look(False, f"{len(listing['files']):,} files, as listed before", "")
+    seen = fingerprint(listing)
+    old = before_listing["files"] if before_listing else {}
+    different = [key for key, about in listing["files"].items() if old.get(key) != about]
+    young = [key for key in different if _age(listing["files"][key], now) < settings.settle_seconds]
     after = {**before, "seen": seen}
     if young and before.get("seen") != seen:
         return Look(False, f"{_named(young)} still being written", json.dumps(after))
@@ -93,20 +93,20 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
             "the new listing was asked for; if it does not come it is asked for again",
             json.dumps(after),
         )
-    gone = sorted(old.keys() - found["files"].keys())
-    said = f"{_counted('new or changed', different)}, {_counted('gone', gone)}"
-    if known is not None and found["passed_over"] != known["passed_over"]:
-        said += f", {len(found['passed_over']):,} passed over"
-    return Look(True, said, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1}))
+    deleted = sorted(old.keys() - listing["files"].keys())
+    summary = f"{_counted('new or changed', different)}, {_counted('gone', deleted)}"
+    if before_listing is not None and listing["passed_over"] != before_listing["passed_over"]:
+        summary += f", {len(listing['passed_over']):,} passed over"
+    return Look(True, summary, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1}))
 
 
 def _found(workspace: Workspace) -> dict[str, Any]:
     url, hq_url = places(workspace)
-    found = listings(workspace)
+    listed = listings(workspace)
     return {
-        "files": state(found[url].files),
-        "hq": state(found[hq_url].files) if hq_url else {},
-        "passed_over": not_read(found.values())["files"],
+        "files": state(listed[url].files),
+        "hq": state(listed[hq_url].files) if hq_url else {},
+        "passed_over": not_read(listed.values())["files"],
     }
 
 

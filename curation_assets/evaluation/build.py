@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from curation_assets.corpus.tokens import read_tokens
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
 from curation_assets.evaluation.finetune import FineTuneConfig
 from curation_assets.evaluation.gathering import read_suites
-from curation_assets.evaluation.perplexity import PerplexityResult, PerplexitySettings, TokenSet, evaluate
+from curation_assets.evaluation.perplexity import PerplexityResult, TokenSet, evaluate
 from curation_assets.evaluation.suites import SuiteConfig, SuiteExamples, run_suite
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
+from curation_assets.scoring.perplexity import SpanPerplexity
 
 METRICS_SCHEMA = pa.schema(
     [
@@ -59,8 +61,8 @@ def metrics(sampler: str) -> Builder:
 
     def load(workspace: Workspace) -> BuildOne:
         sets, held_out = _validation_sets(workspace)
-        settings = _settings(workspace)
         tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
+        scorer = _scorer(workspace, tokenizer)
         suites = read_suites(workspace.open("evaluation/examples"))
 
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -75,7 +77,7 @@ def metrics(sampler: str) -> Builder:
                 )
                 stages = _stages(len(snapshots), sets, suites, workspace)
                 part = one_of(progress, number, len(runs))
-                result = evaluate([s.folder for s in snapshots], sets, settings, next(stages)(part))
+                result = evaluate([s.folder for s in snapshots], sets, scorer, next(stages)(part))
                 measured.add_perplexities(result, held_out)
                 for suite in suites:
                     config = _suite_config(workspace, tokenizer, seed)
@@ -136,44 +138,36 @@ def _stages(
     for part in work:
 
         def wrap(progress: Progress, before: float = begun, size: float = part) -> Progress:
-            def told(done: float, total: float, unit: str, note: str = "") -> None:
+            def report(done: float, total: float, unit: str, note: str = "") -> None:
                 progress(before + size * done / total, sum(work), "examples", note)
 
-            return told
+            return report
 
         yield wrap
         begun += part
 
 
 def _suite_config(workspace: Workspace, tokenizer: Tokenizer, seed: int) -> SuiteConfig:
-    wanted = workspace.profile.evaluation
-    recipe = wanted.finetuning.identity()
-    del recipe["max_prompt"]
-    tuning = FineTuneConfig(
-        **recipe,
-        seed=seed,
-        eos=tokenizer.eos_id,
-        pad=tokenizer.pad_id,
-    )
-    return SuiteConfig(
-        tuning,
-        max_prompt=wanted.finetuning.max_prompt,
-        device=workspace.device,
-        resume_seconds=wanted.finetuning.resume_seconds,
-        batch_tokens=wanted.batch_tokens,
+    settings = workspace.profile.evaluation
+    tuning = settings.finetuning.to(FineTuneConfig, seed=seed, eos=tokenizer.eos_id, pad=tokenizer.pad_id)
+    return settings.finetuning.to(
+        SuiteConfig, tuning=tuning, device=workspace.device, batch_tokens=settings.batch_tokens
     )
 
 
-def _settings(workspace: Workspace) -> PerplexitySettings:
-    wanted, tokenizer = workspace.profile.evaluation, load_tokenizer(workspace.open("corpus/tokenizer"))
-    return PerplexitySettings(
+def _scorer(workspace: Workspace, tokenizer: Tokenizer) -> Callable[[Any], SpanPerplexity]:
+    """Return what scores with a model, whichever snapshot's it is."""
+    settings = workspace.profile.evaluation
+    return partial(
+        SpanPerplexity,
         eos=tokenizer.eos_id,
         first_sentinel=tokenizer.first_sentinel_id,
-        seed=wanted.seed,
-        window=wanted.window,
-        max_windows=wanted.max_windows or None,
-        batch_tokens=wanted.batch_tokens,
+        seed=settings.seed,
+        window=settings.window,
+        max_windows=settings.max_windows or None,
+        batch_tokens=settings.batch_tokens,
         device=workspace.device,
+        dtype="float32",
     )
 
 

@@ -88,22 +88,22 @@ def _inputs(workspace: Workspace) -> Iterator[pa.RecordBatch]:
     folder, candidates = workspace.open("corpus/validation"), validation_candidates(workspace)
     for name in VALIDATION_SETS:
         used = pq.read_table(folder / f"{name}.parquet", columns=["doc_hash"])["doc_hash"].to_pylist()
-        found = _used_texts(name, set(used), candidates[name])
-        while texts := list(islice(found, _ROWS)):
+        texts_used = _used_texts(name, set(used), candidates[name])
+        while texts := list(islice(texts_used, _ROWS)):
             columns = [["perplexity"] * len(texts), [name] * len(texts), texts]
             yield pa.record_batch([pa.array(c, pa.string()) for c in columns], schema=INPUTS_SCHEMA)
 
 
 def _used_texts(name: str, used: set[int], candidates: Iterable[tuple[int, str, str]]) -> Iterator[str]:
     """Yield the texts behind a validation set, which itself holds their token ids only."""
-    found = set()
+    present = set()
     for doc_hash, _, text in candidates:
         if doc_hash in used:
-            found.add(doc_hash)
+            present.add(doc_hash)
             yield text
-    if found != used:
+    if present != used:
         raise ValueError(
-            f"corpus/validation: {len(used - found)} texts of {name} are not in the corpus any more; materialize it again"
+            f"corpus/validation: {len(used - present)} texts of {name} are not in the corpus any more; materialize it again"
         )
 
 
@@ -120,7 +120,7 @@ def contamination(workspace: Workspace) -> BuildOne:
         tasks: Counter[str] = Counter()
         contaminated = 0
 
-        def found() -> Iterator[pa.RecordBatch]:
+        def overlapping() -> Iterator[pa.RecordBatch]:
             nonlocal contaminated
             row = 0
             for part in _parts(read_batches(path, ["doc_id", "text"], _ROWS)):
@@ -132,7 +132,7 @@ def contamination(workspace: Workspace) -> BuildOne:
                 progress(row, total, "documents")
                 yield batch
 
-        write_batches(out, found(), CONTAMINATION_SCHEMA)
+        write_batches(out, overlapping(), CONTAMINATION_SCHEMA)
         rows = [{"task": name, "documents": n} for name, n in tasks.most_common()]
         first = next(pq.ParquetFile(out).iter_batches(10), CONTAMINATION_SCHEMA.empty_table())
         return {
@@ -149,16 +149,16 @@ def contamination(workspace: Workspace) -> BuildOne:
 
 def _overlaps(index: NgramIndex, documents: pa.RecordBatch, row: int) -> tuple[np.ndarray, pa.RecordBatch]:
     """Return the different n-grams of each document, and the rows of CONTAMINATION_SCHEMA; `row` is the first one's."""
-    found = index.overlaps(documents["text"])
+    overlaps = index.overlaps(documents["text"])
     suites, tasks = (pa.array([name[i] for name in index.tasks], pa.string()) for i in (0, 1))
     columns = [
-        documents["doc_id"].take(pa.array(found.document)),
-        pa.array(found.document + row),
-        suites.take(pa.array(found.task)),
-        tasks.take(pa.array(found.task)),
-        pa.array(found.shared),
+        documents["doc_id"].take(pa.array(overlaps.document)),
+        pa.array(overlaps.document + row),
+        suites.take(pa.array(overlaps.task)),
+        tasks.take(pa.array(overlaps.task)),
+        pa.array(overlaps.shared),
     ]
-    return found.distinct, pa.record_batch(columns, schema=CONTAMINATION_SCHEMA)
+    return overlaps.distinct, pa.record_batch(columns, schema=CONTAMINATION_SCHEMA)
 
 
 def _parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -117,8 +117,8 @@ class _FineTuning(Tuning):
             decoder_input_ids=torch.from_numpy(read).to(**where),
             use_cache=False,
         ).logits
-        wanted = torch.from_numpy(labels).to(**where)
-        return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=_IGNORED)
+        expected = torch.from_numpy(labels).to(**where)
+        return F.cross_entropy(logits.flatten(0, 1).float(), expected.flatten(), ignore_index=_IGNORED)
 
 
 def _digest(pairs: Pairs) -> str:

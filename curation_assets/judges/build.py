@@ -51,28 +51,28 @@ def labels(workspace: Workspace) -> BuildOne:
             return ask_llm(workspace, *open_scorer(workspace, "judge/teacher"), settings.teacher_max_tokens)
 
         cache = workspace.scratch / "labels" / fingerprint(*about)
-        found = label(load, chosen["text"].to_pylist(), cache, progress=progress)  # type: ignore[arg-type]
-        columns = {name: pa.array(values) for name, values in asdict(found).items() if name != "reused"}
+        judged = label(load, chosen["text"].to_pylist(), cache, progress=progress)  # type: ignore[arg-type]
+        columns = {name: pa.array(values) for name, values in asdict(judged).items() if name != "reused"}
         table = pa.table({**dict(zip(chosen.column_names, chosen.columns, strict=True)), **columns})
         best_first = table.sort_by([("score", "descending")])
         write_table(folder / "labels.parquet", best_first)
-        return _about_labels(best_first, found, teacher)
+        return _about_labels(best_first, judged, teacher)
 
     return build
 
 
-def _about_labels(table: pa.Table, found: LabelTable, teacher: dict[str, object]) -> Metadata:
-    p = np.exp(found.score)
+def _about_labels(table: pa.Table, judged: LabelTable, teacher: dict[str, object]) -> Metadata:
+    p = np.exp(judged.score)
     best = table.select(["score", "tokens", "doc_id", "text"])
     return {
         "documents": table.num_rows,
-        "reused": found.reused,
+        "reused": judged.reused,
         "teacher": teacher["source"],
         "probability_mean": float(p.mean()),
         "probability_10th_percentile": float(np.percentile(p, 10)),
         "probability_90th_percentile": float(np.percentile(p, 90)),
-        "cut_share": float(found.cut.mean()),
-        "flagged": int((found.flags > 0).sum()),
+        "cut_share": float(judged.cut.mean()),
+        "flagged": int((judged.flags > 0).sum()),
         "liked_most": Markdown(preview(best.slice(0, 8).to_pylist())),
         "liked_least": Markdown(preview(best.slice(max(len(best) - 8, 0)).to_pylist())),
     }
@@ -125,19 +125,19 @@ def judge(workspace: Workspace) -> BuildOne:
                 f"{workspace.profile.source} has no judge.bases.{size}: nothing to make this judge from"
             )
         source = parse(base)
-        found = find(workspace, source)
+        model = find(workspace, source)
         if source.kind != "asset":
-            _check_reads_alike(workspace, base, load_tokenizer(found.folder))
+            _check_reads_alike(workspace, base, load_tokenizer(model.folder))
         config = distill_config(workspace.profile)
         home = workspace.scratch / "runs" / "judge" / safe_name(size)
         labelled = {"doc_hash": table["doc_hash"].to_pylist(), "score": table["score"].to_pylist()}
-        run = home / fingerprint(asdict(config), found.digest, labelled, apart.tolist(), pieces)
+        run = home / fingerprint(asdict(config), model.digest, labelled, apart.tolist(), pieces)
         for other in home.glob("*"):
             if other != run:
                 shutil.rmtree(other, ignore_errors=True)
-        made = distill(
+        result = distill(
             config,
-            found.folder,
+            model.folder,
             tokenizer,
             table["text"].to_pylist(),
             table["score"].to_numpy(),
@@ -147,11 +147,11 @@ def judge(workspace: Workspace) -> BuildOne:
             resume_seconds=settings.resume_seconds,
             progress=progress,
         )
-        shutil.copytree(made.model, folder / "model")
+        shutil.copytree(result.model, folder / "model")
         write_json(
-            folder / "distillation.json", {**made.metadata(), "base": base, "base_digest": found.digest}
+            folder / "distillation.json", {**result.metadata(), "base": base, "base_digest": model.digest}
         )
-        return _about(made, base)
+        return _about(result, base)
 
     return build
 
@@ -166,37 +166,26 @@ def _check_reads_alike(workspace: Workspace, base: str, own: Tokenizer) -> None:
 
 def distill_config(profile: Profile) -> DistillConfig:
     """Return the profile's recipe for judges."""
-    wanted = profile.judge
-    return DistillConfig(
-        epochs=wanted.epochs,
-        batch_size=wanted.batch_size,
-        learning_rate=wanted.learning_rate,
-        final_learning_rate=wanted.final_learning_rate,
-        warmup_share=wanted.warmup_share,
-        clip_norm=wanted.clip_norm,
-        max_tokens=profile.ask_llm.max_tokens,
-        template=profile.ask_llm.prompt,
-        target=wanted.target,
-        seed=wanted.seed,
-    )
+    ask_llm = profile.ask_llm
+    return profile.judge.to(DistillConfig, max_tokens=ask_llm.max_tokens, template=ask_llm.prompt)
 
 
-def _about(made: DistillResult, base: str) -> Metadata:
+def _about(result: DistillResult, base: str) -> Metadata:
     about: Metadata = {
         "base": base,
-        "documents": made.documents,
-        "held_out": made.agreement.n,
-        "steps": made.steps,
-        "loss": made.loss,
-        "held_out_loss": made.held_out_loss,
-        "least_possible_loss": made.entropy,
+        "documents": result.documents,
+        "held_out": result.agreement.n,
+        "steps": result.steps,
+        "loss": result.loss,
+        "held_out_loss": result.held_out_loss,
+        "least_possible_loss": result.entropy,
     }
-    for name, found in (("tau", made.agreement), ("tau_of_length", made.length)):
-        figures = {name: found.tau, f"{name}_low": found.low, f"{name}_high": found.high}
+    for name, agreement in (("tau", result.agreement), ("tau_of_length", result.length)):
+        figures = {name: agreement.tau, f"{name}_low": agreement.low, f"{name}_high": agreement.high}
         about |= {key: value for key, value in figures.items() if value is not None}
     series: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name, column in (("held out", "held_out_loss"), ("trained on", "loss")):
-        points = [(row["epoch"], row[column]) for row in made.history if row[column] is not None]
+        points = [(row["epoch"], row[column]) for row in result.history if row[column] is not None]
         epoch, loss = np.array(points, np.float64).reshape(-1, 2).T
         series[name] = (epoch, loss)
     picture = lines(series, "loss against the teacher's labels", "epochs", "nats per document")

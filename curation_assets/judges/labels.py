@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.common.files import write_bytes
 from curation_assets.common.hashing import noise
 from curation_assets.common.progress import Progress, silent
-from curation_assets.pretraining.durable import replacing
 from curation_assets.pretraining.snapshots import RunFolder
 from curation_assets.scoring.ask_llm import ScoreTable, check_texts
 
@@ -204,8 +204,7 @@ def _write(cache: Path, labels: dict[bytes, _Label]) -> Path:
     pq.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), sink, compression="zstd")
     content = sink.getvalue().to_pybytes()
     path = cache / _name(content)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
     return path
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from curation_assets.corpus.losses import lost
 from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.quarantine import REASONS
 from curation_assets.corpus.repeats import told
-from curation_assets.corpus.settings import REASONS
 from curation_assets.corpus.skipped_files import grouped
 from curation_assets.engine.staleness import Versions
 

@@ -27,19 +27,19 @@ def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
             source = source_of(workspace.profile)
             if source is None:
                 raise ValueError(f"{workspace.profile.source} names no model for this sampler")
-            found = find(workspace, source)
+            model = find(workspace, source)
             about: Metadata = {
                 "source": str(source),
-                "digest": found.digest,
-                "files": len(found.files),
-                "bytes": sum((found.folder / name).stat().st_size for name in found.files),
+                "digest": model.digest,
+                "files": len(model.files),
+                "bytes": sum((model.folder / name).stat().st_size for name in model.files),
             }
-            if found.parameters is not None:
-                about["parameters"] = found.parameters
-            write_json(folder / "model.json", {**about, "files": list(found.files)})
+            if model.parameters is not None:
+                about["parameters"] = model.parameters
+            write_json(folder / "model.json", {**about, "files": list(model.files)})
             if source.kind in ("pip", "path"):  # files outside the graph may change: `Versions.current` looks
-                about |= {"seen": file_states(found.folder, found.files), "place": str(found.folder)}
-            return {**about, "version": found.digest[:20]}
+                about |= {"seen": file_states(model.folder, model.files), "place": str(model.folder)}
+            return {**about, "version": model.digest[:20]}
 
         return build
 
@@ -92,11 +92,11 @@ def open_scorer(workspace: Workspace, key: str) -> tuple[Any, Any]:
 
     note = read_json(workspace.open(key) / "model.json")
     source = parse(note["source"])
-    found = find(workspace, source)
-    if found.digest != note["digest"]:
+    model = find(workspace, source)
+    if model.digest != note["digest"]:
         workspace.store.forget(key)  # else it would count as current
         raise RuntimeError(f"{source} has changed since {key} was materialized: materialize that again")
-    single = found.folder / found.files[0] if found.files[0].endswith(".gguf") else found.folder
+    single = model.folder / model.files[0] if model.files[0].endswith(".gguf") else model.folder
     return load_scorer(
         single,
         tokenizer=workspace.open("corpus/tokenizer") if source.kind == "asset" else None,

@@ -105,10 +105,10 @@ def _load_gguf(file: Path, kind: torch.dtype, *, with_tokenizer: bool) -> tuple[
     causal: Any = AutoModelForCausalLM  # typed as if it returned the model alone
     # dequantize: else transformers may fetch kernels that compute on packed weights.
     packed = GgufConfig(dequantize=True)
-    model, told = causal.from_pretrained(
+    model, info = causal.from_pretrained(
         file.parent, **options, dtype=kind, quantization_config=packed, output_loading_info=True
     )
-    _check_complete(file, told)
+    _check_complete(file, info)
     return model, tokenizer
 
 
@@ -130,10 +130,10 @@ def _load_folder(folder: Path, kind: torch.dtype) -> Any:
         own: torch.nn.Module = t5.load(folder)
         return own.to(dtype=kind)
     of_kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    model, told = of_kind.from_pretrained(
+    model, info = of_kind.from_pretrained(
         folder, **options, dtype=kind, use_safetensors=True, output_loading_info=True
     )
-    _check_complete(folder, told)
+    _check_complete(folder, info)
     return model
 
 
@@ -150,9 +150,9 @@ def _is_own_t5(folder: Path, config: Any) -> bool:
     return {"lm_head.weight", "shared.weight"} <= names.keys() and "encoder.embed_tokens.weight" not in names
 
 
-def _check_complete(place: Path, told: dict[str, Any]) -> None:
+def _check_complete(place: Path, info: dict[str, Any]) -> None:
     """Refuse a model with weights that no file gave: transformers draws these at random and only warns."""
-    if missing := sorted(told["missing_keys"]) + sorted(map(str, told["mismatched_keys"])):
+    if missing := sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"])):
         raise ValueError(f"{place} lacks {len(missing)} of the model's weights, {missing[0]} the first")
 
 

@@ -25,9 +25,7 @@ from curation_assets.pretraining.flops import training_flops
 from curation_assets.pretraining.launch import train_distributed
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.speed import Speed
-from curation_assets.pretraining.trainer import Execution, TrainConfig, TrainResult, read_losses
-
-_PRECISION = {"auto": "auto", "float32": "fp32", "bfloat16": "bf16"}
+from curation_assets.pretraining.trainer import RuntimeConfig, TrainConfig, TrainResult, read_losses
 
 
 def subset_checkpoint(sampler: str) -> Builder:
@@ -56,21 +54,11 @@ def full_data_checkpoint(workspace: Workspace) -> BuildOne:
 
 def train_config(profile: Profile, size: str, **tokens: Any) -> TrainConfig:
     """Return the profile's recipe for a model size; `tokens` gives the tokenizer's vocabulary and special ids."""
-    recipe, shape = profile.pretraining, profile.ladder[size]  # type: ignore[index]
-    return TrainConfig(
-        shape=Shape(**shape.model_dump()),
-        tokens=recipe.tokens,
-        batch_size=recipe.batch_size,
-        input_length=recipe.input_length,
-        learning_rate=recipe.learning_rate,
-        final_learning_rate=recipe.final_learning_rate,
-        warmup_share=recipe.warmup_share,
-        weight_decay=recipe.weight_decay,
-        clip_norm=recipe.clip_norm,
-        noise_density=recipe.noise_density,
-        mean_noise_span=recipe.mean_noise_span,
-        snapshots=tuple(recipe.snapshots),
-        precision=_PRECISION[profile.execution.dtype],
+    return profile.pretraining.to(
+        TrainConfig,
+        shape=profile.ladder[size].to(Shape),  # type: ignore[index]
+        snapshots=tuple(profile.pretraining.snapshots),
+        precision=profile.execution.dtype,
         **tokens,
     )
 
@@ -125,10 +113,9 @@ def _train(
         pad=tokenizer.pad_id,
         first_sentinel=tokenizer.first_sentinel_id,
     )
-    execution = Execution(
+    execution = profile.execution.to(
+        RuntimeConfig,
         device=workspace.device,
-        processes=profile.execution.processes,
-        compile=profile.execution.compile,
         micro_batch_size=profile.pretraining.micro_batch_size,
         resume_seconds=profile.pretraining.resume_seconds,
     )
@@ -185,10 +172,10 @@ def cost(config: TrainConfig, results: list[TrainResult]) -> dict[str, float]:
     speed = Speed()
     for result in results:
         speed = speed.plus(result.speed)
-    made = {"flops": flops * len(results), "seconds_trained": round(speed.seconds, 3)}
+    figures = {"flops": flops * len(results), "seconds_trained": round(speed.seconds, 3)}
     if not speed.steps:
-        return made
-    return made | {
+        return figures
+    return figures | {
         "tokens_per_second": round(speed.steps * config.tokens_per_step / speed.seconds, 1),
         "share_of_peak": round(speed.share(flops / config.steps), 5),
     }

@@ -146,8 +146,8 @@ class Tuning:
         return min(-(-longest // self.bucket) * self.bucket, limit)
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        found = epoch_batches(self.lengths[self.rows], self.recipe.batch_size, self.recipe.seed, epoch)
-        return [self.rows[part] for part in found]
+        batches = epoch_batches(self.lengths[self.rows], self.recipe.batch_size, self.recipe.seed, epoch)
+        return [self.rows[part] for part in batches]
 
     def _train_step(self, step: int, rows: NDArray[np.int64]) -> None:
         self.optimizer.zero_grad(set_to_none=True)

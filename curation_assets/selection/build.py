@@ -51,10 +51,12 @@ def subset(spec: SamplerSpec) -> Builder:
             lowest = [np.inf]
 
             def chosen() -> Iterator[pa.RecordBatch]:
-                for number, found in enumerate(draw, 1):
-                    batch = subset_batch(workspace, found, threshold.keep(found.keys, found.doc_hash))
-                    documents[found.shard] = batch.num_rows
-                    tokens[found.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
+                for number, candidates in enumerate(draw, 1):
+                    batch = subset_batch(
+                        workspace, candidates, threshold.keep(candidates.keys, candidates.doc_hash)
+                    )
+                    documents[candidates.shard] = batch.num_rows
+                    tokens[candidates.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
                     lowest[0] = min(lowest[0], batch["key"].to_numpy().min(initial=np.inf))
                     progress(number, len(shards), "shards")
                     yield batch
@@ -107,8 +109,8 @@ def _first_documents(folder: Path) -> Metadata:
 def _picture(spec: SamplerSpec, draw: Draw) -> Metadata:
     """Return the histogram of all scores (of a sample, in a large corpus)."""
     parts, held = [], 0
-    for found in draw:
-        parts.append(found.scores[: _SAMPLE - held])
+    for candidates in draw:
+        parts.append(candidates.scores[: _SAMPLE - held])
         held += len(parts[-1])
         if held == _SAMPLE:
             break

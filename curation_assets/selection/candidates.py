@@ -94,17 +94,21 @@ class Draw:
 
     def blocks(self, each: Callable[[int], object] = _ignored) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (keys, hashes) as `global_threshold` takes them; call `each` with the number of shards read."""
-        for number, found in enumerate(self, 1):
+        for number, candidates in enumerate(self, 1):
             each(number)
-            yield found.keys, found.doc_hash
+            yield candidates.keys, candidates.doc_hash
 
     def weighted_blocks(
         self, each: Callable[[int], object] = _ignored
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (keys, hashes, tokens) as `token_threshold` takes them."""
-        for number, found in enumerate(self, 1):
+        for number, candidates in enumerate(self, 1):
             each(number)
-            yield found.keys, found.doc_hash, token_counts(self.workspace, found.shard)[found.rows]
+            yield (
+                candidates.keys,
+                candidates.doc_hash,
+                token_counts(self.workspace, candidates.shard)[candidates.rows],
+            )
 
 
 def count_candidates(draw: Draw) -> int:
@@ -130,17 +134,17 @@ def token_counts(workspace: Workspace, shard: str) -> NDArray[np.int64]:
     return np.diff(offsets)
 
 
-def subset_batch(workspace: Workspace, found: Candidates, keep: np.ndarray) -> pa.RecordBatch:
+def subset_batch(workspace: Workspace, candidates: Candidates, keep: np.ndarray) -> pa.RecordBatch:
     """Return the rows of SUBSET_SCHEMA for the candidates of a shard that stay; `keep` is bool [n]."""
-    rows = found.rows[keep]
+    rows = candidates.rows[keep]
     columns = [
-        found.doc_ids.filter(pa.array(keep)),
-        pa.array([found.shard] * len(rows), pa.string()),
+        candidates.doc_ids.filter(pa.array(keep)),
+        pa.array([candidates.shard] * len(rows), pa.string()),
         pa.array(rows, pa.int64()),
-        pa.array(found.scores[keep], pa.float64()),
-        pa.array(found.keys[keep], pa.float64()),
-        pa.array(token_counts(workspace, found.shard)[rows], pa.int64()),
-        pa.array(found.doc_hash[keep], pa.uint64()),
-        pa.array(found.source_rows[keep], pa.int64()),
+        pa.array(candidates.scores[keep], pa.float64()),
+        pa.array(candidates.keys[keep], pa.float64()),
+        pa.array(token_counts(workspace, candidates.shard)[rows], pa.int64()),
+        pa.array(candidates.doc_hash[keep], pa.uint64()),
+        pa.array(candidates.source_rows[keep], pa.int64()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SUBSET_SCHEMA)

@@ -10,7 +10,7 @@ from curation_assets.selection.select import kept_count
 from curation_assets.selection.threshold import Threshold, global_threshold, token_threshold
 
 
-def cut(draw: Draw, wanted: Amount, n: int, each: Callable[[int], object] = lambda shards: None) -> Threshold:
+def cut(draw: Draw, amount: Amount, n: int, each: Callable[[int], object] = lambda shards: None) -> Threshold:
     """Return the threshold that keeps `wanted` of a draw's `n` candidates.
 
     A rate is a share of what the profile's `selection.rate_of` says, documents or tokens. Of a budget of tokens the largest keys
@@ -26,12 +26,12 @@ def cut(draw: Draw, wanted: Amount, n: int, each: Callable[[int], object] = lamb
     ValueError
         There are fewer documents than wanted, or as `global_threshold`.
     """
-    if wanted.kind == "tokens":
-        return token_threshold(lambda: draw.weighted_blocks(each), n, int(wanted.value))
-    if wanted.kind == "rate" and draw.workspace.profile.selection.rate_of == "tokens":
-        budget = kept_count(wanted.value, count_tokens(draw))
+    if amount.kind == "tokens":
+        return token_threshold(lambda: draw.weighted_blocks(each), n, int(amount.value))
+    if amount.kind == "rate" and draw.workspace.profile.selection.rate_of == "tokens":
+        budget = kept_count(amount.value, count_tokens(draw))
         return token_threshold(lambda: draw.weighted_blocks(each), n, budget)
-    count = kept_count(wanted.value, n) if wanted.kind == "rate" else int(wanted.value)
+    count = kept_count(amount.value, n) if amount.kind == "rate" else int(amount.value)
     if count > n:
-        raise ValueError(f"cannot keep {wanted}: there are {n:,}")
+        raise ValueError(f"cannot keep {amount}: there are {n:,}")
     return global_threshold(lambda: draw.blocks(each), n, count)

@@ -61,6 +61,11 @@ def test_a_file_overrides_single_fields(tmp_path: Path) -> None:
         ('[run]\nsamplers = ["zzz"]', "run.samplers: unknown sampler 'zzz'; there are random, density, "),
         ('[run]\nsizes = ["huge"]', "run.sizes.0: input should be 'small', 'base'"),
         ('[corpus]\nurl = "\\u0000"', "a path that there cannot be: embedded null byte"),
+        (
+            '[corpus]\nkeep_fields = ["text"]',
+            "corpus.keep_fields: ['text'] clash with the columns that every",
+        ),
+        ("[corpus]\nkeep_fields = 'a'", "corpus.keep_fields: input should be a valid tuple, got 'a'"),
         ('[corpus]\nextends = "hub"', "corpus.extends: unknown key"),
         ('[run]\nrates = ["15"]', "run.rates.0: input should be '10', '20', '40', '60' or '80', got '15'"),
         ('[ask_llm.models]\nxl = "hub:google/flan-t5-xl"', "no revision is given; pin the commit"),

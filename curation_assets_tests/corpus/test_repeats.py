@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from curation_assets.common.files import write_table
 from curation_assets.common.hashing import hash_documents, text_digest
-from curation_assets.corpus.documents import DocumentSettings, write_documents
+from curation_assets.config.settings import DocumentSettings
+from curation_assets.corpus.documents import write_documents
 from curation_assets.corpus.repeats import Repeats, find_repeats, told
 
 Document = tuple[str, str]

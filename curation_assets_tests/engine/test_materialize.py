@@ -66,7 +66,7 @@ def test_a_full_disk_is_a_stated_error_and_leaves_nothing_behind(workspace: Work
     assert done.returncode and "File too large" in done.stderr.splitlines()[-1]
     place = Path(workspace.store.place(*AT))
     assert workspace.store.receipt(*AT) is None
-    assert [path.name for path in place.iterdir()] == ["attempt.json"], "no half artifact"
+    assert [path.name for path in place.glob("[!.]*")] == ["attempt.json"], "no half artifact"
     attempt = workspace.attempts.read(*AT)
     assert attempt and attempt.ended and "File too large" in attempt.error
     subprocess.run(_command(), check=True)

@@ -176,7 +176,7 @@ def test_a_folder_is_written_whole_or_not_at_all(
 
     def breaks(done: float, total: float, unit: str, note: str = "") -> None:
         if note == "choosing" and done == 2:
-            assert len(list(tmp_path.glob(".new.*"))) == 1
+            assert len(list(tmp_path.glob(".tmp-new.*"))) == 1
             raise RuntimeError("the power is cut")
 
     with pytest.raises(RuntimeError, match="power"):
