@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from curation_assets.config.model_sources import parse
 from curation_assets.config.registry import SAMPLERS
@@ -55,14 +56,22 @@ class Section(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that change results, as plain data for a fingerprint."""
-        kept: dict[str, Any] = {}
-        for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            if isinstance(extra, dict) and extra.get("execution"):
-                continue
-            value = getattr(self, name)
-            kept[name] = value.identity() if isinstance(value, Section) else value
-        return kept
+        fields = type(self).model_fields.items()
+        return {name: identity(getattr(self, name)) for name, field in fields if not is_execution(field)}
+
+
+def is_execution(field: FieldInfo) -> bool:
+    """Tell whether a setting is marked EXECUTION."""
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("execution"))
+
+
+def identity(setting: Any) -> Any:
+    """Return what of a setting, a section or a table of them changes results, as plain data for a fingerprint."""
+    if isinstance(setting, Section):
+        return setting.identity()
+    if isinstance(setting, dict):
+        return {key: identity(value) for key, value in setting.items()}
+    return setting
 
 
 class Builtin(Section):
@@ -125,7 +134,7 @@ class Clusters(Section):
     iterations: Positive
     max_training_points: Positive
     seed: int
-    drift: Annotated[float, Field(ge=0)]
+    drift: Annotated[float, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
 
 
 class Density(Section):
