@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from curation_assets.config.model_sources import parse
 from curation_assets.config.registry import SAMPLERS
@@ -65,18 +66,26 @@ class Section(BaseModel):
     def to(self, kind: type[Config], **others: Any) -> Config:
         """Return a configuration of the library, a dataclass: its fields that are settings here too, and `others`."""
         names = {field.name for field in dataclasses.fields(kind)} - others.keys()
-        return kind(**{name: value for name, value in self if name in names}, **others)
+        return kind(**{name: getattr(self, name) for name in names if hasattr(self, name)}, **others)
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that change results, as plain data for a fingerprint."""
-        kept: dict[str, Any] = {}
-        for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            if isinstance(extra, dict) and extra.get("execution"):
-                continue
-            value = getattr(self, name)
-            kept[name] = value.identity() if isinstance(value, Section) else value
-        return kept
+        fields = type(self).model_fields.items()
+        return {name: identity(getattr(self, name)) for name, field in fields if not is_execution(field)}
+
+
+def is_execution(field: FieldInfo) -> bool:
+    """Tell whether a setting is marked EXECUTION."""
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("execution"))
+
+
+def identity(setting: Any) -> Any:
+    """Return what of a setting, a section or a table of them changes results, as plain data for a fingerprint."""
+    if isinstance(setting, Section):
+        return setting.identity()
+    if isinstance(setting, dict):
+        return {key: identity(value) for key, value in setting.items()}
+    return setting
 
 
 class Builtin(Section):
@@ -146,6 +155,11 @@ class Corpus(DocumentSettings):
     storage_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
     builtin: Builtin
 
+    def documents(self, **others: Any) -> DocumentSettings:
+        """Return which rows count as documents, with `others` in place of what the profile says."""
+        names = DocumentSettings.model_fields
+        return DocumentSettings(**{name: getattr(self, name) for name in names} | others)
+
 
 class Tokenizer(Section):
     """`model = "train"` learns one from (at most `training_documents` of) the corpus; else a model source."""
@@ -177,7 +191,7 @@ class Clusters(Section):
     iterations: Positive
     max_training_points: Positive
     seed: int
-    drift: Annotated[float, Field(ge=0)]
+    drift: Annotated[float, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
 
 
 class Density(Section):

@@ -14,7 +14,8 @@ from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents, open_hashes
-from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
 from curation_assets.samplers.by_model import ask_llm_scores, perplexity_scores
 from curation_assets.samplers.coverage import (
     blocks,
@@ -31,7 +32,7 @@ from curation_assets.scoring.random import random_scores
 _PERCENTILES = (10, 50, 90)
 
 
-def _random(workspace: Workspace) -> BuildOne:
+def _random(workspace: Context) -> BuildOne:
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         score = random_scores(open_hashes(workspace, shard), workspace.profile.selection.seed)
         return write_scores(workspace, shard, folder, score)
@@ -39,7 +40,7 @@ def _random(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _density(workspace: Workspace) -> BuildOne:
+def _density(workspace: Context) -> BuildOne:
     dim = workspace.metadata("density/sketch")["dimensions"]
     total = empty_sketch(workspace, dim).merge_sparse(*read_sketch(workspace, "density/sketch"))
 
@@ -56,7 +57,7 @@ def _density(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _prototypes(workspace: Workspace) -> BuildOne:
+def _prototypes(workspace: Context) -> BuildOne:
     found = workspace.open("clusters/centroids")
     table, histogram = np.load(found / "centroids.npy"), np.load(found / "prototypes.npy")
 
@@ -67,24 +68,21 @@ def _prototypes(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _semdedup(workspace: Workspace) -> BuildOne:
+def _semdedup(workspace: Context) -> BuildOne:
     found = workspace.open("semdedup/neighbours")
     histogram = np.load(found / "semdedup.npy")
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         table = pq.read_table(found / f"{safe_name(shard)}.parquet")
-        duplicate_of = _ids_at(workspace, table["duplicate_shard"], table["duplicate_row"])
         score, readable = table["score"].to_numpy(), table["score"].is_valid().to_numpy()
-        more = {name: table[name] for name in ("similarity", "duplicate_shard")} | {
-            "duplicate_of": duplicate_of
-        }
+        more = {name: table[name] for name in ("similarity", "duplicate_shard", "duplicate_of")}
         return _write_readable(workspace, shard, folder, score, readable, histogram, **more)
 
     return build
 
 
 def _write_readable(
-    workspace: Workspace,
+    workspace: Context,
     shard: str,
     folder: Path,
     score: np.ndarray,
@@ -96,18 +94,6 @@ def _write_readable(
     drawn = draw_scores(histogram, open_hashes(workspace, shard))
     score = np.where(readable, score, drawn)
     return write_scores(workspace, shard, folder, score, readable=pa.array(readable), **more)
-
-
-def _ids_at(workspace: Workspace, shards: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.Array:
-    """Return the doc_id at each (shard, row), null where there is none."""
-    where = np.asarray(shards.fill_null(""))
-    rows_ = rows.fill_null(0).to_numpy()
-    ids = np.full(len(where), None, dtype=object)
-    for shard in np.unique(where[where != ""]):
-        column = pq.read_table(open_documents(workspace, str(shard)), columns=["doc_id"])["doc_id"]
-        here = np.flatnonzero(where == shard)
-        ids[here] = column.take(pa.array(rows_[here])).to_pylist()
-    return pa.array(ids, pa.string())
 
 
 _BY_FAMILY: dict[str, Callable[[str], Builder]] = {
@@ -126,7 +112,7 @@ SCORERS: dict[str, Builder] = {
 
 
 def write_scores(
-    workspace: Workspace, shard: str, folder: Path, score: np.ndarray, **more: pa.Array
+    workspace: Context, shard: str, folder: Path, score: np.ndarray, **more: pa.Array
 ) -> Metadata:
     """Write `scores.parquet` (doc_id, doc_hash, source_row, score, and `more` columns), row by row as in `corpus/documents`.
 

@@ -17,9 +17,8 @@ from curation_assets.common.files import read_rows, safe_name
 from curation_assets.common.progress import Progress
 from curation_assets.corpus.reading import open_documents, open_hashes
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.engine.graph import STEPS
-from curation_assets.engine.staleness import Versions
-from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
+from curation_assets.engine.context import Artifacts, Context
+from curation_assets.engine.workspace import Builder, BuildOne, Metadata
 from curation_assets.models.build import open_scorer
 from curation_assets.models.encoding import document_encoder
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
@@ -45,7 +44,7 @@ class _Likelihood(Protocol):
 def perplexity_scores(sampler: str) -> Builder:
     """Return the builder of a perplexity sampler's scores: minus perplexity, and how many tokens it was taken over."""
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         settings = workspace.profile.perplexity
         model, tokenizer = open_scorer(workspace, f"{sampler}/model")
         scorer = likelihood(workspace, model, tokenizer)
@@ -69,7 +68,7 @@ def perplexity_scores(sampler: str) -> Builder:
     return load
 
 
-def likelihood(workspace: Workspace, model: Any, tokenizer: Any) -> _Likelihood:
+def likelihood(workspace: Artifacts, model: Any, tokenizer: Any) -> _Likelihood:
     """Return the perplexity scorer that suits the model: span corruption for a T5, next tokens for a decoder alone."""
     from curation_assets.scoring.perplexity import SpanPerplexity
     from curation_assets.scoring.token_perplexity import TokenPerplexity
@@ -98,7 +97,7 @@ def likelihood(workspace: Workspace, model: Any, tokenizer: Any) -> _Likelihood:
 def ask_llm_scores(sampler: str) -> Builder:
     """Return the builder of an Ask-LLM sampler's scores: log P(yes), tokens read, whether cut, and flags."""
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         model, tokenizer = open_scorer(workspace, f"{sampler}/model")
         judge = ask_llm(workspace, model, tokenizer)
         read = _cached_ids(workspace) if same_pieces(workspace, tokenizer) else None
@@ -126,7 +125,7 @@ def ask_llm_scores(sampler: str) -> Builder:
     return load
 
 
-def ask_llm(workspace: Workspace, model: Any, tokenizer: Any, max_tokens: int | None = None) -> Any:
+def ask_llm(workspace: Artifacts, model: Any, tokenizer: Any, max_tokens: int | None = None) -> Any:
     """Return an `AskLLM` with the profile's prompt; `max_tokens` is the profile's for the samplers unless given."""
     from curation_assets.scoring.ask_llm import AskLLM
 
@@ -142,14 +141,14 @@ def ask_llm(workspace: Workspace, model: Any, tokenizer: Any, max_tokens: int | 
     )
 
 
-def same_pieces(workspace: Workspace, tokenizer: Any) -> bool:
+def same_pieces(workspace: Artifacts, tokenizer: Any) -> bool:
     """Tell whether a model reads with the corpus's tokenizer, so that `corpus/tokens` holds what it reads."""
     if not isinstance(tokenizer, Tokenizer):
         return False
     return tokenizer.vocabulary() == load_tokenizer(workspace.open("corpus/tokenizer")).vocabulary()
 
 
-def _cached_ids(workspace: Workspace) -> _Reader:
+def _cached_ids(workspace: Context) -> _Reader:
     """Read what `corpus/tokens` holds."""
 
     def of(shard: str) -> Callable[[slice], Flat]:
@@ -159,7 +158,7 @@ def _cached_ids(workspace: Workspace) -> _Reader:
     return of
 
 
-def _own_ids(workspace: Workspace, tokenizer: Any) -> _Reader:
+def _own_ids(workspace: Context, tokenizer: Any) -> _Reader:
     """Read the documents with a model's own tokenizer."""
     encode = document_encoder(tokenizer)
 
@@ -182,17 +181,16 @@ def _cut_out(ids: NDArray[np.integer], offsets: NDArray[np.int64], rows: slice) 
     return ids[ends[0] : ends[-1]], ends - ends[0]
 
 
-def _write(workspace: Workspace, shard: str, folder: Path, table: pa.Table) -> Metadata:
+def _write(workspace: Context, shard: str, folder: Path, table: pa.Table) -> Metadata:
     from curation_assets.samplers.build import write_scores
 
     more = {name: table[name] for name in table.column_names if name != "score"}
     return write_scores(workspace, shard, folder, table["score"].to_numpy(), **more)
 
 
-def _home(workspace: Workspace, sampler: str, shard: str) -> Path:
+def _home(workspace: Context, sampler: str, shard: str) -> Path:
     """Return where parts of a shard's scores wait; parts of other versions of it are removed."""
-    step = STEPS[f"{sampler}/scores"]
-    version = step.recipe(workspace.profile, Versions(workspace).inputs(step, shard), shard)
+    version = workspace.recipe(shard)
     home = workspace.scratch / "scores" / sampler / safe_name(shard)
     for other in home.glob("*"):
         if other.name != version:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curation_assets.common.files import safe_name, write_json, write_table
 from curation_assets.common.progress import Progress
-from curation_assets.corpus.reading import open_hashes
-from curation_assets.engine.workspace import BuildOne, Metadata, Workspace
+from curation_assets.corpus.reading import open_documents, open_hashes
+from curation_assets.engine.context import Artifacts, Context
+from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.samplers.neutral import score_histogram
 from curation_assets.scoring.cluster_store import semdedup_shards
 from curation_assets.scoring.clusters import assign, default_clusters, fit_centroids
@@ -22,12 +24,12 @@ _BLOCK = 8192  # documents at a time
 _NEAR = 0.95  # similarity above which a document is counted as a near-duplicate, for people
 
 
-def open_embeddings(workspace: Workspace, shard: str) -> np.ndarray:
+def open_embeddings(workspace: Artifacts, shard: str) -> np.ndarray:
     """Return a shard's embeddings as a read-only memory map, [n, dim]."""
     return np.load(workspace.open("corpus/embeddings", shard) / "embeddings.npy", mmap_mode="r")
 
 
-def open_readable(workspace: Workspace, shard: str) -> np.ndarray:
+def open_readable(workspace: Artifacts, shard: str) -> np.ndarray:
     """Return which of a shard's documents the encoder could read, bool [n]."""
     return np.load(workspace.open("corpus/embeddings", shard) / "readable.npy")
 
@@ -39,7 +41,7 @@ def blocks(x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, np.asarray(x[rows], dtype=np.float32)
 
 
-def centroids(workspace: Workspace) -> BuildOne:
+def centroids(workspace: Context) -> BuildOne:
     """Fit k-means to the corpus: `centroids.npy`, float32 [k, dim], and `prototypes.npy`, a histogram of prototype scores.
 
     Documents that the encoder could not read are left out, unless there are no others.
@@ -72,7 +74,7 @@ def centroids(workspace: Workspace) -> BuildOne:
 
 
 def _training_points(
-    workspace: Workspace, limit: int, progress: Progress
+    workspace: Context, limit: int, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the points in the order of their hashes, float32 [m, dim], which are readable, and the number of documents."""
     shards = workspace.shards()
@@ -97,7 +99,7 @@ def _training_points(
     return points, readable, n
 
 
-def assignments(workspace: Workspace) -> BuildOne:
+def assignments(workspace: Context) -> BuildOne:
     """Assign each document to its nearest centroid: `clusters.npy` int32 [n], `similarity.npy` float32 [n]."""
     table = np.load(workspace.open("clusters/centroids") / "centroids.npy")
 
@@ -115,7 +117,7 @@ def assignments(workspace: Workspace) -> BuildOne:
     return build
 
 
-def empty_sketch(workspace: Workspace, dim: int) -> RaceSketch:
+def empty_sketch(workspace: Artifacts, dim: int) -> RaceSketch:
     """Return a sketch with the profile's settings and no counts."""
     return RaceSketch(dim, **workspace.profile.density.model_dump(), device=workspace.device)
 
@@ -133,13 +135,13 @@ def _write_sketch(sketch: RaceSketch, folder: Path) -> Metadata:
     }
 
 
-def read_sketch(workspace: Workspace, key: str, partition: str = "") -> tuple[np.ndarray, np.ndarray]:
+def read_sketch(workspace: Artifacts, key: str, partition: str = "") -> tuple[np.ndarray, np.ndarray]:
     """Return a stored sketch's filled counters: keys int64 and counts int32."""
     folder = workspace.open(key, partition)
     return np.load(folder / "keys.npy"), np.load(folder / "counts.npy")
 
 
-def shard_sketch(workspace: Workspace) -> BuildOne:
+def shard_sketch(workspace: Context) -> BuildOne:
     """Sketch one shard (first pass of the density estimate): `keys.npy`, `counts.npy`, the filled counters.
 
     Documents that the encoder could not read are not counted: they would make each other look dense.
@@ -156,7 +158,7 @@ def shard_sketch(workspace: Workspace) -> BuildOne:
     return build
 
 
-def sketch(workspace: Workspace) -> BuildOne:
+def sketch(workspace: Context) -> BuildOne:
     """Add the shards' sketches up."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -170,7 +172,7 @@ def sketch(workspace: Workspace) -> BuildOne:
     return build
 
 
-def neighbours(workspace: Workspace) -> BuildOne:
+def neighbours(workspace: Context) -> BuildOne:
     """Find each document's most similar predecessor in its cluster: one Parquet file a shard, row by row.
 
     Documents that the encoder could not read are compared with none, and their scores are null here. `semdedup.npy` is a
@@ -196,7 +198,7 @@ def neighbours(workspace: Workspace) -> BuildOne:
             )
 
         near, histogram = 0, score_histogram(np.zeros(0))
-        with workspace.store.temporary() as scratch:
+        with workspace.temporary() as scratch:
             found = semdedup_shards(
                 [partial(read, number, shard) for number, shard in enumerate(shards)],
                 counts,
@@ -218,7 +220,9 @@ def neighbours(workspace: Workspace) -> BuildOne:
                             "duplicate_shard": pa.array(
                                 [shards[i] if i >= 0 else None for i in scores.duplicate_shard], pa.string()
                             ),
-                            "duplicate_row": pa.array(scores.duplicate_row, mask=scores.duplicate_row < 0),
+                            "duplicate_of": _ids_at(
+                                workspace, shards, scores.duplicate_shard, scores.duplicate_row
+                            ),
                         }
                     ),
                 )
@@ -235,7 +239,17 @@ def neighbours(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _comparable_clusters(workspace: Workspace, shard: str, first: int) -> np.ndarray:
+def _ids_at(workspace: Context, shards: list[str], where: np.ndarray, rows: np.ndarray) -> pa.Array:
+    """Return the doc_id at each (number of a shard, row), null where the number is negative."""
+    ids = np.full(len(where), None, dtype=object)
+    for number in np.unique(where[where >= 0]):
+        column = pq.read_table(open_documents(workspace, shards[number]), columns=["doc_id"])["doc_id"]
+        here = np.flatnonzero(where == number)
+        ids[here] = column.take(pa.array(rows[here])).to_pylist()
+    return pa.array(ids, pa.string())
+
+
+def _comparable_clusters(workspace: Context, shard: str, first: int) -> np.ndarray:
     """Return each document's cluster, int64 [n]; documents that the encoder could not read get new ones, from `first` on."""
     cluster = read_clusters(workspace, shard).astype(np.int64)
     unreadable = ~open_readable(workspace, shard)
@@ -243,6 +257,6 @@ def _comparable_clusters(workspace: Workspace, shard: str, first: int) -> np.nda
     return cluster
 
 
-def read_clusters(workspace: Workspace, shard: str) -> np.ndarray:
+def read_clusters(workspace: Artifacts, shard: str) -> np.ndarray:
     """Return the cluster of each of a shard's documents, int32 [n]."""
     return np.load(workspace.open("clusters/assignments", shard) / "clusters.npy")

@@ -45,7 +45,7 @@ SCORING = (
         coverage.neighbours,
         "For each document the most similar one that is kept before it.",
         "Within its cluster, by exact cosine.",
-        files="one Parquet file for each corpus file (score, similarity, duplicate_shard, duplicate_row)",
+        files="one Parquet file for each corpus file (score, similarity, duplicate_shard, duplicate_of)",
         paper="appendix B (SemDeDup, Abbas et al. 2023)",
     ),
     *(
