@@ -63,7 +63,7 @@ class ProfileError(ValueError):
 class Profile(Section):
     """The whole tree. `source` is where it was read from: a packaged name, or the absolute path of a file."""
 
-    name: Name
+    name: Name = Field(json_schema_extra={"execution": True})
     source: str = Field(json_schema_extra={"execution": True})
     corpus: Corpus
     tokenizer: Tokenizer

@@ -145,7 +145,6 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         ("corpus/index", *(f"report/{name}" for name in REPORTS)),
         "report",
         ("python",),
-        ("name",),
         versions_of=(*made.values(), *sections),
         code=3,
         partial=True,
