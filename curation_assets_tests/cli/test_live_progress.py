@@ -33,6 +33,7 @@ print("afterwards")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
+@pytest.mark.process
 def test_on_a_terminal_there_is_a_line_for_what_is_being_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal([sys.executable, "-c", _RUN])

@@ -173,6 +173,7 @@ def test_a_data_folder_that_cannot_be_written_is_one_line(
     assert "the data folder cannot be used: make it one that can be written" in _one_line(capsys)
 
 
+@pytest.mark.process
 def test_a_folder_of_somebody_else_is_one_line(tiny: Profile, tmp_path: Path) -> None:
     """The kernel itself refuses: root does without the right to write everywhere."""
     theirs = tmp_path / "theirs"
@@ -310,6 +311,7 @@ def test_the_end_of_a_run_names_the_failure_and_what_waits_for_it(
     assert capsys.readouterr().out == "1 artifact made in 3 s\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "arguments", [["status"], ["plan", "--json"], ["trace", "random/subset", "--partition=20", "--json=-"]]
 )
@@ -322,6 +324,7 @@ def test_pipes_that_nobody_reads_end_quietly(tiny: Profile, arguments: list[str]
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.process
 def test_a_full_disk_is_one_line_where_it_is_printed_to(tiny: Profile) -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "curation_assets.cli", "status"]

@@ -49,6 +49,7 @@ def shards(tiny: Profile, tmp_path: Path) -> Path:
     return tmp_path / "shards"
 
 
+@pytest.mark.graph
 def test_a_field_that_no_row_has_stops_the_run_with_one_message(tiny: Profile) -> None:
     steps = [STEPS[key] for key in (*READ, "corpus/tokenizer", "random/scores")]
     path, right = Path(tiny.source), Path(tiny.source).read_text("utf-8")

@@ -13,13 +13,12 @@ from curation_assets.config.profile import Profile
 from curation_assets.corpus.source import source
 from curation_assets.corpus.walk import IncompleteListing
 from curation_assets.corpus.watch import look
-from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
-from curation_assets_tests.conftest import write_shard
+from curation_assets_tests.conftest import make_current, write_shard
 from curation_assets_tests.corpus.shut_folders import unlistable
 
 
@@ -27,8 +26,9 @@ from curation_assets_tests.corpus.shut_folders import unlistable
 def listed(tiny: Profile, tmp_path: Path) -> Workspace:
     for path in [*(tmp_path / "shards").iterdir(), tmp_path / "hq.jsonl"]:
         os.utime(path, (1e9, 1e9))
-    run_graph(tiny, lambda line: None, [STEPS["corpus/source"]])
-    return Workspace(tiny)
+    workspace = Workspace(tiny)
+    make_current(workspace, "corpus/source")
+    return workspace
 
 
 def test_nothing_changed(listed: Workspace) -> None:
@@ -127,11 +127,11 @@ def test_a_link_that_leads_elsewhere_is_a_change(listed: Workspace, tmp_path: Pa
     link = tmp_path / "shards" / "now.jsonl"
     link.symlink_to("../v1.jsonl")
     assert look(listed, None).changed
-    run_graph(listed.profile, lambda line: None, [STEPS[f"corpus/{name}"] for name in ("source", "shards")])
+    make_current(listed, "corpus/shards")
     assert not look(listed, None).changed and Versions(listed).current(STEPS["corpus/shards"], "now.jsonl")
     before = listed.metadata("corpus/shards", "now.jsonl")["sha256"]
     link.unlink()
     link.symlink_to("../v2.jsonl")
     assert look(listed, None).changed, "of the same size and time, but another file"
-    run_graph(listed.profile, lambda line: None, [STEPS[f"corpus/{name}"] for name in ("source", "shards")])
+    make_current(listed, "corpus/shards")
     assert listed.metadata("corpus/shards", "now.jsonl")["sha256"] != before

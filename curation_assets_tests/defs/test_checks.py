@@ -35,6 +35,7 @@ def test_a_warning_is_no_error() -> None:
     assert severity(Outcome(False, "")) == dg.AssetCheckSeverity.ERROR
 
 
+@pytest.mark.graph
 def test_a_file_that_cannot_be_read_is_told_of_where_its_run_failed(tiny: Profile, tmp_path: Path) -> None:
     """Dagster itself would show the checks of a failed run as failed, without a verdict."""
     (tmp_path / "shards" / f"{NAME}.gz").write_bytes(b"this is no gzip file")
@@ -53,6 +54,7 @@ def test_a_file_that_cannot_be_read_is_told_of_where_its_run_failed(tiny: Profil
     assert "left out: 1" in said and "onerror" in said and not _MARKUP.search(said.replace("<!-- -->", ""))
 
 
+@pytest.mark.graph
 def test_a_check_that_cannot_look_says_so_and_fails_no_run(
     tiny: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

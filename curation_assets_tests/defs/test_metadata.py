@@ -55,6 +55,7 @@ def _shown(workspace: Workspace, key: str, partition: str = "") -> Metadata:
     return about(workspace, STEPS[key], receipt, made=True)
 
 
+@pytest.mark.graph
 def test_what_is_shown_of_a_hostile_corpus(hostile: Workspace) -> None:
     _rows_and_columns_are_those_of_the_file_and_text_is_text(hostile)
     _it_says_where_it_lies(hostile)

@@ -20,6 +20,8 @@ from curation_assets.defs import run_graph as jobs
 from curation_assets.defs.resources import HOST, PID
 from curation_assets.defs.run_graph import _bury_orphans
 
+pytestmark = pytest.mark.process
+
 _Status = dg.DagsterRunStatus
 _HERE = socket.gethostname()
 _SERVER = ManagedGrpcPythonEnvCodeLocationOrigin(

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from curation_assets.config.profile import Profile
 from curation_assets.defs.assets import _cause
@@ -13,6 +14,8 @@ from curation_assets.defs.resources import CHANGE, COMMAND
 from curation_assets.defs.run_graph import instance_for, run_graph
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
+
+pytestmark = pytest.mark.graph
 
 AUTOMATIC = {"dagster/from_automation_condition": "true"}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from curation_assets.config.profile import Profile
 from curation_assets.defs.run_graph import worker_count
 from curation_assets.defs.workers import _HEAVY
@@ -50,6 +52,7 @@ def test_worker_counts(tiny: Profile) -> None:
     assert 1 <= worker_count(tiny.model_copy(update={"execution": execution})) <= 4
 
 
+@pytest.mark.process
 def test_what_workers_are_forked_from_has_not_touched_a_gpu() -> None:
     """A process that was forked from one that has cannot use it."""
     code = (

@@ -56,6 +56,7 @@ def test_pauses_double_and_end(attempts: Attempts) -> None:
     )
 
 
+@pytest.mark.process
 def test_a_dead_process_runs_no_more(attempts: Attempts) -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
         process.wait()
@@ -66,6 +67,7 @@ def test_a_dead_process_runs_no_more(attempts: Attempts) -> None:
     assert elsewhere.running() and not replace(elsewhere, started=elsewhere.started - 100_000).running()
 
 
+@pytest.mark.process
 def test_another_process_of_this_machine_is_told_from_this_one_and_from_a_later_one(
     attempts: Attempts,
 ) -> None:
@@ -86,6 +88,7 @@ def test_another_process_of_this_machine_is_told_from_this_one_and_from_a_later_
         assert not theirs.by_another()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_after_a_restart_the_number_of_a_process_may_be_anothers(attempts: Attempts) -> None:
     attempt = attempts.begin(*AT, "recipe", "run")

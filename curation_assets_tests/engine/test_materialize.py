@@ -18,6 +18,7 @@ from curation_assets.engine.materialize import materialize
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import DamagedArtifact
 from curation_assets.engine.workspace import BuildOne, Workspace
+from curation_assets_tests.conftest import make_current
 
 _MAKE = """
 import resource, signal, sys
@@ -59,10 +60,12 @@ def _command(limit: int = 0, wait: str = "") -> list[str]:
 
 @pytest.fixture
 def workspace(tiny: Profile) -> Workspace:
-    run_graph(tiny, lambda line: None, [STEPS["corpus/source"], STEPS["corpus/shards"]])
-    return Workspace(tiny)
+    found = Workspace(tiny)
+    make_current(found, "corpus/shards")
+    return found
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
 def test_a_full_disk_is_a_stated_error_and_leaves_nothing_behind(workspace: Workspace) -> None:
     done = subprocess.run(_command(limit=4_096), capture_output=True, text=True)
@@ -76,6 +79,7 @@ def test_a_full_disk_is_a_stated_error_and_leaves_nothing_behind(workspace: Work
     assert workspace.open(*AT) and workspace.attempts.read(*AT) is None
 
 
+@pytest.mark.process
 def test_of_three_processes_at_once_one_makes_it(workspace: Workspace) -> None:
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     all_three = [subprocess.Popen(_command(wait="wait"), **pipes) for _ in range(3)]
@@ -89,6 +93,7 @@ def test_of_three_processes_at_once_one_makes_it(workspace: Workspace) -> None:
     assert Versions(workspace).current(STEPS[AT[0]], AT[1]) and workspace.attempts.read(*AT) is None
 
 
+@pytest.mark.process
 def test_who_comes_second_waits_and_makes_nothing_again(workspace: Workspace) -> None:
     """The first one, a process of its own, is held in the middle of its work until the second has said that it waits."""
     told: list[str] = []
@@ -112,6 +117,7 @@ def test_who_comes_second_waits_and_makes_nothing_again(workspace: Workspace) ->
     assert told == ["corpus/documents[s0.jsonl]: run first is making it; this waits for that"]
 
 
+@pytest.mark.process
 def test_who_died_is_not_waited_for(workspace: Workspace) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -132,6 +138,7 @@ def test_who_died_is_not_waited_for(workspace: Workspace) -> None:
     assert made and not told
 
 
+@pytest.mark.graph
 def test_damage_is_no_failure_of_whoever_reads_it(tiny: Profile) -> None:
     first = [STEPS[f"corpus/{name}"] for name in ("source", "shards", "documents")]
     run_graph(tiny, lambda line: None, first)

@@ -78,6 +78,7 @@ with store.staged("corpus/documents", "a.jsonl") as staged, store.temporary() as
 """
 
 
+@pytest.mark.process
 def test_what_a_killed_process_staged_goes_and_what_a_living_one_does_stays(store: Store) -> None:
     command = [sys.executable, "-c", _WRITER, store.root if store.local else f"memory://{store.root}"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -28,6 +28,8 @@ from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 
+pytestmark = pytest.mark.graph
+
 FEW = ["random", "density", "semdedup", "perplexity_large_20k", "ask_llm_small"]
 TEN = f"""
 extends = "tiny.toml"

@@ -20,6 +20,8 @@ from curation_assets.defs.run_graph import instance_for, run_graph
 from curation_assets.engine.attempts import alive
 from curation_assets.engine.workspace import Workspace
 
+pytestmark = pytest.mark.graph
+
 SLOW = """
 [pretraining]
 tokens = 120_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -18,7 +19,9 @@ from curation_assets.defs.table_schemas import tables, written
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets
 from curation_assets.engine.workspace import Workspace
-from curation_assets_tests.conftest import stdlib_texts, write_shard
+from curation_assets_tests.conftest import Kept, stdlib_texts, work_in, write_shard, write_tiny
+
+pytestmark = pytest.mark.graph
 
 FEW = ["random", "density", "semdedup", "perplexity_large_20k", "ask_llm_small"]
 TRAINED = {f"{name}/{end}" for name in FEW for end in ("checkpoint", "metrics")}
@@ -36,32 +39,36 @@ def _versions(instance: dg.DagsterInstance, key: str) -> dict[str, str]:
     return {partition: found["dagster/data_version"] for partition, found in tags.items()}
 
 
-@pytest.fixture
-def done(tiny: Profile) -> Profile:
-    outcome, lines = _run(tiny)
+@pytest.fixture(scope="module")
+def _kept(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Kept:
+    root = tmp_path_factory.mktemp("whole")
+    write_tiny(root, teacher)
+    with pytest.MonkeyPatch.context() as patch:
+        outcome, lines = _run(work_in(root, patch))
     assert not outcome.failed and not outcome.blocked, outcome
     assert any("random/checkpoint[20|small]: made" in line for line in lines), "every artifact is told of"
-    return tiny
+    return Kept(root)
 
 
-def test_the_whole_graph_and_what_follows_from_a_change(done: Profile, tmp_path: Path) -> None:
-    """One long story, since its first chapter (a full run) is what costs time."""
+@pytest.fixture
+def done(_kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Profile:
+    """The profile of a folder in which everything has been made. A test that changes it asks for `shards`, too."""
+    return work_in(_kept.root, monkeypatch)
+
+
+@pytest.fixture
+def shards(_kept: Kept) -> Iterator[Path]:
+    """The corpus of that folder; what a test does to it, and to what was made, is undone."""
+    yield _kept.root / "shards"
+    _kept.restore()
+
+
+def _only(profile: Profile, samplers: list[str]) -> Profile:
+    return profile.model_copy(update={"run": profile.run.model_copy(update={"samplers": samplers})})
+
+
+def test_everything_is_there_and_passes_its_checks(done: Profile) -> None:
     workspace = Workspace(done)
-    _everything_is_there(workspace)
-    _dagster_knows_the_versions(done, workspace)
-    _the_comparison_is_complete(workspace)
-    _tables_have_the_columns_that_people_are_told_of(workspace)
-    again, _ = _run(done)
-    assert not again.made and not again.failed, "a second run makes nothing"
-    few = done.model_copy(update={"run": done.run.model_copy(update={"samplers": FEW})})
-    _touching_a_shard_causes_nothing(few, tmp_path)
-    _changing_a_shard_causes_what_follows(few, tmp_path)
-    two = done.model_copy(update={"run": done.run.model_copy(update={"samplers": FEW[:2]})})
-    _a_bad_shard_does_not_keep_the_others_waiting(two, tmp_path)
-    _damage_is_repaired(two)
-
-
-def _everything_is_there(workspace: Workspace) -> None:
     for step in STEPS.values():
         for partition in targets(workspace, step):
             assert workspace.store.receipt(step.key, partition), f"{step.key}[{partition}] is missing"
@@ -71,8 +78,9 @@ def _everything_is_there(workspace: Workspace) -> None:
             assert outcome.passed or outcome.warns, f"{key} {name}: {outcome.description}"
 
 
-def _dagster_knows_the_versions(profile: Profile, workspace: Workspace) -> None:
-    with instance_for(profile) as instance:
+def test_dagster_knows_the_versions(done: Profile) -> None:
+    workspace = Workspace(done)
+    with instance_for(done) as instance:
         assert instance.get_dynamic_partitions("shard") == ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
         for step in STEPS.values():
             if step.by:
@@ -85,8 +93,8 @@ def _dagster_knows_the_versions(profile: Profile, workspace: Workspace) -> None:
         assert found[key].status.value == "SUCCEEDED"
 
 
-def _the_comparison_is_complete(workspace: Workspace) -> None:
-    table = pl.read_parquet(workspace.open("report/comparison") / "comparison.parquet")
+def test_the_comparison_is_complete(done: Profile) -> None:
+    table = pl.read_parquet(Workspace(done).open("report/comparison") / "comparison.parquet")
     assert table["sampler"].to_list() == [*["full_data"] * len(SIZES), *SAMPLERS]
     assert table["perplexity"].is_finite().all() and table["perplexity_hq"].is_finite().all()
     assert table["size"].to_list() == [*SIZES, *["small"] * len(SAMPLERS)]
@@ -97,7 +105,8 @@ def _the_comparison_is_complete(workspace: Workspace) -> None:
         assert row["epochs"] > full["epochs"], "iso-compute: a smaller subset is repeated more often"
 
 
-def _tables_have_the_columns_that_people_are_told_of(workspace: Workspace) -> None:
+def test_tables_have_the_columns_that_people_are_told_of(done: Profile) -> None:
+    workspace = Workspace(done)
     for key, step in STEPS.items():
         for name, told in tables(step, workspace.profile).items():
             for partition in targets(workspace, step)[:1]:
@@ -106,15 +115,21 @@ def _tables_have_the_columns_that_people_are_told_of(workspace: Workspace) -> No
                 assert {column.name: column.type for column in told}.items() <= types.items(), f"{key} {name}"
 
 
-def _touching_a_shard_causes_nothing(profile: Profile, tmp_path: Path) -> None:
-    path = tmp_path / "shards" / "s1.jsonl"
+def test_a_second_run_makes_nothing(done: Profile) -> None:
+    again, _ = _run(done)
+    assert not again.made and not again.failed
+
+
+def test_touching_a_shard_causes_nothing(done: Profile, shards: Path) -> None:
+    path = shards / "s1.jsonl"
     path.write_bytes(path.read_bytes())
-    outcome, _ = _run(profile)
+    outcome, _ = _run(_only(done, FEW))
     assert set(outcome.made) <= {"corpus/shards"}, "the file is looked at again, and found to be the same"
 
 
-def _changing_a_shard_causes_what_follows(profile: Profile, tmp_path: Path) -> None:
-    write_shard(tmp_path / "shards" / "s1.jsonl", stdlib_texts()[1::4][:-1])
+def test_changing_a_shard_causes_what_follows(done: Profile, shards: Path) -> None:
+    profile = _only(done, FEW)
+    write_shard(shards / "s1.jsonl", stdlib_texts()[1::4][:-1])
     outcome, _ = _run(profile)
     one_shard = {
         "corpus/shards",
@@ -151,20 +166,21 @@ def _changing_a_shard_causes_what_follows(profile: Profile, tmp_path: Path) -> N
     )
 
 
-def _a_bad_shard_does_not_keep_the_others_waiting(profile: Profile, tmp_path: Path) -> None:
-    folder = tmp_path / "shards"
-    (folder / "a_bad.jsonl.gz").write_bytes(b"this is no gzip file")
-    write_shard(folder / "z_new.jsonl", stdlib_texts()[3::8])
+def test_a_bad_shard_does_not_keep_the_others_waiting(done: Profile, shards: Path) -> None:
+    profile = _only(done, FEW[:2])
+    (shards / "a_bad.jsonl.gz").write_bytes(b"this is no gzip file")
+    write_shard(shards / "z_new.jsonl", stdlib_texts()[3::8])
     outcome, _ = _run(profile)
     assert "a_bad.jsonl" in outcome.failed["corpus/documents"]
     assert outcome.made["corpus/documents"] == 1 and outcome.made["random/scores"] == 1
-    (folder / "a_bad.jsonl.gz").unlink()
+    (shards / "a_bad.jsonl.gz").unlink()
     outcome, _ = _run(profile)
     assert not outcome.failed and not outcome.blocked
     assert Workspace(profile).shards() == ["s0.jsonl", "s1.jsonl", "s2.jsonl", "z_new.jsonl"]
 
 
-def _damage_is_repaired(profile: Profile) -> None:
+def test_damage_is_repaired(done: Profile, shards: Path) -> None:
+    profile = _only(done, FEW[:2])
     workspace = Workspace(profile)
     path = workspace.open("density/scores", "s0.jsonl") / "scores.parquet"
     before = path.read_bytes()

@@ -87,6 +87,7 @@ def test_packages_share_the_room(built):
     assert [of.count(name) for name in ("click", "numpy", "requests")] == [10, 10, 10]
 
 
+@pytest.mark.process
 def test_is_the_same_in_another_process_with_another_hash_seed(built, tmp_path):
     code = f"from curation_assets_tests.corpus.demo.test_build import build_again; build_again({str(tmp_path)!r})"
     root = Path(curation_assets.__file__).parents[1]
