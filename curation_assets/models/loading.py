@@ -6,12 +6,12 @@ Nothing is fetched, unpickled or run: weights are safetensors or GGUF, and code 
 from __future__ import annotations
 
 import contextlib
-import json
-import struct
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from safetensors import safe_open
 
 from curation_assets.models.files import check_gguf
 
@@ -145,9 +145,9 @@ def _is_own_t5(folder: Path, config: Any) -> bool:
     file = folder / "model.safetensors"
     if config.model_type != "t5" or not file.is_file():
         return False
-    with file.open("rb") as opened:
-        names = json.loads(opened.read(struct.unpack("<Q", opened.read(8))[0]))
-    return {"lm_head.weight", "shared.weight"} <= names.keys() and "encoder.embed_tokens.weight" not in names
+    with safe_open(file, framework="numpy") as weights:
+        names = set(weights.keys())
+    return {"lm_head.weight", "shared.weight"} <= names and "encoder.embed_tokens.weight" not in names
 
 
 def _check_complete(place: Path, info: dict[str, Any]) -> None:
