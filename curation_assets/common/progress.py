@@ -63,6 +63,17 @@ def after(progress: Progress, before: float, whole: float) -> Progress:
     return report
 
 
+def part_of(
+    progress: Progress, before: float, size: float, whole: float, in_unit: str = "", prefix: str = ""
+) -> Progress:
+    """Return the progress of a part that is `size` of `whole` and begins when `before` is finished, counted in the whole's unit."""
+
+    def report(done: float, total: float, unit: str, note: str = "") -> None:
+        progress(before + size * done / total, whole, in_unit or unit, prefix + note)
+
+    return report
+
+
 class Throttled:
     """A `Progress` that passes a line on at most every `seconds`, with the rate and the time left.
 

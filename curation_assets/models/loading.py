@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors import safe_open
 
 from curation_assets.models.files import check_gguf
+from curation_assets.models.sources import PICKLES
 
 if TYPE_CHECKING:
     import torch
-
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def load_scorer(
@@ -118,7 +117,7 @@ def _load_folder(folder: Path, kind: torch.dtype) -> Any:
     from curation_assets.models import t5
 
     if not any(folder.glob("*.safetensors")):
-        pickled = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
+        pickled = sorted(file.name for file in folder.iterdir() if file.name.endswith(PICKLES))
         raise ValueError(
             f"{folder} has only pickled weights ({pickled[0]}), which are never loaded: convert to safetensors"
             if pickled
