@@ -20,10 +20,10 @@ def no_documents(workspace: Workspace) -> str:
     counted = [receipt.metadata for receipt in receipts if receipt is not None]
     if not counted or any(about["documents"] for about in counted):
         return ""
-    return lost(counted, workspace.profile.corpus)
+    return why_no_documents(counted, workspace.profile.corpus)
 
 
-def lost(counted: Iterable[Mapping[str, Any]], corpus: Corpus) -> str:
+def why_no_documents(counted: Iterable[Mapping[str, Any]], corpus: Corpus) -> str:
     """Say why files have no document, by the metadata of their `corpus/documents`; "" where one has."""
     rows, documents, held_out = 0, 0, 0
     reasons, lacks, seen = Counter[str](), Counter[str](), dict[str, None]()

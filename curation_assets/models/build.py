@@ -19,7 +19,7 @@ from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.sources import ResolvedModel, resolve
 
 
-def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
+def model_note(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
     """Return the builder of a model's note; `source_of` reads the source from the profile."""
 
     def load(workspace: Workspace) -> BuildOne:
@@ -27,7 +27,7 @@ def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
             source = source_of(workspace.profile)
             if source is None:
                 raise ValueError(f"{workspace.profile.source} names no model for this sampler")
-            model = find(workspace, source)
+            model = resolve_model(workspace, source)
             about: Metadata = {
                 "source": str(source),
                 "digest": model.digest,
@@ -46,7 +46,7 @@ def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
     return load
 
 
-def find(workspace: Workspace, source: ModelSource) -> ResolvedModel:
+def resolve_model(workspace: Workspace, source: ModelSource) -> ResolvedModel:
     """Return a model's files; those of a hub or in parts are kept in the workspace's scratch folder."""
     return resolve(
         source,
@@ -92,7 +92,7 @@ def open_scorer(workspace: Workspace, key: str) -> tuple[Any, Any]:
 
     note = read_json(workspace.open(key) / "model.json")
     source = parse(note["source"])
-    model = find(workspace, source)
+    model = resolve_model(workspace, source)
     if model.digest != note["digest"]:
         workspace.store.forget(key)  # else it would count as current
         raise RuntimeError(f"{source} has changed since {key} was materialized: materialize that again")

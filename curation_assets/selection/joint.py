@@ -37,7 +37,7 @@ class Overlap:
 
 
 @dataclass
-class Choice:
+class JointSelection:
     """The last pass: what stays, and how much that is."""
 
     draws: list[Draw]
