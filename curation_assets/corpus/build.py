@@ -26,7 +26,7 @@ from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import Counts, parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
-from curation_assets.corpus.losses import lost, no_documents
+from curation_assets.corpus.losses import no_documents, why_no_documents
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.repeats import find_repeats
@@ -71,7 +71,7 @@ def _seen_as(workspace: Context, sha256: str, shard: str) -> str:
 
 
 def read_as(counts: Counts, settings: DocumentSettings) -> Metadata:
-    """Return what became of a file's rows as metadata, which `losses.lost` reads."""
+    """Return what became of a file's rows as metadata, which `losses.why_no_documents` reads."""
     fields = {"text_field": settings.text_field, "id_field": settings.id_field}
     return {
         "rows": counts.rows,
@@ -250,4 +250,4 @@ def _high_quality_texts(workspace: Context) -> Iterator[tuple[int, str, str]]:
             columns = (batch.documents.column(name).to_pylist() for name in ("doc_hash", "doc_id", "text"))
             yield from zip(*columns, strict=True)
     if counts.rows and not counts.documents:
-        raise ValueError(f"corpus.hq_url: {lost([read_as(counts, settings)])}")
+        raise ValueError(f"corpus.hq_url: {why_no_documents([read_as(counts, settings)])}")

@@ -120,7 +120,7 @@ def parse_shard(
 
     Parameters
     ----------
-    url : corpus file, as `discover.list_shards` gives it.
+    url : corpus file, as `discover.find_files` gives it.
     file : what the quarantine calls the file; the URL by default.
     of_folders : kept fields of rows that lack them, as `formats.folder_fields` gives them.
 

@@ -18,10 +18,10 @@ def no_documents(workspace: Artifacts) -> str:
     counted = [receipt.metadata for receipt in receipts if receipt is not None]
     if not counted or any(about["documents"] for about in counted):
         return ""
-    return lost(counted)
+    return why_no_documents(counted)
 
 
-def lost(counted: Iterable[Mapping[str, Any]]) -> str:
+def why_no_documents(counted: Iterable[Mapping[str, Any]]) -> str:
     """Say why files have no document, by the metadata of their `corpus/documents`; "" where one has."""
     rows, documents, held_out = 0, 0, 0
     reasons, lacks, seen = Counter[str](), Counter[str](), dict[str, None]()

@@ -32,7 +32,7 @@ SHARED_SCHEMA = pa.schema(
 )
 DOCUMENTS_IN_MEMORY = 20_000_000
 _EXAMPLES = 10  # ids in the table of examples
-_SAID = 2  # of them in a sentence
+_SHOWN = 2  # of them in a sentence
 _NAMED = 3  # files of each
 _ROWS = 65_536
 _PAIR = np.dtype([("id", "<u8"), ("document", "<u8")])
@@ -58,12 +58,12 @@ class Repeats:
     examples: pa.Table
 
     def about(self) -> dict[str, int | str]:
-        """Return the metadata of `corpus/index` that `told` reads."""
+        """Return the metadata of `corpus/index` that `describe_repeats` reads."""
         return {
             "repeated_in_later_shards": len(self.repeats),
             "ids_with_several_texts": self.ids,
             "documents_of_such_ids": self.documents,
-            "such_ids": "; ".join(_named(row) for row in self.examples.slice(0, _SAID).to_pylist()),
+            "such_ids": "; ".join(_named(row) for row in self.examples.slice(0, _SHOWN).to_pylist()),
         }
 
 
@@ -104,7 +104,7 @@ def find_repeats(
     return Repeats(repeats, ids, documents, _examples(shards, path, named))
 
 
-def told(about: Mapping[str, Any]) -> list[str]:
+def describe_repeats(about: Mapping[str, Any]) -> list[str]:
     """Return what people should know of ids and repeats, a sentence each, from the metadata of `corpus/index`."""
     sentences = []
     if n := about.get("repeated_in_later_shards"):

@@ -1,4 +1,4 @@
-"""Noticing that the corpus changed: by its listing alone, so that a look is cheap and reads no file."""
+"""Noticing that the corpus changed: by its listing alone, so that a check is cheap and reads no file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from curation_assets.engine.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look at the corpus found: whether to list it anew, why or why not, and what the next look must know."""
+class ListingCheck:
+    """Whether to list it anew, why or why not, and what the next check must know."""
 
     changed: bool
-    said: str
+    reason: str
     cursor: str
 
 
@@ -63,10 +63,10 @@ def not_read(listings: Collection[discover.Listing]) -> dict[str, Any]:
     }
 
 
-def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> Look:
+def check_listing(workspace: Workspace, cursor: str | None, now: float | None = None) -> ListingCheck:
     """Compare the corpus with its last listing.
 
-    A changed file that is younger than `automation.settle_seconds` is taken to be still written, unless the last look
+    A changed file that is younger than `automation.settle_seconds` is taken to be still written, unless the last check
     saw it just so. The cursor is of constant size: what is known of the files lies in `corpus/source`.
 
     Raises
@@ -77,19 +77,19 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
     now = time.time() if now is None else now
     settings = workspace.profile.automation
     before: dict[str, Any] = json.loads(cursor) if cursor else {}
-    listing, before_listing = _found(workspace), _known(workspace)
+    listing, before_listing = _listed_now(workspace), _last_listing(workspace)
     if before_listing is not None and listing == before_listing:
-        return Look(False, f"{len(listing['files']):,} files, as listed before", "")
+        return ListingCheck(False, f"{len(listing['files']):,} files, as listed before", "")
     seen = fingerprint(listing)
     old = before_listing["files"] if before_listing else {}
     different = [key for key, about in listing["files"].items() if old.get(key) != about]
     young = [key for key in different if _age(listing["files"][key], now) < settings.settle_seconds]
     after = {**before, "seen": seen}
     if young and before.get("seen") != seen:
-        return Look(False, f"{_named(young)} still being written", json.dumps(after))
+        return ListingCheck(False, f"{_named(young)} still being written", json.dumps(after))
     times = before.get("times", 0) if before.get("asked") == seen else 0
     if times and now < before["at"] + pause(times, settings.retry_seconds):
-        return Look(
+        return ListingCheck(
             False,
             "the new listing was asked for; if it does not come it is asked for again",
             json.dumps(after),
@@ -98,10 +98,12 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
     summary = f"{_counted('new or changed', different)}, {_counted('gone', deleted)}"
     if before_listing is not None and listing["passed_over"] != before_listing["passed_over"]:
         summary += f", {len(listing['passed_over']):,} passed over"
-    return Look(True, summary, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1}))
+    return ListingCheck(
+        True, summary, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1})
+    )
 
 
-def _found(workspace: Workspace) -> dict[str, Any]:
+def _listed_now(workspace: Workspace) -> dict[str, Any]:
     url, hq_url = places(workspace)
     listed = listings(workspace)
     return {
@@ -111,7 +113,7 @@ def _found(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _known(workspace: Workspace) -> dict[str, Any] | None:
+def _last_listing(workspace: Workspace) -> dict[str, Any] | None:
     if workspace.store.receipt("corpus/source") is None:
         return None
     folder = workspace.open("corpus/source")

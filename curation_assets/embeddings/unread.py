@@ -11,7 +11,7 @@ from curation_assets.engine.workspace import Workspace
 
 _UNKNOWN = 0.05  # of a shard
 _CUT = 0.5  # of the documents
-_SHARDS_SAID = 10
+_SHARDS_SHOWN = 10
 _VOCABULARY = {"corpus/embeddings": "embeddings.model", "corpus/tokens": "the tokenizer"}
 
 
@@ -27,7 +27,7 @@ def unknown_tokens(key: str, workspace: Workspace) -> Outcome:
     if above:
         worst = visible(decoded(above[0]))
         summary = f"{len(above):,} of {len(shares):,} shards are in good part unknown to {_VOCABULARY[key]}: {worst} {shares[above[0]]:.0%}"
-    return Outcome(not above, summary, {"unknown": {s: shares[s] for s in above[:_SHARDS_SAID]}}, warns=True)
+    return Outcome(not above, summary, {"unknown": {s: shares[s] for s in above[:_SHARDS_SHOWN]}}, warns=True)
 
 
 def cut_documents(workspace: Workspace) -> Outcome:

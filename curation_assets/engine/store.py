@@ -31,7 +31,7 @@ from curation_assets.common.files import (
     sha256,
     write_bytes,
 )
-from curation_assets.engine.receipt import Receipt, parse_receipt
+from curation_assets.engine.receipt import Receipt, parse_receipt, title
 
 RECEIPT = "current.json"
 MANIFEST = "receipt.json"
@@ -91,7 +91,7 @@ class Store:
         receipt = self.receipt(key, partition)
         if receipt is None:
             raise FileNotFoundError(
-                f"{_title(key, partition)} has not been materialized (or is damaged); do that first"
+                f"{title(key, partition)} has not been materialized (or is damaged); do that first"
             )
         try:
             return self.files_of(receipt)
@@ -121,9 +121,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
             self._fetch(place, receipt, folder)
         if problem := _damaged(folder, receipt):
-            raise DamagedArtifact(
-                f"{_title(receipt.key, receipt.partition)}: {problem}; it will be made anew"
-            )
+            raise DamagedArtifact(f"{title(receipt.key, receipt.partition)}: {problem}; it will be made anew")
         self._verified.add(str(folder))
         return folder
 
@@ -280,7 +278,3 @@ def _with_receipt(folder: str) -> list[str]:
     with os.scandir(folder) as entries:
         paths = [f"{entry.path}/{RECEIPT}" for entry in entries]
     return [path for path in paths if Path(path).exists()]
-
-
-def _title(key: str, partition: str) -> str:
-    return f"{key}[{partition}]" if partition else key

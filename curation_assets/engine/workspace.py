@@ -13,6 +13,7 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, ProfileError
 from curation_assets.config.registry import RATES
 from curation_assets.engine.attempts import Attempts
+from curation_assets.engine.receipt import title
 from curation_assets.engine.step import EDGE, By
 from curation_assets.engine.store import Receipt, Store
 
@@ -177,8 +178,3 @@ def _read_note(path: Path) -> dict[str, Any]:
     if not isinstance(note, dict):
         raise ProfileError(f"{path} is damaged: remove it, and try again")
     return note
-
-
-def title(key: str, partition: str) -> str:
-    """Return an artifact's name for people."""
-    return f"{key}[{partition}]" if partition else key

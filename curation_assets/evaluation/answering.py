@@ -104,9 +104,7 @@ class Answering:
     def _log_likelihood(
         self, hidden: torch.Tensor, mask: torch.Tensor, targets: torch.Tensor
     ) -> NDArray[np.float32]:
-        pad = self.tokenizer.pad_id
-        read = torch.roll(targets, 1, dims=1).masked_fill(torch.roll(targets, 1, dims=1) < 0, pad)
-        read[:, 0] = pad
+        read = self.model.prepare_decoder_input_ids_from_labels(targets)
         logits = self.model(
             encoder_outputs=(hidden,), attention_mask=mask, decoder_input_ids=read, use_cache=False
         ).logits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from curation_assets.common.drawing.pictures import lines, png_markdown
 from curation_assets.common.files import safe_name, write_table
 from curation_assets.common.markdown import markdown_table
-from curation_assets.common.progress import Progress, one_of
+from curation_assets.common.progress import Progress, one_of, part_of
 from curation_assets.corpus.build import VALIDATION_SETS
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.engine.context import Context
@@ -131,21 +132,14 @@ class _Measured:
 def _stages(
     snapshots: int, sets: dict[str, TokenSet], suites: list[SuiteExamples], workspace: Context
 ) -> Iterator[Callable[[Progress], Progress]]:
-    """Yield, for perplexity and then each suite, how its progress becomes part of the cell's: by the examples to read."""
+    """Return, for perplexity and then each suite, how its progress becomes part of the cell's: by the examples to read."""
     tuning = workspace.profile.evaluation.finetuning
     work = [snapshots * sum(len(hashes) for _, _, hashes in sets.values())]
     work += [tuning.steps * tuning.batch_size + sum(map(len, suite.tests.values())) for suite in suites]
-    begun = 0
-    for part in work:
-
-        def wrap(progress: Progress, before: float = begun, size: float = part) -> Progress:
-            def report(done: float, total: float, unit: str, note: str = "") -> None:
-                progress(before + size * done / total, sum(work), "examples", note)
-
-            return report
-
-        yield wrap
-        begun += part
+    return (
+        partial(part_of, before=before, size=size, whole=sum(work), in_unit="examples")
+        for before, size in zip(accumulate(work, initial=0), work, strict=False)
+    )
 
 
 def _suite_config(workspace: Context, tokenizer: Tokenizer, seed: int) -> SuiteConfig:

@@ -58,28 +58,6 @@ def word_hashes(texts: pa.Array) -> tuple[Hashes, Numbers]:
     return hash_ids(words.filter(real)), document[real.to_numpy(zero_copy_only=False)]
 
 
-def ngram_hashes(texts: pa.Array, n: int = WORDS) -> tuple[Hashes, Numbers]:
-    """Hash every n-gram of every text.
-
-    Parameters
-    ----------
-    texts
-        Strings, none missing.
-    n
-        Words of an n-gram, at least 1.
-
-    Returns
-    -------
-    hashes, document
-        uint64 [k] and int64 [k], in the order of the texts: a text of m words has max(m - n + 1, 0), repeated ones included.
-    """
-    words, document = word_hashes(texts)
-    for _, hashes in grams(words, (n,)):
-        inside = document[: len(hashes)] == document[n - 1 :]
-        return hashes[inside], document[: len(hashes)][inside]
-    return np.zeros(0, np.uint64), np.zeros(0, np.int64)
-
-
 def grams(words: Hashes, lengths: Collection[int]) -> Iterator[tuple[int, Hashes]]:
     """Yield (n, hashes of n words in a row from each place on, uint64 [m - n + 1]) for each of some lengths, rising.
 

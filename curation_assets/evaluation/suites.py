@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from curation_assets.common.files import fingerprint, read_json, safe_name, write_json
-from curation_assets.common.progress import Progress, after, silent
+from curation_assets.common.progress import Progress, after, part_of, silent
 from curation_assets.evaluation.answering import Answering
 from curation_assets.evaluation.examples import SHOT_BREAK, Example
 from curation_assets.evaluation.finetune import FineTuneConfig, Pairs, fine_tune
@@ -118,9 +118,6 @@ def _tune(
     targets = tokenizer.encode_batch([example.target for example in examples.train])
     share = config.tuning.steps * config.tuning.batch_size
 
-    def report(done: float, total: float, unit: str, note: str = "") -> None:
-        progress(share * done / total, share, unit, f"{examples.suite}: {note}")
-
     return fine_tune(
         config.tuning,
         checkpoint,
@@ -128,7 +125,7 @@ def _tune(
         folder,
         device=config.device,
         resume_seconds=config.resume_seconds,
-        progress=report,
+        progress=part_of(progress, 0, share, share, prefix=f"{examples.suite}: "),
     )
 
 

@@ -28,8 +28,8 @@ from curation_assets.corpus.reading import open_documents, open_hashes
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.judges.distill import DistillConfig, DistillResult, distill
-from curation_assets.judges.labels import LabelTable, choose, held_out, label
-from curation_assets.models.build import find, open_scorer
+from curation_assets.judges.labels import LabelTable, held_out, label, sample
+from curation_assets.models.build import open_scorer, resolve_model
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.samplers.by_model import ask_llm, same_pieces
 
@@ -90,11 +90,11 @@ def _sample(workspace: Context, count: int, seed: int) -> pa.Table:
     )
     for shard in workspace.shards():
         hashes = open_hashes(workspace, shard)
-        rows = choose(hashes, count, seed)
+        rows = sample(hashes, count, seed)
         rows = rows[~np.isin(hashes[rows], kept["doc_hash"].to_numpy())]
         one = {"doc_hash": hashes[rows], "shard": pa.array([shard] * len(rows), pa.string()), "row": rows}
         kept = pa.concat_tables([kept, pa.table(one)])
-        kept = kept.take(pa.array(choose(kept["doc_hash"].to_numpy(), count, seed)))
+        kept = kept.take(pa.array(sample(kept["doc_hash"].to_numpy(), count, seed)))
     if not kept.num_rows:
         raise ValueError("the corpus has no documents to label")
     texts = pa.concat_tables(_texts(workspace, kept))
@@ -126,7 +126,7 @@ def judge(workspace: Context) -> BuildOne:
                 f"{workspace.profile.source} has no judge.bases.{size}: nothing to make this judge from"
             )
         source = parse(base)
-        model = find(workspace, source)
+        model = resolve_model(workspace, source)
         if source.kind != "asset":
             _check_reads_alike(workspace, base, load_tokenizer(model.folder))
         config = distill_config(workspace.profile)

@@ -6,12 +6,12 @@ from curation_assets.config.model_sources import parse
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.product import Product
 from curation_assets.judges import build as judges
-from curation_assets.models.build import found_model
+from curation_assets.models.build import model_note
 
 MODELS = (
     Product(
         "judge/teacher",
-        found_model(lambda p: parse(p.judge.teacher)),
+        model_note(lambda p: parse(p.judge.teacher)),
         "The instruction-tuned model that the judges learn from.",
         "Which weights it is, by digest: the source is `judge.teacher` in the profile.",
         files="`model.json` (digest, parameters, files)",
@@ -37,7 +37,7 @@ MODELS = (
     *(
         Product(
             f"{name}/model",
-            found_model(lambda p, name=name: p.model_source(name)),  # type: ignore[misc]
+            model_note(lambda p, name=name: p.model_source(name)),  # type: ignore[misc]
             f"{name}: the model that it scores with.",
             f"Where `{spec.family}.models.{spec.model}` was found, its digest and size. Scores follow the digest: the same weights in "
             "another place change nothing.",

@@ -20,7 +20,7 @@ from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.sources import ResolvedModel, resolve
 
 
-def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
+def model_note(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
     """Return the builder of a model's note; `source_of` reads the source from the profile."""
 
     def load(workspace: Context) -> BuildOne:
@@ -28,7 +28,7 @@ def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
             source = source_of(workspace.profile)
             if source is None:
                 raise ValueError(f"{workspace.profile.source} names no model for this sampler")
-            model = find(workspace, source)
+            model = resolve_model(workspace, source)
             about: Metadata = {
                 "source": str(source),
                 "digest": model.digest,
@@ -47,7 +47,7 @@ def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
     return load
 
 
-def find(workspace: Artifacts, source: ModelSource) -> ResolvedModel:
+def resolve_model(workspace: Artifacts, source: ModelSource) -> ResolvedModel:
     """Return a model's files; those of a hub or in parts are kept in the workspace's scratch folder."""
     return resolve(
         source,
@@ -93,7 +93,7 @@ def open_scorer(workspace: Context, key: str) -> tuple[Any, Any]:
 
     note = read_json(workspace.open(key) / "model.json")
     source = parse(note["source"])
-    model = find(workspace.through(key), source)
+    model = resolve_model(workspace.through(key), source)
     if model.digest != note["digest"]:
         workspace.forget(key)  # else it would count as current
         raise RuntimeError(f"{source} has changed since {key} was materialized: materialize that again")

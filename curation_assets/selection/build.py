@@ -28,7 +28,6 @@ from curation_assets.selection.candidates import (
     count_tokens,
     subset_batch,
 )
-from curation_assets.selection.cut import cut
 
 _SAMPLE = 200_000  # scores behind the histogram
 
@@ -46,7 +45,7 @@ def subset(spec: SamplerSpec) -> Builder:
 
         def build(rate: str, folder: Path, progress: Progress) -> Metadata:
             n = count_candidates(draw)
-            threshold = cut(draw, Amount("rate", int(rate) / 100), n)
+            threshold = draw.threshold(Amount("rate", int(rate) / 100), n)
             tokens: Counter[str] = Counter()
             documents: Counter[str] = Counter()
             lowest = [np.inf]

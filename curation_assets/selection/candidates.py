@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.corpus.tokens import read_tokens
+from curation_assets.selection.amount import Amount
 from curation_assets.selection.keys import selection_keys
+from curation_assets.selection.select import kept_count
+from curation_assets.selection.threshold import Threshold, global_threshold, token_threshold
 
 if TYPE_CHECKING:
     from curation_assets.engine.context import Artifacts
@@ -109,6 +112,27 @@ class Draw:
                 candidates.doc_hash,
                 token_counts(self.workspace, candidates.shard)[candidates.rows],
             )
+
+    def threshold(self, amount: Amount, n: int, each: Callable[[int], object] = _ignored) -> Threshold:
+        """Return the threshold that keeps `amount` of the `n` candidates.
+
+        A rate is a share of what the profile's `selection.rate_of` says, documents or tokens. Of a budget of tokens the largest
+        keys stay, up to the first document that no longer fits.
+
+        Raises
+        ------
+        ValueError
+            There are fewer documents than the amount, or as `global_threshold`.
+        """
+        if amount.kind == "tokens":
+            return token_threshold(lambda: self.weighted_blocks(each), n, int(amount.value))
+        if amount.kind == "rate" and self.workspace.profile.selection.rate_of == "tokens":
+            budget = kept_count(amount.value, count_tokens(self))
+            return token_threshold(lambda: self.weighted_blocks(each), n, budget)
+        count = kept_count(amount.value, n) if amount.kind == "rate" else int(amount.value)
+        if count > n:
+            raise ValueError(f"cannot keep {amount}: there are {n:,}")
+        return global_threshold(lambda: self.blocks(each), n, count)
 
 
 def count_candidates(draw: Draw) -> int:

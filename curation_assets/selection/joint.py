@@ -38,7 +38,7 @@ class Overlap:
 
 
 @dataclass
-class Choice:
+class JointSelection:
     """The last pass: what stays, and how much that is."""
 
     workspace: Workspace

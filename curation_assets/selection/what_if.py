@@ -24,8 +24,7 @@ from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import MissingInput, Workspace, title
 from curation_assets.selection.amount import Amount, amount
 from curation_assets.selection.candidates import Draw, count_candidates
-from curation_assets.selection.cut import cut
-from curation_assets.selection.joint import Choice, Drawn, Overlap, other_documents
+from curation_assets.selection.joint import Drawn, JointSelection, Overlap, other_documents
 from curation_assets.selection.keys import TECHNIQUES
 from curation_assets.selection.output import free_place, new_folder
 from curation_assets.selection.threshold import Threshold
@@ -135,7 +134,7 @@ def what_if(
     MissingInput
         Scores of a shard, its tokens or the index are not there: names the first.
     """
-    names, size = _known(samplers, technique, combine), amount(rate)
+    names, size = _check_names(samplers, technique, combine), amount(rate)
     place = free_place(folder) if folder is not None else None
     shards = workspace.shards()
     versions, stale = _versions(workspace, names, shards, allow_stale)
@@ -144,7 +143,7 @@ def what_if(
     draws = [Draw(workspace, n, technique or SAMPLERS[n].technique, seed, shards, unused) for n in names]
     n = count_candidates(draws[0])
     cuts = [_cut(draw, size, n, progress) for draw in draws]
-    chosen = Choice(workspace, draws, cuts, combine, progress)
+    chosen = JointSelection(workspace, draws, cuts, combine, progress)
 
     def summary() -> WhatIf:
         now, _ = _versions(workspace, names, shards, allow_stale)
@@ -178,7 +177,7 @@ def what_if(
     return result
 
 
-def _known(samplers: Sequence[str], technique: str | None, combine: str) -> list[str]:
+def _check_names(samplers: Sequence[str], technique: str | None, combine: str) -> list[str]:
     names = [samplers] if isinstance(samplers, str) else list(samplers)
     if not names:
         raise ValueError("name at least one sampler")
@@ -243,7 +242,7 @@ def _cut(draw: Draw, amount: Amount, n: int, progress: Progress) -> Threshold:
     def each(shards: int) -> None:
         progress(shards, len(draw.shards), "shards", f"{draw.sampler}: looking for the threshold")
 
-    return cut(draw, amount, n, each)
+    return draw.threshold(amount, n, each)
 
 
 def to_text(result: WhatIf) -> str:

@@ -16,17 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.common.hashing import hash_documents, hash_ids, text_digest
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.documents import (
     BATCH_ROWS,
-    CorruptShardError,
     Counts,
-    DocumentSettings,
     document_schema,
     parse_shard,
     validation_mask,
     write_documents,
 )
 from curation_assets.corpus.quarantine import REASONS
+from curation_assets.corpus.rows import CorruptShardError
 
 ALL = DocumentSettings(validation_share=0.0)
 

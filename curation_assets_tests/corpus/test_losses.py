@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation_assets.config.profile import Profile, load_profile
-from curation_assets.corpus.losses import lost, no_documents
+from curation_assets.corpus.losses import no_documents, why_no_documents
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
@@ -118,12 +118,12 @@ def test_rows_that_cannot_be_looked_at_do_not_hide_that_the_others_lack_a_field(
     about = {"rows": 5, "documents": 0, "validation": 0, "lacks": {"text": 3, "id": 5}, "fields_seen": ["a"]}
     about["fields"] = {"text_field": "text", "id_field": "id"}
     reasons = {"missing_text": 3, "invalid_json": 2}
-    assert lost([{**about, "reasons": reasons}]).startswith(
+    assert why_no_documents([{**about, "reasons": reasons}]).startswith(
         "3 of 5 rows have no field 'text'; fields seen: a"
     )
     some = {**about, "lacks": {"text": 2}, "reasons": {"missing_text": 2, "empty_text": 1, "invalid_json": 2}}
-    assert lost([some]).startswith("none of 5 rows is a document to choose: missing_text 2, ")
-    assert lost([{**about, "rows": 0, "lacks": {}, "reasons": {}}]) == "no rows"
+    assert why_no_documents([some]).startswith("none of 5 rows is a document to choose: missing_text 2, ")
+    assert why_no_documents([{**about, "rows": 0, "lacks": {}, "reasons": {}}]) == "no rows"
 
 
 @pytest.mark.parametrize(

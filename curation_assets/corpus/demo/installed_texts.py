@@ -33,7 +33,6 @@ PACKAGES = (
     "websockets", "wrapt", "yarl", "zstandard",
 )
 
-SOURCES = ("docstring", "readme", "license", "changelog", "docs")
 _SKIP_FOLDERS = frozenset(
     {
         "test", "tests", "testing", "test_data", "data", "vendor", "_vendor", "vendored", "_vendored",
@@ -105,7 +104,7 @@ def package_texts(name: str, accept: Callable[[str], bool], docstrings: int) -> 
 
 
 def _kind(path: PurePosixPath) -> str | None:
-    """Say what a file that is no module is: one of `SOURCES`, or None for no prose."""
+    """Say what a file that is no module is: "readme", "license", "changelog", "docs", or None for no prose."""
     if _SKIP_FOLDERS.intersection(path.parts[:-1]):
         return None
     metadata = path.parts[0].endswith(".dist-info")

@@ -13,7 +13,7 @@ import curation_assets
 from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.demo import build as builtin
 from curation_assets.corpus.demo.build import BuiltinSettings, build, split_text
-from curation_assets.corpus.discover import list_shards
+from curation_assets.corpus.discover import find_files
 from curation_assets.corpus.documents import parse_shard, write_documents
 from curation_assets.corpus.tokens import read_tokens, write_tokens
 from curation_assets.models.tokenizer import train_tokenizer
@@ -131,7 +131,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 def test_goes_through_the_whole_stage(built, tmp_path):
     options = DocumentSettings(keep_fields=("source", "url"), validation_share=0.1)
     texts = []
-    for shard in list_shards(str(built.shards)):
+    for shard in find_files(str(built.shards)).files:
         folder = tmp_path / shard.key
         folder.mkdir()
         counts = write_documents(shard.url, options, folder, file=shard.key)
