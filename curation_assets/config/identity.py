@@ -7,6 +7,7 @@ from typing import Any
 
 from curation_assets.config.model_sources import parse
 from curation_assets.config.profile import Profile
+from curation_assets.config.section import Section
 
 
 def evaluation_settings(p: Profile) -> Any:
@@ -37,23 +38,14 @@ def training_on_all(p: Profile) -> Any:
     return training(p) | ({"decontaminate": True} if p.evaluation.decontaminate else {})
 
 
-def perplexity_settings(p: Profile) -> Any:
-    """Return what a perplexity score depends on besides document and model."""
-    return {k: v for k, v in p.perplexity.identity().items() if k != "models"}
+def at(*paths: str) -> Callable[[Profile], Any]:
+    """Return the identity settings at dotted paths of a profile: "samplers.density", "selection.seed"."""
 
+    def read(p: Profile) -> Any:
+        values = {path: p.setting(path) for path in paths}
+        return {path: v.identity() if isinstance(v, Section) else v for path, v in values.items()}
 
-def ask_llm_settings(p: Profile) -> Any:
-    """Return what an Ask-LLM score depends on besides document and model."""
-    return {k: v for k, v in p.ask_llm.identity().items() if k != "models"}
-
-
-SCORE_SETTINGS: dict[str, Callable[[Profile], Any]] = {
-    "random": lambda p: {"seed": p.selection.seed},
-    "density": lambda p: p.density.identity(),
-    "perplexity": perplexity_settings,
-    "ask_llm": ask_llm_settings,
-}
-"""By sampler, or else by family."""
+    return read
 
 
 def from_source(source_of: Callable[[Profile], Any]) -> dict[str, Any]:

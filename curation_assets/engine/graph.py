@@ -9,7 +9,7 @@ from curation_assets.config.model_sources import parse
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
 from curation_assets.engine.report_steps import report_steps
-from curation_assets.engine.step import Step, nothing
+from curation_assets.engine.step import Step
 
 _CORPUS = (
     Step("corpus/source", "", (), "corpus", ("python",), lambda p: p.corpus.builtin.identity(), code=2),
@@ -91,51 +91,6 @@ _EVALUATION = (
     ),
 )
 
-_COVERAGE = (
-    Step(
-        "clusters/centroids",
-        "",
-        ("corpus/embeddings", "corpus/index"),
-        "coverage",
-        ("faiss",),
-        lambda p: {k: v for k, v in p.clusters.identity().items() if k != "drift"},
-        code=2,
-        pinned=True,
-        accelerated=True,
-    ),
-    Step(
-        "clusters/assignments", "shard", ("corpus/embeddings", "clusters/centroids"), "coverage", ("numpy",)
-    ),
-    Step(
-        "density/shard_sketch",
-        "shard",
-        ("corpus/embeddings",),
-        "coverage",
-        ("pytorch",),
-        lambda p: p.density.identity(),
-        code=2,
-        accelerated=True,
-    ),
-    Step(
-        "density/sketch",
-        "",
-        ("density/shard_sketch",),
-        "coverage",
-        ("numpy",),
-        lambda p: p.density.identity(),
-    ),
-    Step(
-        "semdedup/neighbours",
-        "",
-        ("corpus/documents", "corpus/embeddings", "clusters/assignments", "clusters/centroids"),
-        "coverage",
-        ("pytorch",),
-        code=2,
-        accelerated=True,
-    ),
-)
-
-
 _JUDGE = (
     Step(
         "judge/teacher",
@@ -157,7 +112,7 @@ _JUDGE = (
                 for k, v in p.judge.identity().items()
                 if k in ("documents", "teacher_max_tokens", "seed")
             },
-            "prompt": p.ask_llm.prompt,
+            "prompt": p.samplers.ask_llm.prompt,
         },
         pinned=True,
         accelerated=True,
@@ -174,7 +129,7 @@ _JUDGE = (
                 for k, v in p.judge.identity().items()
                 if k not in ("teacher", "documents", "teacher_max_tokens")
             },
-            "ask_llm": identity.ask_llm_settings(p),
+            "ask_llm": identity.at("samplers.ask_llm.prompt", "samplers.ask_llm.max_tokens")(p),
         },
         pinned=True,
         trains=True,
@@ -184,23 +139,25 @@ _JUDGE = (
 )
 
 
-def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
-    """Return a sampler's own chain: the model behind its scores if there is one, scores, subset, checkpoint, metrics."""
-    name, family = spec.name, spec.family
+def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
+    """Return a sampler's steps: the model behind its scores if there is one, what it brings, scores, subset, checkpoint, metrics."""
+    name, family = sampler.name, sampler.family
     model = Step(f"{name}/model", "", (), family, **identity.from_source(lambda p: p.model_source(name)))
+    inputs = (*sampler.inputs, *((model.key,) if sampler.model else ()))
     return (
-        *((model,) if spec.model else ()),
+        *((model,) if sampler.model else ()),
+        *sampler.steps,
         Step(
             f"{name}/scores",
             "shard",
             # Scores are of these documents, whatever else they are made from: their version must say of which.
-            tuple(dict.fromkeys(("corpus/documents", *spec.needs))),
+            tuple(dict.fromkeys(("corpus/documents", *inputs))),
             family,
-            ("pytorch", "parquet") if spec.model else ("parquet",),
-            identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),
-            code=3 if family == "coverage" else 2,
-            placed="semdedup/neighbours" in spec.needs,
-            accelerated=bool(spec.model),
+            ("pytorch", "parquet") if sampler.model else ("parquet",),
+            identity.at(*sampler.setting_paths),
+            code=sampler.code,
+            placed=sampler.placed,
+            accelerated=bool(sampler.model),
         ),
         Step(
             f"{name}/subset",
@@ -208,7 +165,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             (f"{name}/scores", "corpus/index", "corpus/tokens"),
             family,
             ("parquet",),
-            lambda p: {"technique": spec.technique, **p.selection.identity()},
+            lambda p: {"technique": sampler.technique, **p.selection.identity()},
             code=2,
             borrows=identity.contaminated,
         ),
@@ -262,11 +219,33 @@ _FULL_DATA = (
     ),
 )
 
-_CHAINS = tuple(step for spec in SAMPLERS.values() for step in _chain(spec))
-_COSTLY = tuple(step.key for step in (*_COVERAGE, *_JUDGE, *_FULL_DATA, *_CHAINS))
+_SHARED = (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)
+
+
+def _chains() -> tuple[Step, ...]:
+    """Return the steps of all samplers. One of another package that does not fit into the graph is left out of the registry."""
+    known = {step.key: step for step in _SHARED}
+    for sampler in tuple(SAMPLERS.values()):
+        own = {step.key: step for step in _chain(sampler) if known.get(step.key) is not step}
+        owners = {key.partition("/")[0] for key in known}
+        order = [*known, *own]
+        unknown = [
+            need for step in own.values() for need in step.needs if need not in order[: order.index(step.key)]
+        ]
+        if sampler.name in owners or own.keys() & known.keys():
+            SAMPLERS.leave_out(sampler.name, "would replace assets of that name")
+        elif unknown:
+            SAMPLERS.leave_out(sampler.name, f"reads {unknown[0]!r}, which no step before it makes")
+        else:
+            known |= own
+    return tuple(known[key] for key in list(known)[len(_SHARED) :])
+
+
+_CHAINS = _chains()
+_COSTLY = tuple(step.key for step in (*_JUDGE, *_FULL_DATA, *_CHAINS))
 """What choosing the data may take time for."""
 
-_MADE = (*_CORPUS, *_EVALUATION, *_COVERAGE, *_FULL_DATA, *_JUDGE, *_CHAINS)
+_MADE = (*_SHARED, *_CHAINS)
 
 
 def _code_versions(profile: Profile, keys: Iterable[str]) -> dict[str, str]:

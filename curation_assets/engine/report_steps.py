@@ -85,7 +85,16 @@ def report_steps(costly: tuple[str, ...], code_versions: CodeVersions, made: lis
             ("polars", "python"),
             lambda p: [
                 identity.training(p),
-                *(s.identity() for s in (p.perplexity, p.ask_llm, p.judge, p.embeddings, p.density)),
+                *(
+                    s.identity()
+                    for s in (
+                        p.samplers.perplexity,
+                        p.samplers.ask_llm,
+                        p.judge,
+                        p.embeddings,
+                        p.samplers.density,
+                    )
+                ),
             ],
             code=4,
             partial=True,

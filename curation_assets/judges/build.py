@@ -30,7 +30,8 @@ from curation_assets.judges.distill import DistillConfig, DistillResult, distill
 from curation_assets.judges.labels import LabelTable, choose, held_out, label
 from curation_assets.models.build import find, open_scorer
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
-from curation_assets.samplers.by_model import ask_llm, same_pieces
+from curation_assets.samplers.ask_llm import ask_llm
+from curation_assets.samplers.models import same_pieces
 
 
 def labels(workspace: Workspace) -> BuildOne:
@@ -44,7 +45,7 @@ def labels(workspace: Workspace) -> BuildOne:
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         chosen = _sample(workspace, settings.documents, settings.seed)
         teacher = read_json(workspace.open("judge/teacher") / "model.json")
-        about = (teacher["digest"], workspace.profile.ask_llm.prompt, settings.teacher_max_tokens)
+        about = (teacher["digest"], workspace.profile.samplers.ask_llm.prompt, settings.teacher_max_tokens)
 
         def load() -> object:
             progress(0, chosen.num_rows, "documents", "loading the teacher")
@@ -174,8 +175,8 @@ def distill_config(profile: Profile) -> DistillConfig:
         final_learning_rate=wanted.final_learning_rate,
         warmup_share=wanted.warmup_share,
         clip_norm=wanted.clip_norm,
-        max_tokens=profile.ask_llm.max_tokens,
-        template=profile.ask_llm.prompt,
+        max_tokens=profile.samplers.ask_llm.max_tokens,
+        template=profile.samplers.ask_llm.prompt,
         target=wanted.target,
         seed=wanted.seed,
     )
