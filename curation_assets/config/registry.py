@@ -31,6 +31,15 @@ MODULES = (
 GROUP = "curation_assets.samplers"
 """The entry point group by which other packages bring samplers; the value of an entry point reads like a line of `MODULES`."""
 
+INPUTS = (
+    *("corpus/documents", "corpus/tokenizer", "corpus/tokens", "corpus/index", "corpus/embeddings"),
+    *("evaluation/contamination", "full_data/checkpoint", "judge/labels", "judge/checkpoint"),
+)
+"""The assets that samplers may read, besides what they and those before them bring: they are made before any sampler's."""
+
+_RESERVED = ("corpus", "evaluation", "full_data", "judge", "report")
+_CHAIN = ("model", "scores", "subset", "checkpoint", "metrics")
+
 Technique = Literal["top_k", "bottom_k", "ips", "uniform"]
 
 SIZES: tuple[str, ...] = ("small", "base", "large", "xl", "xxl")
@@ -134,7 +143,6 @@ class Samplers(Mapping[str, SamplerSpec]):
 
     def __init__(self) -> None:
         self.left_out: dict[str, str] = {}
-        self._packages: dict[str, str] = {}
         self._loading = False
 
     def __getitem__(self, name: str) -> SamplerSpec:
@@ -154,13 +162,6 @@ class Samplers(Mapping[str, SamplerSpec]):
         """The tables under [samplers] of a profile."""
         return {name: cls for sampler in self.values() for name, cls in sampler.sections.items()}
 
-    def leave_out(self, name: str, why: str) -> None:
-        """Leave out a sampler that another package brings. ValueError for one of our own: that is a mistake in this code."""
-        if name not in self._packages:
-            raise ValueError(f"sampler {name!r} {why}")
-        del self._loaded[name]
-        self._refuse(self._packages[name], (name,), f"sampler {name!r} {why}")
-
     @cached_property
     def _loaded(self) -> dict[str, SamplerSpec]:
         if self._loading:
@@ -169,46 +170,75 @@ class Samplers(Mapping[str, SamplerSpec]):
             )
         self._loading = True
         try:
-            own = [s for line in MODULES for s in _load(EntryPoint("", line, GROUP))]
-            return {sampler.name: sampler for sampler in own} | self._brought(own)
+            found = _Found()
+            for sampler in (s for line in MODULES for s in _load(EntryPoint("", line, GROUP))):
+                if why := found.misfit(sampler):
+                    raise ValueError(why)
+                found.add(sampler)
+            self._add_foreign(found)
+            return found.samplers
         finally:
             self._loading = False
 
-    def _brought(self, own: list[SamplerSpec]) -> dict[str, SamplerSpec]:
-        """Return the samplers of other packages that can be used."""
-        found: list[tuple[str, SamplerSpec]] = []
+    def _add_foreign(self, found: _Found) -> None:
+        """Add the samplers of other packages that can be used."""
+        foreign: list[tuple[str, SamplerSpec]] = []
         for entry in sorted(entry_points(group=GROUP), key=lambda e: (_package(e), e.name)):
             try:
                 samplers = _load(entry)
                 for sampler in samplers:
                     _check_defaults(sampler)
             except (Exception, SystemExit) as error:  # whatever a foreign module does when it is imported
-                self._refuse(
-                    _package(entry), (entry.name,), f"{entry.value}: {type(error).__name__}: {error}"
-                )
+                self._refuse(_package(entry), entry.name, f"{entry.value}: {type(error).__name__}: {error}")
             else:
-                found += [(_package(entry), sampler) for sampler in samplers]
-        sections = {name: cls for sampler in own for name, cls in sampler.sections.items()}
-        usable: dict[str, SamplerSpec] = {}
-        for package, sampler in found:
-            others = ["curation_assets"] * any(sampler.name == s.name for s in own)
-            others += [p for p, s in found if s is not sampler and s.name == sampler.name]
-            taken = [n for n, cls in sampler.sections.items() if sections.setdefault(n, cls) is not cls]
-            if others:
-                self._refuse(package, (sampler.name,), f"{others[0]} has a sampler {sampler.name!r} as well")
-            elif taken:
-                self._refuse(
-                    package, (sampler.name,), f"the table [samplers.{taken[0]}] is another sampler's"
-                )
+                foreign += [(_package(entry), sampler) for sampler in samplers]
+        for package, sampler in foreign:
+            twins = [other for other, s in foreign if s is not sampler and s.name == sampler.name]
+            why = f"{twins[0]} has a sampler {sampler.name!r} as well" if twins else found.misfit(sampler)
+            if why:
+                self._refuse(package, sampler.name, why)
             else:
-                usable[sampler.name] = sampler
-                self._packages[sampler.name] = package
-        return usable
+                found.add(sampler)
 
-    def _refuse(self, package: str, names: tuple[str, ...], why: str) -> None:
+    def _refuse(self, package: str, name: str, why: str) -> None:
         line = f"package {package}: {' '.join(why.split())}"
-        self.left_out |= {name: line for name in names if name not in self.left_out}
+        self.left_out.setdefault(name, line)
         _log.warning("samplers left out: %s", line)
+
+
+class _Found:
+    """The samplers so far, and what they make."""
+
+    def __init__(self) -> None:
+        self.samplers: dict[str, SamplerSpec] = {}
+        self._sections: dict[str, type[Section]] = {}
+        self._made: dict[str, Any] = dict.fromkeys(INPUTS)
+
+    def misfit(self, sampler: SamplerSpec) -> str:
+        """Return why a sampler cannot stand beside those that there are; "" where it can."""
+        owners = {*_RESERVED, *(key.partition("/")[0] for key in self._made)}
+        if sampler.name in owners:
+            return f"sampler {sampler.name!r} would have the assets of another"
+        for name, section in sampler.sections.items():
+            if self._sections.get(name, section) is not section:
+                return f"sampler {sampler.name!r}: the table [samplers.{name}] is another's"
+        known = {*self._made, *([f"{sampler.name}/model"] if sampler.model else ())}
+        for step in sampler.steps:
+            if self._made.get(step.key, step) is not step:
+                return f"sampler {sampler.name!r}: the step {step.key!r} is another's"
+            if unknown := set(step.needs) - known:
+                return f"sampler {sampler.name!r}: {step.key!r} reads {min(unknown)!r}, which nothing before it makes"
+            known.add(step.key)
+        if unknown := set(sampler.inputs) - known:
+            return f"sampler {sampler.name!r} reads {min(unknown)!r}, which nothing before it makes"
+        return ""
+
+    def add(self, sampler: SamplerSpec) -> None:
+        """Add a sampler that fits."""
+        self.samplers[sampler.name] = sampler
+        self._sections |= sampler.sections
+        self._made |= {step.key: step for step in sampler.steps}
+        self._made |= {f"{sampler.name}/{stage}": sampler for stage in _CHAIN}
 
 
 def _load(entry: EntryPoint) -> list[SamplerSpec]:

@@ -220,28 +220,7 @@ _FULL_DATA = (
 )
 
 _SHARED = (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)
-
-
-def _chains() -> tuple[Step, ...]:
-    """Return the steps of all samplers. One of another package that does not fit into the graph is left out of the registry."""
-    known = {step.key: step for step in _SHARED}
-    for sampler in tuple(SAMPLERS.values()):
-        own = {step.key: step for step in _chain(sampler) if known.get(step.key) is not step}
-        owners = {key.partition("/")[0] for key in known}
-        order = [*known, *own]
-        unknown = [
-            need for step in own.values() for need in step.needs if need not in order[: order.index(step.key)]
-        ]
-        if sampler.name in owners or own.keys() & known.keys():
-            SAMPLERS.leave_out(sampler.name, "would replace assets of that name")
-        elif unknown:
-            SAMPLERS.leave_out(sampler.name, f"reads {unknown[0]!r}, which no step before it makes")
-        else:
-            known |= own
-    return tuple(known[key] for key in list(known)[len(_SHARED) :])
-
-
-_CHAINS = _chains()
+_CHAINS = tuple({step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}.values())
 _COSTLY = tuple(step.key for step in (*_JUDGE, *_FULL_DATA, *_CHAINS))
 """What choosing the data may take time for."""
 
