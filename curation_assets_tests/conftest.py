@@ -35,7 +35,7 @@ validation_share = 0.1
 vocab_size = 800
 [embeddings]
 max_tokens = 32
-[density]
+[samplers.density]
 rows = 64
 buckets = 512
 [ladder.small]
@@ -73,9 +73,9 @@ tokens = 12_000
 batch_size = 8
 micro_batch_size = 8
 input_length = 64
-[perplexity]
+[samplers.perplexity]
 window = 64
-[ask_llm]
+[samplers.ask_llm]
 max_tokens = 220
 [judge]
 teacher = "path:{teacher}"

@@ -7,7 +7,7 @@ from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
 
-from curation_assets.config.settings import Section, identity, is_execution
+from curation_assets.config.section import Section, identity, is_execution
 
 
 class UndeclaredSetting(RuntimeError):

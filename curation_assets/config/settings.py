@@ -1,55 +1,23 @@
-"""The sections of a profile, one typed and frozen class each.
-
-IDENTITY settings change results and enter fingerprints; EXECUTION settings (where and how something runs) never do.
-"""
+"""The sections of a profile that do not belong to a sampler, one typed and frozen class each."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from curation_assets.config.model_sources import parse
 from curation_assets.config.registry import SAMPLERS
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Config = TypeVar("Config", bound="DataclassInstance")
-EXECUTION: dict[str, Any] = {"execution": True}
+from curation_assets.config.section import EXECUTION, Model, Positive, Section, Share
 
 Rate = Literal["10", "20", "40", "60", "80"]
 Size = Literal["small", "base", "large", "xl", "xxl"]
-PerplexityModel = Literal[
-    "small", "base", "large", "xl", "xxl", "large_20k", "large_100k", "large_300k", "large_500k", "large_700k"
-]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(gt=0)]
 FieldName = Annotated[str, Field(min_length=1)]
 
 DOCUMENT_COLUMNS = ("doc_id", "doc_hash", "text", "n_chars", "row")
 """Columns of every documents table, which no kept field may be called."""
-
-
-def _source(spec: str) -> str:
-    parse(spec)
-    return spec
-
-
-Model = Annotated[str, AfterValidator(_source)]
-"""A model source (`models.sources`): pip:, hub:, path: or asset:. A profile's file may say path: and a relative path."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -58,34 +26,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-class Section(BaseModel):
-    """A part of the profile: frozen, strict about types, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=False)
-
-    def to(self, kind: type[Config], **others: Any) -> Config:
-        """Return a configuration of the library, a dataclass: its fields that are settings here too, and `others`."""
-        names = {field.name for field in dataclasses.fields(kind)} - others.keys()
-        return kind(**{name: getattr(self, name) for name in names if hasattr(self, name)}, **others)
-
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that change results, as plain data for a fingerprint."""
-        fields = type(self).model_fields.items()
-        return {name: identity(getattr(self, name)) for name, field in fields if not is_execution(field)}
-
-
-def is_execution(field: FieldInfo) -> bool:
-    """Tell whether a setting is marked EXECUTION."""
-    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("execution"))
-
-
-def identity(setting: Any) -> Any:
-    """Return what of a setting, a section or a table of them changes results, as plain data for a fingerprint."""
-    if isinstance(setting, Section):
-        return setting.identity()
-    if isinstance(setting, dict):
-        return {key: identity(value) for key, value in setting.items()}
-    return setting
+def unknown_sampler(name: str) -> str:
+    """Return what is wrong with the name of a sampler that there is not."""
+    if name in SAMPLERS.left_out:
+        return f"sampler {name!r} is left out: {SAMPLERS.left_out[name]}"
+    return f"unknown sampler {name!r}{nearest(name, SAMPLERS) or '; there are ' + ', '.join(SAMPLERS)}"
 
 
 class Builtin(Section):
@@ -181,53 +126,6 @@ class Embeddings(Section):
     batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
 
 
-class Clusters(Section):
-    """k-means for SemDeDup and Prototypes; `count = 0` scales the paper's 10,000 clusters by the corpus's size.
-
-    Centroids are kept until the number of documents has moved by more than `drift` (a share) since they were fitted.
-    """
-
-    count: Annotated[int, Field(ge=0)]
-    iterations: Positive
-    max_training_points: Positive
-    seed: int
-    drift: Annotated[float, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
-
-
-class Density(Section):
-    """The RACE sketch (paper, algorithms 1 and 2): rows x buckets, bandwidth of the p-stable hash."""
-
-    rows: Positive
-    buckets: Positive
-    bandwidth: Annotated[float, Field(gt=0)]
-    seed: int
-
-
-class Perplexity(Section):
-    """Perplexity scorers (paper, section 3.4): a model each; windows of `window` tokens, at most `max_windows` (0: all)."""
-
-    models: dict[PerplexityModel, Model]
-    window: Positive
-    max_windows: Annotated[int, Field(ge=0)]
-    seed: int
-    batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
-
-
-class AskLLM(Section):
-    """Ask-LLM scorers (paper, section 3.1): a judge each, and the prompt that all are asked; `batch_tokens = 0` goes by device."""
-
-    models: dict[Size, Model]
-    prompt: str
-    max_tokens: Positive
-    batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if self.prompt.count("{document}") != 1:
-            raise ValueError("prompt must hold {document} once: the place of the document")
-        return self
-
-
 class Judge(Section):
     """Judges distilled from a teacher: its labels on a sample of the corpus, and the models that learn from them.
 
@@ -292,8 +190,7 @@ class Run(Section):
     def _known(cls, samplers: list[str]) -> list[str]:
         for name in samplers:
             if name not in SAMPLERS:
-                hint = nearest(name, SAMPLERS) or f"; there are {', '.join(SAMPLERS)}"
-                raise ValueError(f"unknown sampler {name!r}{hint}")
+                raise ValueError(unknown_sampler(name))
         return samplers
 
     @field_validator("rates", "sizes")

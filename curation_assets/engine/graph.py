@@ -93,51 +93,6 @@ _EVALUATION = (
     ),
 )
 
-_COVERAGE = (
-    Step(
-        "clusters/centroids",
-        "",
-        ("corpus/documents", "corpus/embeddings", "corpus/index"),
-        "coverage",
-        ("faiss",),
-        ("clusters",),
-        code=2,
-        pinned=True,
-        accelerated=True,
-    ),
-    Step(
-        "clusters/assignments", "shard", ("corpus/embeddings", "clusters/centroids"), "coverage", ("numpy",)
-    ),
-    Step(
-        "density/shard_sketch",
-        "shard",
-        ("corpus/embeddings",),
-        "coverage",
-        ("pytorch",),
-        ("density",),
-        code=2,
-        accelerated=True,
-    ),
-    Step(
-        "density/sketch",
-        "",
-        ("density/shard_sketch",),
-        "coverage",
-        ("numpy",),
-        ("density",),
-    ),
-    Step(
-        "semdedup/neighbours",
-        "",
-        ("corpus/documents", "corpus/embeddings", "clusters/assignments", "clusters/centroids"),
-        "coverage",
-        ("pytorch",),
-        code=3,
-        accelerated=True,
-    ),
-)
-
-
 _JUDGE = (
     Step(
         "judge/teacher",
@@ -155,7 +110,7 @@ _JUDGE = (
         ("corpus/documents", "judge/teacher"),
         "judge",
         ("huggingface", "pytorch"),
-        ("judge.documents", "judge.teacher_max_tokens", "judge.seed", "ask_llm.prompt"),
+        ("judge.documents", "judge.teacher_max_tokens", "judge.seed", "samplers.ask_llm.prompt"),
         pinned=True,
         accelerated=True,
     ),
@@ -168,7 +123,7 @@ _JUDGE = (
         (
             *("judge.held_out", "judge.bases", "judge.target", "judge.epochs", "judge.batch_size"),
             *("judge.learning_rate", "judge.final_learning_rate", "judge.warmup_share", "judge.clip_norm"),
-            *("judge.seed", "ask_llm.prompt", "ask_llm.max_tokens", _FIRST_SEED),
+            *("judge.seed", "samplers.ask_llm.prompt", "samplers.ask_llm.max_tokens", _FIRST_SEED),
         ),
         pinned=True,
         trains=True,
@@ -178,38 +133,30 @@ _JUDGE = (
 )
 
 
-_SCORING: dict[str, tuple[str, ...]] = {
-    "random": ("selection.seed",),
-    "density": ("density",),
-    "perplexity": ("perplexity.window", "perplexity.max_windows", "perplexity.seed"),
-    "ask_llm": ("ask_llm.prompt", "ask_llm.max_tokens"),
-}
-"""What scores depend on, by sampler, or else by family."""
-
-
-def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
-    """Return a sampler's own chain: the model behind its scores if there is one, scores, subset, checkpoint, metrics."""
-    name, family = spec.name, spec.family
-    source = f"{family}.models.{spec.model}"
+def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
+    """Return a sampler's steps: the model behind its scores if there is one, what it brings, scores, subset, checkpoint, metrics."""
+    name, family = sampler.name, sampler.family
     model = Step(
         f"{name}/model",
         *("", (), family, ("huggingface",)),
-        (source, _FIRST_SEED),
-        borrows=model_at(source),
+        (sampler.model, _FIRST_SEED),
+        borrows=model_at(sampler.model),
     )
+    inputs = (*sampler.inputs, *((model.key,) if sampler.model else ()))
     return (
-        *((model,) if spec.model else ()),
+        *((model,) if sampler.model else ()),
+        *sampler.steps,
         Step(
             f"{name}/scores",
             "shard",
             # Scores are of these documents, whatever else they are made from: their version must say of which.
-            tuple(dict.fromkeys(("corpus/documents", *spec.needs))),
+            tuple(dict.fromkeys(("corpus/documents", *inputs))),
             family,
-            ("pytorch", "parquet") if spec.model else ("parquet",),
-            _SCORING.get(name, _SCORING.get(family, ())),
-            code=3 if family == "coverage" else 2,
-            placed="semdedup/neighbours" in spec.needs,
-            accelerated=bool(spec.model),
+            ("pytorch", "parquet") if sampler.model else ("parquet",),
+            sampler.setting_paths,
+            code=sampler.code,
+            placed=sampler.placed,
+            accelerated=bool(sampler.model),
         ),
         Step(
             f"{name}/subset",
@@ -218,7 +165,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             family,
             ("parquet",),
             ("selection", "evaluation.decontaminate"),
-            variant=spec.technique,
+            variant=sampler.technique,
             code=2,
             borrows=contaminated,
         ),
@@ -272,11 +219,12 @@ _FULL_DATA = (
     ),
 )
 
-_CHAINS = tuple(step for spec in SAMPLERS.values() for step in _chain(spec))
-_COSTLY = tuple(step.key for step in (*_COVERAGE, *_JUDGE, *_FULL_DATA, *_CHAINS))
+_SHARED = (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)
+_CHAINS = tuple({step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}.values())
+_COSTLY = tuple(step.key for step in (*_JUDGE, *_FULL_DATA, *_CHAINS))
 """What choosing the data may take time for."""
 
-_MADE = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_COVERAGE, *_FULL_DATA, *_JUDGE, *_CHAINS)}
+_MADE = {step.key: step for step in (*_SHARED, *_CHAINS)}
 
 STEPS: dict[str, Step] = _MADE | {step.key: step for step in report_steps(_COSTLY, _MADE)}
 """Every step by key, each after the steps that it needs."""

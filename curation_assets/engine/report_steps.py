@@ -74,7 +74,8 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             "report",
             ("polars", "python"),
             (
-                *("pretraining", "ladder", "perplexity", "ask_llm", "judge", "embeddings", "density"),
+                *("pretraining", "ladder", "judge", "embeddings"),
+                *("samplers.perplexity", "samplers.ask_llm", "samplers.density"),
                 "evaluation.decontaminate",
             ),
             code=4,

@@ -31,7 +31,8 @@ from curation_assets.judges.distill import DistillConfig, DistillResult, distill
 from curation_assets.judges.labels import LabelTable, held_out, label, sample
 from curation_assets.models.build import open_scorer, resolve_model
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
-from curation_assets.samplers.by_model import ask_llm, same_pieces
+from curation_assets.samplers.ask_llm import ask_llm
+from curation_assets.samplers.models import same_pieces
 
 
 def labels(workspace: Context) -> BuildOne:
@@ -45,7 +46,7 @@ def labels(workspace: Context) -> BuildOne:
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         chosen = _sample(workspace, settings.documents, settings.seed)
         teacher = read_json(workspace.open("judge/teacher") / "model.json")
-        about = (teacher["digest"], workspace.profile.ask_llm.prompt, settings.teacher_max_tokens)
+        about = (teacher["digest"], workspace.profile.samplers.ask_llm.prompt, settings.teacher_max_tokens)
 
         def load() -> object:
             progress(0, chosen.num_rows, "documents", "loading the teacher")
@@ -167,7 +168,7 @@ def _check_reads_alike(workspace: Context, base: str, own: Tokenizer) -> None:
 
 def distill_config(profile: Profile) -> DistillConfig:
     """Return the profile's recipe for judges."""
-    ask_llm = profile.ask_llm
+    ask_llm = profile.samplers.ask_llm
     return profile.judge.to(DistillConfig, max_tokens=ask_llm.max_tokens, template=ask_llm.prompt)
 
 

@@ -132,14 +132,14 @@ class Flops:
             return Spent(self._by_parameters(sampler), 0.0)
         shape, vocabulary = self._shape(source.partition), self._tokenizer.vocab_size
         if SAMPLERS[sampler].family == "perplexity":
-            settings = self._profile.perplexity
+            settings = self._profile.samplers.perplexity
             scoring = cost.perplexity_flops(
                 *(shape, vocabulary, self.documents),
                 window=settings.window,
                 max_windows=settings.max_windows or None,
             )
             return Spent(scoring, self.training(source.partition) * source.share)
-        most = self._profile.ask_llm.max_tokens
+        most = self._profile.samplers.ask_llm.max_tokens
         scoring = cost.ask_llm_flops(
             *(shape, vocabulary, self.documents), max_tokens=most, question=self._question
         )
@@ -160,7 +160,7 @@ class Flops:
 
     @cached_property
     def _question(self) -> int:
-        text = self._profile.ask_llm.prompt.replace("{document}", "")
+        text = self._profile.samplers.ask_llm.prompt.replace("{document}", "")
         return len(self._tokenizer.encode_batch([text])[0]) + 1
 
     def _shape(self, size: str) -> Shape:
@@ -177,7 +177,7 @@ class Flops:
         if teacher is None:
             return None
         labels = cost.by_parameters(teacher, settings.documents * settings.teacher_max_tokens)
-        most = self._profile.ask_llm.max_tokens
+        most = self._profile.samplers.ask_llm.max_tokens
         inputs = np.minimum(self.documents.tokens + self._question, most) * self.documents.counts
         learning = cost.judge_training_flops(
             *(self._shape(size), self._tokenizer.vocab_size),
@@ -192,10 +192,10 @@ class Flops:
         if known is None:
             return None
         if SAMPLERS[sampler].family == "perplexity":
-            settings = self._profile.perplexity
+            settings = self._profile.samplers.perplexity
             most = settings.window * settings.max_windows or int(self.documents.tokens.max(initial=0))
             return cost.by_parameters(known, self.documents.read(most))
-        inputs = np.minimum(self.documents.tokens + self._question, self._profile.ask_llm.max_tokens)
+        inputs = np.minimum(self.documents.tokens + self._question, self._profile.samplers.ask_llm.max_tokens)
         return cost.by_parameters(known, float((inputs * self.documents.counts).sum()))
 
     def _embedding(self) -> tuple[float | None, int]:
@@ -209,7 +209,7 @@ class Flops:
 
     def _density(self) -> float | None:
         embedding, dim = self._embedding()
-        sketch = cost.sketch_flops(self.documents.documents, dim, self._profile.density.rows)
+        sketch = cost.sketch_flops(self.documents.documents, dim, self._profile.samplers.density.rows)
         return None if embedding is None else embedding + sketch
 
     def _clusters(self) -> float | None:

@@ -68,7 +68,7 @@ def an_unwritable_folder(t: Trouble) -> str:
 
 
 def a_model_without_a_commit(t: Trouble) -> str:
-    t.profile('[ask_llm.models]\nxl = "hub:google/flan-t5-xl"')
+    t.profile('[samplers.ask_llm.models]\nxl = "hub:google/flan-t5-xl"')
     return t.curation("plan")
 
 
@@ -140,7 +140,7 @@ def pickles(t: Trouble) -> str:
 
 def no_hub(t: Trouble) -> str:
     t.patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    source = load_profile("hub").ask_llm.models["small"]
+    source = load_profile("hub").samplers.ask_llm.models["small"]
     return why(lambda: resolve(source, cache=Path("data/mine/scratch/models").absolute()))
 
 

@@ -50,7 +50,7 @@ snapshots = [0.5, 1.0]
 [evaluation]
 suites = ["perplexity"]
 max_documents = 8
-[perplexity.models]
+[samplers.perplexity.models]
 large_20k = "asset:full_data/checkpoint#large@0.5"
 large_100k = "asset:full_data/checkpoint#large@0.5"
 large_300k = "asset:full_data/checkpoint#large@0.5"

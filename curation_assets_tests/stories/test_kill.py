@@ -117,7 +117,10 @@ def test_stopped_and_killed_it_continues(
 def _all_is_made(profile: Profile) -> None:
     """Check that trainings went on from where they were, that several processes took part, and that nothing is left to do."""
     workspace = Workspace(profile)
-    cells = [("full_data/checkpoint", "small"), *((f"{n}/checkpoint", "80|small") for n in profile.samplers)]
+    cells = [
+        ("full_data/checkpoint", "small"),
+        *((f"{n}/checkpoint", "80|small") for n in profile.chosen_samplers),
+    ]
     assert any(workspace.metadata(*cell)["resumed_from_step"] > 0 for cell in cells)
     with instance_for(profile) as instance:
         runs = [run for run in instance.get_runs() if HOST in run.tags]
