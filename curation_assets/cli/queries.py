@@ -1,4 +1,4 @@
-"""The subcommands of `curation` that ask of the graph, or ask for something; none of them makes an artifact."""
+"""The subcommands of `curation` that query the graph, or request something; none of them makes an artifact."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ def _plan(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
     from curation_assets.lineage.plan import planned, to_json, to_text
 
-    found = planned(Workspace(profile))
-    print(json.dumps(to_json(found), indent=1) if options.json else to_text(found))
+    plan = planned(Workspace(profile))
+    print(json.dumps(to_json(plan), indent=1) if options.json else to_text(plan))
     return 0
 
 
@@ -150,13 +150,13 @@ def _trace(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
     from curation_assets.lineage.trace import json_pieces, to_text, trace
 
-    found = trace(Workspace(profile), options.asset, options.partition)
+    tree = trace(Workspace(profile), options.asset, options.partition)
     if options.json == "-":
-        sys.stdout.writelines(chain(json_pieces(found), "\n"))
+        sys.stdout.writelines(chain(json_pieces(tree), "\n"))
     elif options.json:
-        _write(absolute(options.json), json_pieces(found))
+        _write(absolute(options.json), json_pieces(tree))
     else:
-        print(to_text(found, options.shards))
+        print(to_text(tree, options.shards))
     return 0
 
 
@@ -174,10 +174,12 @@ def _explain(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
     from curation_assets.lineage.explain import explain, to_json, to_text
 
-    for number, found in enumerate(explain(Workspace(profile), options.doc_id, shard=options.shard)):
+    for number, document in enumerate(explain(Workspace(profile), options.doc_id, shard=options.shard)):
         if number and not options.json:
             print()
-        print(json.dumps(to_json(found), indent=1, ensure_ascii=False) if options.json else to_text(found))
+        print(
+            json.dumps(to_json(document), indent=1, ensure_ascii=False) if options.json else to_text(document)
+        )
     return 0
 
 
@@ -185,9 +187,9 @@ def _status(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
     from curation_assets.lineage.status import status, to_json, to_text
 
-    found = status(Workspace(profile))
-    print(json.dumps(to_json(found), indent=1) if options.json else to_text(found))
-    return 1 if found.failed else 0
+    state = status(Workspace(profile))
+    print(json.dumps(to_json(state), indent=1) if options.json else to_text(state))
+    return 1 if state.failed else 0
 
 
 def _select(profile: Profile, options: argparse.Namespace) -> int:
@@ -195,7 +197,7 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
     from curation_assets.selection.what_if import to_text, what_if
 
-    found = what_if(
+    selected = what_if(
         Workspace(profile),
         options.samplers,
         options.keep,
@@ -206,7 +208,7 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
         allow_stale=options.allow_stale,
         progress=Throttled(lambda line: print(line, file=sys.stderr, flush=True), "select"),
     )
-    print(to_text(found))
+    print(to_text(selected))
     return 0
 
 

@@ -101,6 +101,7 @@ _COVERAGE = (
         lambda p: {k: v for k, v in p.clusters.identity().items() if k != "drift"},
         code=2,
         pinned=True,
+        drift="clusters.drift",
         accelerated=True,
     ),
     Step(

@@ -11,8 +11,6 @@ import polars as pl
 from curation_assets.common.files import write_bytes
 from curation_assets.common.progress import Progress
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.input_reasons import readings
-from curation_assets.engine.reasons import behind, follows, reasons
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import PREVIEW
@@ -100,9 +98,10 @@ def _part(versions: Versions, key: str, folder: Path) -> Part:
 
 def _stale(versions: Versions, key: str, partition: str = "") -> list[str]:
     """Tell why an artifact is out of date; [] where it is not."""
-    found = reasons(versions, STEPS[key], partition)
-    above = not found and follows(versions, STEPS[key], partition)
-    return ["what it is made from is out of date itself"] if above else found
+    reasons = versions.reasons(STEPS[key], partition)
+    if not reasons and versions.follows(STEPS[key], partition):
+        return ["what it is made from is out of date itself"]
+    return [str(reason) for reason in reasons]
 
 
 def _wanted(section: Section) -> Iterator[str]:
@@ -146,10 +145,8 @@ def _state(versions: Versions, key: str, partition: str) -> str:
     """Tell what is wrong with an artifact, or that a model right above it is kept although the corpus moved on; "" where neither is."""
     if found := _stale(versions, key, partition):
         return "; ".join(found)
-    above = [
-        (reading.need, p) for reading in readings(versions, STEPS[key], partition) for p in reading.partitions
-    ]
-    kept = (behind(versions, step, p) for step, p in above if step.pinned)
+    above = [(r.need, p) for r in versions.readings(STEPS[key], partition) for p in r.partitions]
+    kept = (versions.kept(step, p) for step, p in above if step.pinned)
     return next((f"current, of a model that is kept: {why}" for why in kept if why), "")
 
 
