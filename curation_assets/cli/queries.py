@@ -139,11 +139,17 @@ def _add_select(commands: Any) -> None:
 
 def _plan(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
-    from curation_assets.lineage.plan import planned, to_json, to_text
+    from curation_assets.lineage.plan import planned, to_text
 
     plan = planned(Workspace(profile))
-    print(json.dumps(to_json(plan), indent=1) if options.json else to_text(plan))
+    print(_json(plan) if options.json else to_text(plan))
     return 0
+
+
+def _json(value: Any, *, ensure_ascii: bool = True) -> str:
+    from curation_assets.engine.reasons import as_data
+
+    return json.dumps(value, default=as_data, indent=1, ensure_ascii=ensure_ascii)
 
 
 def _trace(profile: Profile, options: argparse.Namespace) -> int:
@@ -172,23 +178,21 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
 
 def _explain(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
-    from curation_assets.lineage.explain import explain, to_json, to_text
+    from curation_assets.lineage.explain import explain, to_text
 
     for number, document in enumerate(explain(Workspace(profile), options.doc_id, shard=options.shard)):
         if number and not options.json:
             print()
-        print(
-            json.dumps(to_json(document), indent=1, ensure_ascii=False) if options.json else to_text(document)
-        )
+        print(_json(document, ensure_ascii=False) if options.json else to_text(document))
     return 0
 
 
 def _status(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
-    from curation_assets.lineage.status import status, to_json, to_text
+    from curation_assets.lineage.status import status, to_text
 
     state = status(Workspace(profile))
-    print(json.dumps(to_json(state), indent=1) if options.json else to_text(state))
+    print(_json(state) if options.json else to_text(state))
     return 1 if state.failed else 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any, Literal
 
@@ -78,14 +78,13 @@ class Reason:
 
     def to_json(self) -> dict[str, Any]:
         """Return kind, the values that it has, and the sentence as `text`."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        known = {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
-        return {**known, "text": str(self)}
+        values = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        return {**values, "text": str(self)}
 
 
 def about(kind: Kind, subject: str, partitions: Sequence[str], of: int = 0) -> Reason:
-    """Return a reason that speaks of some partitions of an input, or of some files of a folder."""
-    return Reason(kind, subject, tuple(partitions[:_NAMED]), len(partitions), of)
+    """Return a reason that speaks of some partitions ("" for a single artifact) of an input, or of some files of a folder."""
+    return Reason(kind, subject, tuple(filter(None, partitions[:_NAMED])), len(partitions), of)
 
 
 def short(version: str) -> str:
@@ -162,7 +161,7 @@ _SENTENCES: dict[Kind, Callable[[Reason], str]] = {
     "input_changed_in_some": _changed_in_some,
     "input_added": lambda r: f"it now reads {r.subject}, too",
     "input_dropped": lambda r: f"it does not read {r.subject} any more",
-    "inconsistent": lambda r: f"its receipt does not add up{_versions(r)}",
+    "inconsistent": lambda r: "its receipt does not add up: its recipe is not that of its inputs",
     "drifted": lambda r: f"the corpus drifted{_then_and_now(r, ' documents')} ({r.subject} = {r.limit:g})",
     "refresh_asked": lambda r: "asked to be learned anew, and the corpus moved on since it was",
     "outside_changed": lambda r: f"files in {r.subject} changed{_files(r)}",
@@ -200,14 +199,8 @@ def summary(found: Sequence[Counted]) -> str:
     return "; ".join(str(each.reason) for each in found[:_SUMMARY]) + more
 
 
-def as_data(value: Any) -> Any:
-    """Return dataclasses and what they hold as plain data for JSON, reasons with their sentences."""
+def as_data(value: Any) -> dict[str, Any]:
+    """Return a dataclass as plain data, a reason with its sentence: the `default` of `json.dumps`."""
     if isinstance(value, Reason):
         return value.to_json()
-    if is_dataclass(value):
-        return {field.name: as_data(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, list | tuple):
-        return [as_data(each) for each in value]
-    if isinstance(value, dict):
-        return {name: as_data(each) for name, each in value.items()}
-    return value
+    return {field.name: getattr(value, field.name) for field in fields(value)}

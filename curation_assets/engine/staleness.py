@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from curation_assets.common.files import fingerprint
@@ -19,7 +20,7 @@ from curation_assets.engine.input_reasons import (
     missing_input,
     outside_reasons,
 )
-from curation_assets.engine.reasons import Reason, short
+from curation_assets.engine.reasons import Reason
 from curation_assets.engine.step import EDGE, By, Step, reads_all, upstream
 from curation_assets.engine.store import RECEIPT, Receipt
 from curation_assets.engine.workspace import MissingInput, Workspace, title
@@ -122,20 +123,19 @@ class Versions:
         MissingInput
             When something that the step needs has not been materialized (partial steps need nothing).
         """
-        return self._inputs(step, partition, self.readings(step, partition))
+        readings = self.readings(step, partition)
+        if missing := self._missing_input(readings):
+            there_are_shards = bool(missing.partitions)
+            what = (
+                title(missing.subject, missing.partitions[0])
+                if there_are_shards
+                else f"{missing.subject} (the corpus has no shards)"
+            )
+            raise MissingInput(f"{title(step.key, partition)} needs {what}, which has not been materialized")
+        return {reading.need.key: self.version(reading) for reading in readings}
 
-    def _inputs(self, step: Step, partition: str, readings: Iterable[Reading]) -> dict[str, str]:
-        versions = {}
-        for reading in readings:
-            key = reading.need.key
-            missing = self.missing(reading) if reading.required else []
-            if missing or (reading.required and not reading.partitions):
-                what = title(key, missing[0]) if missing else f"{key} (the corpus has no shards)"
-                raise MissingInput(
-                    f"{title(step.key, partition)} needs {what}, which has not been materialized"
-                )
-            versions[key] = self.version(reading)
-        return versions
+    def _missing_input(self, readings: Iterable[Reading]) -> Reason | None:
+        return next(filter(None, (missing_input(self, reading) for reading in readings)), None)
 
     def input_versions(self, step: Step, partition: str) -> dict[str, str]:
         """Return the version of each input as `inputs` does, but of what there is where something is missing."""
@@ -204,27 +204,21 @@ class Versions:
     def _input_differences(self, step: Step, partition: str, receipt: Receipt) -> Iterator[Reason]:
         """Yield how the inputs differ of an artifact that follows all of them."""
         readings = self.readings(step, partition)
-        recipe = self._recipe(step, partition, readings)
-        if receipt.recipe == recipe:
+        if self._made_from(step, receipt, readings):
             return
-        differing = [
-            *input_reasons(self, readings, receipt),
-            *(
-                Reason("input_dropped", key)
-                for key in sorted(receipt.inputs.keys() - {r.need.key for r in readings})
-            ),
-        ]
+        differing = [*input_reasons(self, readings, receipt)]
+        dropped = sorted(receipt.inputs.keys() - {reading.need.key for reading in readings})
+        differing += [Reason("input_dropped", key) for key in dropped]
         yield from differing
         if not differing and receipt.code == self._code_version(step):
-            yield Reason("inconsistent", before=short(receipt.recipe), now=short(recipe))
+            yield Reason("inconsistent")
 
-    def _recipe(self, step: Step, partition: str, readings: Iterable[Reading]) -> str:
-        """Return the recipe that the artifact would have now; "" where an input is missing."""
-        try:
-            inputs = self._inputs(step, partition, readings)
-        except MissingInput:
-            return ""
-        return step.recipe(self.workspace.profile, inputs, partition)
+    def _made_from(self, step: Step, receipt: Receipt, readings: list[Reading]) -> bool:
+        """Tell whether the artifact was made from what is there now."""
+        if self._missing_input(readings):
+            return False
+        inputs = {reading.need.key: self.version(reading) for reading in readings}
+        return receipt.recipe == step.recipe(self.workspace.profile, inputs, receipt.partition)
 
     # What is pinned: a model learned from the corpus, which may move on under it
 
@@ -242,22 +236,15 @@ class Versions:
         index = self.receipt(_COUNTED, "")
         if index is None:
             return None
-        limit: Any = self.workspace.profile
-        for name in step.drift.split("."):
-            limit = getattr(limit, name)
+        limit = attrgetter(step.drift)(self.workspace.profile)
         before, now = receipt.metadata["documents"], index.metadata["documents"]
-        return (
-            Reason("drifted", step.drift, before=before, now=now, limit=limit)
-            if abs(now - before) > limit * before
-            else None
-        )
+        moved = abs(now - before) > limit * before
+        return Reason("drifted", step.drift, before=before, now=now, limit=limit) if moved else None
 
     def behind(self, step: Step, partition: str) -> bool:
         """Tell whether a pinned artifact is kept although it would be another one, made now."""
         receipt = self.receipt(step.key, partition) if step.pinned else None
-        if receipt is None:
-            return False
-        return receipt.recipe != self._recipe(step, partition, self.readings(step, partition))
+        return receipt is not None and not self._made_from(step, receipt, self.readings(step, partition))
 
     def marked(self, step: Step, partition: str) -> bool:
         """Tell whether somebody asked to learn a pinned artifact anew, and it has not been since."""
@@ -269,8 +256,7 @@ class Versions:
         receipt = self.receipt(step.key, partition)
         if receipt is None or not self.behind(step, partition) or not self.current(step, partition):
             return None
-        readings = self.readings(step, partition)
-        if missing := next(filter(None, (missing_input(self, reading) for reading in readings)), None):
+        if missing := self._missing_input(self.readings(step, partition)):
             return replace(missing, kind="incomparable")
         index = self.receipt(_COUNTED, "")
         if _COUNTED in step.needs and index is not None:  # then its documents are those of the whole corpus

@@ -17,7 +17,7 @@ from curation_assets.corpus.discover import split_suffixes
 from curation_assets.corpus.names import decoded, key_of, visible
 from curation_assets.corpus.reading import Repeats, read_repeats, with_contaminated
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.reasons import Reason, as_data
+from curation_assets.engine.reasons import Reason
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.stored import read_filtered
 from curation_assets.engine.workspace import Workspace, title
@@ -133,12 +133,6 @@ def _several(at: int, count: int, more: int) -> Iterator[str]:
         yield f"{more:,} more rows have this id"
     if at >= _MOST_DOCUMENTS:
         yield f"samplers are asked about the first {_MOST_DOCUMENTS} documents of an id: name a shard for others"
-
-
-def to_json(explanation: Explanation) -> dict[str, Any]:
-    """Return an explanation as plain data for JSON; its keys are the attributes' names."""
-    data: dict[str, Any] = as_data(explanation)
-    return data
 
 
 def _unknown(versions: Versions, doc_id: str, shards: list[str]) -> str:

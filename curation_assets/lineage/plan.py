@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from curation_assets.common.progress import duration
 from curation_assets.common.terminal import columns, plain, shortened
 from curation_assets.engine.failures import failed, waits_for
 from curation_assets.engine.planner import targets, wanted_steps
-from curation_assets.engine.reasons import Counted, as_data, counted, summary
+from curation_assets.engine.reasons import Counted, counted, summary
 from curation_assets.engine.staleness import LISTING, Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace, title
@@ -82,11 +81,6 @@ def _seconds(versions: Versions, step: Step, partitions: list[str], count: int) 
     receipts = (versions.receipt(step.key, partition) for partition in partitions)
     took = [receipt.seconds for receipt in receipts if receipt and "taken_over_from" not in receipt.metadata]
     return round(count * sum(took) / len(took), 1) if took else None
-
-
-def to_json(plan: Sequence[Planned]) -> list[dict[str, Any]]:
-    """Return a plan as plain data for JSON; its keys are the attributes' names."""
-    return list(map(as_data, plan))
 
 
 def to_text(plan: Sequence[Planned]) -> str:

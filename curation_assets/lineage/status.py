@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from curation_assets.common.progress import duration
 from curation_assets.common.terminal import columns, shortened, wrapped
@@ -16,7 +16,7 @@ from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.failures import failed, waiting, waits_for
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
-from curation_assets.engine.reasons import Counted, Reason, as_data, counted, summary
+from curation_assets.engine.reasons import Counted, Reason, counted, summary
 from curation_assets.engine.staleness import LISTING, Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace, title
@@ -217,11 +217,6 @@ def _costs(versions: Versions, steps: list[Step], asked: dict[str, list[str]]) -
             len(shards) - len(sizes),
             any(not versions.outdated(s, p) for s in members for p in to_do[s.key]),
         )
-
-
-def to_json(status: Status) -> dict[str, Any]:
-    """Return the status as plain data for JSON; its keys are the attributes' names."""
-    return as_data(status)
 
 
 def to_text(status: Status) -> str:

@@ -58,23 +58,15 @@ def checked_step(versions: Versions, key: str, partition: str) -> Step:
     raise ValueError(f"{key} has no partition {partition!r}{nearest(partition, known)}; there are {there}")
 
 
-def to_json(node: Node) -> dict[str, Any]:
-    """Return the tree as plain data, with a flat record of every artifact: all shards of every step."""
-    if node.reference:
-        return _head(node)
-    artifacts = [as_data(record) for record in node.records()]
-    return _head(node) | {"artifacts": artifacts, "inputs": [to_json(need) for need in node.inputs]}
-
-
 def json_pieces(node: Node) -> Iterator[str]:
-    """Yield `to_json` as text, piece by piece, one record at a time."""
-    head = json.dumps(_head(node))
+    """Yield the tree as JSON, with a flat record of every artifact (all shards of every step), one record at a time."""
+    head = json.dumps(_head(node), default=as_data)
     if node.reference:
         yield head
         return
     yield f'{head[:-1]}, "artifacts": ['
     for number, record in enumerate(node.records()):
-        yield (",\n" if number else "\n") + json.dumps(as_data(record))
+        yield (",\n" if number else "\n") + json.dumps(record, default=as_data)
     yield '], "inputs": ['
     for number, need in enumerate(node.inputs):
         yield ",\n" if number else "\n"
@@ -91,7 +83,7 @@ def _head(node: Node) -> dict[str, Any]:
         "missing": node.missing,
         "following": node.following,
         "settings_now": node.settings,
-        "edge": as_data(node.edge),
+        "edge": node.edge,
         "reference": node.reference,
     }
 

@@ -16,10 +16,11 @@ from scipy.stats import rankdata
 from curation_assets.common.files import read_json
 from curation_assets.common.progress import silent
 from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.engine.reasons import as_data
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import DamagedArtifact
 from curation_assets.engine.workspace import Workspace
-from curation_assets.lineage.explain import Explanation, explain, to_json, to_text
+from curation_assets.lineage.explain import Explanation, explain, to_text
 from curation_assets.lineage.locate import alike, locate, near_ids, positions_of
 from curation_assets.lineage.sampler_view import SamplerView
 from curation_assets.selection import selection_keys
@@ -348,7 +349,7 @@ def test_text_and_json(made: Workspace) -> None:
     row = _scores(made, "semdedup")[1]
     doc_id, found = row["doc_id"], _explained(made, row, ["semdedup", "random", "ask_llm_small"])
     assert [s.sampler for s in found.samplers] == ["random", "semdedup", "ask_llm_small"]
-    said = json.loads(json.dumps(to_json(found), allow_nan=False))
+    said = json.loads(json.dumps(found, default=as_data, allow_nan=False))
     assert said["doc_id"] == doc_id and said["places"][0]["shard"] == "s0.jsonl"
     assert [s["choices"][1]["rate"] for s in said["samplers"]] == ["20"] * 3
     text = to_text(found)

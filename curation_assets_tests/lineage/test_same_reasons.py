@@ -16,7 +16,7 @@ from curation_assets.config.profile import Profile
 from curation_assets.defs.metadata import about
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
-from curation_assets.engine.reasons import Kind, Reason, counted, summary
+from curation_assets.engine.reasons import Kind, Reason, as_data, counted, summary
 from curation_assets.engine.run_log import StepLog
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import RECEIPT, Receipt
@@ -216,7 +216,7 @@ CHANGES: list[tuple[str, Callable[[Graph], None], tuple[str, str], Kind, str]] =
         _change(*VALIDATION, recipe="x"),
         VALIDATION,
         "inconsistent",
-        "its receipt does not add up (x -> ",
+        "its receipt does not add up",
     ),
     (
         "longer file",
@@ -259,6 +259,10 @@ CHANGES: list[tuple[str, Callable[[Graph], None], tuple[str, str], Kind, str]] =
 ]
 
 
+def _data(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=as_data, allow_nan=False))
+
+
 @pytest.mark.parametrize(
     ("change", "at", "kind", "text"), [c[1:] for c in CHANGES], ids=[c[0] for c in CHANGES]
 )
@@ -271,30 +275,29 @@ def test_the_same_reason_everywhere(
     step, versions = STEPS[key], Versions(workspace)
     [reason] = versions.reasons(step, partition)
     assert reason.kind == kind and text in str(reason) and not versions.current(step, partition)
-    said = str(reason)
+    said, data = str(reason), _data(reason)
 
     planned = plan.planned(workspace)
     line = next(line for line in plan.to_text(planned).splitlines() if line.startswith(f"{key} "))
     assert said in line
-    [row] = [row for row in plan.to_json(planned) if row["asset"] == key]
-    assert row["reasons"] == [{"reason": reason.to_json(), "artifacts": row["to_make"]}]
+    [row] = [row for row in _data(planned) if row["asset"] == key]
+    assert row["reasons"] == [{"reason": data, "artifacts": row["to_make"]}]
 
     found = states.status(workspace)
-    [row] = [row for row in states.to_json(found)["rows"] if row["key"] == key]
-    assert row["reasons"][0]["reason"] == reason.to_json()
+    [row] = [row for row in _data(found)["rows"] if row["key"] == key]
+    assert row["reasons"][0]["reason"] == data
     lines = [line for line in states.to_text(found).splitlines() if line.startswith(f"OUT OF DATE  {key}: ")]
     assert [said in line for line in lines] == ([] if kind == "missing" else [True]), "that column says it"
 
     node = trace.trace(workspace, key, partition)
     word = "MISSING" if kind in ("missing", "damaged") else "OUT OF DATE"
     assert f"{word}: {said}" in [line.strip("│ ") for line in trace.to_text(node).splitlines()]
-    assert trace.to_json(node)["artifacts"][0]["reasons"] == [reason.to_json()]
+    assert json.loads("".join(trace.json_pieces(node)))["artifacts"][0]["reasons"] == [data]
 
     log = StepLog(step, 1)
     assert log.opening(workspace, [partition]) == f"{title(key, partition)}: to make ({said})"
     assert about(workspace, step, receipt, True, log.reasons[partition])["made_because"] == [said]
     assert _stale(versions, key, partition) == [said]
-    json.dumps([plan.to_json(planned), states.to_json(found), trace.to_json(node)], allow_nan=False)
 
 
 def test_every_kind_of_reason_is_among_them() -> None:
