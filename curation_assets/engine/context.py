@@ -13,8 +13,6 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.paths import DeclaredSettings
 from curation_assets.config.profile import Profile
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.input_reasons import readings
-from curation_assets.engine.reasons import behind, follows, reasons
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import By, Step, reads_all, upstream
 from curation_assets.engine.store import Receipt
@@ -147,18 +145,21 @@ class DeclaredVersions:
     def reasons(self, key: str, partition: str = "") -> list[str]:
         """Tell why an artifact is out of date, or that what it is made from is; [] where neither is."""
         self._check(key)
-        found = reasons(self._versions, STEPS[key], partition)
-        above = not found and follows(self._versions, STEPS[key], partition)
-        return ["what it is made from is out of date itself"] if above else found
+        reasons = self._versions.reasons(STEPS[key], partition)
+        above = not reasons and self._versions.follows(STEPS[key], partition)
+        return (
+            ["what it is made from is out of date itself"] if above else [str(reason) for reason in reasons]
+        )
 
     def kept(self, key: str, partition: str = "") -> str:
         """Tell that a model right above an artifact is kept although the corpus moved on; "" where none is."""
         self._check(key)
-        for reading in readings(self._versions, STEPS[key], partition):
-            for one in reading.partitions if reading.need.pinned else ():
-                if why := behind(self._versions, reading.need, one):
-                    return why
-        return ""
+        above = self._versions.readings(STEPS[key], partition)
+        pinned = [
+            (reading.need, one) for reading in above if reading.need.pinned for one in reading.partitions
+        ]
+        kept = (self._versions.kept(step, one) for step, one in pinned)
+        return next((str(reason) for reason in kept if reason), "")
 
     def _check(self, key: str) -> None:
         if key not in self._asked:
