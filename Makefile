@@ -26,7 +26,7 @@ test: $(READY)
 
 # Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: plain processes side by side, one
 # more than two cores have, as each waits now and then.
-LONGEST := curation_assets_tests/test_follow.py curation_assets_tests/test_whole_graph.py
+LONGEST := curation_assets_tests/stories/test_follow.py curation_assets_tests/stories/test_whole_graph.py
 WHOLE := curation_assets_tests/browser curation_assets_tests/docs curation_assets_tests/launchpad
 
 test-folders: browser

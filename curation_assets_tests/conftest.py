@@ -8,6 +8,7 @@ import os
 import pkgutil
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ import torch
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.workspace import Workspace
 
+pytest_plugins = ["curation_assets_tests.tiers"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 TINY = """
@@ -33,7 +35,7 @@ validation_share = 0.1
 vocab_size = 800
 [embeddings]
 max_tokens = 32
-[density]
+[samplers.density]
 rows = 64
 buckets = 512
 [ladder.small]
@@ -71,9 +73,9 @@ tokens = 12_000
 batch_size = 8
 micro_batch_size = 8
 input_length = 64
-[perplexity]
+[samplers.perplexity]
 window = 64
-[ask_llm]
+[samplers.ask_llm]
 max_tokens = 220
 [judge]
 teacher = "path:{teacher}"
@@ -167,6 +169,7 @@ def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
 def make_current(workspace: Workspace, *keys: str) -> None:
     """Make assets and all that they need current, each step by the product's own builder."""
     from curation_assets.definitions import PRODUCTS
+    from curation_assets.engine.context import load
     from curation_assets.engine.graph import STEPS
     from curation_assets.engine.materialize import materialize
     from curation_assets.engine.planner import targets
@@ -184,7 +187,7 @@ def make_current(workspace: Workspace, *keys: str) -> None:
                     workspace,
                     step,
                     partition,
-                    lambda inputs, one=one: one(workspace),
+                    lambda inputs, one=one, step=step: load(one, workspace, step),
                     force=step.key == "corpus/source",
                 )
 
@@ -197,15 +200,45 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_teacher(tmp_path_factory.mktemp("teacher"), [text for _, text in stdlib_texts()])
 
 
-@pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Path) -> Iterator[Profile]:
-    """A profile over three shards of about 50 documents, with a Dagster home of its own."""
+def write_tiny(folder: Path, teacher: Path, more: str = "") -> None:
+    """Write three shards of about 50 documents, others of high quality, and the profile `tiny.toml` over them."""
     texts = stdlib_texts()
     for number in range(3):
-        write_shard(tmp_path / "shards" / f"s{number}.jsonl", texts[number::4])
-    write_shard(tmp_path / "hq.jsonl", texts[3::4][:20])
-    (tmp_path / "tiny.toml").write_text(TINY.replace("{teacher}", str(teacher)), "utf-8")
-    monkeypatch.setenv("CURATION_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "data" / "dagster_home"))
-    monkeypatch.setenv("CURATION_PROFILE", str(tmp_path / "tiny.toml"))
-    yield load_profile()
+        write_shard(folder / "shards" / f"s{number}.jsonl", texts[number::4])
+    write_shard(folder / "hq.jsonl", texts[3::4][:20])
+    (folder / "tiny.toml").write_text(TINY.replace("{teacher}", str(teacher)) + more, "utf-8")
+
+
+def work_in(folder: Path, patch: pytest.MonkeyPatch, profile: str = "tiny.toml") -> Profile:
+    """Load a profile of a folder whose data, and Dagster's, are in that folder."""
+    patch.setenv("CURATION_DATA", str(folder / "data"))
+    patch.setenv("DAGSTER_HOME", str(folder / "data" / "dagster_home"))
+    patch.setenv("CURATION_PROFILE", str(folder / profile))
+    return load_profile()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder in which much has been made, once; tests that change it get it back as it was."""
+
+    root: Path
+
+    @property
+    def _copy(self) -> Path:
+        return self.root.with_name(f"{self.root.name}-kept")
+
+    def __post_init__(self) -> None:
+        """Copy it."""
+        shutil.copytree(self.root, self._copy, symlinks=True)
+
+    def restore(self) -> None:
+        """Undo what a test did to it."""
+        shutil.rmtree(self.root)
+        shutil.copytree(self._copy, self.root, symlinks=True)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Path) -> Profile:
+    """A small corpus and its profile, with a Dagster home of its own."""
+    write_tiny(tmp_path, teacher)
+    return work_in(tmp_path, monkeypatch)

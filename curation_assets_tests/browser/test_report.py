@@ -11,6 +11,8 @@ import pytest
 from curation_assets.report.html import visible
 from curation_assets_tests.browser.conftest import Made, Watched
 
+pytestmark = pytest.mark.browser
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 

@@ -43,6 +43,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.graph
 def test_files_of_odd_names_are_read_scored_and_selected(tiny: Profile, tmp_path: Path) -> None:
     texts = stdlib_texts()
     for number, name in enumerate(NAMES):
@@ -120,6 +121,7 @@ def test_nothing_passed_over_is_nothing_told(
     assert INVARIANTS["corpus/source"]["no_files_passed_over"](Workspace(listing_alone)).passed
 
 
+@pytest.mark.graph
 def test_a_folder_that_cannot_be_listed_ends_a_run_with_the_reason_and_takes_nothing_along(
     listing_alone: Profile,
     tmp_path: Path,

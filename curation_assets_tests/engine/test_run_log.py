@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 
 from curation_assets.config.profile import Profile
-from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.run_log import StepLog
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
+from curation_assets_tests.conftest import make_current
 
 SHARDS = ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
 
@@ -18,10 +18,10 @@ SHARDS = ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
 def test_the_opening_says_how_many_and_why(tiny: Profile) -> None:
     workspace, step = Workspace(tiny), STEPS["corpus/documents"]
     log = StepLog(step, 3)
-    run_graph(tiny, lambda line: None, [STEPS["corpus/source"], STEPS["corpus/shards"]])
+    make_current(workspace, "corpus/shards")
     assert log.opening(workspace, SHARDS) == "corpus/documents, 3 partitions: 3 to make (not made yet)"
     assert log.opening(workspace, ["s1.jsonl"]) == "corpus/documents[s1.jsonl]: to make (not made yet)"
-    run_graph(tiny, lambda line: None, [step])
+    make_current(workspace, step.key)
     assert log.opening(workspace, SHARDS) == "corpus/documents, 3 partitions: nothing to make"
     corpus = tiny.corpus.model_copy(update={"max_chars": 300})
     changed = Workspace(tiny.model_copy(update={"corpus": corpus}))

@@ -105,6 +105,7 @@ def test_a_change_of_the_corpus_has_its_cost(made: Profile, root: Path) -> None:
     assert not costs["random"].at_most and costs["random"].shards == 2
 
 
+@pytest.mark.process
 def test_failed_running_and_stopped(made: Profile, root: Path) -> None:
     workspace = Workspace(made)
     dead = subprocess.Popen([sys.executable, "-c", ""])

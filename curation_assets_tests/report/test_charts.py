@@ -19,7 +19,7 @@ from curation_assets.common.drawing.scales import _short, from_below, scales
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.report.charts import Series, _beside, curves, points, stacked
 from curation_assets.report.html import inline_svg
-from curation_assets_tests.report.test_canvas import HOSTILE
+from curation_assets_tests.common.drawing.test_canvas import HOSTILE
 
 X = np.array([float(rate) for rate in RATES])
 RNG = np.random.default_rng(0)

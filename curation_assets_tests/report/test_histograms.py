@@ -13,7 +13,7 @@ from curation_assets.common.drawing.looks import look
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.report.histograms import densities, joint
 from curation_assets.report.html import inline_svg
-from curation_assets_tests.report.test_canvas import HOSTILE
+from curation_assets_tests.common.drawing.test_canvas import HOSTILE
 from curation_assets_tests.report.test_charts import axes_of
 
 EDGES = np.linspace(0, 10, 11)

@@ -1,0 +1,275 @@
+"""The corpus changes on a real instance: Dagster's own evaluation decides, real runs follow, and exactly what had to be is made."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.config.registry import RATES
+from curation_assets.definitions import definitions
+from curation_assets.defs.resources import Curation
+from curation_assets.defs.run_graph import _chunks, instance_for, run_graph
+from curation_assets.defs.workers import _Executor
+from curation_assets.engine.follow import Follow
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import Job, targets, wanted_steps
+from curation_assets.engine.refresh import ask_refresh
+from curation_assets.engine.step import Step
+from curation_assets.engine.store import PREVIEW
+from curation_assets.engine.workspace import Workspace
+from curation_assets_tests.conftest import stdlib_texts, write_shard
+
+pytestmark = pytest.mark.graph
+
+FEW = ["random", "density", "semdedup", "perplexity_large_20k", "ask_llm_small"]
+TEN = f"""
+extends = "tiny.toml"
+name = "ten"
+[run]
+samplers = {FEW}
+[automation]
+settle_seconds = 0.0
+retries = 1
+retry_seconds = 0.0
+"""
+LOCAL = {
+    "corpus/shards",
+    "corpus/documents",
+    "corpus/tokens",
+    "corpus/embeddings",
+    "evaluation/contamination",
+    "clusters/assignments",
+    "density/shard_sketch",
+    "random/scores",
+    "perplexity_large_20k/scores",
+    "ask_llm_small/scores",
+}
+ONE = {"corpus/index", "corpus/validation", "density/sketch", "semdedup/neighbours"}
+OF_ALL = {"density/scores", "semdedup/scores"}
+Made = set[tuple[str, str]]
+
+
+@pytest.fixture
+def ten(tiny: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
+    """Ten shards of some 20 documents, the last one compressed."""
+    texts = stdlib_texts()
+    folder = tmp_path / "shards"
+    shutil.rmtree(folder)
+    for number in range(9):
+        write_shard(folder / f"s{number}.jsonl", texts[number::12])
+    write_shard(folder / "s9.jsonl", texts[9::12])
+    (folder / "s9.jsonl.gz").write_bytes(gzip.compress((folder / "s9.jsonl").read_bytes(), mtime=0))
+    (folder / "s9.jsonl").unlink()
+    path = tmp_path / "ten.toml"
+    path.write_text(TEN, "utf-8")
+    monkeypatch.setenv("CURATION_PROFILE", str(path))
+    return load_profile()
+
+
+def _following(profile: Profile) -> list[Step]:
+    look = Follow(Workspace(profile))
+    return [step for step in wanted_steps(profile) if look.follows(step) or step.key == "corpus/source"]
+
+
+def _before_training(profile: Profile) -> list[Step]:
+    ladder = ("full_data/checkpoint", "judge/checkpoint")
+    return [s for s in wanted_steps(profile) if not (s.partial or (s.trains and s.key not in ladder))]
+
+
+@dataclass
+class Daemon:
+    """Ticks as Dagster's daemon does, and carries out what is asked for at once, in this process."""
+
+    profile: Profile
+    instance: dg.DagsterInstance
+    during: list[Callable[[], object]] = field(default_factory=list)  # done one by one, each after a run
+    failed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._defs = definitions(self.profile)
+        self._repository = self._defs.get_repository_def()
+        self._executor = _Executor(self.profile)
+        self._cursor: str | None = None
+        self._conditions: dg.AssetDaemonCursor | None = None  # type: ignore[name-defined]
+
+    def settle(self) -> Made:
+        """Tick until nothing is asked for; return what was made."""
+        before = self._state()
+        for _ in range(60):
+            if not self._tick():
+                assert not self.during
+                return {at for at, state in self._state().items() if before.get(at) != state}
+        raise AssertionError("it does not come to an end")
+
+    def _tick(self) -> bool:
+        sensor = self._repository.get_sensor_def("corpus_changes")
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self._cursor,
+            resources={"curation": Curation(self.profile.source)},
+            repository_def=self._repository,
+        )
+        found = sensor.evaluate_tick(context)
+        self._cursor = found.cursor
+        if found.run_requests:
+            self._run(Job(("corpus/source",), ("",)))
+            return True
+        asked = dg.evaluate_automation_conditions(self._defs, self.instance, cursor=self._conditions)
+        self._conditions = asked.cursor
+        workspace, jobs = Workspace(self.profile), []
+        for result in (r for r in asked.results if not r.true_subset.is_empty):
+            step, subset = STEPS["/".join(result.key.path)], result.true_subset
+            wanted = list(subset.expensively_compute_partition_keys()) if subset.is_partitioned else [""]
+            jobs += [Job((step.key,), chunk) for chunk in _chunks(step, wanted, workspace, self.instance)]
+        for job in jobs:
+            self._run(job)
+        return bool(jobs)
+
+    def _run(self, job: Job) -> None:
+        report = self._executor.execute(job)
+        self.failed += [f"{key}: {reason}" for key, reason in report.failed.items()]
+        if self.during and job.keys != ("corpus/source",):
+            self.during.pop(0)()
+
+    def _state(self) -> dict[tuple[str, str], str]:
+        workspace, found = Workspace(self.profile), {}
+        for step in wanted_steps(self.profile):
+            if step.key == "corpus/source":
+                continue
+            for partition in targets(workspace, step):
+                receipt = workspace.store.receipt(step.key, partition)
+                if receipt:
+                    found[step.key, partition] = f"{receipt.folder}@{receipt.created}"
+        return found
+
+
+@pytest.fixture
+def daemon(ten: Profile) -> Iterator[Daemon]:
+    outcome = run_graph(ten, lambda line: None, _before_training(ten))
+    assert not outcome.failed and not outcome.blocked, outcome
+    with instance_for(ten) as instance:
+        yield Daemon(ten, instance)
+
+
+def _expected(shards: list[str], *changed: str) -> Made:
+    made = {(key, shard) for key in LOCAL for shard in changed} | {(key, "") for key in ONE}
+    made |= {(key, shard) for key in OF_ALL for shard in shards}
+    return made | {(f"{name}/subset", rate) for name in FEW for rate in RATES}
+
+
+def test_what_follows_from_each_kind_of_change(daemon: Daemon, tmp_path: Path) -> None:
+    """One story: what is made after each change is what must be, and in the end all is as if made from nothing."""
+    folder, texts = tmp_path / "shards", stdlib_texts()
+    old = [f"s{n}.jsonl" for n in range(10)]
+    assert daemon.settle() == set(), "what `curation run` made is current"
+
+    write_shard(folder / "t.jsonl", texts[10::24])
+    now = [*old, "t.jsonl"]
+    assert daemon.settle() == _expected(now, "t.jsonl"), "a file came"
+
+    write_shard(folder / "s1.jsonl", texts[1::12][:-1])
+    assert daemon.settle() == _expected(now, "s1.jsonl"), "a file changed"
+
+    os.utime(folder / "s2.jsonl", (1, 1))
+    assert daemon.settle() == {("corpus/shards", "s2.jsonl")}, (
+        "a file was touched: it is looked at, and is the same"
+    )
+
+    (folder / "t.jsonl").unlink()
+    assert daemon.settle() == _expected(old), "a file went"
+    assert "t.jsonl" not in daemon.instance.get_dynamic_partitions("shard")
+
+    (folder / "s3.jsonl").rename(folder / "r3.jsonl")
+    now = sorted([*(s for s in old if s != "s3.jsonl"), "r3.jsonl"])
+    assert daemon.settle() == _expected(now, "r3.jsonl"), "a file was renamed"
+    for sampler in ("perplexity_large_20k", "ask_llm_small"):
+        about = Workspace(daemon.profile).metadata(f"{sampler}/scores", "r3.jsonl")
+        assert about["taken_over_from"] == "s3.jsonl", "no model ran"
+
+    path = folder / "s4.jsonl"
+    path.write_text("{not json\n" + path.read_text().split("\n", 1)[1])
+    assert daemon.settle() == _expected(now, "s4.jsonl"), "a line is damaged"
+    assert Workspace(daemon.profile).metadata("corpus/documents", "s4.jsonl")["reasons"] == {
+        "invalid_json": 1
+    }
+
+    assert not daemon.failed
+    _a_file_that_cannot_be_read(daemon, folder, now)
+    _changes_during_a_run(daemon, folder, now)
+    _as_from_nothing(daemon.profile, tmp_path)
+    _a_model_is_refreshed(daemon, now)
+
+
+def _a_file_that_cannot_be_read(daemon: Daemon, folder: Path, now: list[str]) -> None:
+    good = (folder / "s9.jsonl.gz").read_bytes()
+    (folder / "s9.jsonl.gz").write_bytes(good[: len(good) // 2])
+    assert daemon.settle() == {("corpus/shards", "s9.jsonl")}, "what was read of it stays in use"
+    assert len(daemon.failed) == 2 and "s9.jsonl" in daemon.failed[0], "tried, and once more"
+    (folder / "u.jsonl.gz").write_bytes(b"this is no gzip file")
+    assert daemon.settle() == {("corpus/shards", "u.jsonl")}, (
+        "a new one is left out, the others do not wait for it"
+    )
+    workspace = Workspace(daemon.profile)
+    assert list(workspace.set_aside()) == ["u.jsonl"] and workspace.shards() == now
+    (folder / "u.jsonl.gz").unlink()
+    (folder / "s9.jsonl.gz").write_bytes(good)
+    assert daemon.settle() == {("corpus/shards", "s9.jsonl")}, "mended: it is what it was"
+    daemon.failed.clear()
+
+
+def _changes_during_a_run(daemon: Daemon, folder: Path, now: list[str]) -> None:
+    texts = stdlib_texts()
+    write_shard(folder / "s5.jsonl", texts[5::12][1:])
+
+    def two() -> None:
+        write_shard(folder / "s5.jsonl", texts[5::12][2:])
+        write_shard(folder / "s6.jsonl", texts[6::12][2:])
+
+    daemon.during = [lambda: None] * 4 + [two]
+    assert daemon.settle() == _expected(now, "s5.jsonl", "s6.jsonl")
+
+
+def _a_model_is_refreshed(daemon: Daemon, now: list[str]) -> None:
+    workspace = Workspace(daemon.profile)
+    with pytest.raises(ValueError, match="random/scores is no model learned from the corpus"):
+        ask_refresh(workspace, ["random/scores"])
+    job = definitions(daemon.profile).resolve_job_def("refresh_models")
+    config = {"assets": ["judge/labels", "judge/checkpoint"]}
+    run_config = {"ops": {"ask_for_new_models": {"config": config}}}
+    assert job.execute_in_process(instance=daemon.instance, run_config=run_config).success
+    made = daemon.settle()
+    chain = {("judge/labels", ""), ("judge/checkpoint", "small"), ("ask_llm_small/model", "")}
+    chain |= {("ask_llm_small/scores", shard) for shard in now}
+    assert made == chain | {("ask_llm_small/subset", rate) for rate in RATES}
+    assert daemon.settle() == set(), "once is enough"
+
+
+def _as_from_nothing(profile: Profile, tmp_path: Path) -> None:
+    """Make everything anew in another folder, with the same pinned models, and compare every byte."""
+    data = tmp_path / f"fresh{time.time_ns()}"
+    pinned = [s for s in _before_training(profile) if s.pinned]
+    for step in pinned:
+        shutil.copytree(profile.data / "artifacts" / step.key, data / "artifacts" / step.key)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CURATION_DATA", str(data))
+        patch.setenv("DAGSTER_HOME", str(data / "dagster_home"))
+        fresh = load_profile()
+        outcome = run_graph(fresh, lambda line: None, _following(fresh))
+        assert not outcome.failed and not {s.key for s in pinned} & set(outcome.made), outcome
+        here, there = Workspace(profile), Workspace(fresh)
+        for step in _following(profile):
+            if step.key not in ("corpus/source", "corpus/shards"):
+                for partition in targets(here, step):
+                    one, other = (w.store.receipt(step.key, partition) for w in (here, there))
+                    assert one and other and one.version == other.version, f"{step.key}[{partition}]"
+                    files = [{n: d for n, d in r.files.items() if n != PREVIEW} for r in (one, other)]
+                    assert files[0] == files[1], f"{step.key}[{partition}]"
