@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from curation_assets.engine.context import Artifacts
+from curation_assets.engine.artifacts import Artifacts
 
 _UNREADABLE = ("row_too_long", "invalid_utf8", "invalid_json", "not_an_object", "invalid_csv", "ragged_row")
 """Reasons for which a row has no fields that could be looked at."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.engine.context import Artifacts
+from curation_assets.engine.artifacts import Artifacts
 
 Repeats = Mapping[str, NDArray[np.int64]]
 """{shard: rows of its documents table that are left out, rising}: those that an earlier shard has, and what `left_out` adds."""

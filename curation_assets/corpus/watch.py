@@ -12,8 +12,8 @@ from typing import Any
 from curation_assets.common.files import fingerprint, read_json
 from curation_assets.corpus import discover
 from curation_assets.corpus.names import decoded, visible
+from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.attempts import pause
-from curation_assets.engine.context import Artifacts
 from curation_assets.engine.workspace import Workspace
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
 from curation_assets.engine.borrowed import bases, contaminated, model_at
 from curation_assets.engine.report_steps import report_steps
@@ -219,12 +222,32 @@ _FULL_DATA = (
     ),
 )
 
-_SHARED = (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)
-_CHAINS = tuple({step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}.values())
-_COSTLY = tuple(step.key for step in (*_JUDGE, *_FULL_DATA, *_CHAINS))
-"""What choosing the data may take time for."""
 
-_MADE = {step.key: step for step in (*_SHARED, *_CHAINS)}
+class Graph(Mapping[str, Step]):
+    """{asset key: step}, each after the steps that it needs. Put together, with the samplers' steps, when first looked into."""
 
-STEPS: dict[str, Step] = _MADE | {step.key: step for step in report_steps(_COSTLY, _MADE)}
-"""Every step by key, each after the steps that it needs."""
+    def __getitem__(self, key: str) -> Step:
+        """Return a step by key."""
+        return self._steps[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys."""
+        return iter(self._steps)
+
+    def __len__(self) -> int:
+        """Return how many steps there are."""
+        return len(self._steps)
+
+    @cached_property
+    def _steps(self) -> dict[str, Step]:
+        chains = {step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}
+        made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains
+        costly = (
+            *(step.key for step in (*_JUDGE, *_FULL_DATA)),
+            *chains,
+        )  # what choosing the data may take time for
+        return made | {step.key: step for step in report_steps(costly, made)}
+
+
+STEPS = Graph()
+"""Every step."""

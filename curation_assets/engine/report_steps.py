@@ -20,10 +20,6 @@ REPORTS = (
 )
 """The sections of the report, in their order on the page."""
 
-_MODELS = ("full_data/checkpoint", *(f"{name}/checkpoint" for name in SAMPLERS))
-_METRICS = ("full_data/metrics", *(f"{name}/metrics" for name in SAMPLERS))
-_SCORES = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS))
-
 
 def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Step, ...]:
     """Return the steps of the report.
@@ -36,6 +32,9 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
     costly : asset keys that the report on costs reads the receipts of.
     made : all steps that are no reports, by asset key.
     """
+    models = ("full_data/checkpoint", *(f"{name}/checkpoint" for name in SAMPLERS))
+    metrics = ("full_data/metrics", *(f"{name}/metrics" for name in SAMPLERS))
+    scored = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS))
     scores = tuple(made[f"{name}/scores"] for name in SAMPLERS)
     chosen = tuple(made[f"{name}/subset"] for name in SAMPLERS)
     counted = tuple(made[key] for key in ("corpus/index", "corpus/tokens", "clusters/assignments"))
@@ -46,8 +45,8 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             (
                 "corpus/index",
                 "evaluation/examples",
-                *_MODELS,
-                *_METRICS,
+                *models,
+                *metrics,
             ),
             "report",
             ("polars",),
@@ -58,7 +57,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         Step(
             "report/convergence",
             "",
-            (*_MODELS, *_METRICS),
+            (*models, *metrics),
             "report",
             ("polars", "python"),
             code=4,
@@ -84,7 +83,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         Step(
             "report/correlation",
             "",
-            _SCORES,
+            scored,
             "report",
             ("python",),
             ("report",),
@@ -95,7 +94,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         Step(
             "report/quality",
             "",
-            ("evaluation/examples", *_METRICS),
+            ("evaluation/examples", *metrics),
             "report",
             ("polars", "python"),
             code=3,
@@ -104,7 +103,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         Step(
             "report/distributions",
             "",
-            _SCORES,
+            scored,
             "report",
             ("polars", "python"),
             ("report", "selection.rate_of"),
@@ -131,7 +130,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         Step(
             "report/documents",
             "",
-            _SCORES,
+            scored,
             "report",
             ("polars", "python"),
             ("report",),

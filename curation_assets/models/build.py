@@ -14,7 +14,8 @@ from curation_assets.common.files import file_states, read_json, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.profile import Profile
-from curation_assets.engine.context import Artifacts, Context
+from curation_assets.engine.artifacts import Artifacts
+from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.sources import ResolvedModel, resolve

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.engine.context import Artifacts
+from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.workspace import Metadata, MissingInput
 from curation_assets.evaluation.probes import ORIGIN
 from curation_assets.report.figures import FULL, Ladder

@@ -10,7 +10,8 @@ import polars as pl
 
 from curation_assets.common.files import write_bytes
 from curation_assets.common.progress import Progress
-from curation_assets.engine.context import Artifacts, Context, DeclaredVersions
+from curation_assets.engine.artifacts import Artifacts
+from curation_assets.engine.context import Context, DeclaredVersions
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.store import PREVIEW

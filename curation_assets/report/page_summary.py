@@ -9,7 +9,7 @@ import polars as pl
 
 from curation_assets.common.files import read_json
 from curation_assets.config.registry import RATES, SAMPLERS, SIZES
-from curation_assets.engine.context import Artifacts
+from curation_assets.engine.artifacts import Artifacts
 from curation_assets.report.advice import Seconds, advice
 from curation_assets.report.comparison import budget
 from curation_assets.report.figures import FULL, RANDOM, in_title, in_words

@@ -12,7 +12,7 @@ import numpy as np
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.engine.context import Artifacts
+from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.step import Step, upstream
 from curation_assets.models.t5 import Shape

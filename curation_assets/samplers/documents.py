@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +14,7 @@ from numpy.typing import NDArray
 from curation_assets.common.batching import Flat
 from curation_assets.common.files import read_rows
 from curation_assets.corpus.tokens import read_tokens
-
-if TYPE_CHECKING:  # it imports the graph, which samplers are a part of
-    from curation_assets.engine.context import Context
+from curation_assets.engine.context import Context
 
 _BLOCK = 8192  # documents at a time
 

@@ -19,7 +19,7 @@ from curation_assets.selection.select import kept_count
 from curation_assets.selection.threshold import Threshold, global_threshold, token_threshold
 
 if TYPE_CHECKING:
-    from curation_assets.engine.context import Artifacts
+    from curation_assets.engine.artifacts import Artifacts
 
 SUBSET_SCHEMA = pa.schema(
     [
