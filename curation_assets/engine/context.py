@@ -146,20 +146,18 @@ class DeclaredVersions:
         """Tell why an artifact is out of date, or that what it is made from is; [] where neither is."""
         self._check(key)
         reasons = self._versions.reasons(STEPS[key], partition)
-        above = not reasons and self._versions.follows(STEPS[key], partition)
-        return (
-            ["what it is made from is out of date itself"] if above else [str(reason) for reason in reasons]
-        )
+        if not reasons and self._versions.follows(STEPS[key], partition):
+            return ["what it is made from is out of date itself"]
+        return [str(reason) for reason in reasons]
 
     def kept(self, key: str, partition: str = "") -> str:
         """Tell that a model right above an artifact is kept although the corpus moved on; "" where none is."""
         self._check(key)
-        above = self._versions.readings(STEPS[key], partition)
-        pinned = [
-            (reading.need, one) for reading in above if reading.need.pinned for one in reading.partitions
-        ]
-        kept = (self._versions.kept(step, one) for step, one in pinned)
-        return next((str(reason) for reason in kept if reason), "")
+        for reading in self._versions.readings(STEPS[key], partition):
+            for one in reading.partitions if reading.need.pinned else ():
+                if behind := self._versions.kept(reading.need, one):
+                    return str(behind)
+        return ""
 
     def _check(self, key: str) -> None:
         if key not in self._asked:

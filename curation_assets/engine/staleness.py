@@ -32,7 +32,7 @@ LISTING, CORPUS_FILE = EDGE[:2]
 """Steps at the edge of the graph, whose inputs are files and not artifacts."""
 
 _COUNTED = "corpus/index"  # has the number of documents that there are to choose from
-_EARLIER_CODE = 20  # numbers of code that are tried, to tell a change of code from one of settings
+_NEXT_CODE = 3  # later numbers of code that are tried as well: what another version of the product made
 
 
 class Reading(NamedTuple):
@@ -196,10 +196,10 @@ class Versions:
 
     def _other_code(self, step: Step, receipt: Receipt) -> Reason:
         """Tell whether the code changed alone: then the settings give the receipt's fingerprint with another number of it."""
-        for number in range(1, step.code + _EARLIER_CODE):
+        for number in range(1, step.code + _NEXT_CODE):
             if receipt.code == replace(step, code=number).code_version(self.workspace.profile):
                 return Reason("code", before=number, now=step.code)
-        return Reason("settings")
+        return Reason("settings_or_code" if step.versions_of else "settings")
 
     def _input_differences(self, step: Step, partition: str, receipt: Receipt) -> Iterator[Reason]:
         """Yield how the inputs differ of an artifact that follows all of them."""

@@ -20,10 +20,7 @@ def test_the_opening_says_how_many_and_why(tiny: Profile) -> None:
     log = StepLog(step, 3)
     make_current(workspace, "corpus/shards")
     assert log.opening(workspace, SHARDS) == "corpus/documents, 3 partitions: 3 to make (not made yet)"
-    assert (
-        StepLog(step, 1).opening(workspace, ["s1.jsonl"])
-        == "corpus/documents[s1.jsonl]: to make (not made yet)"
-    )
+    assert log.opening(workspace, ["s1.jsonl"]) == "corpus/documents[s1.jsonl]: to make (not made yet)"
     make_current(workspace, step.key)
     assert log.opening(workspace, SHARDS) == "corpus/documents, 3 partitions: nothing to make"
     corpus = tiny.corpus.model_copy(update={"max_chars": 300})

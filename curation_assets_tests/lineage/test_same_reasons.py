@@ -14,6 +14,7 @@ import pytest
 from curation_assets.common.files import file_states, seal
 from curation_assets.config.profile import Profile
 from curation_assets.defs.metadata import about
+from curation_assets.engine.context import Context
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
 from curation_assets.engine.reasons import Kind, Reason, as_data, counted, summary
@@ -23,7 +24,6 @@ from curation_assets.engine.store import RECEIPT, Receipt
 from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage import plan, trace
 from curation_assets.lineage import status as states
-from curation_assets.report.page_build import _stale
 from curation_assets_tests.lineage.imagined import imagine
 
 SHARDS = ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
@@ -163,6 +163,13 @@ SINCE = {"version": "others", "created": 1e9}
 CHANGES: list[tuple[str, Callable[[Graph], None], tuple[str, str], Kind, str]] = [
     ("a setting", _settings, SUBSET, "settings", "settings changed"),
     ("older code", _older_code, SUBSET, "code", "code changed (1 -> 2)"),
+    (
+        "older code of a report",
+        _change("report/comparison", code="x"),
+        ("report/comparison", ""),
+        "settings_or_code",
+        "settings or code changed, its own or of what it shows",
+    ),
     ("not made", _forget, SUBSET, "missing", "not made yet"),
     ("altered receipt", _tamper, SUBSET, "damaged", DAMAGED),
     ("lost file", _change(*SUBSET, files={"x": (7, "digest")}), SUBSET, "damaged", DAMAGED),
@@ -239,7 +246,7 @@ CHANGES: list[tuple[str, Callable[[Graph], None], tuple[str, str], Kind, str]] =
         _change("corpus/index", metadata={"documents": 300}),
         ("clusters/centroids", ""),
         "drifted",
-        "the corpus drifted: 150 documents then, 300 now (clusters.drift = 0.1)",
+        "the corpus drifted: 150 documents then, 300 now (samplers.clusters.drift = 0.1)",
     ),
     (
         "refresh",
@@ -297,7 +304,8 @@ def test_the_same_reason_everywhere(
     log = StepLog(step, 1)
     assert log.opening(workspace, [partition]) == f"{title(key, partition)}: to make ({said})"
     assert about(workspace, step, receipt, True, log.reasons[partition])["made_because"] == [said]
-    assert _stale(versions, key, partition) == [said]
+    page = Context(workspace, STEPS["report/page"]).versions()
+    assert page.reasons(key, partition) == [said]
 
 
 def test_every_kind_of_reason_is_among_them() -> None:

@@ -79,7 +79,7 @@ def _is_current(versions: Versions, step: Step, partition: str) -> bool:
     index = versions.receipt("corpus/index", "")
     if step.key == "clusters/centroids" and index is not None:
         then, now = receipt.metadata["documents"], index.metadata["documents"]
-        if abs(now - then) > profile.clusters.drift * then:
+        if abs(now - then) > profile.samplers.clusters.drift * then:
             return False
     for need, partitions, *_ in versions.readings(step, partition):
         made = [versions.receipt(need.key, p) for p in partitions]
@@ -204,7 +204,7 @@ def test_what_is_told_of_pinned_models(made: Profile, _everything: dict[str, Any
     versions = _fresh(made, _everything)
     versions.change("corpus/index", "", metadata={"documents": count * 2})
     [why] = _why(versions, "clusters/centroids")
-    assert "drifted: 150 documents then, 300 now" in why and "clusters.drift = 0.1" in why
+    assert "drifted: 150 documents then, 300 now" in why and "samplers.clusters.drift = 0.1" in why
 
     versions = _fresh(made, _everything)
     versions.change("judge/labels", "", version="other labels")
