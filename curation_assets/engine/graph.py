@@ -273,8 +273,10 @@ _FULL_DATA = (
 )
 
 _CHAINS = tuple(step for spec in SAMPLERS.values() for step in _chain(spec))
-_COSTLY = tuple(step.key for step in (*_COVERAGE, *_JUDGE, *_FULL_DATA, *_CHAINS))
-"""What choosing the data may take time for."""
+_COSTLY = tuple(
+    step.key for step in (*_COVERAGE, *_JUDGE, *_FULL_DATA, *_CHAINS) if not step.key.endswith("/subset")
+)
+"""What choosing the data and training on it take time for."""
 
 _MADE = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_COVERAGE, *_FULL_DATA, *_JUDGE, *_CHAINS)}
 
