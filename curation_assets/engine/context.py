@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from curation_assets.common.progress import Progress
-from curation_assets.config.paths import DeclaredSettings
+from curation_assets.config.paths import Declaration, DeclaredSettings
 from curation_assets.config.profile import Profile
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
@@ -29,8 +29,8 @@ class Context:
     def __init__(self, workspace: Workspace, step: Step, partition: str | None = None) -> None:
         self._workspace, self._step, self._partition = workspace, step, partition
         self._reads = step.reads(workspace.profile)
-        declared = DeclaredSettings(workspace.profile, step.settings, step.key)
-        self.profile = cast(Profile, declared)
+        declared = Declaration(step.key, step.settings)
+        self.profile = cast(Profile, DeclaredSettings(workspace.profile, declared))
         """The settings that the step declares; reading another raises `UndeclaredSetting`."""
         self.data, self.scratch = workspace.data, workspace.scratch
 

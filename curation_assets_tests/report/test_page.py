@@ -244,7 +244,7 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores}, store)
     assert published_again(found) is None
     with pytest.raises(MissingInput, match="no report has been made"):
-        page(found)("", tmp_path, silent)
+        load(page, found, STEPS["report/page"])("", tmp_path, silent)
     materialize(
         found, STEPS["report/documents"], "", lambda inputs: load(documents, found, STEPS["report/documents"])
     )
