@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
+
+import pytest
 
 from curation_assets.config.profile import Profile
 from curation_assets.engine.graph import STEPS
@@ -27,17 +30,19 @@ def test_the_opening_says_how_many_and_why(tiny: Profile) -> None:
     assert opening(changed, step, SHARDS).endswith("3 to make (settings or code changed)")
 
 
-def test_partitions_are_counted_with_the_time_left() -> None:
+def test_partitions_are_counted_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [time.monotonic()]
     receipt = Receipt("random/scores", "a", "v", "v", "c", {}, "", {}, seconds=2.5)
+    quick = Story(STEPS["random/scores"], 2)
+    assert not re.search("left", quick.finished(receipt, True)), "seconds are not worth a line"
     story = Story(STEPS["random/scores"], 10, current=2)
-    story._started -= 30
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    clock[0] += 30
     assert story.finished(receipt, True) == "random/scores[a]: made (3 of 10), 2.5 s, about 3 min 30 s left"
-    story._started -= 30
+    clock[0] += 30
     line = story.finished(replace(receipt, partition="b"), False)
     assert line == "random/scores[b]: already current (4 of 10), about 3 min 00 s left"
     line = story.went_wrong("c", ValueError("no text"))
     assert line == "random/scores[c]: failed (5 of 10): no text"
     assert (story.made, story.current, story.failed) == (1, 3, {"c": "no text"})
-    quick = Story(STEPS["random/scores"], 2)
-    assert not re.search("left", quick.finished(receipt, True)), "seconds are not worth a line"
     assert "1 min 15 s" in Story(STEPS["random/scores"], 1).finished(replace(receipt, seconds=75.0), True)
