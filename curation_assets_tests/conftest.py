@@ -35,7 +35,7 @@ validation_share = 0.1
 vocab_size = 800
 [embeddings]
 max_tokens = 32
-[density]
+[samplers.density]
 rows = 64
 buckets = 512
 [ladder.small]
@@ -73,9 +73,9 @@ tokens = 12_000
 batch_size = 8
 micro_batch_size = 8
 input_length = 64
-[perplexity]
+[samplers.perplexity]
 window = 64
-[ask_llm]
+[samplers.ask_llm]
 max_tokens = 220
 [judge]
 teacher = "path:{teacher}"
@@ -169,6 +169,7 @@ def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
 def make_current(workspace: Workspace, *keys: str) -> None:
     """Make assets and all that they need current, each step by the product's own builder."""
     from curation_assets.definitions import PRODUCTS
+    from curation_assets.engine.context import load
     from curation_assets.engine.graph import STEPS
     from curation_assets.engine.materialize import materialize
     from curation_assets.engine.planner import targets
@@ -186,7 +187,7 @@ def make_current(workspace: Workspace, *keys: str) -> None:
                     workspace,
                     step,
                     partition,
-                    lambda inputs, one=one: one(workspace),
+                    lambda inputs, one=one, step=step: load(one, workspace, step),
                     force=step.key == "corpus/source",
                 )
 

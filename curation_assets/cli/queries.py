@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from curation_assets.common.files import write_pieces
+from curation_assets.common.files import atomic_file
 from curation_assets.common.terminal import wrapped
 from curation_assets.config.profile import Profile, absolute
 
@@ -162,12 +163,9 @@ def _trace(profile: Profile, options: argparse.Namespace) -> int:
 
 def _write(path: Path, pieces: Iterable[str]) -> None:
     """Write a text for somebody, whole or not at all; through a link, a pipe or a device as any program does."""
-    encoded = (piece.encode() for piece in pieces)
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        with path.open("wb") as out:
-            out.writelines(encoded)
-    else:
-        write_pieces(path, encoded)
+    as_a_file = not path.is_symlink() and (path.is_file() or not path.exists())
+    with atomic_file(path) if as_a_file else nullcontext(path) as place, place.open("wb") as out:
+        out.writelines(piece.encode() for piece in pieces)
 
 
 def _explain(profile: Profile, options: argparse.Namespace) -> int:

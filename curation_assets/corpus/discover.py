@@ -106,11 +106,6 @@ def _plain(suffix: str) -> str:
     return (decoded(suffix) if "%" in suffix else suffix).strip().lower()
 
 
-def list_shards(url: str, storage_options: Mapping[str, Any] | None = None) -> list[ShardFile]:
-    """Return the files alone of `find_files`."""
-    return find_files(url, storage_options).files
-
-
 def find_files(url: str, storage_options: Mapping[str, Any] | None = None) -> Listing:
     """List the corpus files under a folder (recursively), by a glob, or at a single file's URL, sorted by key.
 
@@ -175,10 +170,10 @@ class _Sieve:
         return not why
 
     def _aside(self, path: str) -> bool:
-        found = set_aside(path)
-        if found is None:
+        aside = set_aside(path)
+        if aside is None:
             return False
-        place, kind = found
+        place, kind = aside
         if kind or not (place.endswith("/") or _readable(place)):
             self.ignored[kind or BOOKKEEPING] += 1  # _SUCCESS, _metadata
         else:

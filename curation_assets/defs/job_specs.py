@@ -165,11 +165,11 @@ def _closure(profile: Profile, ends: Iterable[str]) -> list[Step]:
 
 
 def _up_to(end: str) -> Callable[[Profile, Choice], list[Step]]:
-    return lambda profile, choice: _closure(profile, [f"{name}/{end}" for name in profile.samplers])
+    return lambda profile, choice: _closure(profile, [f"{name}/{end}" for name in profile.chosen_samplers])
 
 
 def _subsets(profile: Profile, choice: Choice) -> list[Step]:
-    return [STEPS[f"{name}/subset"] for name in profile.samplers]
+    return [STEPS[f"{name}/subset"] for name in profile.chosen_samplers]
 
 
 def _sections(profile: Profile, choice: Choice) -> list[Step]:

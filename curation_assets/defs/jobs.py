@@ -69,7 +69,9 @@ def _forms(profile: Profile) -> dict[str, type[dg.Config]]:
         sizes: list[Size] = Field(default_factory=list, description=f"Sizes of the T5; {these}")
 
     class Cell(dg.Config):
-        sampler: Sampler = Field(default=Sampler[profile.samplers[0]], description="Whose subset to train on")
+        sampler: Sampler = Field(
+            default=Sampler[profile.chosen_samplers[0]], description="Whose subset to train on"
+        )
         rate: int = Field(default=int(profile.run.rates[0]), description=f"In {percent}")
         size: Size = Field(default=Size[profile.run.sizes[0]], description="Size of the T5")
 

@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from curation_assets.config.profile import Profile, ProfileError, load_profile
-from curation_assets.corpus.watch import look
+from curation_assets.corpus.watch import check_listing
 from curation_assets.defs.job_specs import OFFERS, choice_of
 from curation_assets.defs.resources import CHANGE, JOB, Curation
 from curation_assets.defs.webserver.holder import another
@@ -124,11 +124,11 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
             return dg.SensorResult(
                 skip_reason=f"the UI at {other.url} (process {other.pid}) follows this corpus"
             )
-        found = look(curation.workspace, context.cursor)
+        found = check_listing(curation.workspace, context.cursor)
         if found.changed:
-            change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: {found.said}"
+            change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: {found.reason}"
             return dg.SensorResult([dg.RunRequest(tags={CHANGE: change})], cursor=found.cursor)
-        return dg.SensorResult(skip_reason=found.said, cursor=found.cursor)
+        return dg.SensorResult(skip_reason=found.reason, cursor=found.cursor)
 
     follow = dg.AutomationConditionSensorDefinition(
         "follow_changes",

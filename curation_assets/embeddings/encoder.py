@@ -255,7 +255,7 @@ def _load(folder: Path, device: str, dtype: str) -> Any:
     return model.eval()
 
 
-def _token_limit(model: Any, wanted: int | None, folder: Path) -> int:
+def _token_limit(model: Any, max_tokens: int | None, folder: Path) -> int:
     """Return the tokens kept per document, checked against what the model and its tokenizer can do."""
     first = model[0]
     tokenizer = getattr(first, "tokenizer", None)
@@ -263,7 +263,7 @@ def _token_limit(model: Any, wanted: int | None, folder: Path) -> int:
         raise ValueError(f"{folder} does not begin with a transformer that has a fast tokenizer")
     if any(getattr(head, "include_prompt", True) is False for head in model):
         raise ValueError(f"{folder} pools without its prompt, which is not supported")
-    limit = wanted if wanted is not None else model.max_seq_length
+    limit = max_tokens if max_tokens is not None else model.max_seq_length
     positions = getattr(first.config, "max_position_embeddings", None)
     if limit is None or limit > 10**9:  # transformers writes 1e30 for "unknown"
         raise ValueError(f"{folder} states no longest input: give max_tokens")

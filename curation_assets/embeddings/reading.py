@@ -123,8 +123,10 @@ class Reader:
         counted[1] -= sizes[words].sum()
         pieces = [[one] for one in encoding.ids]
         if self._parts and len(words):
-            found = self._parts.encode_batch([text[a:b] for a, b in spans[words]], add_special_tokens=False)
-            for word, part in zip(words, found, strict=True):
+            encodings = self._parts.encode_batch(
+                [text[a:b] for a, b in spans[words]], add_special_tokens=False
+            )
+            for word, part in zip(words, encodings, strict=True):
                 pieces[word] = part.ids
                 for one, (begin, end) in zip(part.ids, part.offsets, strict=True):
                     counted[int(one == self._unknown_id)] += end - begin

@@ -11,7 +11,7 @@ from curation_assets.engine.workspace import Workspace
 
 _UNKNOWN = 0.05  # of a shard
 _CUT = 0.5  # of the documents
-_SHARDS_SAID = 10
+_SHARDS_SHOWN = 10
 _VOCABULARY = {"corpus/embeddings": "embeddings.model", "corpus/tokens": "the tokenizer"}
 
 
@@ -23,11 +23,11 @@ def unknown_tokens(key: str, workspace: Workspace) -> Outcome:
         documents = about.get("unreadable_documents", 0) / max(about["documents"], 1)
         shares[shard] = max(about.get("unknown_share", 0.0), documents)
     above = sorted((shard for shard in shares if shares[shard] > _UNKNOWN), key=lambda s: -shares[s])
-    said = f"at most {max(shares.values(), default=0):.1%} of a shard is unknown to {_VOCABULARY[key]}"
+    summary = f"at most {max(shares.values(), default=0):.1%} of a shard is unknown to {_VOCABULARY[key]}"
     if above:
         worst = visible(decoded(above[0]))
-        said = f"{len(above):,} of {len(shares):,} shards are in good part unknown to {_VOCABULARY[key]}: {worst} {shares[above[0]]:.0%}"
-    return Outcome(not above, said, {"unknown": {s: shares[s] for s in above[:_SHARDS_SAID]}}, warns=True)
+        summary = f"{len(above):,} of {len(shares):,} shards are in good part unknown to {_VOCABULARY[key]}: {worst} {shares[above[0]]:.0%}"
+    return Outcome(not above, summary, {"unknown": {s: shares[s] for s in above[:_SHARDS_SHOWN]}}, warns=True)
 
 
 def cut_documents(workspace: Workspace) -> Outcome:
@@ -38,10 +38,10 @@ def cut_documents(workspace: Workspace) -> Outcome:
         about = workspace.metadata(key, shard)
         totals.update({name: about.get(name, 0) for name in names})
     documents, cut, mostly = (totals[name] for name in names)
-    said = f"{cut:,} of {documents:,} documents are embedded in part, {mostly:,} of them by less than half of their tokens"
+    summary = f"{cut:,} of {documents:,} documents are embedded in part, {mostly:,} of them by less than half of their tokens"
     if mostly > _CUT * documents:
-        said += f" (embeddings.windows = {workspace.profile.embeddings.windows})"
-    return Outcome(mostly <= _CUT * documents, said, dict(totals), warns=True)
+        summary += f" (embeddings.windows = {workspace.profile.embeddings.windows})"
+    return Outcome(mostly <= _CUT * documents, summary, dict(totals), warns=True)
 
 
 def unread_text(workspace: Workspace) -> Iterator[tuple[str, Outcome]]:

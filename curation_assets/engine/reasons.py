@@ -129,8 +129,8 @@ def _pinned_reasons(versions: Versions, step: Step, partition: str, receipt: Rec
     if versions.drifted(step, receipt):
         index = versions.receipt("corpus/index", "")
         then, now = receipt.metadata["documents"], index.metadata["documents"] if index else 0
-        limit = versions.workspace.profile.clusters.drift
-        yield f"the corpus drifted: {then:,} documents then, {now:,} now (clusters.drift = {limit:g})"
+        limit = versions.workspace.profile.samplers.clusters.drift
+        yield f"the corpus drifted: {then:,} documents then, {now:,} now (samplers.clusters.drift = {limit:g})"
     yield from pinned_reasons(versions, step, partition, receipt)
     if versions.marked(step, partition) and versions.behind(step, partition):
         yield "asked to be learned anew, and the corpus moved on since it was"

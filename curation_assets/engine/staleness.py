@@ -128,7 +128,7 @@ class Versions:
         if index is None:
             return False
         before, now = receipt.metadata["documents"], index.metadata["documents"]
-        return abs(now - before) > self.workspace.profile.clusters.drift * before
+        return abs(now - before) > self.workspace.profile.samplers.clusters.drift * before
 
     def stale(self, step: Step, partitions: list[str]) -> list[str]:
         """Return those of `partitions` whose artifact is missing or out of date."""

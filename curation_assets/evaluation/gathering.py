@@ -17,7 +17,8 @@ from curation_assets.common.markdown import markdown_table
 from curation_assets.common.progress import Progress
 from curation_assets.config.training_settings import Evaluation
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.evaluation import probes
 from curation_assets.evaluation.examples import EXAMPLES_SCHEMA, Example, from_table, to_table
 from curation_assets.evaluation.families import STANDIN_SPLIT, render
@@ -47,27 +48,27 @@ class _Gathered:
         self.missing.append({"suite": suite, "task": task, "part": part, "reason": reason})
 
 
-def examples(workspace: Workspace) -> BuildOne:
+def examples(workspace: Context) -> BuildOne:
     """Gather `train.parquet` and `test.parquet` (EXAMPLES_SCHEMA) and `coverage.json`: counts and what is missing."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         settings = workspace.profile.evaluation
         source = Source(settings.eval_root, workspace.scratch / "datasets")
-        found = _Gathered()
+        gathered = _Gathered()
         suites = [suite for suite in settings.suites if suite != "perplexity"]
         for number, suite in enumerate(suites):
             if suite == "probes":
-                _gather_probes(workspace, found)
+                _gather_probes(workspace, gathered)
             else:
-                _gather_suite(suite, workspace, source, found)
+                _gather_suite(suite, workspace, source, gathered)
             progress(number + 1, len(suites), "suites", suite)
-        _refuse_gaps(found, settings.optional, settings.eval_root)
-        for part, tables in found.tables.items():
+        _refuse_gaps(gathered, settings.optional, settings.eval_root)
+        for part, tables in gathered.tables.items():
             table = pa.concat_tables(tables) if tables else EXAMPLES_SCHEMA.empty_table()
             write_table(folder / f"{part}.parquet", table)
-        write_json(folder / "coverage.json", {"tasks": found.rows, "missing": found.missing})
-        digests = [file_digest(folder / f"{part}.parquet") for part in found.tables]
-        about = _about(found) | (_seen(settings) if settings.eval_root else {})
+        write_json(folder / "coverage.json", {"tasks": gathered.rows, "missing": gathered.missing})
+        digests = [file_digest(folder / f"{part}.parquet") for part in gathered.tables]
+        about = _about(gathered) | (_seen(settings) if settings.eval_root else {})
         return about | {
             "version": fingerprint("evaluation/examples", digests)
         }  # and not where it was looked for
@@ -75,7 +76,7 @@ def examples(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _gather_suite(suite: str, workspace: Workspace, source: Source, found: _Gathered) -> None:
+def _gather_suite(suite: str, workspace: Context, source: Source, gathered: _Gathered) -> None:
     settings = workspace.profile.evaluation
     for task in (t for t in TASKS if t.suite == suite):
         try:
@@ -83,21 +84,21 @@ def _gather_suite(suite: str, workspace: Workspace, source: Source, found: _Gath
             standin = split.endswith(STANDIN_SPLIT)
             name = task.task + (STANDIN if standin else "")
             note = f"held-out training data ({split}), not the official split" if standin else split
-            found.add(suite, name, "test", tests, note)
+            gathered.add(suite, name, "test", tests, note)
         except MissingData as error:
-            found.lack(suite, task.task, "test", str(error))
+            gathered.lack(suite, task.task, "test", str(error))
         if suite != "flan" and task.train:
             try:
                 rows, split = render(task, source, "train", settings.max_training_examples, settings.seed)
-                found.add(suite, task.task, "train", rows, split)
+                gathered.add(suite, task.task, "train", rows, split)
             except MissingData as error:
-                found.lack(suite, task.task, "train", str(error))
+                gathered.lack(suite, task.task, "train", str(error))
     if suite == "flan":
         for name, rows, note in instruction_examples(settings, source):
-            found.add(suite, name, "train", rows, note)
+            gathered.add(suite, name, "train", rows, note)
 
 
-def _gather_probes(workspace: Workspace, found: _Gathered) -> None:
+def _gather_probes(workspace: Context, gathered: _Gathered) -> None:
     settings = workspace.profile.evaluation
     fields = workspace.profile.corpus.keep_fields
     train, tests = _pools(workspace, settings.max_training_examples or 10_000, settings.max_examples)
@@ -105,21 +106,21 @@ def _gather_probes(workspace: Workspace, found: _Gathered) -> None:
     for part, table in (("test", tests), ("train", train)):
         rows = probes.shuffled_words(table, settings.seed, limits[part])
         if rows:
-            found.add("probes", probes.SHUFFLED, part, rows, "from the corpus")
+            gathered.add("probes", probes.SHUFFLED, part, rows, "from the corpus")
         else:
-            found.lack("probes", probes.SHUFFLED, part, "no document has a sentence of 6 to 24 words")
+            gathered.lack("probes", probes.SHUFFLED, part, "no document has a sentence of 6 to 24 words")
     origin = fields[0] if fields else ""
     known = probes.origins(train[origin].to_pylist()) if origin in train.column_names else ()
     for part, table in (("test", tests), ("train", train)):
         rows = probes.document_origin(table, origin, known) if known else []
         if rows:
-            found.add("probes", probes.ORIGIN, part, rows, f"{len(known)} sources: {', '.join(known)}")
+            gathered.add("probes", probes.ORIGIN, part, rows, f"{len(known)} sources: {', '.join(known)}")
         else:
             reason = f"the documents have fewer than two frequent values of {origin or 'corpus.keep_fields'}"
-            found.lack("probes", probes.ORIGIN, part, reason)
+            gathered.lack("probes", probes.ORIGIN, part, reason)
 
 
-def _pools(workspace: Workspace, train: int, test: int) -> tuple[pa.Table, pa.Table]:
+def _pools(workspace: Context, train: int, test: int) -> tuple[pa.Table, pa.Table]:
     """Return documents to train on and held-out documents to test on, those with the smallest hashes."""
     kept: dict[str, list[pa.Table]] = {"documents": [], "validation": []}
     for shard in workspace.shards():
@@ -147,13 +148,13 @@ def _smallest(tables: list[pa.Table], limit: int) -> pa.Table:
     return table.take(first[:limit] if limit else first)
 
 
-def _refuse_gaps(found: _Gathered, optional: list[Any], eval_root: str) -> None:
-    tests = [gap for gap in found.missing if gap["part"] == "test" and gap["suite"] not in optional]
-    trained = {row["suite"] for row in found.rows if row["part"] == "train" and row["examples"]}
-    measured = {row["suite"] for row in found.rows if row["part"] == "test" and row["examples"]}
+def _refuse_gaps(gathered: _Gathered, optional: list[Any], eval_root: str) -> None:
+    tests = [gap for gap in gathered.missing if gap["part"] == "test" and gap["suite"] not in optional]
+    trained = {row["suite"] for row in gathered.rows if row["part"] == "train" and row["examples"]}
+    measured = {row["suite"] for row in gathered.rows if row["part"] == "test" and row["examples"]}
     untrained = sorted(measured - trained)
     for suite in untrained:
-        found.lack(suite, "all", "train", "no training example at all: the suite is not measured")
+        gathered.lack(suite, "all", "train", "no training example at all: the suite is not measured")
     lines = [f"{gap['suite']}/{gap['task']}: {gap['reason']}" for gap in tests]
     lines += [f"{suite}: no training example at all" for suite in untrained if suite not in optional]
     if lines:
@@ -181,29 +182,29 @@ def _seen(settings: Evaluation) -> Metadata:
     return {"place": str(root), "seen": file_states(root, names)}
 
 
-def _about(found: _Gathered) -> Metadata:
-    tests = [row for row in found.rows if row["part"] == "test" and row["examples"]]
+def _about(gathered: _Gathered) -> Metadata:
+    tests = [row for row in gathered.rows if row["part"] == "test" and row["examples"]]
     about: Metadata = {
         "tasks": len(tests),
         "test_examples": sum(row["examples"] for row in tests),
-        "training_examples": sum(row["examples"] for row in found.rows if row["part"] == "train"),
-        "missing": [f"{gap['suite']}/{gap['task']} ({gap['part']})" for gap in found.missing],
-        "coverage": Markdown(markdown_table(found.rows)),
+        "training_examples": sum(row["examples"] for row in gathered.rows if row["part"] == "train"),
+        "missing": [f"{gap['suite']}/{gap['task']} ({gap['part']})" for gap in gathered.missing],
+        "coverage": Markdown(markdown_table(gathered.rows)),
     }
-    if found.missing:
-        about["gaps"] = Markdown(markdown_table(found.missing))
+    if gathered.missing:
+        about["gaps"] = Markdown(markdown_table(gathered.missing))
     return about
 
 
 def read_suites(folder: Path) -> list[SuiteExamples]:
     """Read the artifact: the suites that have examples of both parts, in the order of the profile."""
     train, test = (pq.read_table(folder / f"{part}.parquet") for part in ("train", "test"))
-    found = []
+    suites = []
     for suite in dict.fromkeys(test["suite"].to_pylist()):
-        mine = test.filter(pc.equal(test["suite"], suite))
+        rows = test.filter(pc.equal(test["suite"], suite))
         tests = {
-            task: from_table(mine.filter(pc.equal(mine["task"], task)))
-            for task in dict.fromkeys(mine["task"].to_pylist())
+            task: from_table(rows.filter(pc.equal(rows["task"], task)))
+            for task in dict.fromkeys(rows["task"].to_pylist())
         }
-        found.append(SuiteExamples(suite, from_table(train.filter(pc.equal(train["suite"], suite))), tests))
-    return [suite for suite in found if suite.train]
+        suites.append(SuiteExamples(suite, from_table(train.filter(pc.equal(train["suite"], suite))), tests))
+    return [suite for suite in suites if suite.train]

@@ -166,8 +166,8 @@ def numeric(predictions: Predictions, examples: Examples) -> dict[str, float]:
 
 def yes_no(predictions: Predictions, examples: Examples) -> dict[str, float]:
     """Return the share of texts whose last "yes" or "no" is the answer (StrategyQA)."""
-    found = [_YES_NO.findall(text.lower()) for text in predictions]
-    right = [words[-1:] == [example.target] for words, example in zip(found, examples, strict=True)]
+    answers = [_YES_NO.findall(text.lower()) for text in predictions]
+    right = [words[-1:] == [example.target] for words, example in zip(answers, examples, strict=True)]
     return {"yes_no": _percent(right)}
 
 
@@ -196,8 +196,8 @@ def squad_normalised(text: str) -> str:
 
 def last_number(text: str) -> float | None:
     """Return the last number of a text, None if there is none."""
-    found = _NUMBER.findall(text.replace("−", "-"))
-    return float(re.sub(r"[$,]", "", found[-1])) if found else None
+    numbers = _NUMBER.findall(text.replace("−", "-"))
+    return float(re.sub(r"[$,]", "", numbers[-1])) if numbers else None
 
 
 def _says(text: str, answer: str) -> bool:
@@ -214,9 +214,9 @@ def _plain(text: str) -> str:
 
 
 def _token_f1(guess: str, truth: str) -> float:
-    words, wanted = guess.split(), truth.split()
-    same = sum((Counter(words) & Counter(wanted)).values())
-    return 2 * same / (len(words) + len(wanted)) if same else 0.0
+    words, expected = guess.split(), truth.split()
+    same = sum((Counter(words) & Counter(expected)).values())
+    return 2 * same / (len(words) + len(expected)) if same else 0.0
 
 
 def _positive_f1(predictions: Predictions, examples: Examples) -> float:

@@ -117,15 +117,15 @@ class _Frame:
 
     def add(self, texts: pa.Array) -> None:
         self.inputs += len(texts)
-        for found, way in zip(self._ends, (texts, pc.utf8_reverse(texts)), strict=True):
+        for ends, way in zip(self._ends, (texts, pc.utf8_reverse(texts)), strict=True):
             extremes = pc.min_max(way).as_py()
-            found[:] = [min([*found, extremes["min"]]), max([*found, extremes["max"]])]
+            ends[:] = [min([*ends, extremes["min"]]), max([*ends, extremes["max"]])]
 
     def common(self) -> tuple[int, int]:
         """Return how many words to cut off at the beginning and at the end."""
         if self.inputs <= MANY:
             return 0, 0
-        first, last = (_shared_words(*found) for found in self._ends)
+        first, last = (_shared_words(*ends) for ends in self._ends)
         return first, last
 
 
@@ -153,12 +153,12 @@ def _own_ngrams(inputs: pa.Array, first: int, last: int, about: TaskInputs) -> H
     about.inputs += len(inputs)
     about.whole += int(((length >= LEAST_WORDS) & (length < WORDS)).sum())
     about.too_short += int((length < LEAST_WORDS).sum())
-    found = [np.zeros(0, np.uint64)]
+    parts = [np.zeros(0, np.uint64)]
     for n, hashes in grams(words, range(LEAST_WORDS, WORDS + 1)):
         at = np.flatnonzero(document[: len(hashes)] == document[n - 1 :])
         at = at if n == WORDS else at[length[document[at]] == n]
-        found.append(different(hashes[at], document[at])[0])
-    return np.concatenate(found)
+        parts.append(different(hashes[at], document[at])[0])
+    return np.concatenate(parts)
 
 
 def _keep(every: Path, kept: Path, about: TaskInputs) -> None:

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from curation_assets.common.batching import Ids, length_batches
+from curation_assets.common.files import write_json
 from curation_assets.common.progress import Progress, silent
 from curation_assets.judges.agreement import Agreement, kendall
 from curation_assets.judges.distill_config import DistillConfig, DistillResult
@@ -29,7 +30,6 @@ from curation_assets.models import t5
 from curation_assets.models.encoding import document_encoder
 from curation_assets.models.files import file_digest
 from curation_assets.models.tokenizer import Tokenizer
-from curation_assets.pretraining.durable import write_json
 from curation_assets.pretraining.snapshots import RunFolder
 from curation_assets.pretraining.tuning import Tuning
 from curation_assets.scoring.ask_llm import AskLLM, answer_ids

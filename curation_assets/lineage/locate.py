@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation_assets.common.progress import Progress
-from curation_assets.corpus.settings import REASONS, RESERVED
+from curation_assets.config.settings import DOCUMENT_COLUMNS
+from curation_assets.corpus.quarantine import REASONS
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import Receipt
@@ -180,7 +181,7 @@ def _place(versions: Versions, hit: _Hit, keeper: str) -> Place:
         row["text"][:TEXT_START],
         row["n_chars"],
         _tokens(versions, shard, table, position),
-        {name: value for name, value in row.items() if name not in RESERVED},
+        {name: value for name, value in row.items() if name not in DOCUMENT_COLUMNS},
         hit.doc_hash,
         keeper,
     )

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from curation_assets.corpus.losses import lost
+from curation_assets.corpus.losses import why_no_documents
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.corpus.repeats import told
-from curation_assets.corpus.settings import REASONS
+from curation_assets.corpus.quarantine import REASONS
+from curation_assets.corpus.repeats import describe_repeats
 from curation_assets.corpus.skipped_files import grouped
 from curation_assets.engine.staleness import Versions
 
@@ -56,19 +56,18 @@ def _rows(versions: Versions) -> Iterator[str]:
 
 def _lost(versions: Versions) -> Iterator[str]:
     """Yield why files have no document, and which kept fields have values that cannot be text."""
-    corpus = versions.workspace.profile.corpus
     receipts = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
     found = {receipt.partition: receipt.metadata for receipt in receipts if receipt is not None}
     kept: Counter[str] = Counter()
     for about in found.values():
         kept.update(about.get("kept_fields_lost", {}))
     files = [
-        f"{visible(decoded(shard))}: {lost([about], corpus)}"
+        f"{visible(decoded(shard))}: {why_no_documents([about])}"
         for shard, about in found.items()
         if _is_lost(about)
     ]
     if len(files) == len(found) > 1:
-        files = [f"no document in {_s(len(found), 'file')}: {lost(found.values(), corpus)}"]
+        files = [f"no document in {_s(len(found), 'file')}: {why_no_documents(found.values())}"]
     yield from files[:_FILES]
     if len(files) > _FILES:
         yield f"{len(files) - _FILES:,} more files without a document to choose"
@@ -82,7 +81,7 @@ def _is_lost(about: dict[str, Any]) -> bool:
 
 def _ids(versions: Versions) -> Iterator[str]:
     for about in _metadata(versions, "corpus/index"):
-        yield from told(about)
+        yield from describe_repeats(about)
 
 
 def _by_count(counts: dict[str, int], meanings: dict[str, str] | None = None) -> str:

@@ -15,7 +15,6 @@ carries a digest that is checked before the run goes on: what is damaged goes, a
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -26,17 +25,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from curation_assets.common.files import seal, sha256, unseal
-from curation_assets.models.snapshots import Snapshot, read_snapshots, snapshot_holds
-from curation_assets.pretraining.durable import (
+from curation_assets.common.files import (
     TEMPORARY,
-    replacing,
-    sync,
-    write_folder,
-    write_sealed,
+    atomic_file,
+    atomic_folder,
+    publish,
+    seal,
+    sha256,
+    unseal,
+    write_bytes,
 )
+from curation_assets.models.snapshots import Snapshot, read_snapshots, snapshot_holds
 from curation_assets.pretraining.speed import Speed
 
 if TYPE_CHECKING:
@@ -62,11 +64,11 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder against a second process; the kernel lets go of it when this one dies."""
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(f"{self.path}: another process is at work in this folder") from None
+        try:
+            lock = FileLock(self.path / ".lock", blocking=False).acquire()
+        except Timeout:
+            raise RuntimeError(f"{self.path}: another process is at work in this folder") from None
+        with lock:
             yield
 
     def claim(self) -> None:
@@ -83,16 +85,16 @@ class RunFolder:
         if not owner.exists():
             if self.snapshots() or self._resume():
                 raise ValueError(f"{self.path}: holds snapshots but no run.json that says of which run")
-            write_sealed(owner, self._identity)
+            write_bytes(owner, seal(self._identity))
             return
-        found = unseal(owner.read_bytes())
-        if found is None:
+        identity = unseal(owner.read_bytes())
+        if identity is None:
             self._drop(*(path for path in self.path.iterdir() if path.name != ".lock"))
             return self.claim()
-        if found != self._identity:
-            names = sorted(found.keys() | self._identity.keys())
-            differ = [k for k in names if found.get(k) != self._identity.get(k)]
-            detail = "; ".join(f"{k} was {found.get(k)!r}, now {self._identity.get(k)!r}" for k in differ)
+        if identity != self._identity:
+            names = sorted(identity.keys() | self._identity.keys())
+            differ = [k for k in names if identity.get(k) != self._identity.get(k)]
+            detail = "; ".join(f"{k} was {identity.get(k)!r}, now {self._identity.get(k)!r}" for k in differ)
             raise ValueError(f"{self.path} belongs to another run: {detail}")
         self._check_digests()
 
@@ -106,25 +108,25 @@ class RunFolder:
             later = [s.folder for s in read_snapshots(self.path, broken) if s.step > step]
             self._drop(*broken, *later, *result)
         if result[0].exists():
-            about, there = unseal(result[0].read_bytes()), {s.folder.name for s in self.snapshots()}
-            if about is None or not there >= set(about[_KEPT]["snapshots"]):
+            about, names = unseal(result[0].read_bytes()), {s.folder.name for s in self.snapshots()}
+            if about is None or not names >= set(about[_KEPT]["snapshots"]):
                 self._drop(*result)
             elif about[_KEPT]["losses"] != self._losses_digest():
                 self._drop(*result, self.path / "losses.npy")
 
     def _newest_intact_resume(self, limit: int | None) -> int:
         """Keep the newest sound resume point, of those up to a step, and no other; return its step, or 0."""
-        found = self.path.glob("resume-*.safetensors")
+        points = self.path.glob("resume-*.safetensors")
         step = 0
-        for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        for path in sorted(points, key=lambda path: path.stat().st_mtime_ns, reverse=True):
             header = _header(path) if path.name == _resume_name(path) else {"step": "0", "losses": "unknown"}
-            there = int(header["step"])
-            if header["losses"] != self._losses_digest(there):
+            reached = int(header["step"])
+            if header["losses"] != self._losses_digest(reached):
                 self._drop(path)
-            elif step or (limit is not None and there > limit):
+            elif step or (limit is not None and reached > limit):
                 path.unlink()
             else:
-                step = there
+                step = reached
         return step
 
     def _drop(self, *paths: Path) -> None:
@@ -158,15 +160,14 @@ class RunFolder:
         """Write the weights of a step, unless they are there."""
         from curation_assets.models.t5 import save
 
-        def fill(folder: Path) -> None:
+        final = self.path / f"step-{step:06d}"
+        if final.exists():
+            return
+        with atomic_folder(final) as folder:
             save(model, folder)
             digests = {path.name: sha256(path) for path in sorted(folder.iterdir())}
             about = {"step": step, "tokens": tokens, "files": digests}
             (folder / "snapshot.json").write_bytes(seal(about))
-
-        final = self.path / f"step-{step:06d}"
-        if not final.exists():
-            write_folder(final, fill)
 
     def write_resume(
         self, model: T5ForConditionalGeneration, optimizer: ScaledAdamW, step: int, speed: Speed = _UNTIMED
@@ -191,10 +192,8 @@ class RunFolder:
         before = self._resume()
         draft = self.path / f"{TEMPORARY}resume"
         save_file(tensors, draft, metadata=header)
-        sync(draft)
         final = draft.with_name(_resume_name(draft))
-        draft.replace(final)
-        sync(self.path)
+        publish(draft, final)
         if before is not None and before != final:
             before.unlink()
 
@@ -249,7 +248,7 @@ class RunFolder:
         if resumed and not path.exists():
             raise FileNotFoundError(f"{path}: lost, though the run has come to step {resumed}")
         if not resumed:
-            with replacing(path) as temporary, temporary.open("wb") as file:
+            with atomic_file(path) as draft, draft.open("wb") as file:
                 np.save(file, np.full(steps, np.nan, np.float32))
         losses = np.lib.format.open_memmap(path, mode="r+")
         losses[resumed:] = np.nan
@@ -260,17 +259,17 @@ class RunFolder:
         path = self.path / "result.json"
         if not path.exists():
             return None
-        found = unseal(path.read_bytes())
-        if found is None:
+        fields = unseal(path.read_bytes())
+        if fields is None:
             raise ValueError(f"{path} is damaged")
-        return {name: value for name, value in found.items() if name != _KEPT}
+        return {name: value for name, value in fields.items() if name != _KEPT}
 
     def finish(self, result: dict[str, Any], speed: Speed = _UNTIMED) -> None:
         """Mark the run as finished and drop its resume point."""
         if speed != _UNTIMED:
-            write_sealed(self._speed, dict(speed.to_strings()))
+            write_bytes(self._speed, seal(dict(speed.to_strings())))
         kept = {"losses": self._losses_digest(), "snapshots": [s.folder.name for s in self.snapshots()]}
-        write_sealed(self.path / "result.json", {**result, _KEPT: kept})
+        write_bytes(self.path / "result.json", seal({**result, _KEPT: kept}))
         if (resume := self._resume()) is not None:
             resume.unlink()
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curation_assets.common.hashing import noise
 from curation_assets.common.progress import Progress
-from curation_assets.pretraining.optimizer import ScaledAdamW, clip_gradients, learning_rate
+from curation_assets.pretraining.optimizer import ScaledAdamW, learning_rate
 from curation_assets.pretraining.snapshots import RunFolder
 
 _WINDOW = 8  # batches among which rows of like length are brought together
@@ -146,15 +146,15 @@ class Tuning:
         return min(-(-longest // self.bucket) * self.bucket, limit)
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        found = epoch_batches(self.lengths[self.rows], self.recipe.batch_size, self.recipe.seed, epoch)
-        return [self.rows[part] for part in found]
+        batches = epoch_batches(self.lengths[self.rows], self.recipe.batch_size, self.recipe.seed, epoch)
+        return [self.rows[part] for part in batches]
 
     def _train_step(self, step: int, rows: NDArray[np.int64]) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda", torch.bfloat16) if self.on_gpu else nullcontext():
             loss = self.batch_loss(rows)
         loss.backward()
-        clip_gradients(self.parameters, self.recipe.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm, foreach=True)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(step, self.steps)
         self.optimizer.step()

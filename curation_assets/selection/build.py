@@ -18,7 +18,8 @@ from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SamplerSpec
 from curation_assets.corpus.reading import left_out
-from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
 from curation_assets.selection.amount import Amount
 from curation_assets.selection.candidates import (
     SUBSET_SCHEMA,
@@ -27,7 +28,6 @@ from curation_assets.selection.candidates import (
     count_tokens,
     subset_batch,
 )
-from curation_assets.selection.cut import cut
 
 _SAMPLE = 200_000  # scores behind the histogram
 
@@ -35,7 +35,7 @@ _SAMPLE = 200_000  # scores behind the histogram
 def subset(spec: SamplerSpec) -> Builder:
     """Return the builder of a sampler's subsets: `subset.parquet` (SUBSET_SCHEMA) and `manifest.json`."""
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         shards, seed = workspace.shards(), workspace.profile.selection.seed
         draw = Draw(workspace, spec.name, spec.technique, seed, shards, left_out(workspace))
 
@@ -45,16 +45,18 @@ def subset(spec: SamplerSpec) -> Builder:
 
         def build(rate: str, folder: Path, progress: Progress) -> Metadata:
             n = count_candidates(draw)
-            threshold = cut(draw, Amount("rate", int(rate) / 100), n)
+            threshold = draw.threshold(Amount("rate", int(rate) / 100), n)
             tokens: Counter[str] = Counter()
             documents: Counter[str] = Counter()
             lowest = [np.inf]
 
             def chosen() -> Iterator[pa.RecordBatch]:
-                for number, found in enumerate(draw, 1):
-                    batch = subset_batch(workspace, found, threshold.keep(found.keys, found.doc_hash))
-                    documents[found.shard] = batch.num_rows
-                    tokens[found.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
+                for number, candidates in enumerate(draw, 1):
+                    batch = subset_batch(
+                        workspace, candidates, threshold.keep(candidates.keys, candidates.doc_hash)
+                    )
+                    documents[candidates.shard] = batch.num_rows
+                    tokens[candidates.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
                     lowest[0] = min(lowest[0], batch["key"].to_numpy().min(initial=np.inf))
                     progress(number, len(shards), "shards")
                     yield batch
@@ -91,8 +93,8 @@ def subset(spec: SamplerSpec) -> Builder:
     return load
 
 
-def _version(workspace: Workspace, key: str, partition: str) -> str:
-    receipt = workspace.store.receipt(key, partition)
+def _version(workspace: Context, key: str, partition: str) -> str:
+    receipt = workspace.receipt(key, partition)
     return receipt.version if receipt else ""
 
 
@@ -107,8 +109,8 @@ def _first_documents(folder: Path) -> Metadata:
 def _picture(spec: SamplerSpec, draw: Draw) -> Metadata:
     """Return the histogram of all scores (of a sample, in a large corpus)."""
     parts, held = [], 0
-    for found in draw:
-        parts.append(found.scores[: _SAMPLE - held])
+    for candidates in draw:
+        parts.append(candidates.scores[: _SAMPLE - held])
         held += len(parts[-1])
         if held == _SAMPLE:
             break

@@ -55,7 +55,7 @@ def test_a_mistake_in_the_profile_is_one_line_and_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CURATION_PROFILE", "local")
-    (tmp_path / "bad.toml").write_text("[density]\nrowz = 1")
+    (tmp_path / "bad.toml").write_text("[samplers.density]\nrowz = 1")
     assert main(["--profile", str(tmp_path / "bad.toml"), "plan"]) == 2
     assert "did you mean 'rows'?" in capsys.readouterr().err
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from curation_assets.config.profile import MODELS, PATHS, Profile, ProfileError, load_profile
+from curation_assets.config.profile import (
+    MODELS,
+    PATHS,
+    ProfileError,
+    load_profile,
+    profile_type,
+    sampler_models,
+)
 from curation_assets.config.registry import SIZES
 from curation_assets.engine.graph import STEPS
 
@@ -34,52 +41,65 @@ def test_hub_loads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "socket", refuse)
     hub = load_profile("hub")
-    assert hub.clusters.count == 10_000 and hub.density.rows == 1_000 and hub.density.buckets == 20_000
+    assert hub.samplers.clusters.count == 10_000
+    assert (hub.samplers.density.rows, hub.samplers.density.buckets) == (1_000, 20_000)
     assert (hub.pretraining.batch_size, hub.pretraining.input_length) == (1024, 512)
     assert hub.sizes == ["small", "base", "large", "xl", "xxl"]
 
 
 def test_a_file_overrides_single_fields(tmp_path: Path) -> None:
-    mine = load_profile(_write(tmp_path, 'extends = "hub"\n[density]\nrows = 50\n[corpus]\nurl = "texts"\n'))
-    assert mine.density.rows == 50 and mine.density.buckets == 20_000 and mine.name == "mine"
+    mine = load_profile(
+        _write(tmp_path, 'extends = "hub"\n[samplers.density]\nrows = 50\n[corpus]\nurl = "texts"\n')
+    )
+    assert (mine.samplers.density.rows, mine.samplers.density.buckets, mine.name) == (50, 20_000, "mine")
     assert mine.corpus.url == str(tmp_path / "texts"), "relative paths count from the file"
-    again = load_profile(_write(tmp_path, 'extends = "mine.toml"\n[density]\nseed = 3\n', "second.toml"))
-    assert (again.density.rows, again.density.seed, again.name) == (50, 3, "second")
+    again = load_profile(
+        _write(tmp_path, 'extends = "mine.toml"\n[samplers.density]\nseed = 3\n', "second.toml")
+    )
+    assert (again.samplers.density.rows, again.samplers.density.seed, again.name) == (50, 3, "second")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[density]\nrowz = 3", "density.rowz: unknown key; did you mean 'rows'?"),
-        ("[densty]\nrows = 3", "densty: unknown key; did you mean 'density'?"),
+        ("[samplers.density]\nrowz = 3", "density.rowz: unknown key; did you mean 'rows'?"),
+        ("[samplers.densty]\nrows = 3", "samplers.densty: unknown key; did you mean 'density'?"),
+        ("[density]\nrows = 3", "mine.toml: [density]: write [samplers.density]"),
+        ("[ask_llm.models]\nxl = 3", "mine.toml: [ask_llm]: write [samplers.ask_llm]"),
+        ("[reprot]\nseed = 3", "reprot: unknown key; did you mean 'report'?"),
         ("[ladder.small]\nd_modle = 3", "ladder.small.d_modle: unknown key; did you mean 'd_model'?"),
-        ('[density]\nrows = "many"', "density.rows: input should be a valid integer, got 'many'"),
-        ("[density]\nrows = 0", "density.rows: input should be greater than 0, got 0"),
+        ('[samplers.density]\nrows = "many"', "density.rows: input should be a valid integer, got 'many'"),
+        ("[samplers.density]\nrows = 0", "density.rows: input should be greater than 0, got 0"),
         ('[run]\nsamplers = ["densty"]', "unknown sampler 'densty'; did you mean 'density'?"),
         ("[run]\nrates = []", "run.rates: empty: name at least one of 10, 20, 40, 60, 80"),
         ("[run]\nsizes = []", "run.sizes: empty: name at least one of small, base, large, xl, xxl"),
         ('[run]\nsamplers = ["zzz"]', "run.samplers: unknown sampler 'zzz'; there are random, density, "),
         ('[run]\nsizes = ["huge"]', "run.sizes.0: input should be 'small', 'base'"),
         ('[corpus]\nurl = "\\u0000"', "a path that there cannot be: embedded null byte"),
+        (
+            '[corpus]\nkeep_fields = ["text"]',
+            "corpus.keep_fields: ['text'] clash with the columns that every",
+        ),
+        ("[corpus]\nkeep_fields = 'a'", "corpus.keep_fields: input should be a valid tuple, got 'a'"),
         ('[corpus]\nextends = "hub"', "corpus.extends: unknown key"),
         ('[run]\nrates = ["15"]', "run.rates.0: input should be '10', '20', '40', '60' or '80', got '15'"),
-        ('[ask_llm.models]\nxl = "hub:google/flan-t5-xl"', "no revision is given; pin the commit"),
+        ('[samplers.ask_llm.models]\nxl = "hub:google/flan-t5-xl"', "no revision is given; pin the commit"),
         (
-            '[ask_llm.models]\nxl = "flan-t5"',
+            '[samplers.ask_llm.models]\nxl = "flan-t5"',
             "ask_llm.models.xl: model source 'flan-t5' must begin with one of pip:",
         ),
-        ('[ask_llm]\nprompt = "Good?"', "ask_llm: prompt must hold {document} once"),
+        ('[samplers.ask_llm]\nprompt = "Good?"', "ask_llm: prompt must hold {document} once"),
         (
             '[judge.bases]\nxl = "asset:full_data/checkpoint#base"',
             "bases.xl must be asset:full_data/checkpoint#xl",
         ),
         (
-            '[perplexity.models]\nsmall = "asset:full_data/checkpoint#small@0.33"',
+            '[samplers.perplexity.models]\nsmall = "asset:full_data/checkpoint#small@0.33"',
             "perplexity.models.small is asset:full_data/checkpoint#small@0.33, but of full_data/checkpoint only the shares",
         ),
         ("[pretraining]\nsnapshots = [0.5]", "snapshots must rise and end with 1.0"),
         ("[pretraining]\nseeds = [1, 1]", "seeds repeat"),
-        ("density = 3", "density: "),
+        ("corpus = 3", "corpus: "),
         ("[density\n", "not valid TOML"),
         ('extends = "nowhere.toml"', "cannot read this profile"),
         ('extends = "mine.toml"', "in a circle"),
@@ -99,7 +119,7 @@ def test_perplexity_is_always_measured(tmp_path: Path) -> None:
 
 def test_two_mistakes_are_both_told(tmp_path: Path) -> None:
     with pytest.raises(ProfileError) as caught:
-        load_profile(_write(tmp_path, "[density]\nrowz = 3\n[clusters]\ncount = -1"))
+        load_profile(_write(tmp_path, "[samplers.density]\nrowz = 3\n[clusters]\ncount = -1"))
     assert len(str(caught.value).splitlines()) == 2
 
 
@@ -126,8 +146,8 @@ def test_what_is_extended_and_cannot_be_read_has_one_line(tmp_path: Path, extend
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf[density]\nrows = 7\n")
-    assert load_profile(str(tmp_path / "mine.toml")).density.rows == 7
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf[samplers.density]\nrows = 7\n")
+    assert load_profile(str(tmp_path / "mine.toml")).samplers.density.rows == 7
 
 
 RELATIVE = """
@@ -138,9 +158,9 @@ hq_url = "~/good"
 model = "path:models/t5"
 [embeddings]
 model = "path:~/minilm"
-[perplexity.models]
+[samplers.perplexity.models]
 small = "path:../t5"
-[ask_llm.models]
+[samplers.ask_llm.models]
 xl = "path:judge"
 [judge]
 teacher = "path:teacher"
@@ -170,10 +190,11 @@ def test_every_relative_path_counts_from_the_file(tmp_path: Path, monkeypatch: p
             mine.tokenizer.model == f"path:{here}/models/t5"
             and mine.embeddings.model == f"path:{home}/minilm"
         )
-        assert mine.perplexity.models["small"] == f"path:{tmp_path}/t5"
-        assert mine.perplexity.models["base"] == "asset:full_data/checkpoint#base"
+        assert mine.samplers.perplexity.models["small"] == f"path:{tmp_path}/t5"
+        assert mine.samplers.perplexity.models["base"] == "asset:full_data/checkpoint#base"
         assert (
-            mine.ask_llm.models["xl"] == f"path:{here}/judge" and mine.judge.teacher == f"path:{here}/teacher"
+            mine.samplers.ask_llm.models["xl"] == f"path:{here}/judge"
+            and mine.judge.teacher == f"path:{here}/teacher"
         )
         assert mine.judge.bases["small"] == "path:/root-folder/base"
         assert mine.evaluation.eval_root == f"{here}/mirror"
@@ -221,19 +242,20 @@ def test_a_profile_is_known_by_its_absolute_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    _write(tmp_path, "[density]\nrows = 7")
-    _write(tmp_path, "[density]\nrows = 7", "mine")
+    _write(tmp_path, "[samplers.density]\nrows = 7")
+    _write(tmp_path, "[samplers.density]\nrows = 7", "mine")
     (tmp_path / "link.toml").symlink_to("mine.toml")
     named = name.format(tmp_path if name.startswith("{") else tmp_path.name)
     monkeypatch.setenv("CURATION_PROFILE", named)
     source = load_profile().source
     assert source == str(tmp_path / Path(named).name)
     monkeypatch.chdir("/")
-    assert load_profile(source).density.rows == 7 and load_profile(source).source == source
+    assert load_profile(source).samplers.density.rows == 7 and load_profile(source).source == source
 
 
+ALL_MODELS = (*MODELS, *((f"samplers.{table}", name) for table, name in sampler_models()))
 NO_PATHS = {
-    "name", "source", "corpus.text_field", "corpus.id_field", "ask_llm.prompt", "evaluation.instructions",
+    "name", "source", "corpus.text_field", "corpus.id_field", "samplers.ask_llm.prompt", "evaluation.instructions",
     "automation.listing_cron", "automation.refresh_cron", "execution.device",
 }  # fmt: skip
 
@@ -241,14 +263,14 @@ NO_PATHS = {
 def test_no_setting_that_may_be_a_path_is_forgotten() -> None:
     """Whoever adds a text to the settings says here that it is no path, or there that it is one."""
     texts = {name for name, value in _leaves(load_profile("local").model_dump()) if isinstance(value, str)}
-    known = {f"{section}.{name}" for section, name in PATHS + MODELS}
+    known = {f"{section}.{name}" for section, name in PATHS + ALL_MODELS}
     choices = {name for name in texts - known if "Literal" in str(_annotation(name))}
     assert texts - choices - NO_PATHS == known
 
 
 def _leaves(tree: dict[str, Any], within: str = "") -> Any:
     for name, value in tree.items():
-        table = isinstance(value, dict) and (within, name) not in {(f"{s}.", n) for s, n in MODELS}
+        table = isinstance(value, dict) and (within, name) not in {(f"{s}.", n) for s, n in ALL_MODELS}
         if table:
             yield from _leaves(value, f"{within}{name}.")
         else:
@@ -259,7 +281,7 @@ def _leaves(tree: dict[str, Any], within: str = "") -> Any:
 
 
 def _annotation(name: str) -> Any:
-    section: Any = Profile
+    section: Any = profile_type()
     for part in name.split("."):
         section = section.model_fields[part].annotation if hasattr(section, "model_fields") else section
     return section
@@ -287,10 +309,10 @@ eval_root = "/elsewhere"
 optional = []
 [evaluation.finetuning]
 resume_seconds = 1.0
-[clusters]
-[perplexity]
+[samplers.clusters]
+[samplers.perplexity]
 batch_tokens = 77
-[ask_llm]
+[samplers.ask_llm]
 batch_tokens = 77
 [judge]
 resume_seconds = 1.0
@@ -319,22 +341,26 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[density]\nseed = 5", {"density/shard_sketch", "density/sketch", "density/scores", *COSTS}),
+        (
+            "[samplers.density]\nseed = 5",
+            {"density/shard_sketch", "density/sketch", "density/scores", *COSTS},
+        ),
         ("[embeddings]\nmax_tokens = 64", {"corpus/embeddings", *COSTS}),
         ("[tokenizer]\nvocab_size = 1024", {"corpus/tokenizer"}),
         ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation"}),
-        ("[clusters]\ndrift = 0.5", set()),
-        ('[ask_llm]\nprompt = "{document} Good?"', {*ASK_LLM, *COSTS}),
+        ("[samplers.clusters]\ndrift = 0.5", set()),
+        ('[samplers.ask_llm]\nprompt = "{document} Good?"', {*ASK_LLM, *COSTS}),
         (
-            "[perplexity]\nmax_windows = 9",
+            "[samplers.perplexity]\nmax_windows = 9",
             {*COSTS, *(name for name in STEPS if name.startswith("perplexity") and "scores" in name)},
         ),
-        ('[perplexity.models]\nxl = "path:/xl"', {"perplexity_xl/model", *COSTS}),
+        ('[samplers.perplexity.models]\nxl = "path:/xl"', {"perplexity_xl/model", *COSTS}),
         ("[judge]\ndocuments = 999", {"judge/labels", *COSTS}),
         ("[judge]\nepochs = 9.0", {"judge/checkpoint", *COSTS}),
-        ("[evaluation]\nmax_examples = 9", {"evaluation/examples", *METRICS}),
+        ("[evaluation]\nmax_examples = 9", {"evaluation/examples"}),
+        ("[evaluation]\nmax_documents = 9", {"corpus/validation"}),
         ("[evaluation.finetuning]\nsteps = 9", set(METRICS)),
-        ("[evaluation]\ndecontaminate = true", {"full_data/checkpoint"}),
+        ("[evaluation]\ndecontaminate = true", {"full_data/checkpoint", *SUBSETS, *COSTS}),
         (
             '[selection]\nrate_of = "tokens"',
             {*SUBSETS, "report/comparison", "report/distributions"},
@@ -351,7 +377,7 @@ def test_what_changes_a_result_changes_the_code_version_of_exactly_its_steps(
 
 def _told_of_by(changed: set[str]) -> set[str]:
     """Return the reports that say of what changed whether it is current."""
-    by_scores = {"report/correlation", "report/distributions", "report/documents"}
+    by_scores = {f"report/{name}" for name in ("correlation", "distributions", "documents", "composition")}
     found = by_scores if any(key.endswith("/scores") for key in changed) else set()
     found |= {"report/composition"} if any(key.endswith("/subset") for key in changed) else set()
     return found | ({"report/page"} if changed else set())

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.formats import read_rows
 from curation_assets.corpus.rows import RawRow
-from curation_assets.corpus.settings import DocumentSettings
 
 
 def read(

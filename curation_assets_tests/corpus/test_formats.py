@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.formats import CorruptShardError, read_rows
-from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.streams import bounded_lines, unpacked
 
 SETTINGS = DocumentSettings()

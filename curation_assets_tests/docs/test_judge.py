@@ -69,7 +69,7 @@ def test_a_t5_can_be_asked_as_well(reader: Reader, capsys: pytest.CaptureFixture
 
 def test_the_prompt_makes_the_scores_stale_and_nothing_else(judged: Profile) -> None:
     strict = load_profile("strict.toml")
-    assert strict.ask_llm.prompt != judged.ask_llm.prompt and strict.data == judged.data
+    assert strict.samplers.ask_llm.prompt != judged.samplers.ask_llm.prompt and strict.data == judged.data
     changed = {key for key, step in STEPS.items() if step.code_version(judged) != step.code_version(strict)}
     asked = {f"{name}/scores" for name, spec in SAMPLERS.items() if spec.family == "ask_llm"}
     reports = {f"report/{name}" for name in ("tradeoff", "correlation", "distributions", "documents", "page")}

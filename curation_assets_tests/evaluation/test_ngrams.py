@@ -22,12 +22,21 @@ from curation_assets.evaluation.ngrams import (
     LEAST_WORDS,
     WORDS,
     NgramIndex,
-    ngram_hashes,
+    grams,
     normalized,
     word_hashes,
 )
 
 Row = tuple[str, str, str]
+
+
+def ngram_hashes(texts: pa.Array, n: int = WORDS) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hash of every n-gram of every text, and the number of its text."""
+    words, document = word_hashes(texts)
+    for _, hashes in grams(words, (n,)):
+        inside = document[: len(hashes)] == document[n - 1 :]
+        return hashes[inside], document[: len(hashes)][inside]
+    return np.zeros(0, np.uint64), np.zeros(0, np.int64)
 
 
 def _words(text: str) -> list[str]:

@@ -13,13 +13,13 @@ import torch
 
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.pretraining import devices, launch
-from curation_assets.pretraining.config import Execution
+from curation_assets.pretraining.config import RuntimeConfig
 from curation_assets.pretraining.launch import Job, read_job, train_distributed, write_job
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import _Training, train
 from curation_assets_tests.pretraining.small_run import CONFIG, documents, stream
 
-ONE = Execution(device="cpu", flush_steps=7)
+ONE = RuntimeConfig(device="cpu", flush_steps=7)
 TWO = dataclasses.replace(ONE, processes=2)
 
 
@@ -159,7 +159,7 @@ def test_the_first_failure_is_told_and_a_silent_death_too(tmp_path):
 
 def test_how_many_processes(monkeypatch):
     def count(device, processes):
-        return devices.process_count(Execution(device=device, processes=processes))
+        return devices.process_count(RuntimeConfig(device=device, processes=processes))
 
     assert [count("cpu", n) for n in (0, 1, 3)] == [1, 1, 3]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

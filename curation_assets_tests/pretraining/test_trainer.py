@@ -18,7 +18,7 @@ from curation_assets.models import span_corruption
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.t5 import V1_1, build, load
 from curation_assets.pretraining import devices
-from curation_assets.pretraining.config import Execution, TrainConfig
+from curation_assets.pretraining.config import RuntimeConfig, TrainConfig
 from curation_assets.pretraining.snapshots import RunFolder
 from curation_assets.pretraining.trainer import mean_loss, read_losses, train
 from curation_assets_tests.pretraining.small_run import (
@@ -30,7 +30,7 @@ from curation_assets_tests.pretraining.small_run import (
     stream,
 )
 
-CPU = Execution(device="cpu", flush_steps=7)
+CPU = RuntimeConfig(device="cpu", flush_steps=7)
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +291,7 @@ def test_no_step_waits_for_the_gpu(tmp_path, monkeypatch):
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(trainer._Training, "_train_step", watched)
-    train(CONFIG, stream(), tmp_path, execution=Execution(device="cuda"))
+    train(CONFIG, stream(), tmp_path, execution=RuntimeConfig(device="cuda"))
 
 
 def test_bad_settings_are_refused():
@@ -308,4 +308,4 @@ def test_bad_settings_are_refused():
 
 def test_an_unknown_device_is_refused(tmp_path):
     with pytest.raises(ValueError, match="cannot train on device 'meta'"):
-        train(CONFIG, stream(), tmp_path, execution=Execution(device="meta"))
+        train(CONFIG, stream(), tmp_path, execution=RuntimeConfig(device="meta"))

@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 from curation_assets.common.hashing import noise
 
+READABLE = {
+    "readable": "bool: Whether the encoder could read most of the document; where not, `semdedup` and `prototypes` score it at random"
+}
+"""The column that says so."""
+
 _BINS = 4096
 _EDGES = np.linspace(-1.0, 1.0, _BINS + 1)
 _SEED = 0x6E6575  # of the draws, apart from the seeds of samplers

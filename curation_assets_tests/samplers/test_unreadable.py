@@ -11,16 +11,23 @@ import pytest
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import load_profile
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
-from curation_assets.samplers import coverage
-from curation_assets.samplers.build import SCORERS
-from curation_assets.samplers.neutral import draw_scores, score_histogram
+from curation_assets.samplers.products import SCORING
+from curation_assets.samplers.unreadable import draw_scores, score_histogram
 from curation_assets_tests.conftest import TINY, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
 
 COVERAGE = ("density", "semdedup", "prototypes")
+SHARED = (
+    "clusters/centroids",
+    "clusters/assignments",
+    "density/shard_sketch",
+    "density/sketch",
+    "semdedup/neighbours",
+)
 DIM = 16
 
 
@@ -45,12 +52,11 @@ def embeddings(workspace: Workspace) -> BuildOne:
 BUILDERS: dict[str, Builder] = {
     **CORPUS,
     "corpus/embeddings": embeddings,
-    "clusters/centroids": coverage.centroids,
-    "clusters/assignments": coverage.assignments,
-    "density/shard_sketch": coverage.shard_sketch,
-    "density/sketch": coverage.sketch,
-    "semdedup/neighbours": coverage.neighbours,
-    **{f"{name}/scores": SCORERS[name] for name in COVERAGE},
+    **{
+        product.key: product.build
+        for product in SCORING
+        if product.key in SHARED or product.key in {f"{name}/scores" for name in COVERAGE}
+    },
 }
 Row = dict[str, object]
 
@@ -61,14 +67,19 @@ def scored(home: Path, patch: pytest.MonkeyPatch, known: int, unknown: int) -> d
     rows += [(f"u{i}", f"? {i} of the documents that nobody reads") for i in range(unknown)]
     for number in range(2):
         write_shard(home / "shards" / f"s{number}.jsonl", rows[number::2])
-    settings = "[clusters]\ncount = 4\n[corpus]\n"
+    settings = "[samplers.clusters]\ncount = 4\n[corpus]\n"
     text = TINY.replace("{teacher}", str(home)).replace("[corpus]\n", settings).replace("= 0.1\n", "= 0.0\n")
     (home / "tiny.toml").write_text(text.replace('hq_url = "hq.jsonl"', 'hq_url = ""'), "utf-8")
     patch.setenv("CURATION_DATA", str(home / "data"))
     workspace = Workspace(load_profile(home / "tiny.toml"))
     for key, builder in BUILDERS.items():
         for partition in workspace.partitions(STEPS[key].by):
-            materialize(workspace, STEPS[key], partition, lambda inputs, builder=builder: builder(workspace))
+            materialize(
+                workspace,
+                STEPS[key],
+                partition,
+                lambda inputs, builder=builder, key=key: load(builder, workspace, STEPS[key]),
+            )
     return {
         name: {
             row["doc_id"]: row

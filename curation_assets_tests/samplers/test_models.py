@@ -31,10 +31,10 @@ validation_share = 0.0
 max_chars = 400_000
 min_chars = 1
 min_words = 0
-[perplexity.models]
+[samplers.perplexity.models]
 small = "path:{t5}"
 base = "path:{chat}"
-[ask_llm.models]
+[samplers.ask_llm.models]
 small = "path:{chat}"
 [run]
 samplers = ["perplexity_small", "perplexity_base", "ask_llm_small"]
@@ -68,7 +68,7 @@ def own(tiny: Profile, tmp_path: Path, teacher: Path, monkeypatch: pytest.Monkey
 
 
 def _score(profile: Profile) -> Outcome:
-    ends = [f"{name}/{end}" for name in profile.samplers for end in ("model", "scores")]
+    ends = [f"{name}/{end}" for name in profile.chosen_samplers for end in ("model", "scores")]
     keys = ["corpus/source", "corpus/shards", "corpus/documents", "corpus/tokenizer", "corpus/tokens", *ends]
     return run_graph(profile, lambda line: None, [step for key, step in STEPS.items() if key in keys])
 
@@ -92,7 +92,7 @@ def _equal_the_model_alone(profile: Profile, tmp_path: Path) -> None:
     documents = Workspace(profile).open("corpus/documents", "plain.jsonl") / "documents.parquet"
     rows = pq.read_table(documents, columns=["doc_id", "doc_hash", "text"]).to_pylist()
     ids, texts = [row["doc_id"] for row in rows], [row["text"] for row in rows]
-    settings, judging = profile.perplexity, profile.ask_llm
+    settings, judging = profile.samplers.perplexity, profile.samplers.ask_llm
     model, tokenizer = load_scorer(tmp_path / "t5")
     spans = SpanPerplexity(
         model,
@@ -126,7 +126,7 @@ def _strange_documents_are_scored_or_quarantined(profile: Profile) -> None:
     refused = pq.read_table(folder / "quarantine.parquet").to_pylist()
     assert set(kept) == {name for name, _ in STRANGE} - {"endless"}
     assert [(row["row"], row["reason"]) for row in refused] == [(2, "text_too_long")]
-    for sampler in profile.samplers:
+    for sampler in profile.chosen_samplers:
         table = _table(profile, sampler, "strange.jsonl")
         assert table["doc_id"].tolist() == kept and np.isfinite(table["score"]).all()
     scores = pq.read_table(workspace.open("ask_llm_small/scores", "strange.jsonl") / "scores.parquet")
