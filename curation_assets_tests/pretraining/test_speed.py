@@ -11,8 +11,7 @@ from curation_assets.pretraining.flops import training_flops
 from curation_assets.pretraining.snapshots import RunFolder
 from curation_assets.pretraining.speed import Meter, Speed
 from curation_assets.pretraining.trainer import train
-from curation_assets_tests.pretraining.small_run import CONFIG, stream
-from curation_assets_tests.pretraining.test_trainer import Interrupted, InterruptedStream
+from curation_assets_tests.pretraining.small_run import CONFIG, Interrupted, InterruptedStream, stream
 
 CPU = RuntimeConfig(device="cpu", flush_steps=7)
 
