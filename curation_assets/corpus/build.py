@@ -25,9 +25,9 @@ from curation_assets.common.progress import Progress
 from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import Counts, parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
-from curation_assets.corpus.losses import no_documents, why_no_documents
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
+from curation_assets.corpus.rejected_rows import no_documents, why_no_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
 from curation_assets.models.tokenizer import load_tokenizer

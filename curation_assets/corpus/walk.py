@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,8 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
     folders = [""]
     while folders:
         here = f"{root}/{folders.pop()}".rstrip("/")
-        for info in sorted(
-            _or_incomplete(here, lambda: fs.ls(here, detail=True)), key=lambda info: info["name"]
-        ):  # noqa: B023
+        entries = _or_incomplete(here, partial(fs.ls, here, detail=True))
+        for info in sorted(entries, key=lambda info: info["name"]):
             name = info["name"].rstrip("/")
             path = name[len(root) :].lstrip("/")
             if name == here or not name.startswith(here):

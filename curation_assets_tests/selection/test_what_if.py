@@ -13,6 +13,7 @@ import pytest
 from curation_assets.common.files import read_json, write_table
 from curation_assets.common.progress import silent
 from curation_assets.config.registry import SAMPLERS
+from curation_assets.corpus.repeats import describe_repeats
 from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.lineage.explain import explain
 from curation_assets.lineage.status import status

@@ -12,7 +12,7 @@ import pytest
 from curation_assets.common.progress import silent
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.workspace import Workspace as RealWorkspace
-from curation_assets.evaluation import gathering as module
+from curation_assets.evaluation import examples_build as module
 from curation_assets.evaluation.examples import Example
 from curation_assets.evaluation.families import FAMILIES
 from curation_assets.evaluation.hub import Source
