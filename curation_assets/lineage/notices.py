@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from curation_assets.corpus.losses import why_no_documents
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.quarantine import REASONS
+from curation_assets.corpus.rejected_rows import why_no_documents
 from curation_assets.corpus.repeats import describe_repeats
 from curation_assets.corpus.skipped_files import grouped
 from curation_assets.engine.staleness import Versions

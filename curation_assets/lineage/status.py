@@ -11,7 +11,7 @@ from curation_assets.common.progress import duration
 from curation_assets.common.terminal import columns, shortened, wrapped
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.embeddings.unread import unread_text
+from curation_assets.embeddings.checks import unread_text
 from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.failures import failed, waiting, waits_for
 from curation_assets.engine.graph import STEPS
