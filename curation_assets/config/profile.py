@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -112,7 +113,7 @@ class Profile(Section):
         """Return the setting at a dotted path, "samplers.ask_llm.models.xl"; None for what a table does not name."""
         value: Any = self
         for part in path.split("."):
-            value = value.get(part) if isinstance(value, dict) else getattr(value, part)
+            value = value.get(part) if isinstance(value, Mapping) else getattr(value, part)
         return value
 
     @cached_property

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from curation_assets.defs.workers import Workers
 
 from curation_assets.corpus.build import documents
-from curation_assets.defs.workers import Workers
 from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.build import metrics
 from curation_assets.evaluation.examples_build import examples

@@ -18,6 +18,7 @@ from curation_assets_tests.conftest import make_current
 SHARDS = ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
 
 
+@pytest.mark.process
 def test_the_opening_says_how_many_and_why(tiny: Profile) -> None:
     workspace, step = Workspace(tiny), STEPS["corpus/documents"]
     log = StepLog(step, 3)

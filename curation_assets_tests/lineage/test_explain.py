@@ -259,8 +259,10 @@ def test_scores_that_are_out_of_date_and_subsets_of_earlier_scores(
     made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = copied(tmp_path / "copy", monkeypatch)
-    other = workspace.profile.density.model_copy(update={"bandwidth": 0.9})
-    workspace.profile = workspace.profile.model_copy(update={"density": other})
+    samplers = workspace.profile.samplers
+    density = samplers.density.model_copy(update={"bandwidth": 0.9})
+    samplers = samplers.model_copy(update={"density": density})
+    workspace.profile = workspace.profile.model_copy(update={"samplers": samplers})
     row = _scores(made, "density")[0]
     (before,) = _explained(made, row, ["density"]).samplers
     (stale,) = _explained(workspace, row, ["density"]).samplers

@@ -165,8 +165,8 @@ CHANGES: list[tuple[str, Callable[[Graph], None], tuple[str, str], Kind, str]] =
     ("older code", _older_code, SUBSET, "code", "code changed (1 -> 2)"),
     (
         "older code of a report",
-        _change("report/comparison", code="x"),
-        ("report/comparison", ""),
+        _change("report/page", code="x"),
+        ("report/page", ""),
         "settings_or_code",
         "settings or code changed, its own or of what it shows",
     ),
