@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from curation_assets.common.batching import length_batches
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.windows import cut_windows
 from curation_assets.embeddings.tokenization import Reader, Tokens
@@ -118,7 +119,7 @@ class Encoder:
         vectors = np.empty((len(document), self.dim), dtype=np.float32)
         done = 0
         progress(0, n, "documents")
-        for part, padded in self._batches(size):
+        for part, padded in length_batches(size, self.batch_tokens, self.max_tokens, _BUCKET):
             vectors[part] = self._forward(*self._padded(tokens.ids, place[part], size[part], padded))
             done += len(part)
             progress(n * done / len(document), n, "documents")
@@ -152,16 +153,6 @@ class Encoder:
         padded[body] = ids[(place[:, None] + column - len(before))[body]]
         np.put_along_axis(padded, end + np.arange(len(after)), after[None], axis=1)
         return padded, (column < size[:, None]).astype(np.int64)
-
-    def _batches(self, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-        """Yield (rows, padded length), longest bucket first so that memory peaks at once."""
-        buckets = np.minimum(-(-lengths // _BUCKET) * _BUCKET, self.max_tokens)
-        order = np.argsort(-buckets, kind="stable")
-        padded, starts = np.unique(-buckets[order], return_index=True)
-        for length, rows in zip(-padded, np.split(order, starts[1:]), strict=True):
-            size = max(1, self.batch_tokens // int(length))
-            for begin in range(0, len(rows), size):
-                yield rows[begin : begin + size], int(length)
 
     def _forward(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         import torch

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,8 @@ from curation_assets.selection.candidates import (
     Draw,
     count_candidates,
     count_tokens,
-    subset_batch,
 )
+from curation_assets.selection.joint import JointSelection
 
 _SAMPLE = 200_000  # scores behind the histogram
 
@@ -46,22 +44,9 @@ def subset(spec: SamplerSpec) -> Builder:
         def build(rate: str, folder: Path, progress: Progress) -> Metadata:
             n = count_candidates(draw)
             threshold = draw.threshold(Amount("rate", int(rate) / 100), n)
-            tokens: Counter[str] = Counter()
-            documents: Counter[str] = Counter()
-            lowest = [np.inf]
-
-            def chosen() -> Iterator[pa.RecordBatch]:
-                for number, candidates in enumerate(draw, 1):
-                    batch = subset_batch(
-                        workspace, candidates, threshold.keep(candidates.keys, candidates.doc_hash)
-                    )
-                    documents[candidates.shard] = batch.num_rows
-                    tokens[candidates.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
-                    lowest[0] = min(lowest[0], batch["key"].to_numpy().min(initial=np.inf))
-                    progress(number, len(shards), "shards")
-                    yield batch
-
-            write_batches(folder / "subset.parquet", chosen(), SUBSET_SCHEMA)
+            chosen = JointSelection([draw], [threshold], "union", progress)
+            write_batches(folder / "subset.parquet", chosen.batches(), SUBSET_SCHEMA)
+            (drawn,), _, documents, tokens = chosen.summary(n)
             manifest: dict[str, Any] = {
                 "sampler": spec.name,
                 "technique": spec.technique,
@@ -70,10 +55,10 @@ def subset(spec: SamplerSpec) -> Builder:
                 "seed": seed,
                 "candidates": n,
                 "candidate_tokens": count_tokens(draw),
-                "documents": documents.total(),
-                "tokens": tokens.total(),
-                "threshold": float(lowest[0]) if documents.total() else None,
-                "by_shard": {s: {"documents": documents[s], "tokens": tokens[s]} for s in shards},
+                "documents": documents,
+                "tokens": tokens,
+                "threshold": drawn.threshold,
+                "by_shard": chosen.by_shard,
                 **({"decontaminated": True} if workspace.profile.evaluation.decontaminate else {}),
                 "score_versions": {s: _version(workspace, f"{spec.name}/scores", s) for s in shards},
             }
@@ -82,8 +67,8 @@ def subset(spec: SamplerSpec) -> Builder:
             return {
                 **{name: manifest[name] for name in kept},
                 "rate_of": manifest["rate_of"],
-                "rate_realised": documents.total() / n if n else 0.0,
-                "token_rate_realised": tokens.total() / max(manifest["candidate_tokens"], 1),
+                "rate_realised": documents / n if n else 0.0,
+                "token_rate_realised": tokens / max(manifest["candidate_tokens"], 1),
                 **_first_documents(folder),
                 **picture(),
             }

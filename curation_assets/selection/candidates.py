@@ -156,19 +156,3 @@ def token_counts(workspace: Artifacts, shard: str) -> NDArray[np.int64]:
     """Return the tokens of each document of a shard, int64 [n], by its row in the documents table."""
     _, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
     return np.diff(offsets)
-
-
-def subset_batch(workspace: Artifacts, candidates: Candidates, keep: np.ndarray) -> pa.RecordBatch:
-    """Return the rows of SUBSET_SCHEMA for the candidates of a shard that stay; `keep` is bool [n]."""
-    rows = candidates.rows[keep]
-    columns = [
-        candidates.doc_ids.filter(pa.array(keep)),
-        pa.array([candidates.shard] * len(rows), pa.string()),
-        pa.array(rows, pa.int64()),
-        pa.array(candidates.scores[keep], pa.float64()),
-        pa.array(candidates.keys[keep], pa.float64()),
-        pa.array(token_counts(workspace, candidates.shard)[rows], pa.int64()),
-        pa.array(candidates.doc_hash[keep], pa.uint64()),
-        pa.array(candidates.source_rows[keep], pa.int64()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=SUBSET_SCHEMA)

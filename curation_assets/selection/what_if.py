@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,7 +25,7 @@ from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import MissingInput, Workspace, title
 from curation_assets.selection.amount import Amount, amount
 from curation_assets.selection.candidates import Draw, count_candidates
-from curation_assets.selection.joint import Drawn, JointSelection, Overlap, other_documents
+from curation_assets.selection.joint import Drawn, JointSelection, Overlap, check_documents, other_documents
 from curation_assets.selection.keys import TECHNIQUES
 from curation_assets.selection.output import free_place, new_folder
 from curation_assets.selection.threshold import Threshold
@@ -143,7 +144,7 @@ def what_if(
     draws = [Draw(workspace, n, technique or SAMPLERS[n].technique, seed, shards, unused) for n in names]
     n = count_candidates(draws[0])
     cuts = [_cut(draw, size, n, progress) for draw in draws]
-    chosen = JointSelection(workspace, draws, cuts, combine, progress)
+    chosen = JointSelection(draws, cuts, combine, progress, partial(check_documents, workspace.store))
 
     def summary() -> WhatIf:
         now, _ = _versions(workspace, names, shards, allow_stale)

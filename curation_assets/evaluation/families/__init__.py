@@ -19,8 +19,6 @@ from curation_assets.evaluation.families import (
     mmlu,
     qa,
     reasoning,
-    squad,
-    summarization,
     superglue,
 )
 from curation_assets.evaluation.families.common import HubRow, row_id, row_unit
@@ -32,8 +30,8 @@ Reader = Callable[[Task, str, Iterable[HubRow], Sequence[HubRow]], Iterator[Exam
 FAMILIES: dict[str, Reader] = {
     "glue": glue.examples,
     "superglue": superglue.examples,
-    "squad": squad.examples,
-    "summarization": summarization.examples,
+    "squad": qa.examples,
+    "summarization": qa.examples,
     "mmlu": mmlu.examples,
     "bbh": bbh.examples,
     "reasoning": reasoning.examples,
