@@ -167,6 +167,7 @@ def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
 def make_current(workspace: Workspace, *keys: str) -> None:
     """Make assets and all that they need current, each step by the product's own builder."""
     from curation_assets.definitions import PRODUCTS
+    from curation_assets.engine.context import load
     from curation_assets.engine.graph import STEPS
     from curation_assets.engine.materialize import materialize
     from curation_assets.engine.planner import targets
@@ -184,7 +185,7 @@ def make_current(workspace: Workspace, *keys: str) -> None:
                     workspace,
                     step,
                     partition,
-                    lambda inputs, one=one: one(workspace),
+                    lambda inputs, one=one, step=step: load(one, workspace, step),
                     force=step.key == "corpus/source",
                 )
 

@@ -12,6 +12,7 @@ import pytest
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.build import documents
 from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.staleness import Versions
@@ -21,6 +22,7 @@ from curation_assets.engine.workspace import BuildOne, Workspace
 _MAKE = """
 import resource, signal, sys
 from curation_assets.corpus.build import documents
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.config.profile import load_profile
@@ -31,11 +33,12 @@ if sys.argv[1] != "0":
 workspace = Workspace(load_profile())
 print("ready", flush=True)
 input() if sys.argv[2] == "wait" else None
-_, made = materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", lambda inputs: documents(workspace))
+_, made = materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", lambda inputs: load(documents, workspace, STEPS["corpus/documents"]))
 print(made)
 """
 _HELD = """
 from curation_assets.corpus.build import documents
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.config.profile import load_profile
@@ -44,7 +47,7 @@ workspace = Workspace(load_profile())
 def one(inputs):
     print("at it", flush=True)
     input()
-    return documents(workspace)
+    return load(documents, workspace, STEPS["corpus/documents"])
 materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", one, run_id="first")
 """
 AT = ("corpus/documents", "s0.jsonl")
@@ -119,7 +122,12 @@ def test_who_died_is_not_waited_for(workspace: Workspace) -> None:
     assert attempt and not attempt.ended
     told: list[str] = []
     _, made = materialize(
-        workspace, STEPS[AT[0]], AT[1], lambda inputs: documents(workspace), run_id="second", tell=told.append
+        workspace,
+        STEPS[AT[0]],
+        AT[1],
+        lambda inputs: load(documents, workspace, STEPS[AT[0]]),
+        run_id="second",
+        tell=told.append,
     )
     assert made and not told
 

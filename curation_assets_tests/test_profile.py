@@ -352,9 +352,10 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
         ('[samplers.perplexity.models]\nxl = "path:/xl"', {"perplexity_xl/model", *COSTS}),
         ("[judge]\ndocuments = 999", {"judge/labels", *COSTS}),
         ("[judge]\nepochs = 9.0", {"judge/checkpoint", *COSTS}),
-        ("[evaluation]\nmax_examples = 9", {"evaluation/examples", *METRICS}),
+        ("[evaluation]\nmax_examples = 9", {"evaluation/examples"}),
+        ("[evaluation]\nmax_documents = 9", {"corpus/validation"}),
         ("[evaluation.finetuning]\nsteps = 9", set(METRICS)),
-        ("[evaluation]\ndecontaminate = true", {"full_data/checkpoint"}),
+        ("[evaluation]\ndecontaminate = true", {"full_data/checkpoint", *SUBSETS, *COSTS}),
         (
             '[selection]\nrate_of = "tokens"',
             {*SUBSETS, "report/comparison", "report/distributions"},
@@ -371,7 +372,7 @@ def test_what_changes_a_result_changes_the_code_version_of_exactly_its_steps(
 
 def _told_of_by(changed: set[str]) -> set[str]:
     """Return the reports that say of what changed whether it is current."""
-    by_scores = {"report/correlation", "report/distributions", "report/documents"}
+    by_scores = {f"report/{name}" for name in ("correlation", "distributions", "documents", "composition")}
     found = by_scores if any(key.endswith("/scores") for key in changed) else set()
     found |= {"report/composition"} if any(key.endswith("/subset") for key in changed) else set()
     return found | ({"report/page"} if changed else set())

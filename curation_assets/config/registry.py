@@ -37,7 +37,8 @@ INPUTS = (
 )
 """The assets that samplers may read, besides what they and those before them bring: they are made before any sampler's."""
 
-_RESERVED = ("corpus", "evaluation", "full_data", "judge", "report")
+RESERVED = ("corpus", "evaluation", "full_data", "judge", "report")
+"""What the assets are called that are no sampler's."""
 _CHAIN = ("model", "scores", "subset", "checkpoint", "metrics")
 
 Technique = Literal["top_k", "bottom_k", "ips", "uniform"]
@@ -168,7 +169,7 @@ class Samplers(Mapping[str, SamplerSpec]):
     def _loaded(self) -> dict[str, SamplerSpec]:
         if self._loading:
             raise ImportError(
-                "the samplers are being loaded: what needs them (`engine.graph`, say) is imported within a function"
+                "the samplers are being loaded: look into them, or into the graph, within a function"
             )
         self._loading = True
         try:
@@ -219,7 +220,7 @@ class _Found:
 
     def misfit(self, sampler: SamplerSpec) -> str:
         """Return why a sampler cannot stand beside those that there are; "" where it can."""
-        owners = {*_RESERVED, *(key.partition("/")[0] for key in self._made)}
+        owners = {*RESERVED, *(key.partition("/")[0] for key in self._made)}
         if sampler.name in owners:
             return f"sampler {sampler.name!r} would have the assets of another"
         for name, section in sampler.sections.items():

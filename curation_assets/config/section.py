@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from curation_assets.config.model_sources import parse
 
@@ -35,20 +36,26 @@ class Section(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that change results, as plain data for a fingerprint."""
-        kept: dict[str, Any] = {}
-        for name in identity_settings(type(self)):
-            value = getattr(self, name)
-            kept[name] = value.identity() if isinstance(value, Section) else value
-        return kept
+        return {name: identity(getattr(self, name)) for name in identity_settings(type(self))}
+
+
+def is_execution(field: FieldInfo) -> bool:
+    """Tell whether a setting is marked EXECUTION."""
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("execution"))
+
+
+def identity(setting: Any) -> Any:
+    """Return what of a setting, a section or a table of them changes results, as plain data for a fingerprint."""
+    if isinstance(setting, Section):
+        return setting.identity()
+    if isinstance(setting, dict):
+        return {key: identity(value) for key, value in setting.items()}
+    return setting
 
 
 def identity_settings(section: type[Section]) -> list[str]:
     """Return the names of a section's settings that change results."""
-    return [
-        name
-        for name, field in section.model_fields.items()
-        if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("execution"))
-    ]
+    return [name for name, field in section.model_fields.items() if not is_execution(field)]
 
 
 def model_settings(section: type[Section]) -> list[str]:

@@ -6,37 +6,37 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from curation_assets.config.settings import Corpus
-from curation_assets.engine.workspace import Workspace
+from curation_assets.engine.context import Artifacts
 
 _UNREADABLE = ("row_too_long", "invalid_utf8", "invalid_json", "not_an_object", "invalid_csv", "ragged_row")
 """Reasons for which a row has no fields that could be looked at."""
 
 
-def no_documents(workspace: Workspace) -> str:
+def no_documents(workspace: Artifacts) -> str:
     """Say why the corpus has no document to choose from; "" where it has one, or nothing has been read."""
-    store = workspace.store
-    receipts = (store.receipt("corpus/documents", shard) for shard in workspace.shards())
+    receipts = (workspace.receipt("corpus/documents", shard) for shard in workspace.shards())
     found = [receipt.metadata for receipt in receipts if receipt is not None]
     if not found or any(about["documents"] for about in found):
         return ""
-    return lost(found, workspace.profile.corpus)
+    return lost(found)
 
 
-def lost(found: Iterable[Mapping[str, Any]], corpus: Corpus) -> str:
+def lost(found: Iterable[Mapping[str, Any]]) -> str:
     """Say why files have no document, by the metadata of their `corpus/documents`; "" where one has."""
     rows, documents, held_out = 0, 0, 0
     reasons, lacks, seen = Counter[str](), Counter[str](), dict[str, None]()
+    fields: dict[str, str] = {}
     for about in found:
         rows, documents = rows + about["rows"], documents + about["documents"]
         held_out += about["validation"]
         reasons.update(about["reasons"])
         lacks.update(about.get("lacks", {}))
         seen.update(dict.fromkeys(about.get("fields_seen", [])))
+        fields.update(about.get("fields", {}))
     if documents:
         return ""
     looked_at = rows - sum(reasons[reason] for reason in _UNREADABLE)
-    for setting, name in (("text_field", corpus.text_field), ("id_field", corpus.id_field)):
+    for setting, name in fields.items():
         if looked_at and lacks[name] == looked_at:
             other = ' ("" takes a hash of the text)' if setting == "id_field" else ""
             return (

@@ -14,12 +14,13 @@ from curation_assets.corpus.demo import build as builtin
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.skipped_files import grouped
 from curation_assets.corpus.watch import listings, not_read, places, state
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 
 _REASONS = 20  # of the most frequent that the metadata count
 
 
-def source(workspace: Workspace) -> BuildOne:
+def source(workspace: Context) -> BuildOne:
     """List the corpus: {shard: url, bytes, modified}; first build it where the profile says "builtin"."""
     profile = workspace.profile
 

@@ -10,12 +10,13 @@ from curation_assets.common.files import read_batches
 from curation_assets.common.progress import Progress
 from curation_assets.corpus.losses import no_documents
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.workspace import BuildOne, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.models.sources import resolve
 from curation_assets.models.tokenizer import load_tokenizer, train_tokenizer
 
 
-def tokenizer(workspace: Workspace) -> BuildOne:
+def tokenizer(workspace: Context) -> BuildOne:
     """Train the tokenizer on the corpus, or copy the one that the profile names."""
     settings = workspace.profile.tokenizer
 
@@ -44,7 +45,7 @@ def tokenizer(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _sample(workspace: Workspace, limit: int) -> list[str]:
+def _sample(workspace: Context, limit: int) -> list[str]:
     """Return the texts of the `limit` documents with the smallest hashes, by hash: the same for any shard layout."""
     kept: list[tuple[int, str]] = []  # a heap of (-hash, text)
     for shard in workspace.shards():

@@ -13,6 +13,7 @@ from curation_assets.common.files import fingerprint, read_json
 from curation_assets.corpus import discover
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.engine.attempts import pause
+from curation_assets.engine.context import Artifacts
 from curation_assets.engine.workspace import Workspace
 
 
@@ -25,7 +26,7 @@ class Look:
     cursor: str
 
 
-def places(workspace: Workspace) -> tuple[str, str]:
+def places(workspace: Artifacts) -> tuple[str, str]:
     """Return the URLs of the corpus and of the high-quality texts, "builtin" resolved."""
     home = workspace.data / "builtin"
     corpus = workspace.profile.corpus
@@ -33,7 +34,7 @@ def places(workspace: Workspace) -> tuple[str, str]:
     return url, str(home / "hq_validation.jsonl") if corpus.hq_url == "builtin" else corpus.hq_url
 
 
-def listings(workspace: Workspace) -> dict[str, discover.Listing]:
+def listings(workspace: Artifacts) -> dict[str, discover.Listing]:
     """Return {URL: what is there now} of the corpus and of the high-quality texts, where the profile names some."""
     options = workspace.profile.corpus.storage_options
     return {url: discover.find_files(url, options) for url in places(workspace) if url}

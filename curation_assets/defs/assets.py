@@ -29,6 +29,7 @@ from curation_assets.defs.resources import CHANGE, COMMAND, HOST, PID, Curation
 from curation_assets.defs.sensors import condition
 from curation_assets.defs.table_schemas import Column, tables
 from curation_assets.engine.check_result import Outcome
+from curation_assets.engine.context import load as load_step
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.narration import Story, opening
@@ -205,7 +206,7 @@ def _once(build: Builder, workspace: Workspace, step: Step) -> Callable[[dict[st
         version = fingerprint({key: inputs[key] for key in shared})
         if version not in loaded:
             loaded.clear()
-            loaded[version] = build(workspace)
+            loaded[version] = load_step(build, workspace, step)
         return loaded[version]
 
     return load

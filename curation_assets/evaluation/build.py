@@ -16,7 +16,8 @@ from curation_assets.common.markdown import markdown_table
 from curation_assets.common.progress import Progress, one_of
 from curation_assets.corpus.build import VALIDATION_SETS
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
 from curation_assets.evaluation.finetune import FineTuneConfig
 from curation_assets.evaluation.gathering import read_suites
 from curation_assets.evaluation.perplexity import PerplexityResult, PerplexitySettings, TokenSet, evaluate
@@ -57,7 +58,7 @@ def metrics(sampler: str) -> Builder:
     `predictions.parquet` suite, task, seed, id, prediction and answer, so that two runs can be compared document by document.
     """
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         sets, held_out = _validation_sets(workspace)
         settings = _settings(workspace)
         tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
@@ -126,7 +127,7 @@ class _Measured:
 
 
 def _stages(
-    snapshots: int, sets: dict[str, TokenSet], suites: list[SuiteExamples], workspace: Workspace
+    snapshots: int, sets: dict[str, TokenSet], suites: list[SuiteExamples], workspace: Context
 ) -> Iterator[Callable[[Progress], Progress]]:
     """Yield, for perplexity and then each suite, how its progress becomes part of the cell's: by the examples to read."""
     tuning = workspace.profile.evaluation.finetuning
@@ -145,7 +146,7 @@ def _stages(
         begun += part
 
 
-def _suite_config(workspace: Workspace, tokenizer: Tokenizer, seed: int) -> SuiteConfig:
+def _suite_config(workspace: Context, tokenizer: Tokenizer, seed: int) -> SuiteConfig:
     wanted = workspace.profile.evaluation
     recipe = wanted.finetuning.identity()
     del recipe["max_prompt"]
@@ -164,7 +165,7 @@ def _suite_config(workspace: Workspace, tokenizer: Tokenizer, seed: int) -> Suit
     )
 
 
-def _settings(workspace: Workspace) -> PerplexitySettings:
+def _settings(workspace: Context) -> PerplexitySettings:
     wanted, tokenizer = workspace.profile.evaluation, load_tokenizer(workspace.open("corpus/tokenizer"))
     return PerplexitySettings(
         eos=tokenizer.eos_id,
@@ -177,7 +178,7 @@ def _settings(workspace: Workspace) -> PerplexitySettings:
     )
 
 
-def _validation_sets(workspace: Workspace) -> tuple[dict[str, TokenSet], dict[str, pa.Table]]:
+def _validation_sets(workspace: Context) -> tuple[dict[str, TokenSet], dict[str, pa.Table]]:
     """Return the sets as token ids, and which documents they are (doc_id, doc_hash)."""
     folder = workspace.open("corpus/validation")
     sets, documents = {}, {}

@@ -17,7 +17,8 @@ from curation_assets.common.markdown import markdown_table
 from curation_assets.common.progress import Progress
 from curation_assets.config.training_settings import Evaluation
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.evaluation import probes
 from curation_assets.evaluation.examples import EXAMPLES_SCHEMA, Example, from_table, to_table
 from curation_assets.evaluation.families import STANDIN_SPLIT, render
@@ -47,7 +48,7 @@ class _Gathered:
         self.missing.append({"suite": suite, "task": task, "part": part, "reason": reason})
 
 
-def examples(workspace: Workspace) -> BuildOne:
+def examples(workspace: Context) -> BuildOne:
     """Gather `train.parquet` and `test.parquet` (EXAMPLES_SCHEMA) and `coverage.json`: counts and what is missing."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -75,7 +76,7 @@ def examples(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _gather_suite(suite: str, workspace: Workspace, source: Source, found: _Gathered) -> None:
+def _gather_suite(suite: str, workspace: Context, source: Source, found: _Gathered) -> None:
     settings = workspace.profile.evaluation
     for task in (t for t in TASKS if t.suite == suite):
         try:
@@ -97,7 +98,7 @@ def _gather_suite(suite: str, workspace: Workspace, source: Source, found: _Gath
             found.add(suite, name, "train", rows, note)
 
 
-def _gather_probes(workspace: Workspace, found: _Gathered) -> None:
+def _gather_probes(workspace: Context, found: _Gathered) -> None:
     settings = workspace.profile.evaluation
     fields = workspace.profile.corpus.keep_fields
     train, tests = _pools(workspace, settings.max_training_examples or 10_000, settings.max_examples)
@@ -119,7 +120,7 @@ def _gather_probes(workspace: Workspace, found: _Gathered) -> None:
             found.lack("probes", probes.ORIGIN, part, reason)
 
 
-def _pools(workspace: Workspace, train: int, test: int) -> tuple[pa.Table, pa.Table]:
+def _pools(workspace: Context, train: int, test: int) -> tuple[pa.Table, pa.Table]:
     """Return documents to train on and held-out documents to test on, those with the smallest hashes."""
     kept: dict[str, list[pa.Table]] = {"documents": [], "validation": []}
     for shard in workspace.shards():

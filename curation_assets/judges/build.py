@@ -25,7 +25,8 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.model_sources import parse
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.reading import open_documents, open_hashes
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.judges.distill import DistillConfig, DistillResult, distill
 from curation_assets.judges.labels import LabelTable, choose, held_out, label
 from curation_assets.models.build import find, open_scorer
@@ -34,7 +35,7 @@ from curation_assets.samplers.ask_llm import ask_llm
 from curation_assets.samplers.models import same_pieces
 
 
-def labels(workspace: Workspace) -> BuildOne:
+def labels(workspace: Context) -> BuildOne:
     """Have the teacher judge a hash sample of the corpus: `labels.parquet`, with the texts, best first.
 
     Judgements are kept in the scratch folder by teacher, prompt and length, so that a killed run goes on, and one on a
@@ -79,7 +80,7 @@ def _about_labels(table: pa.Table, found: LabelTable, teacher: dict[str, object]
     }
 
 
-def _sample(workspace: Workspace, count: int, seed: int) -> pa.Table:
+def _sample(workspace: Context, count: int, seed: int) -> pa.Table:
     """Return doc_id, doc_hash, shard and text of the sampled documents, each once; memory does not grow with the corpus."""
     kept = pa.table(
         {
@@ -105,18 +106,18 @@ def _sample(workspace: Workspace, count: int, seed: int) -> pa.Table:
     )
 
 
-def _texts(workspace: Workspace, chosen: pa.Table) -> Iterator[pa.Table]:
+def _texts(workspace: Context, chosen: pa.Table) -> Iterator[pa.Table]:
     for one in chosen.to_pylist():
         rows = slice(one["row"], one["row"] + 1)
         yield read_rows(open_documents(workspace, one["shard"]), ["doc_id", "text"], rows)
 
 
-def judge(workspace: Workspace) -> BuildOne:
+def judge(workspace: Context) -> BuildOne:
     """Fine-tune the size's base model on the labels: `model/`, and what it agrees with in `distillation.json`."""
     settings = workspace.profile.judge
     tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
     table = pq.read_table(workspace.open("judge/labels") / "labels.parquet").sort_by("doc_hash")
-    pieces = workspace.store.receipt("corpus/tokenizer").version  # type: ignore[union-attr]  # opened just now
+    pieces = workspace.receipt("corpus/tokenizer").version  # type: ignore[union-attr]  # opened just now
     apart = held_out(table["doc_hash"].to_numpy(), settings.held_out, settings.seed)
 
     def build(size: str, folder: Path, progress: Progress) -> Metadata:
@@ -157,7 +158,7 @@ def judge(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _check_reads_alike(workspace: Workspace, base: str, own: Tokenizer) -> None:
+def _check_reads_alike(workspace: Context, base: str, own: Tokenizer) -> None:
     """Refuse a base that learned to read with other pieces: trained with the corpus's it would be worthless, and run."""
     if not same_pieces(workspace, own):
         raise ValueError(

@@ -145,7 +145,7 @@ def build(
         step,
         partitions,
         edge,
-        step.settings(versions.workspace.profile),
+        step.identity(versions.workspace.profile),
         reference,
         len(out),
         sum(versions.receipt(step.key, p) is None for p in out),

@@ -56,19 +56,16 @@ def _rows(versions: Versions) -> Iterator[str]:
 
 def _lost(versions: Versions) -> Iterator[str]:
     """Yield why files have no document, and which kept fields have values that cannot be text."""
-    corpus = versions.workspace.profile.corpus
     receipts = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
     found = {receipt.partition: receipt.metadata for receipt in receipts if receipt is not None}
     kept: Counter[str] = Counter()
     for about in found.values():
         kept.update(about.get("kept_fields_lost", {}))
     files = [
-        f"{visible(decoded(shard))}: {lost([about], corpus)}"
-        for shard, about in found.items()
-        if _is_lost(about)
+        f"{visible(decoded(shard))}: {lost([about])}" for shard, about in found.items() if _is_lost(about)
     ]
     if len(files) == len(found) > 1:
-        files = [f"no document in {_s(len(found), 'file')}: {lost(found.values(), corpus)}"]
+        files = [f"no document in {_s(len(found), 'file')}: {lost(found.values())}"]
     yield from files[:_FILES]
     if len(files) > _FILES:
         yield f"{len(files) - _FILES:,} more files without a document to choose"

@@ -123,7 +123,7 @@ def _body(node: Node, reader: Node | None, shards: int) -> Iterator[str]:
     yield next(about)
     yield from _history(node, reader) if reader else ()
     yield from about
-    if node.settings is not None and not node.reference:
+    if node.settings and not node.reference:
         text = json.dumps(node.settings, ensure_ascii=False)
         yield "settings now: " + (text if len(text) <= _SETTINGS else f"{text[: _SETTINGS - 1]}…")
 

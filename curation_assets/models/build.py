@@ -14,7 +14,8 @@ from curation_assets.common.files import file_states, read_json, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.profile import Profile
-from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
+from curation_assets.engine.context import Artifacts, Context
+from curation_assets.engine.workspace import Builder, BuildOne, Metadata
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.sources import ResolvedModel, resolve
 
@@ -22,7 +23,7 @@ from curation_assets.models.sources import ResolvedModel, resolve
 def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
     """Return the builder of a model's note; `source_of` reads the source from the profile."""
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
             source = source_of(workspace.profile)
             if source is None:
@@ -46,7 +47,7 @@ def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
     return load
 
 
-def find(workspace: Workspace, source: ModelSource) -> ResolvedModel:
+def find(workspace: Artifacts, source: ModelSource) -> ResolvedModel:
     """Return a model's files; those of a hub or in parts are kept in the workspace's scratch folder."""
     return resolve(
         source,
@@ -55,7 +56,7 @@ def find(workspace: Workspace, source: ModelSource) -> ResolvedModel:
     )
 
 
-def checkpoint_folder(workspace: Workspace, source: ModelSource) -> Path:
+def checkpoint_folder(workspace: Artifacts, source: ModelSource) -> Path:
     """Return the folder of weights that an `asset:` source names: of the first seed, after the share of its training.
 
     Raises
@@ -78,7 +79,7 @@ def checkpoint_folder(workspace: Workspace, source: ModelSource) -> Path:
     )
 
 
-def open_scorer(workspace: Workspace, key: str) -> tuple[Any, Any]:
+def open_scorer(workspace: Context, key: str) -> tuple[Any, Any]:
     """Load the model of the note `key` and its tokenizer, in evaluation mode, on the workspace's device.
 
     Models of this graph read with the corpus's tokenizer, others with their own.
@@ -92,9 +93,9 @@ def open_scorer(workspace: Workspace, key: str) -> tuple[Any, Any]:
 
     note = read_json(workspace.open(key) / "model.json")
     source = parse(note["source"])
-    found = find(workspace, source)
+    found = find(workspace.through(key), source)
     if found.digest != note["digest"]:
-        workspace.store.forget(key)  # else it would count as current
+        workspace.forget(key)  # else it would count as current
         raise RuntimeError(f"{source} has changed since {key} was materialized: materialize that again")
     single = found.folder / found.files[0] if found.files[0].endswith(".gguf") else found.folder
     return load_scorer(

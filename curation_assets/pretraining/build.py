@@ -18,7 +18,8 @@ from curation_assets.common.progress import Progress, one_of
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_hashes
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
 from curation_assets.models.t5 import Shape
 from curation_assets.models.tokenizer import load_tokenizer
 from curation_assets.pretraining.flops import training_flops
@@ -33,7 +34,7 @@ _PRECISION = {"auto": "auto", "float32": "fp32", "bfloat16": "bf16"}
 def subset_checkpoint(sampler: str) -> Builder:
     """Return the builder of `<sampler>/checkpoint`; partition "rate|size"."""
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
             rate, size = partition.split("|")
             shards = list(_subset_shards(workspace, f"{sampler}/subset", rate))
@@ -44,7 +45,7 @@ def subset_checkpoint(sampler: str) -> Builder:
     return load
 
 
-def full_data_checkpoint(workspace: Workspace) -> BuildOne:
+def full_data_checkpoint(workspace: Context) -> BuildOne:
     """Train on every document of the corpus that is not left out (`corpus.reading.left_out`); partition is the size."""
 
     def build(size: str, folder: Path, progress: Progress) -> Metadata:
@@ -77,9 +78,7 @@ def train_config(profile: Profile, size: str, **tokens: Any) -> TrainConfig:
 
 def recipe(profile: Profile) -> dict[str, int]:
     """Return what is equal for all runs: budget in raw tokens, steps, batch size and raw sequence length."""
-    config = train_config(
-        profile, profile.sizes[0], vocab_size=profile.tokenizer.vocab_size, first_sentinel=0
-    )
+    config = train_config(profile, profile.sizes[0], vocab_size=1, first_sentinel=0)  # neither counts here
     return {
         "tokens": config.steps * config.tokens_per_step,
         "steps": config.steps,
@@ -88,7 +87,7 @@ def recipe(profile: Profile) -> dict[str, int]:
     }
 
 
-def _subset_shards(workspace: Workspace, key: str, rate: str) -> Iterator[Shard]:
+def _subset_shards(workspace: Context, key: str, rate: str) -> Iterator[Shard]:
     table = pq.read_table(workspace.open(key, rate) / "subset.parquet", columns=["shard", "row", "doc_hash"])
     for shard in workspace.shards():
         chosen = table.filter(pc.equal(table["shard"], shard))
@@ -97,7 +96,7 @@ def _subset_shards(workspace: Workspace, key: str, rate: str) -> Iterator[Shard]
             yield Shard(ids, offsets, chosen["row"].to_numpy(), chosen["doc_hash"].to_numpy())
 
 
-def _all_shards(workspace: Workspace) -> Iterator[Shard]:
+def _all_shards(workspace: Context) -> Iterator[Shard]:
     unused = left_out(workspace)
     for shard in workspace.shards():
         ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
@@ -107,7 +106,7 @@ def _all_shards(workspace: Workspace) -> Iterator[Shard]:
 
 
 def _train(
-    workspace: Workspace,
+    workspace: Context,
     key: str,
     partition: str,
     size: str,
@@ -195,7 +194,7 @@ def cost(config: TrainConfig, results: list[TrainResult]) -> dict[str, float]:
 
 
 def _run_folder(
-    workspace: Workspace, key: str, partition: str, config: TrainConfig, stream: TokenStream
+    workspace: Context, key: str, partition: str, config: TrainConfig, stream: TokenStream
 ) -> Path:
     """Return where a run lives while it trains; runs of the same partition on other data or settings are removed."""
     home = workspace.scratch / "runs" / key / safe_name(partition)

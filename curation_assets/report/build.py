@@ -6,7 +6,8 @@ from pathlib import Path
 
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput
 from curation_assets.pretraining.build import recipe
 from curation_assets.report import comparison as table_of
 from curation_assets.report import correlation as tau
@@ -25,7 +26,7 @@ from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.scores import Scores
 
 
-def comparison(workspace: Workspace) -> BuildOne:
+def comparison(workspace: Context) -> BuildOne:
     """Join every metrics artifact that there is with what its model was trained on, and work out the figures of merit."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -50,11 +51,11 @@ def comparison(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _gaps(workspace: Workspace, scores: Scores) -> list[str]:
+def _gaps(workspace: Context, scores: Scores) -> list[str]:
     """Return sentences on what was not measured, or not as it should be."""
     lacking, standins = not_measured(workspace), scores.standins()
     wanted = {metric.name.split("/")[0] for metric in scores.metrics}
-    absent = [suite for suite in getattr(workspace.profile.evaluation, "suites", []) if suite not in wanted]
+    absent = [suite for suite in workspace.profile.evaluation.suites if suite not in wanted]
     said = []
     if absent:
         said.append(f"No run has been measured by {', '.join(absent)}, which the profile names.")
@@ -65,7 +66,7 @@ def _gaps(workspace: Workspace, scores: Scores) -> list[str]:
     return said
 
 
-def correlation(workspace: Workspace) -> BuildOne:
+def correlation(workspace: Context) -> BuildOne:
     """Correlate the scores of every sampler whose scores are current for the whole corpus, over a hash sample of its documents."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:

@@ -18,9 +18,8 @@ from curation_assets.common.markdown import markdown_table
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents
-from curation_assets.engine.graph import STEPS
-from curation_assets.engine.staleness import Versions
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace, title
+from curation_assets.engine.context import Context, DeclaredVersions
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, title
 from curation_assets.report import composition as compute
 from curation_assets.report import composition_said as said
 from curation_assets.report.composition_figures import draw
@@ -35,12 +34,12 @@ _CLUSTERS, _TOKENS, _INDEX = "clusters/assignments", "corpus/tokens", "corpus/in
 Ints = NDArray[np.int64]
 
 
-def composition(workspace: Workspace) -> BuildOne:
+def composition(workspace: Context) -> BuildOne:
     """Count what every current subset is made of: `source.parquet`, `length.parquet`, `clusters.parquet`, figures, the section."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        shards, versions = workspace.shards(), Versions(workspace)
-        if not shards or versions.stale(STEPS[_TOKENS], shards) or versions.stale(STEPS[_INDEX], [""]):
+        shards, versions = workspace.shards(), workspace.versions()
+        if not shards or versions.stale(_TOKENS, shards) or not versions.current(_INDEX):
             raise MissingInput(
                 "tokens or index of the corpus are missing or out of date: run the graph first"
             )
@@ -48,7 +47,7 @@ def composition(workspace: Workspace) -> BuildOne:
         if not made:
             raise MissingInput("no sampler has a current subset: there is nothing to show")
         reader = _Reader(
-            workspace, shards, clustered=not versions.stale(STEPS[_CLUSTERS], shards), progress=progress
+            workspace, shards, clustered=not versions.stale(_CLUSTERS, shards), progress=progress
         )
         sources = reader.sources()
         corpus, choices = reader.count(made, sources)
@@ -85,15 +84,16 @@ def composition(workspace: Workspace) -> BuildOne:
     return build
 
 
-def subsets(versions: Versions, shards: list[str]) -> tuple[list[compute.Key], dict[compute.Key, str]]:
+def subsets(
+    versions: DeclaredVersions, shards: list[str]
+) -> tuple[list[compute.Key], dict[compute.Key, str]]:
     """Return the subsets that are up to date with the documents as they are, and what each of all is: current, out of date, not made."""
     state = {}
     for name in SAMPLERS:
-        scored = not versions.stale(STEPS[f"{name}/scores"], shards)
+        scored = not versions.stale(f"{name}/scores", shards)
         for rate in RATES:
-            step = STEPS[f"{name}/subset"]
-            there = versions.receipt(step.key, rate) is not None
-            current = there and scored and versions.current(step, rate)
+            there = versions.receipt(f"{name}/subset", rate) is not None
+            current = there and scored and versions.current(f"{name}/subset", rate)
             state[name, rate] = "current" if current else "out of date" if there else "not made"
     return [key for key, value in state.items() if value == "current"], state
 
@@ -112,9 +112,7 @@ def source_parts(corpus: compute.Tally, sources: list[str | None]) -> list[tuple
 class _Reader:
     """The corpus shard by shard: sources, lengths and clusters of its documents, and which of them subsets have."""
 
-    def __init__(
-        self, workspace: Workspace, shards: list[str], *, clustered: bool, progress: Progress
-    ) -> None:
+    def __init__(self, workspace: Context, shards: list[str], *, clustered: bool, progress: Progress) -> None:
         self._workspace, self._shards, self.clustered, self._progress = workspace, shards, clustered, progress
         self._left_out = left_out(workspace)
         self._done = 0
@@ -175,7 +173,7 @@ class _Reader:
 
 
 @contextmanager
-def _rows(workspace: Workspace, key: compute.Key, shards: list[str]) -> Iterator[Iterator[Ints]]:
+def _rows(workspace: Context, key: compute.Key, shards: list[str]) -> Iterator[Iterator[Ints]]:
     """Open a subset; give for one shard after another the rows of its documents table that the subset has [k].
 
     Raises

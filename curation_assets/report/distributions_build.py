@@ -13,7 +13,8 @@ from curation_assets.common.drawing.canvas import Picture
 from curation_assets.common.drawing.pictures import png_markdown
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import RATES, SAMPLERS
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.report import distributions_said as said
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.distributions import PASSES, QUANTILES, Distribution
@@ -27,7 +28,7 @@ _TABLES = ("quantiles", "cuts", "rank_changes")  # in the metadata
 Pairs = Mapping[tuple[str, str], NDArray[np.int64]]
 
 
-def distributions(workspace: Workspace) -> BuildOne:
+def distributions(workspace: Context) -> BuildOne:
     """Count every sampler's scores, and compare the ranks that scorers of growing size give: figures, tables, the section."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:

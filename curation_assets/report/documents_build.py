@@ -14,7 +14,8 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.documents import (
     PAIRS,
@@ -56,7 +57,7 @@ _COLUMNS: dict[str, Any] = {
 }  # and a score and a percentile of each sampler
 
 
-def documents(workspace: Workspace) -> BuildOne:
+def documents(workspace: Context) -> BuildOne:
     """Find the documents that samplers like most and least, and disagree on: `documents.parquet` and the section."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -109,7 +110,7 @@ def _table(corpus: Corpus, found: dict[tuple[tuple[str, ...], str], Found]) -> p
     return pl.DataFrame(rows, schema=_COLUMNS | of_samplers, orient="row")
 
 
-def _about(workspace: Workspace, shards: list[str], shown: Found) -> list[dict[str, Any]]:
+def _about(workspace: Context, shards: list[str], shown: Found) -> list[dict[str, Any]]:
     """Return the rows of the documents tables of the documents shown, in their order; other row groups are not read."""
     found: list[dict[str, Any]] = [{} for _ in shown.row]
     for number in np.unique(shown.shard):

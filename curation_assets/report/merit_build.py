@@ -15,7 +15,8 @@ from curation_assets.common.drawing.canvas import Picture
 from curation_assets.common.drawing.pictures import png_markdown
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput
 from curation_assets.report import convergence as reaching
 from curation_assets.report import fresh as repeating
 from curation_assets.report import tradeoff as costs
@@ -38,7 +39,7 @@ _FIRST = (
 _COST = "What choosing the data took, in seconds and in operations, against the quality of the model that is trained on it."
 
 
-def convergence(workspace: Workspace) -> BuildOne:
+def convergence(workspace: Context) -> BuildOne:
     """Find when each run is as good as full data at the end, and how good runs are after so many epochs.
 
     Writes `convergence.parquet`, `fresh.parquet`, `convergence.md` and the figures.
@@ -132,7 +133,7 @@ def _page(said: list[str], tables: list[Table], method: str) -> str:
     return "\n\n".join([bullets(said), *(one.markdown() for one in tables), method]) + "\n"
 
 
-def tradeoff(workspace: Workspace) -> BuildOne:
+def tradeoff(workspace: Context) -> BuildOne:
     """Set what choosing and training took against perplexity: `tradeoff.parquet`, `.md` and the figure `tradeoff`."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -180,7 +181,7 @@ class _Costs:
     missing: list[str]
 
 
-def _costs(workspace: Workspace, metrics: pl.DataFrame, progress: Progress) -> _Costs:
+def _costs(workspace: Context, metrics: pl.DataFrame, progress: Progress) -> _Costs:
     quality = compare(metrics, pl.DataFrame(schema=TRAINED), ORDER)
     names = [name for name in SAMPLERS if name in set(quality["sampler"])]
     seconds, flops = Seconds(workspace), Flops(workspace)

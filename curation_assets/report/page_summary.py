@@ -9,7 +9,7 @@ import polars as pl
 
 from curation_assets.common.files import read_json
 from curation_assets.config.registry import RATES, SAMPLERS, SIZES
-from curation_assets.engine.workspace import Workspace
+from curation_assets.engine.context import Artifacts
 from curation_assets.report.advice import Seconds, advice
 from curation_assets.report.comparison import budget
 from curation_assets.report.figures import FULL, RANDOM, in_title, in_words
@@ -22,9 +22,9 @@ _AGAINST = "vs_random_"
 _COARSE = 9.95  # percent or points: from here on, of a value or of what it reaches to either side, tenths mean nothing
 
 
-def facts(workspace: Workspace) -> dict[str, str]:
+def facts(workspace: Artifacts) -> dict[str, str]:
     """Return what was compared, {word: sentence}, as the comparison has it; {} where that has not been made."""
-    receipt = workspace.store.receipt(_KEY)
+    receipt = workspace.receipt(_KEY)
     if receipt is None:
         return {}
     folder = workspace.open(_KEY)
@@ -58,12 +58,12 @@ def _kept(chosen: pl.DataFrame) -> str:
     return "; ".join(said) or "not known"
 
 
-def to_use(workspace: Workspace) -> list[str]:
+def to_use(workspace: Artifacts) -> list[str]:
     """Return what to use, in sentences, as the report on quality and that on costs have it; [] without the first."""
-    if workspace.store.receipt(_QUALITY) is None:
+    if workspace.receipt(_QUALITY) is None:
         return []
     spent: Seconds = {}
-    if workspace.store.receipt(_COSTS) is not None:
+    if workspace.receipt(_COSTS) is not None:
         costs = pl.read_parquet(workspace.open(_COSTS) / "tradeoff.parquet")
         both = pl.col("scoring_seconds") + pl.col("preparing_seconds")
         spent = {row[:3]: row[3] for row in costs.select("sampler", "rate", "size", both).rows()}
@@ -89,9 +89,9 @@ def _seen_by_full_data(table: pl.DataFrame) -> str:
     return "".join(f"; models on all data were trained on {each}" for each in sorted(said))
 
 
-def _quarantined(workspace: Workspace) -> str:
+def _quarantined(workspace: Artifacts) -> str:
     """Tell how many rows of the corpus are in quarantine, by reason."""
-    index = workspace.store.receipt("corpus/index")
+    index = workspace.receipt("corpus/index")
     if index is None:
         return "not known"
     reasons = sorted(index.metadata["reasons"].items(), key=lambda reason: (-reason[1], reason[0]))
@@ -106,9 +106,9 @@ def _span(counts: list[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def glances(workspace: Workspace) -> list[Glance]:
+def glances(workspace: Artifacts) -> list[Glance]:
     """Return the comparison's tables at a glance, perplexity first; [] where it has not been made."""
-    if workspace.store.receipt(_KEY) is None:
+    if workspace.receipt(_KEY) is None:
         return []
     table = pl.read_parquet(workspace.open(_KEY) / _TABLE)
     return glances_of(table)

@@ -13,7 +13,8 @@ from curation_assets.common.drawing.looks import CHANCE, PANELS
 from curation_assets.common.drawing.pictures import png_markdown
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import RATES, SAMPLERS
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.report import quality as table_of
 from curation_assets.report import quality_said as said
 from curation_assets.report.advice import METHOD as ADVICE
@@ -29,12 +30,12 @@ _PICTURES = 4  # in the metadata; the folder has all
 _TITLE = "Quality against the share of the data"
 
 
-def quality(workspace: Workspace) -> BuildOne:
+def quality(workspace: Context) -> BuildOne:
     """Draw each metric over the share of the data and rank the samplers: `quality.parquet`, `.md` and a figure a metric and size."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         scores = Scores(read_metrics(workspace), read_chance(workspace))
-        ladder = Ladder(list(workspace.profile.sizes), {})
+        ladder = Ladder(workspace.partitions("size"), {})
         table = table_of.quality(scores, ladder, list(SAMPLERS), RATES)
         table.write_parquet(folder / "quality.parquet")
         tables, findings = said.tables(table), said.findings(table)

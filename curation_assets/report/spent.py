@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,9 @@ import numpy as np
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.tokens import read_tokens
+from curation_assets.engine.context import Artifacts
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step, upstream
-from curation_assets.engine.workspace import Workspace
 from curation_assets.models.t5 import Shape
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.pretraining.build import train_config
@@ -49,8 +48,8 @@ class Spent:
 class Seconds:
     """Wall-clock seconds by the receipts of the artifacts that there are."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace, self._versions = workspace, Versions(workspace)
+    def __init__(self, workspace: Artifacts) -> None:
+        self._workspace, self._partitions = workspace, cache(workspace.partitions)
 
     def choosing(self, sampler: str) -> Spent:
         """Return the seconds of a sampler's scores and of everything that they need and training does not.
@@ -59,11 +58,11 @@ class Seconds:
         """
         found: dict[tuple[str, str], None] = {}
         scores = STEPS[f"{sampler}/scores"]
-        for shard in self._versions.partitions("shard"):
+        for shard in self._partitions("shard"):
             self._collect(scores, shard, found)
         seconds = {"scoring": 0.0, "preparing": 0.0}
         for key, partition in found:
-            receipt = self._versions.receipt(key, partition)
+            receipt = self._workspace.receipt(key, partition)
             if receipt is None:
                 return Spent(None, None, f"{key}[{partition}]" if partition else key)
             prepares = STEPS[key].group in _PREPARES or key.endswith("/model")
@@ -79,16 +78,16 @@ class Seconds:
         found[step.key, partition] = None
         for key, only in step.reads(self._workspace.profile).items():
             if not _training_needs(STEPS[key]):
-                for one in upstream(step, partition, STEPS[key], self._versions.partitions, only):
+                for one in upstream(step, partition, STEPS[key], self._partitions, only):
                     self._collect(STEPS[key], one, found)
 
     def training(self, sampler: str, partition: str) -> float | None:
         """Return the seconds of one seed's training; None where there is none."""
-        receipt = self._versions.receipt(f"{sampler}/checkpoint", partition)
+        receipt = self._workspace.receipt(f"{sampler}/checkpoint", partition)
         return receipt.seconds / receipt.metadata["seeds"] if receipt else None
 
 
-def _rung_share(workspace: Workspace, sampler: str) -> float:
+def _rung_share(workspace: Artifacts, sampler: str) -> float:
     """Return the share of its training after which a rung lent the weights of a sampler's scorer or of its judge."""
     source = workspace.profile.model_source(sampler)
     if source is not None and source.name == "judge/checkpoint":
@@ -103,7 +102,7 @@ class Flops:
     tokenizer makes them; for a model with another one that is an estimate.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Artifacts) -> None:
         self._workspace, self._profile = workspace, workspace.profile
         self._by_name: dict[str, Callable[[], float | None]] = {
             "random": lambda: 0.0,

@@ -14,10 +14,9 @@ from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.graph import STEPS
-from curation_assets.engine.staleness import Versions
+from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.parts import in_parts
 from curation_assets.samplers.spec import Sampler
 
@@ -71,8 +70,7 @@ def _table(sampler: Sampler, state: object, documents: Documents, progress: Prog
 
 def _home(context: Context, sampler: Sampler, shard: str) -> Path:
     """Return where parts of a shard's scores wait; parts of other versions of it are removed."""
-    step = STEPS[f"{sampler.name}/scores"]
-    version = step.recipe(context.profile, Versions(context).inputs(step, shard), shard)
+    version = context.recipe(shard)
     home = context.scratch / "scores" / sampler.name / safe_name(shard)
     for other in home.glob("*"):
         if other.name != version:

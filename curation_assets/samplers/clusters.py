@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from curation_assets.common.progress import Progress
-from curation_assets.config.identity import at
-from curation_assets.config.section import Positive, Section
+from curation_assets.config.section import EXECUTION, Positive, Section
+from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, Metadata
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.unreadable import score_histogram
 
 
@@ -28,7 +28,7 @@ class Clusters(Section):
     iterations: Positive
     max_training_points: Positive
     seed: int
-    drift: Annotated[float, Field(ge=0)]
+    drift: Annotated[float, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
 
 
 def centroids(context: Context) -> BuildOne:
@@ -117,7 +117,7 @@ STEPS = (
         ("corpus/documents", "corpus/embeddings", "corpus/index"),
         "coverage",
         ("faiss",),
-        at(*(f"samplers.clusters.{name}" for name in ("count", "iterations", "max_training_points", "seed"))),
+        ("samplers.clusters",),
         code=2,
         pinned=True,
         accelerated=True,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from curation_assets.common.batching import Flat
 from curation_assets.common.files import read_rows
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.engine.workspace import Workspace as Context
+from curation_assets.engine.context import Context
 
 _BLOCK = 8192  # documents at a time
 

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 from curation_assets.common.files import safe_name, write_table
 from curation_assets.common.progress import Progress
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.samplers import clusters
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Sampler, Scores
 from curation_assets.samplers.unreadable import READABLE, draw_scores, score_histogram
 
@@ -51,7 +52,7 @@ def neighbours(context: Context) -> BuildOne:
             )
 
         near, histogram = 0, score_histogram(np.zeros(0))
-        with context.store.temporary() as scratch:
+        with context.temporary() as scratch:
             compared = semdedup_shards(
                 [partial(read, number, shard) for number, shard in enumerate(shards)],
                 counts,
@@ -73,7 +74,9 @@ def neighbours(context: Context) -> BuildOne:
                             "duplicate_shard": pa.array(
                                 [shards[i] if i >= 0 else None for i in scores.duplicate_shard], pa.string()
                             ),
-                            "duplicate_row": pa.array(scores.duplicate_row, mask=scores.duplicate_row < 0),
+                            "duplicate_of": _ids_at(
+                                context, shards, scores.duplicate_shard, scores.duplicate_row
+                            ),
                         }
                     ),
                 )
@@ -98,6 +101,16 @@ def _comparable_clusters(context: Context, shard: str, first: int) -> np.ndarray
     return cluster
 
 
+def _ids_at(context: Context, shards: list[str], where: np.ndarray, rows: np.ndarray) -> pa.Array:
+    """Return the doc_id at each (number of a shard, row), null where the number is negative."""
+    ids = np.full(len(where), None, dtype=object)
+    for number in np.unique(where[where >= 0]):
+        column = pq.read_table(open_documents(context, shards[number]), columns=["doc_id"])["doc_id"]
+        here = np.flatnonzero(where == number)
+        ids[here] = column.take(pa.array(rows[here])).to_pylist()
+    return pa.array(ids, pa.string())
+
+
 class Neighbours(NamedTuple):
     """Where `semdedup/neighbours` is, and the histogram of its scores."""
 
@@ -120,20 +133,8 @@ def score(neighbours: Neighbours, documents: Documents, progress: Progress) -> S
         "readable": readable,
         "similarity": table["similarity"],
         "duplicate_shard": table["duplicate_shard"],
-        "duplicate_of": _ids_at(documents.context, table["duplicate_shard"], table["duplicate_row"]),
+        "duplicate_of": table["duplicate_of"],
     }
-
-
-def _ids_at(context: Context, shards: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.Array:
-    """Return the doc_id at each (shard, row), null where there is none."""
-    where = np.asarray(shards.fill_null(""))
-    rows_ = rows.fill_null(0).to_numpy()
-    ids = np.full(len(where), None, dtype=object)
-    for shard in np.unique(where[where != ""]):
-        column = pq.read_table(open_documents(context, str(shard)), columns=["doc_id"])["doc_id"]
-        here = np.flatnonzero(where == shard)
-        ids[here] = column.take(pa.array(rows_[here])).to_pylist()
-    return pa.array(ids, pa.string())
 
 
 SAMPLER = Sampler(
@@ -163,7 +164,7 @@ SAMPLER = Sampler(
             ("corpus/documents", "corpus/embeddings", "clusters/assignments", "clusters/centroids"),
             "coverage",
             ("pytorch",),
-            code=2,
+            code=3,
             accelerated=True,
         ),
     ),
@@ -174,7 +175,7 @@ SAMPLER = Sampler(
             neighbours,
             "For each document the most similar one that is kept before it.",
             "Within its cluster, by exact cosine.",
-            files="one Parquet file for each corpus file (score, similarity, duplicate_shard, duplicate_row)",
+            files="one Parquet file for each corpus file (score, similarity, duplicate_shard, duplicate_of)",
             paper="appendix B (SemDeDup, Abbas et al. 2023)",
         ),
     ),

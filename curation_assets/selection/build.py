@@ -18,7 +18,8 @@ from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SamplerSpec
 from curation_assets.corpus.reading import left_out
-from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
 from curation_assets.selection.amount import Amount
 from curation_assets.selection.candidates import (
     SUBSET_SCHEMA,
@@ -35,7 +36,7 @@ _SAMPLE = 200_000  # scores behind the histogram
 def subset(spec: SamplerSpec) -> Builder:
     """Return the builder of a sampler's subsets: `subset.parquet` (SUBSET_SCHEMA) and `manifest.json`."""
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         shards, seed = workspace.shards(), workspace.profile.selection.seed
         draw = Draw(workspace, spec.name, spec.technique, seed, shards, left_out(workspace))
 
@@ -91,8 +92,8 @@ def subset(spec: SamplerSpec) -> Builder:
     return load
 
 
-def _version(workspace: Workspace, key: str, partition: str) -> str:
-    receipt = workspace.store.receipt(key, partition)
+def _version(workspace: Context, key: str, partition: str) -> str:
+    receipt = workspace.receipt(key, partition)
     return receipt.version if receipt else ""
 
 

@@ -16,7 +16,7 @@ from curation_assets.corpus.tokens import read_tokens
 from curation_assets.selection.keys import selection_keys
 
 if TYPE_CHECKING:
-    from curation_assets.engine.workspace import Workspace
+    from curation_assets.engine.context import Artifacts
 
 SUBSET_SCHEMA = pa.schema(
     [
@@ -54,7 +54,7 @@ class Candidates:
 class Draw:
     """What turns a sampler's scores into selection keys, over which shards, without the rows of `left_out`."""
 
-    workspace: Workspace
+    workspace: Artifacts
     sampler: str
     technique: str
     seed: int
@@ -124,13 +124,13 @@ def count_tokens(draw: Draw) -> int:
     return total
 
 
-def token_counts(workspace: Workspace, shard: str) -> NDArray[np.int64]:
+def token_counts(workspace: Artifacts, shard: str) -> NDArray[np.int64]:
     """Return the tokens of each document of a shard, int64 [n], by its row in the documents table."""
     _, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
     return np.diff(offsets)
 
 
-def subset_batch(workspace: Workspace, found: Candidates, keep: np.ndarray) -> pa.RecordBatch:
+def subset_batch(workspace: Artifacts, found: Candidates, keep: np.ndarray) -> pa.RecordBatch:
     """Return the rows of SUBSET_SCHEMA for the candidates of a shard that stay; `keep` is bool [n]."""
     rows = found.rows[keep]
     columns = [

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from curation_assets.common.progress import Progress
+from curation_assets.engine.store import Store
 from curation_assets.engine.stored import open_parquet
-from curation_assets.engine.workspace import MissingInput, title
+from curation_assets.engine.workspace import MissingInput, Workspace, title
 from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, subset_batch, token_counts
 from curation_assets.selection.threshold import Threshold
 
@@ -40,6 +41,7 @@ class Overlap:
 class Choice:
     """The last pass: what stays, and how much that is."""
 
+    workspace: Workspace
     draws: list[Draw]
     cuts: list[Threshold]
     combine: str
@@ -57,10 +59,10 @@ class Choice:
 
     def batches(self) -> Generator[pa.RecordBatch, None, None]:
         """Yield what is kept of each shard, in order, and count it."""
-        workspace, shards = self.draws[0].workspace, self.draws[0].shards
+        workspace, shards = self.workspace, self.draws[0].shards
         for number, shard in enumerate(shards, 1):
             found = [draw.shard(shard) for draw in self.draws]
-            _check_documents(self.draws, found)
+            _check_documents(workspace.store, self.draws, found)
             keeps = np.stack([c.keep(f.keys, f.doc_hash) for c, f in zip(self.cuts, found, strict=True)])
             join = np.logical_and if self.combine == "intersection" else np.logical_or
             keep = join.reduce(keeps)
@@ -123,9 +125,9 @@ def _joint_batch(
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _check_documents(draws: list[Draw], found: list[Candidates]) -> None:
+def _check_documents(store: Store, draws: list[Draw], found: list[Candidates]) -> None:
     """Refuse scores of a shard whose documents are not those of the shard as it is now."""
-    store, shard = draws[0].workspace.store, found[0].shard
+    shard = found[0].shard
     receipt = store.receipt("corpus/documents", shard)
     if receipt is None:
         raise MissingInput(f"{title('corpus/documents', shard)} has not been materialized; do that first")

@@ -144,7 +144,7 @@ def what_if(
     draws = [Draw(workspace, n, technique or SAMPLERS[n].technique, seed, shards, unused) for n in names]
     n = count_candidates(draws[0])
     cuts = [_cut(draw, wanted, n, progress) for draw in draws]
-    chosen = Choice(draws, cuts, combine, progress)
+    chosen = Choice(workspace, draws, cuts, combine, progress)
 
     def summary() -> WhatIf:
         now, _ = _versions(workspace, names, shards, allow_stale)

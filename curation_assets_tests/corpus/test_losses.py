@@ -13,6 +13,7 @@ import pytest
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.corpus.losses import lost, no_documents
 from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets
@@ -30,7 +31,7 @@ def make(profile: Profile, *keys: str) -> Workspace:
     workspace = Workspace(profile)
     for key in keys:
         for partition in targets(workspace, STEPS[key]):
-            build = CORPUS[key](workspace)
+            build = load(CORPUS[key], workspace, STEPS[key])
             materialize(workspace, STEPS[key], partition, lambda _, b=build: b, force=key == "corpus/source")
     return workspace
 
@@ -75,7 +76,7 @@ def test_what_reads_the_whole_corpus_says_so_as_well(tiny: Profile, step: str) -
     with pytest.raises(
         ValueError, match=r"rows have no field 'uid'; fields seen: id, text, source.*takes a hash"
     ):
-        CORPUS[step](workspace)("", workspace.scratch, lambda *_: None)
+        load(CORPUS[step], workspace, STEPS[step])("", workspace.scratch, lambda *_: None)
 
 
 def test_a_file_without_a_document_is_told_and_stops_nobody(tiny: Profile, shards: Path) -> None:
@@ -112,15 +113,16 @@ def test_kept_values_that_cannot_be_text_are_told(tiny: Profile, shards: Path) -
     ]
 
 
-def test_rows_that_cannot_be_looked_at_do_not_hide_that_the_others_lack_a_field(tiny: Profile) -> None:
+def test_rows_that_cannot_be_looked_at_do_not_hide_that_the_others_lack_a_field() -> None:
     about = {"rows": 5, "documents": 0, "validation": 0, "lacks": {"text": 3, "id": 5}, "fields_seen": ["a"]}
+    about["fields"] = {"text_field": "text", "id_field": "id"}
     reasons = {"missing_text": 3, "invalid_json": 2}
-    assert lost([{**about, "reasons": reasons}], tiny.corpus).startswith(
+    assert lost([{**about, "reasons": reasons}]).startswith(
         "3 of 5 rows have no field 'text'; fields seen: a"
     )
     some = {**about, "lacks": {"text": 2}, "reasons": {"missing_text": 2, "empty_text": 1, "invalid_json": 2}}
-    assert lost([some], tiny.corpus).startswith("none of 5 rows is a document to choose: missing_text 2, ")
-    assert lost([{**about, "rows": 0, "lacks": {}, "reasons": {}}], tiny.corpus) == "no rows"
+    assert lost([some]).startswith("none of 5 rows is a document to choose: missing_text 2, ")
+    assert lost([{**about, "rows": 0, "lacks": {}, "reasons": {}}]) == "no rows"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from curation_assets.corpus.source import source
 from curation_assets.corpus.walk import IncompleteListing
 from curation_assets.corpus.watch import look
 from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.staleness import Versions
@@ -113,7 +114,9 @@ def test_a_corpus_that_is_its_own_high_quality_texts_settles(tiny: Profile, tmp_
     corpus = tiny.corpus.model_copy(update={"hq_url": tiny.corpus.url})
     profile = tiny.model_copy(update={"corpus": corpus})
     workspace = Workspace(profile)
-    materialize(workspace, STEPS["corpus/source"], "", lambda inputs: source(workspace))
+    materialize(
+        workspace, STEPS["corpus/source"], "", lambda inputs: load(source, workspace, STEPS["corpus/source"])
+    )
     assert not look(workspace, None).changed
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from curation_assets.cli.main import main as cli
 from curation_assets.config.profile import load_profile
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import Builder, Workspace
@@ -42,7 +43,11 @@ class Trouble:
     def making(self, key: str, builder: Builder, partition: str = "", name: str = "mine.toml") -> str:
         """Return why an artifact cannot be made."""
         workspace = Workspace(load_profile(name))
-        return why(lambda: materialize(workspace, STEPS[key], partition, lambda inputs: builder(workspace)))
+        return why(
+            lambda: materialize(
+                workspace, STEPS[key], partition, lambda inputs: load(builder, workspace, STEPS[key])
+            )
+        )
 
     def make(self, keys: list[str], name: str = "mine.toml") -> Workspace:
         """Make some artifacts."""

@@ -11,6 +11,8 @@ import pytest
 
 from curation_assets.common.progress import silent
 from curation_assets.config.profile import Profile, load_profile
+from curation_assets.engine.context import load
+from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace as RealWorkspace
 from curation_assets.evaluation import gathering as module
 from curation_assets.evaluation.examples import Example
@@ -151,6 +153,6 @@ def test_where_a_mirror_lies_changes_no_version(
         workspace = RealWorkspace(profile.model_copy(update={"execution": tiny.execution, "name": tiny.name}))
         folder = tmp_path / f"made-{len(made)}"
         folder.mkdir()
-        made.append(module.examples(workspace)("", folder, silent))
+        made.append(load(module.examples, workspace, STEPS["evaluation/examples"])("", folder, silent))
     assert made[0]["version"] == made[1]["version"] and made[0]["place"] != made[1]["place"]
     assert "glue/cola (test)" in made[0]["missing"] and made[0]["tasks"] == 2

@@ -12,6 +12,7 @@ import torch
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus import build as corpus
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets
@@ -50,7 +51,12 @@ def make(profile: Profile, keys: list[str]) -> None:
     for key in keys:
         build = BUILDERS[key]
         for partition in targets(workspace, STEPS[key]):
-            materialize(workspace, STEPS[key], partition, lambda inputs, build=build: build(workspace))
+            materialize(
+                workspace,
+                STEPS[key],
+                partition,
+                lambda inputs, build=build, key=key: load(build, workspace, STEPS[key]),
+            )
 
 
 def _environment(root: Path, patch: pytest.MonkeyPatch) -> None:

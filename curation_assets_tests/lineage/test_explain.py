@@ -258,8 +258,9 @@ def test_scores_that_are_out_of_date_and_subsets_of_earlier_scores(
     made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = copied(tmp_path / "copy", monkeypatch)
-    other = workspace.profile.density.model_copy(update={"bandwidth": 0.9})
-    workspace.profile = workspace.profile.model_copy(update={"density": other})
+    other = workspace.profile.samplers.density.model_copy(update={"bandwidth": 0.9})
+    samplers = workspace.profile.samplers.model_copy(update={"density": other})
+    workspace.profile = workspace.profile.model_copy(update={"samplers": samplers})
     row = _scores(made, "density")[0]
     (before,) = _explained(made, row, ["density"]).standings
     (stale,) = _explained(workspace, row, ["density"]).standings

@@ -15,6 +15,7 @@ import pytest
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
@@ -73,7 +74,10 @@ def _prepared(found: Workspace, made: list[tuple[str, str]] = _MADE, clustered: 
             materialize(found, STEPS[key], partition, lambda inputs, key=key: fake(key))
     for name, rate in made:
         materialize(
-            found, STEPS[f"{name}/subset"], rate, lambda inputs, name=name: subset(SAMPLERS[name])(found)
+            found,
+            STEPS[f"{name}/subset"],
+            rate,
+            lambda inputs, name=name: load(subset(SAMPLERS[name]), found, STEPS[f"{name}/subset"]),
         )
     return found
 
@@ -87,7 +91,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 @pytest.fixture(scope="module")
 def made(small: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
     folder = tmp_path_factory.mktemp("report")
-    return folder, composition(small)("", folder, silent)
+    return folder, load(composition, small, STEPS["report/composition"])("", folder, silent)
 
 
 def _brute(found: Workspace) -> pl.DataFrame:
@@ -198,7 +202,12 @@ def test_the_report_is_the_same_again(
 ) -> None:
     folder, about = made
     told: list[tuple[int, int]] = []
-    assert composition(small)("", tmp_path, lambda done, total, *rest: told.append((done, total))) == about
+    assert (
+        load(composition, small, STEPS["report/composition"])(
+            "", tmp_path, lambda done, total, *rest: told.append((done, total))
+        )
+        == about
+    )
     assert told == [(i + 1, 6) for i in range(6)]
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(path.name for path in tmp_path.iterdir())
@@ -213,9 +222,9 @@ def test_without_sources_or_clusters_the_rest_is_told(
     scores = {"random": SCORES["random"]}
     found = workspace(tmp_path, monkeypatch, {"a.jsonl": texts(60), "b.jsonl": texts(120)[60:]}, scores)
     with pytest.raises(MissingInput, match="no sampler has a current subset"):
-        composition(found)("", tmp_path, silent)
+        load(composition, found, STEPS["report/composition"])("", tmp_path, silent)
     _prepared(found, [("random", "40")], clustered=False)
-    about = composition(found)("", tmp_path, silent)
+    about = load(composition, found, STEPS["report/composition"])("", tmp_path, silent)
     section = read_section(tmp_path)
     assert [figure.name for figure in section.figures] == ["length"] and "source" not in about
     assert not [s for s in section.findings if "preferred" in s or "large enough" in s], (
@@ -230,11 +239,11 @@ def test_a_corpus_of_so_few_documents_that_a_subset_has_none(
 ) -> None:
     found = workspace(tmp_path, monkeypatch, {"a.jsonl": texts(2)}, {"random": SCORES["random"]})
     _prepared(found, [("random", "20")], clustered=False)
-    composition(found)("", tmp_path, silent)
+    load(composition, found, STEPS["report/composition"])("", tmp_path, silent)
     table = pl.read_parquet(tmp_path / "length.parquet")
     assert table.filter(pl.col("sampler") == "random")["documents"].sum() == 0
     with pytest.raises(MissingInput, match="2 documents are too few to correlate"):
-        correlation(found)("", tmp_path, silent)
+        load(correlation, found, STEPS["report/correlation"])("", tmp_path, silent)
 
 
 def test_subsets_of_other_documents_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,14 +255,14 @@ def test_subsets_of_other_documents_are_not_counted(tmp_path: Path, monkeypatch:
     )
     _remade(found, ["corpus/source", "corpus/shards", "corpus/documents"])
     with pytest.raises(MissingInput, match="tokens or index of the corpus are missing or out of date"):
-        composition(found)("", tmp_path, silent)
+        load(composition, found, STEPS["report/composition"])("", tmp_path, silent)
     _remade(found, ["corpus/tokens", "corpus/index"])
     with pytest.raises(MissingInput, match="no sampler has a current subset"):
-        composition(found)("", tmp_path, silent)
+        load(composition, found, STEPS["report/composition"])("", tmp_path, silent)
 
 
 def _remade(found: Workspace, keys: list[str]) -> None:
     for key in keys:
         step = STEPS[key]
         for partition in found.partitions(step.by) if step.by != "shard" else found.listed():
-            materialize(found, step, partition, lambda inputs, key=key: CORPUS[key](found))
+            materialize(found, step, partition, lambda inputs, key=key: load(CORPUS[key], found, STEPS[key]))

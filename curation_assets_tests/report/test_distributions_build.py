@@ -15,6 +15,8 @@ import pytest
 from curation_assets.common.progress import silent
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import load
+from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.report.distributions_build import distributions
 from curation_assets.report.html import inline_svg
@@ -56,7 +58,7 @@ def made(
         for shard in ("s0.jsonl", "s1.jsonl")
         for i in pq.read_table(open_documents(small, shard), columns=["doc_id"])["doc_id"].to_pylist()
     ]
-    return folder, distributions(small)("", folder, silent), ids
+    return folder, load(distributions, small, STEPS["report/distributions"])("", folder, silent), ids
 
 
 def test_tables_are_of_every_document_once(made: tuple[Path, dict[str, object], list[str]]) -> None:
@@ -142,7 +144,12 @@ def test_the_report_is_the_same_again(
 ) -> None:
     folder, about, _ = made
     told: list[tuple[int, int]] = []
-    assert distributions(small)("", tmp_path, lambda done, total, *rest: told.append((done, total))) == about
+    assert (
+        load(distributions, small, STEPS["report/distributions"])(
+            "", tmp_path, lambda done, total, *rest: told.append((done, total))
+        )
+        == about
+    )
     assert told == [(i + 1, 15) for i in range(15)]
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(path.name for path in tmp_path.iterdir())
@@ -154,4 +161,4 @@ def test_the_report_is_the_same_again(
 def test_without_scores_there_is_nothing_to_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(30)}, {})
     with pytest.raises(MissingInput, match="no sampler has current scores"):
-        distributions(found)("", tmp_path, silent)
+        load(distributions, found, STEPS["report/distributions"])("", tmp_path, silent)

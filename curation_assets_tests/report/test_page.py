@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from curation_assets.common.progress import silent
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.report_steps import REPORTS
@@ -228,7 +229,9 @@ def _sections(found: Workspace, *names: str, figure: str = "curve") -> None:
 
 
 def _publish(found: Workspace) -> Page:
-    materialize(found, STEPS["report/page"], "", lambda inputs: page(found), force=True)
+    materialize(
+        found, STEPS["report/page"], "", lambda inputs: load(page, found, STEPS["report/page"]), force=True
+    )
     return Page(published(found).read_text("utf-8"))
 
 
@@ -241,8 +244,10 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores}, store)
     assert published_again(found) is None
     with pytest.raises(MissingInput, match="no report has been made"):
-        page(found)("", tmp_path, silent)
-    materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
+        load(page, found, STEPS["report/page"])("", tmp_path, silent)
+    materialize(
+        found, STEPS["report/documents"], "", lambda inputs: load(documents, found, STEPS["report/documents"])
+    )
     _sections(found, "convergence", "correlation")
     shown = _publish(found)
     assert_inert(shown)
@@ -272,7 +277,9 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
 
 def test_a_stale_report_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores})
-    materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
+    materialize(
+        found, STEPS["report/documents"], "", lambda inputs: load(documents, found, STEPS["report/documents"])
+    )
     assert "Out of date" not in _publish(found).text()
     monkeypatch.setattr(type(found.profile.report), "identity", lambda self: {"other": 1})
     assert "settings or code changed" in _publish(found).text()
@@ -281,13 +288,16 @@ def test_a_stale_report_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_report_of_stale_inputs_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores})
-    materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
-    monkeypatch.setattr(type(found.profile.corpus), "identity", lambda self: {"other": 1})
-    assert "what it is made from is out of date itself" in _publish(found).text()
+    materialize(
+        found, STEPS["report/documents"], "", lambda inputs: load(documents, found, STEPS["report/documents"])
+    )
+    corpus = found.profile.corpus.model_copy(update={"max_chars": 99_999})
+    other = Workspace(found.profile.model_copy(update={"corpus": corpus}))
+    assert "what it is made from is out of date itself" in _publish(other).text()
 
 
 def test_the_page_reads_every_report() -> None:
-    assert tuple(STEPS["report/page"].needs) == tuple(f"report/{name}" for name in REPORTS)
+    assert tuple(STEPS["report/page"].needs) == ("corpus/index", *(f"report/{name}" for name in REPORTS))
 
 
 def _wide(columns: int, first: list[str] | None = None) -> Table:

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from curation_assets.common.markdown import markdown_table, text_table
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize, shown
 from curation_assets.report.documents_build import documents
@@ -126,8 +127,10 @@ def test_from_the_corpus_to_page_and_ui(tmp_path: Path, monkeypatch: pytest.Monk
 
     samplers = {"density": scores, "ask_llm_small": scores, "ask_llm_xxl": lambda ids: -scores(ids)}
     found = workspace(tmp_path, monkeypatch, {shard: evil, "b.jsonl": texts(40)}, samplers)
-    receipt, _ = materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
-    materialize(found, STEPS["report/page"], "", lambda inputs: page(found))
+    receipt, _ = materialize(
+        found, STEPS["report/documents"], "", lambda inputs: load(documents, found, STEPS["report/documents"])
+    )
+    materialize(found, STEPS["report/page"], "", lambda inputs: load(page, found, STEPS["report/page"]))
     source = published(found).read_text("utf-8")
     assert_inert(Page(source))
     assert not _STEERING.search(source)

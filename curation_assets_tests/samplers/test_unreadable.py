@@ -11,6 +11,7 @@ import pytest
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import load_profile
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
@@ -73,7 +74,12 @@ def scored(home: Path, patch: pytest.MonkeyPatch, known: int, unknown: int) -> d
     workspace = Workspace(load_profile(home / "tiny.toml"))
     for key, builder in BUILDERS.items():
         for partition in workspace.partitions(STEPS[key].by):
-            materialize(workspace, STEPS[key], partition, lambda inputs, builder=builder: builder(workspace))
+            materialize(
+                workspace,
+                STEPS[key],
+                partition,
+                lambda inputs, builder=builder, key=key: load(builder, workspace, STEPS[key]),
+            )
     return {
         name: {
             row["doc_id"]: row

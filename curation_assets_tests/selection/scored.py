@@ -20,6 +20,7 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.profile import load_profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.store import Receipt
@@ -111,7 +112,7 @@ def make(workspace: Workspace, key: str, *partitions: str) -> None:
     """Make partitions of a step current, or all of them."""
     step = STEPS[key]
     for partition in partitions or workspace.partitions(step.by):
-        materialize(workspace, step, partition, lambda inputs: BUILDERS[key](workspace))
+        materialize(workspace, step, partition, lambda inputs: load(BUILDERS[key], workspace, step))
 
 
 @pytest.fixture(scope="module")
