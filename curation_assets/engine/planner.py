@@ -45,7 +45,8 @@ def effort(step: Step, partition: str = "") -> float:
     size = partition.rpartition("|")[2]
     if stage == "scores" and family in SAMPLERS and SAMPLERS[family].model:
         spec = SAMPLERS[family]
-        return _EFFORT[spec.family] * _BY_SIZE.get(spec.model, _BY_SIZE["large"])
+        which = spec.model.rpartition(".")[2]
+        return _EFFORT.get(spec.family, _EFFORT["perplexity"]) * _BY_SIZE.get(which, _BY_SIZE["large"])
     return _EFFORT.get(step.key, _EFFORT.get(stage, _LEAST)) * _BY_SIZE.get(size, 1.0)
 
 
