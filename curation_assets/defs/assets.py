@@ -30,6 +30,7 @@ from curation_assets.defs.sensors import condition
 from curation_assets.defs.table_schemas import Column, tables
 from curation_assets.engine.check_result import Outcome
 from curation_assets.engine.context import load as load_step
+from curation_assets.engine.context import shared_inputs
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.narration import Story, opening
@@ -199,7 +200,7 @@ def _advancing(tell: Callable[[str], None], step: Step, partition: str) -> Calla
 
 def _once(build: Builder, workspace: Workspace, step: Step) -> Callable[[dict[str, str]], BuildOne]:
     """Return a function that loads what all partitions share: on its first call, and when that has changed since."""
-    shared = [key for key, only in step.reads(workspace.profile).items() if only or not STEPS[key].by]
+    shared = shared_inputs(step, workspace.profile)
     loaded: dict[str, BuildOne] = {}
 
     def load(inputs: dict[str, str]) -> BuildOne:

@@ -60,12 +60,18 @@ class Artifacts(Protocol):
         """Return the metadata in an artifact's receipt; MissingInput where there is none."""
 
 
+def shared_inputs(step: Step, profile: Profile) -> list[str]:
+    """Return the inputs that are the same for all partitions of a step: a builder may read them before it is asked for one."""
+    reads = step.reads(profile).items()
+    return [key for key, only in reads if only or not STEPS[key].by or reads_all(step.by, STEPS[key].by)]
+
+
 class Context:
     """The workspace as one step may see it. Settings of execution and the names of partitions are open to every step."""
 
     def __init__(self, workspace: Workspace, step: Step, partition: str | None = None) -> None:
         self._workspace, self._step, self._partition = workspace, step, partition
-        self._reads = step.reads(workspace.profile)
+        self._reads, self._shared = step.reads(workspace.profile), shared_inputs(step, workspace.profile)
         declared = Declaration(step.key, step.settings)
         self.profile = cast(Profile, DeclaredSettings(workspace.profile, declared))
         """The settings that the step declares; reading another raises `UndeclaredSetting`."""
@@ -144,7 +150,7 @@ class Context:
         need, only = STEPS[key], self._reads[key]
         if only is None and reads_all(self._step.by, need.by):
             return
-        if only is None and need.by and self._partition is None:
+        if self._partition is None and key not in self._shared:
             raise UndeclaredInput(
                 f"{self._step.key} reads {title(key, partition)} before it is asked for a partition, which decides of which {key} it may"
             )

@@ -19,6 +19,13 @@ from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace
 
+NOT_READ = {
+    "corpus/source": {"corpus.builtin"},  # the corpus lies in files
+    "evaluation/examples": {"evaluation.instructions"},  # no suite is tuned on any
+    "ask_llm_small/model": {"pretraining.seeds"},  # of a rung of the ladder, not of a judge
+    "report/comparison": {"corpus/index"},  # the page shows which version of the corpus the comparison is of
+}
+"""What is declared and not read when the small graph is made."""
 FEW = ["random", "density", "semdedup", "prototypes", "perplexity_small", "ask_llm_small"]
 
 
@@ -126,30 +133,28 @@ def test_a_workspace_and_a_context_are_both_where_artifacts_are_read(workspace: 
 
 
 class _Recorded:
-    """What each step reads while a graph is made."""
+    """What each step reads, and asks about, while a graph is made."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.inputs: dict[str, set[str]] = defaultdict(set)
-        self.settings: dict[str, set[str]] = defaultdict(set)
-        self.asked: dict[str, set[str]] = defaultdict(set)
-        checked, covered, asked = Context._check, Declaration.covers, DeclaredVersions._check
+        self.read: dict[str, set[str]] = defaultdict(set)
+        check, covers, check_asked = Context._check, Declaration.covers, DeclaredVersions._check
 
-        def check(context: Context, key: str, partition: str) -> None:
-            checked(context, key, partition)
-            self.inputs[context._step.key].add(key)
+        def artifact(context: Context, key: str, partition: str) -> None:
+            check(context, key, partition)
+            self.read[context._step.key].add(key)
 
-        def covers(declared: Declaration, path: str) -> bool:
-            mine = [one for one in declared.paths if path == one or path.startswith(f"{one}.")]
-            self.settings[declared.reader].update(mine)
-            return covered(declared, path)
+        def setting(declared: Declaration, path: str) -> bool:
+            mine = (one for one in declared.paths if path == one or path.startswith(f"{one}."))
+            self.read[declared.reader].update(mine)
+            return covers(declared, path)
 
-        def check_asked(versions: DeclaredVersions, key: str) -> None:
-            asked(versions, key)
-            self.asked[versions._reader].add(key)
+        def asked(versions: DeclaredVersions, key: str) -> None:
+            check_asked(versions, key)
+            self.read[versions._reader].add(key)
 
-        patch.setattr(Context, "_check", check)
-        patch.setattr(Declaration, "covers", covers)
-        patch.setattr(DeclaredVersions, "_check", check_asked)
+        patch.setattr(Context, "_check", artifact)
+        patch.setattr(Declaration, "covers", setting)
+        patch.setattr(DeclaredVersions, "_check", asked)
 
 
 def _make(workspace: Workspace, step: Step) -> None:
@@ -171,17 +176,12 @@ def test_every_step_reads_what_it_declares(tiny: Profile, monkeypatch: pytest.Mo
     made = wanted_steps(profile)
     for step in made:
         _make(workspace, step)
-    present = {step.key for step in made}
-    unread = {
-        step.key: set(step.reads(profile)) - recorded.inputs[step.key] - UNREAD.get(step.key, set())
-        for step in made
-    }
-    assert {key: sorted(left & present) for key, left in unread.items() if left & present} == {}
-    unused = {step.key: set(step.settings) - recorded.settings[step.key] for step in made}
-    assert {key: sorted(left) for key, left in unused.items() if left} == {}
-    unasked = {step.key: {one.key for one in step.versions_of} - recorded.asked[step.key] for step in made}
-    assert {key: sorted(left & present) for key, left in unasked.items() if left & present} == {}
-
-
-UNREAD = {"report/comparison": {"corpus/index"}}
-"""Inputs that are declared and not opened: the page shows which version of the corpus the comparison is of."""
+    left = {}
+    for step in made:
+        declared = {*step.reads(profile), *step.settings, *(one.key for one in step.versions_of)}
+        known = {one.key for one in made} | set(step.settings)
+        left[step.key] = (declared & known) - recorded.read[step.key] - NOT_READ.get(step.key, set())
+    del left[
+        "report/page"
+    ]  # it asks about what it shows a row of; why that is out of date may lie in any step
+    assert {key: sorted(names) for key, names in left.items() if names} == {}
