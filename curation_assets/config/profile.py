@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import Field, StringConstraints, ValidationError, create_model, model_validator
 
 from curation_assets.config.model_sources import ModelSource, parse
+from curation_assets.config.paths import value_at
 from curation_assets.config.registry import RATES, SAMPLERS, SIZES, has_defaults
 from curation_assets.config.section import Section, model_settings
 from curation_assets.config.settings import (
@@ -106,15 +106,8 @@ class Profile(Section):
     def model_source(self, sampler: str) -> ModelSource | None:
         """Return where a sampler's model comes from; None for a sampler without one."""
         path = SAMPLERS[sampler].model
-        spec = self.setting(path) if path else None
+        spec = value_at(self, path) if path else None
         return parse(spec) if spec else None
-
-    def setting(self, path: str) -> Any:
-        """Return the setting at a dotted path, "samplers.ask_llm.models.xl"; None for what a table does not name."""
-        value: Any = self
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else getattr(value, part)
-        return value
 
     @cached_property
     def data(self) -> Path:

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from curation_assets.config.section import Section, identity_settings, model_settings
+from curation_assets.config.section import Section, identity_settings, is_execution, model_settings
 
 MODULES = (
     "curation_assets.samplers.random:SAMPLER",
@@ -37,7 +37,8 @@ INPUTS = (
 )
 """The assets that samplers may read, besides what they and those before them bring: they are made before any sampler's."""
 
-_RESERVED = ("corpus", "evaluation", "full_data", "judge", "report")
+RESERVED = ("corpus", "evaluation", "full_data", "judge", "report")
+"""What the assets are called that are no sampler's."""
 _CHAIN = ("model", "scores", "subset", "checkpoint", "metrics")
 
 Technique = Literal["top_k", "bottom_k", "ips", "uniform"]
@@ -106,6 +107,11 @@ class SamplerSpec:
             raise ValueError(f"sampler {self.name!r}: technique {self.technique!r} is none of {known}")
         if not all(isinstance(cls, type) and issubclass(cls, Section) for cls in self.sections.values()):
             raise ValueError(f"sampler {self.name!r}: its settings are no class derived from Section")
+        table, _, setting = self.model.removeprefix("samplers.").partition(".")
+        if self.model and setting.partition(".")[0] not in model_settings(self.sections.get(table, Section)):
+            raise ValueError(
+                f"sampler {self.name!r}: model {self.model!r} is the path of no `Model` in its settings"
+            )
         for name, about in self.columns.items():
             if not re.fullmatch(r"\w+: .+", about):
                 raise ValueError(
@@ -168,21 +174,21 @@ class Samplers(Mapping[str, SamplerSpec]):
     def _loaded(self) -> dict[str, SamplerSpec]:
         if self._loading:
             raise ImportError(
-                "the samplers are being loaded: what needs them (`engine.graph`, say) is imported within a function"
+                "the samplers are being loaded: look into them, or into the graph, within a function"
             )
         self._loading = True
         try:
-            found = _Found()
+            accepted = _Accepted()
             for sampler in (s for line in MODULES for s in _load(EntryPoint("", line, GROUP))):
-                if why := found.misfit(sampler):
+                if why := accepted.misfit(sampler):
                     raise ValueError(why)
-                found.add(sampler)
-            self._add_foreign(found)
-            return found.samplers
+                accepted.add(sampler)
+            self._add_foreign(accepted)
+            return accepted.samplers
         finally:
             self._loading = False
 
-    def _add_foreign(self, found: _Found) -> None:
+    def _add_foreign(self, accepted: _Accepted) -> None:
         """Add the samplers of other packages that can be used."""
         foreign: list[tuple[str, SamplerSpec]] = []
         for entry in sorted(entry_points(group=GROUP), key=lambda e: (_package(e), e.name)):
@@ -196,11 +202,11 @@ class Samplers(Mapping[str, SamplerSpec]):
                 foreign += [(_package(entry), sampler) for sampler in samplers]
         for package, sampler in foreign:
             twins = [other for other, s in foreign if s is not sampler and s.name == sampler.name]
-            why = f"{twins[0]} has a sampler {sampler.name!r} as well" if twins else found.misfit(sampler)
+            why = f"{twins[0]} has a sampler {sampler.name!r} as well" if twins else accepted.misfit(sampler)
             if why:
                 self._refuse(package, sampler.name, why)
             else:
-                found.add(sampler)
+                accepted.add(sampler)
                 self.packages[sampler.name] = package
 
     def _refuse(self, package: str, name: str, why: str) -> None:
@@ -209,7 +215,7 @@ class Samplers(Mapping[str, SamplerSpec]):
         _log.warning("samplers left out: %s", line)
 
 
-class _Found:
+class _Accepted:
     """The samplers so far, and what they make."""
 
     def __init__(self) -> None:
@@ -219,14 +225,19 @@ class _Found:
 
     def misfit(self, sampler: SamplerSpec) -> str:
         """Return why a sampler cannot stand beside those that there are; "" where it can."""
-        owners = {*_RESERVED, *(key.partition("/")[0] for key in self._made)}
+        owners = {*RESERVED, *(key.partition("/")[0] for key in self._made)}
         if sampler.name in owners:
             return f"sampler {sampler.name!r} would have the assets of another"
         for name, section in sampler.sections.items():
             if self._sections.get(name, section) is not section:
                 return f"sampler {sampler.name!r}: the table [samplers.{name}] is another's"
+        for path in (*sampler.reads, *(path for step in sampler.steps for path in step.settings)):
+            if not _is_setting(path, self._sections | sampler.sections):
+                return f"sampler {sampler.name!r}: no profile has a setting {path!r} that changes results"
         known = {*self._made, *([f"{sampler.name}/model"] if sampler.model else ())}
         for step in sampler.steps:
+            if not all(map(_NAME.fullmatch, (*step.key.split("/"), step.group))):
+                return f"sampler {sampler.name!r}: a step {step.key!r} in the group {step.group!r} cannot be shown"
             if self._made.get(step.key, step) is not step:
                 return f"sampler {sampler.name!r}: the step {step.key!r} is another's"
             if unknown := set(step.needs) - known:
@@ -242,6 +253,22 @@ class _Found:
         self._sections |= sampler.sections
         self._made |= {step.key: step for step in sampler.steps}
         self._made |= {f"{sampler.name}/{stage}": sampler for stage in _CHAIN}
+
+
+def _is_setting(path: str, sections: Mapping[str, type[Section]]) -> bool:
+    """Tell whether a path leads to an identity setting of a profile that has these tables under [samplers]."""
+    from curation_assets.config.profile import Profile
+
+    first, *names = path.split(".")
+    section: Any = sections.get(names.pop(0)) if first == "samplers" and names else Profile
+    for name in names if first == "samplers" else (first, *names):
+        if not (isinstance(section, type) and issubclass(section, Section)):
+            return section is not None  # keys of a table are the profile's
+        setting = section.model_fields.get(name)
+        if setting is None or is_execution(setting):
+            return False
+        section = setting.annotation
+    return section is not None
 
 
 def _load(entry: EntryPoint) -> list[SamplerSpec]:

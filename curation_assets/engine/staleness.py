@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from curation_assets.common.files import fingerprint
@@ -235,7 +236,7 @@ class Versions:
         index = self.receipt(_COUNTED, "")
         if index is None:
             return None
-        limit = self.workspace.profile.setting(step.drift)
+        limit = attrgetter(step.drift)(self.workspace.profile)
         before, now = receipt.metadata["documents"], index.metadata["documents"]
         moved = abs(now - before) > limit * before
         return Reason("drifted", step.drift, before=before, now=now, limit=limit) if moved else None

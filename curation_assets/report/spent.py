@@ -124,7 +124,7 @@ class Flops:
     def choosing(self, sampler: str) -> Spent:
         """Return the operations of a sampler's scores, and of what its model took to make."""
         source = self._profile.model_source(sampler)
-        if source is None:
+        if source is None or SAMPLERS[sampler].family not in ("perplexity", "ask_llm"):
             count = self._by_name.get(sampler)
             scoring = count() if count else None
             return Spent(scoring, 0.0, "" if count else f"a rule to count {sampler}")

@@ -13,9 +13,10 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SIZES
 from curation_assets.config.section import EXECUTION, Model, Positive, Section
 from curation_assets.config.settings import Size
+from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Metadata
 from curation_assets.models.build import open_scorer
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.models import INPUTS, documents_a_part, same_pieces
 from curation_assets.samplers.spec import Sampler, Scores
 

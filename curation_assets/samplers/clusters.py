@@ -10,10 +10,11 @@ from pydantic import Field
 
 from curation_assets.common.progress import Progress
 from curation_assets.config.section import EXECUTION, Positive, Section
+from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, Metadata
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.unreadable import score_histogram
 
 

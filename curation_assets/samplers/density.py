@@ -11,10 +11,11 @@ from pydantic import Field
 from curation_assets.common.files import write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.section import Positive, Section
+from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, Metadata
-from curation_assets.samplers.documents import Context, Documents, blocks
+from curation_assets.samplers.documents import Documents, blocks
 from curation_assets.samplers.spec import Sampler, Scores
 from curation_assets.samplers.unreadable import READABLE
 

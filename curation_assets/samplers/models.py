@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from curation_assets.common.batching import Flat
+from curation_assets.engine.context import Context
 from curation_assets.models.encoding import document_encoder
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.parts import part_size
 
 INPUTS = ("corpus/documents", "corpus/tokens", "corpus/tokenizer")

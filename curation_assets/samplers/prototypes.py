@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from curation_assets.common.progress import Progress
+from curation_assets.engine.context import Context
 from curation_assets.samplers import clusters
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Sampler, Scores
 from curation_assets.samplers.unreadable import READABLE, draw_scores
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from curation_assets.common.progress import Progress
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.engine.context import Context
+from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Sampler, Scores
 from curation_assets.scoring.random import random_scores
 

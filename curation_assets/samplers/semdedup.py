@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 from curation_assets.common.files import safe_name, write_table
 from curation_assets.common.progress import Progress
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.samplers import clusters
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Sampler, Scores
 from curation_assets.samplers.unreadable import READABLE, draw_scores, score_histogram
 
@@ -92,6 +93,14 @@ def neighbours(context: Context) -> BuildOne:
     return build
 
 
+def _comparable_clusters(context: Context, shard: str, first: int) -> np.ndarray:
+    """Return each document's cluster, int64 [n]; documents that the encoder could not read get new ones, from `first` on."""
+    documents = Documents(context, shard)
+    cluster, unreadable = documents.clusters.astype(np.int64), ~documents.readable
+    cluster[unreadable] = first + np.arange(unreadable.sum())
+    return cluster
+
+
 def _ids_at(context: Context, shards: list[str], where: np.ndarray, rows: np.ndarray) -> pa.Array:
     """Return the doc_id at each (number of a shard, row), null where the number is negative."""
     ids = np.full(len(where), None, dtype=object)
@@ -100,14 +109,6 @@ def _ids_at(context: Context, shards: list[str], where: np.ndarray, rows: np.nda
         here = np.flatnonzero(where == number)
         ids[here] = column.take(pa.array(rows[here])).to_pylist()
     return pa.array(ids, pa.string())
-
-
-def _comparable_clusters(context: Context, shard: str, first: int) -> np.ndarray:
-    """Return each document's cluster, int64 [n]; documents that the encoder could not read get new ones, from `first` on."""
-    documents = Documents(context, shard)
-    cluster, unreadable = documents.clusters.astype(np.int64), ~documents.readable
-    cluster[unreadable] = first + np.arange(unreadable.sum())
-    return cluster
 
 
 class Neighbours(NamedTuple):

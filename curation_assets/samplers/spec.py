@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SamplerSpec
+from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Metadata
-from curation_assets.samplers.documents import Context, Documents
+from curation_assets.samplers.documents import Documents
 
 Scores = Mapping[str, Any]
 """{"score": float64 [n], and an array or `pyarrow` column for each of the sampler's `columns`}, in the order of the documents."""

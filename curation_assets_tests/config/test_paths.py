@@ -17,7 +17,7 @@ from curation_assets.config.paths import (
     value_at,
 )
 from curation_assets.config.profile import Profile, load_profile
-from curation_assets.config.settings import Section, is_execution
+from curation_assets.config.section import Section, is_execution
 from curation_assets.engine.graph import STEPS
 
 LOCAL, HUB = load_profile("local"), load_profile("hub")
@@ -53,9 +53,11 @@ def view(*paths: str, profile: Profile = LOCAL) -> Any:
 
 
 def test_what_is_declared_is_there_and_the_rest_is_refused_by_name() -> None:
-    seen = view("selection.seed", "clusters")
+    seen = view("selection.seed", "samplers.clusters")
     assert seen.selection.seed == LOCAL.selection.seed
-    assert seen.clusters is LOCAL.clusters, "a section that is declared whole can be passed on"
+    assert seen.samplers.clusters is LOCAL.samplers.clusters, (
+        "a section that is declared whole can be passed on"
+    )
     with pytest.raises(
         UndeclaredSetting, match=r'random/scores reads .* selection.rate_of, .* add "selection.rate_of"'
     ):
@@ -68,47 +70,51 @@ def test_settings_of_execution_are_open_to_all() -> None:
     seen = view()
     assert seen.evaluation.finetuning.resume_seconds == LOCAL.evaluation.finetuning.resume_seconds
     assert seen.corpus.storage_options == {} and seen.execution.dtype == "auto" and seen.name == "local"
-    assert seen.samplers == LOCAL.samplers and seen.data == LOCAL.data, "and so is what is derived from them"
+    assert seen.chosen_samplers == LOCAL.chosen_samplers and seen.data == LOCAL.data, (
+        "and so is what is derived from them"
+    )
 
 
 def test_of_a_section_that_is_declared_in_part_nothing_whole_can_be_had() -> None:
-    seen = view("perplexity.window")
+    seen = view("samplers.perplexity.window")
     for whole in ("identity", "model_dump", "model_copy"):
-        with pytest.raises(UndeclaredSetting, match='"perplexity"'):
-            getattr(seen.perplexity, whole)
+        with pytest.raises(UndeclaredSetting, match=r'"samplers\.perplexity"'):
+            getattr(seen.samplers.perplexity, whole)
     with pytest.raises(UndeclaredSetting):
         _ = seen.model_fields_set
     with pytest.raises(AttributeError, match="perplexity has no windows"):
-        _ = seen.perplexity.windows
+        _ = seen.samplers.perplexity.windows
 
 
 def test_tables_are_seen_whole_or_by_key() -> None:
-    seen = view("ladder", "perplexity.models.small")
-    assert value_at(seen, "perplexity.models.small") == LOCAL.perplexity.models["small"]
+    seen = view("ladder", "samplers.perplexity.models.small")
+    assert value_at(seen, "samplers.perplexity.models.small") == LOCAL.samplers.perplexity.models["small"]
     assert seen.ladder is LOCAL.ladder and seen.sizes == LOCAL.sizes
-    assert seen.perplexity.models["small"] == LOCAL.perplexity.models["small"]
-    assert seen.perplexity.models.get("small") and "small" in seen.perplexity.models
+    assert seen.samplers.perplexity.models["small"] == LOCAL.samplers.perplexity.models["small"]
+    assert seen.samplers.perplexity.models.get("small") and "small" in seen.samplers.perplexity.models
     for look in (lambda t: t["xl"], lambda t: "xl" in t, list, len, dict):
         with pytest.raises(UndeclaredSetting, match=r"perplexity\.models"):
-            look(seen.perplexity.models)
+            look(seen.samplers.perplexity.models)
 
 
 def test_methods_and_properties_see_no_more_than_who_calls_them() -> None:
-    assert view("perplexity.models.xl").model_source("perplexity_xl") == LOCAL.model_source("perplexity_xl")
+    assert view("samplers.perplexity.models.xl").model_source("perplexity_xl") == LOCAL.model_source(
+        "perplexity_xl"
+    )
     with pytest.raises(UndeclaredSetting, match=r"perplexity\.models\.xl"):
-        view("perplexity.models.small").model_source("perplexity_xl")
+        view("samplers.perplexity.models.small").model_source("perplexity_xl")
     with pytest.raises(UndeclaredSetting, match="ladder"):
         _ = view().sizes
 
 
 def test_a_path_that_leads_nowhere_or_to_execution_is_no_declaration() -> None:
-    with pytest.raises(ValueError, match=r"no setting density\.row"):
-        value_at(LOCAL, "density.row")
+    with pytest.raises(ValueError, match=r"no setting samplers\.density\.row"):
+        value_at(LOCAL, "samplers.density.row")
     with pytest.raises(ValueError, match="how something runs"):
         identity_at(LOCAL, "evaluation.batch_tokens")
     with pytest.raises(ValueError, match="no setting"):
-        value_at(LOCAL, "density.rows.more")
-    assert value_at(HUB, "perplexity.models.no_such") is None, "a table may lack a key"
+        value_at(LOCAL, "samplers.density.rows.more")
+    assert value_at(HUB, "samplers.perplexity.models.no_such") is None, "a table may lack a key"
 
 
 def test_identity_leaves_execution_out_also_in_tables() -> None:

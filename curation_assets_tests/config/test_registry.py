@@ -23,10 +23,18 @@ class Settings(Section):
 
 SAMPLER = Sampler(
     name="{name}", family="strange", technique="{technique}", description="None.", inputs=("{need}",), settings=Settings,
+    reads=({reads}), model="{model}",
     score=lambda settings, documents, progress: {{"score": documents.hashes % settings.n}},
 )
 """
-USUAL = {"name": "mine", "technique": "top_k", "settings": "n: Positive = 3", "need": "corpus/tokens"}
+USUAL = {
+    "name": "mine",
+    "technique": "top_k",
+    "settings": "n: Positive = 3",
+    "need": "corpus/tokens",
+    "reads": "",
+    "model": "",
+}
 
 
 def install(folder: Path, package: str, text: str | None = None, **other: str) -> None:
@@ -49,10 +57,14 @@ def loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Samplers:
 
 
 def test_a_package_brings_samplers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "good_one")
+    reads = "'selection.seed', 'samplers.density.rows', 'ladder.small', 'samplers.mine'"
+    settings = "n: Positive = 3\n    judge: Model = 'path:/nowhere'"
+    install(tmp_path, "good_one", reads=reads, settings=settings, model="samplers.mine.judge")
     found = loaded(tmp_path, monkeypatch)
     assert list(found)[19:] == ["mine"] and not found.left_out
-    assert found["mine"].setting_paths == ("samplers.mine",) and "mine" in found.sections
+    assert (
+        found["mine"].setting_paths[:2] == ("samplers.mine.n", "selection.seed") and "mine" in found.sections
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,6 +80,11 @@ def test_a_package_brings_samplers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"settings": "n: Positive = 0"}, "[samplers.mine]: every setting of Settings needs a default"),
         ({"settings": "m: Model = 'models/x'"}, "[samplers.mine]: every setting of Settings needs a default"),
         ({"need": "corpus/tokenz"}, "sampler 'mine' reads 'corpus/tokenz', which nothing before it makes"),
+        ({"reads": "'selection.sed',"}, "no profile has a setting 'selection.sed' that changes results"),
+        ({"reads": "'embeddings.batch_tokens',"}, "no profile has a setting 'embeddings.batch_tokens'"),
+        ({"reads": "'samplers.density.row',"}, "no profile has a setting 'samplers.density.row'"),
+        ({"reads": "'samplers.nobody.n',"}, "no profile has a setting 'samplers.nobody.n'"),
+        ({"model": "samplers.mine.n"}, "model 'samplers.mine.n' is the path of no `Model` in its settings"),
         ({"name": "density"}, "sampler 'density' would have the assets of another"),
         ({"name": "clusters"}, "sampler 'clusters' would have the assets of another"),
         ({"name": "full_data"}, "sampler 'full_data' would have the assets of another"),
@@ -116,7 +133,7 @@ def _plan(folder: Path, profile: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_product_goes_on_without_it_and_says_so(tmp_path: Path) -> None:
     install(tmp_path, "blind", need="corpus/tokenz")
-    install(tmp_path, "greedy", "import curation_assets.engine.graph\nimport dagster", entry="greedy")
+    install(tmp_path, "greedy", "from curation_assets.engine.graph import STEPS\nlist(STEPS)", entry="greedy")
     install(tmp_path, "over", name="corpus")
     done = _plan(tmp_path, "")
     assert done.returncode == 0 and "density/scores" in done.stdout, done.stderr
@@ -126,7 +143,7 @@ def test_the_product_goes_on_without_it_and_says_so(tmp_path: Path) -> None:
     for why in (
         "sampler 'mine' reads 'corpus/tokenz', which nothing before it makes",
         "sampler 'corpus' would have the assets of another",
-        "is imported within a function",
+        "the samplers are being loaded",
     ):
         assert sum(why in line for line in warned) == 1, done.stderr
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from curation_assets.config.profile import load_profile
-from curation_assets.config.registry import RATES, SAMPLERS, SIZES
+from curation_assets.config.registry import INPUTS, RATES, RESERVED, SAMPLERS, SIZES
 from curation_assets.definitions import definitions
 from curation_assets.defs import partitions
 from curation_assets.defs.descriptions import group
@@ -67,6 +67,12 @@ def test_the_papers_samplers_are_among_them_in_order() -> None:
     assert [name for name in SAMPLERS if name in PAPER] == PAPER and len(PAPER) == 19
     families = [SAMPLERS[name].family for name in PAPER]
     assert [families.count(f) for f in ("random", "coverage", "perplexity", "ask_llm")] == [1, 3, 10, 5]
+
+
+def test_what_samplers_may_read_is_made_before_theirs() -> None:
+    order = list(STEPS)
+    assert max(order.index(key) for key in INPUTS) < order.index("random/scores")
+    assert {key.partition("/")[0] for key in order} - set(SAMPLERS) == {*RESERVED, "clusters"}
 
 
 def test_model_sources_decide_what_a_step_reads() -> None:

@@ -16,6 +16,7 @@ from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.definitions import PRODUCTS, definitions
 from curation_assets.defs.descriptions import group, tags
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import Workspace
@@ -68,7 +69,9 @@ def test_its_scores_subsets_and_what_the_report_says_of_it(tiny: Profile) -> Non
     builds = {product.key: product.build for product in PRODUCTS}
     for section in ("correlation", "distributions", "documents", "composition", "page"):
         key = f"report/{section}"
-        materialize(workspace, STEPS[key], "", lambda inputs, key=key: builds[key](workspace))
+        materialize(
+            workspace, STEPS[key], "", lambda inputs, key=key: load(builds[key], workspace, STEPS[key])
+        )
     page = "".join(p.read_text("utf-8") for p in workspace.open("report/page").rglob("*.html"))
     assert NAME in page
     for section, table in (("distributions", "distributions"), ("correlation", "correlation")):
