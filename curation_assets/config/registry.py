@@ -138,10 +138,12 @@ class Samplers(Mapping[str, SamplerSpec]):
 
     Attributes
     ----------
+    packages : {name: package} of those that other packages bring.
     left_out : {name of a sampler, or of its entry point: why there is none}.
     """
 
     def __init__(self) -> None:
+        self.packages: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
         self._loading = False
 
@@ -199,6 +201,7 @@ class Samplers(Mapping[str, SamplerSpec]):
                 self._refuse(package, sampler.name, why)
             else:
                 found.add(sampler)
+                self.packages[sampler.name] = package
 
     def _refuse(self, package: str, name: str, why: str) -> None:
         line = f"package {package}: {' '.join(why.split())}"

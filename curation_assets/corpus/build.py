@@ -26,9 +26,9 @@ from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import Counts, parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
-from curation_assets.corpus.losses import no_documents, why_no_documents
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
+from curation_assets.corpus.rejected_rows import no_documents, why_no_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
@@ -71,7 +71,7 @@ def _seen_as(workspace: Context, sha256: str, shard: str) -> str:
 
 
 def read_as(counts: Counts, settings: DocumentSettings) -> Metadata:
-    """Return what became of a file's rows as metadata, which `losses.why_no_documents` reads."""
+    """Return what became of a file's rows as metadata, which `rejected_rows.why_no_documents` reads."""
     fields = {"text_field": settings.text_field, "id_field": settings.id_field}
     return {
         "rows": counts.rows,

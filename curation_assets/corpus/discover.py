@@ -71,7 +71,7 @@ class Listing:
     Attributes
     ----------
     passed_over : (name, reason) of what is not read and may be meant as data; the name of a folder ends with "/".
-    ignored : {kind: how many} of names that nobody means as data; see `passed_over.set_aside`.
+    ignored : {kind: how many} of names that nobody means as data; see `skipped_files.set_aside`.
     alike : the names of files that differ in their compression alone: all are read, each under its whole name.
     """
 

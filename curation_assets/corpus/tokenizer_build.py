@@ -8,8 +8,8 @@ from pathlib import Path
 
 from curation_assets.common.files import read_batches
 from curation_assets.common.progress import Progress
-from curation_assets.corpus.losses import no_documents
 from curation_assets.corpus.reading import open_documents
+from curation_assets.corpus.rejected_rows import no_documents
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.models.sources import resolve

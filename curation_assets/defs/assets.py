@@ -32,8 +32,8 @@ from curation_assets.engine.check_result import Outcome
 from curation_assets.engine.context import load as load_step
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
-from curation_assets.engine.narration import Story, opening
 from curation_assets.engine.product import Product
+from curation_assets.engine.run_log import StepLog
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, MissingInput, Workspace, title
@@ -111,10 +111,10 @@ def _commit_each(
 ) -> Iterator[Any]:
     keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
     sign(context, curation.workspace)
-    story, several = Story(step, len(keys)), len(keys) > 1
+    log, several = StepLog(step, len(keys)), len(keys) > 1
     inputs = seen(context, step, curation.workspace.profile) if several else {}
     # Only what is out of date is made unasked: for a model that is behind, a person asks.
-    each = make_each(context, curation, step, build, keys, story, relearn=True, go_on=several)
+    each = make_each(context, curation, step, build, keys, log, relearn=True, go_on=several)
     try:
         for receipt, metadata in each:
             if several:
@@ -125,9 +125,9 @@ def _commit_each(
         report_checks(context, curation, step)  # Dagster would have them fail, too, without a verdict
         raise
     report_checks(context, curation, step, alone=not several)
-    if story.failed:
-        reasons = "; ".join(f"{partition}: {error}" for partition, error in story.failed.items())
-        raise dg.Failure(f"{len(story.failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")
+    if log.failed:
+        reasons = "; ".join(f"{partition}: {error}" for partition, error in log.failed.items())
+        raise dg.Failure(f"{len(log.failed)} of {len(keys)} partitions of {step.key} failed: {reasons}")
 
 
 def sign(context: Context, workspace: Workspace) -> None:
@@ -152,7 +152,7 @@ def make_each(
     step: Step,
     build: Builder,
     keys: list[str],
-    story: Story,
+    log: StepLog,
     *,
     relearn: bool,
     go_on: bool,
@@ -160,11 +160,11 @@ def make_each(
     """Make partitions of a step current, one by one, and yield each one's receipt and what Dagster shows of it.
 
     `relearn`: learn anew what is pinned and behind the corpus. `go_on`: one bad partition does not keep the others
-    waiting, and why it failed is in `story` and in the log; otherwise its error is raised.
+    waiting, and why it failed is in `log` as well; otherwise its error is raised.
     """
     workspace, tell = curation.workspace, curation.teller(context.log.info)
     load = _once(build, workspace, step)
-    tell(f"{story.heading}{opening(workspace, step, keys)}")
+    tell(log.opening(workspace, keys))
     for partition in keys:
         try:
             receipt, made = materialize(
@@ -177,17 +177,17 @@ def make_each(
                 relearn=relearn,
                 tell=tell,
             )
-            shown = about(workspace, step, receipt, made)
+            shown = about(workspace, step, receipt, made, log.reasons.get(partition, ()))
         except Exception as error:
             if not go_on:
                 raise
-            line = story.went_wrong(partition, error)
+            line = log.went_wrong(partition, error)
             if isinstance(error, MissingInput):
                 context.log.error(line)  # says all by itself
             else:
                 context.log.exception(line)
             continue
-        tell(story.finished(receipt, made))
+        tell(log.finished(receipt, made))
         if step.key == "corpus/source":
             partitions.sync_shards(context.instance, workspace.listed())
         yield receipt, {name: _value(value) for name, value in shown.items()}

@@ -20,7 +20,7 @@ from curation_assets.corpus.checks import (
     rows_add_up,
 )
 from curation_assets.corpus.reading import open_hashes
-from curation_assets.embeddings.unread import cut_documents, unknown_tokens
+from curation_assets.embeddings.checks import cut_documents, unknown_tokens
 from curation_assets.engine.check_result import Outcome, made
 from curation_assets.engine.workspace import Workspace
 from curation_assets.selection.candidates import token_counts

@@ -20,10 +20,10 @@ from curation_assets.defs import partitions
 from curation_assets.defs.assets import event, make_each, report_checks, seen, sign
 from curation_assets.defs.job_specs import OFFERS, Offer, Part, asked_for, choice_of
 from curation_assets.defs.resources import JOB, Curation
-from curation_assets.engine.narration import Story
 from curation_assets.engine.planner import Plan
 from curation_assets.engine.product import Product
 from curation_assets.engine.report_steps import REPORTS
+from curation_assets.engine.run_log import StepLog
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import EDGE, Step
 from curation_assets.engine.workspace import title
@@ -158,11 +158,11 @@ def _make_part(
     for number, step in enumerate(steps, 1):
         asked = asked_for(workspace.profile, choice, step, work)
         heading = f"asset {number} of {len(steps)}"
-        story = yield from _make_step(context, curation, step, products, asked, plan, heading)
-        made, current = made + story.made, current + story.current
-        if step.key in EDGE and len(story.failed) < len(asked):
+        log = yield from _make_step(context, curation, step, products, asked, plan, heading)
+        made, current = made + log.made, current + log.current
+        if step.key in EDGE and len(log.failed) < len(asked):
             continue  # a file that cannot be read does not keep the others waiting; the check all_files_read warns
-        failed |= {title(step.key, partition): reason for partition, reason in story.failed.items()}
+        failed |= {title(step.key, partition): reason for partition, reason in log.failed.items()}
     said = f"{made:,} made, {current:,} already current, {duration(time.monotonic() - started)}"
     if failed:
         some = "; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:_SHOWN])
@@ -180,7 +180,7 @@ def _make_step(
     asked: list[str],
     plan: Plan,
     heading: str,
-) -> Generator[dg.AssetMaterialization, None, Story]:
+) -> Generator[dg.AssetMaterialization, None, StepLog]:
     """Make what is not current of the partitions that are asked for, and have the UI show the others as current, too."""
     workspace, tell = curation.workspace, curation.teller(context.log.info)
     stale = set(Versions(workspace).stale(step, asked))
@@ -188,10 +188,10 @@ def _make_step(
     untold = _shown_otherwise(context.instance, step, workspace.profile, current)
     todo = [partition for partition in asked if partition in stale | untold]
     plan.begin(step, [(partition,) for partition in todo])
-    story = Story(step, len(asked), f"{heading}{plan.left()}: ", current=len(asked) - len(todo))
+    log = StepLog(step, len(asked), f"{heading}{plan.left()}: ", current=len(asked) - len(todo))
     if not todo:
         tell(f"{heading}: {step.key}, all current" + (f" ({len(asked):,})" if step.by else ""))
-        return story
+        return log
     if step.by in ("size", "rate|size"):
         others = [
             partition for partition in todo if partition not in partitions.there(step, workspace.profile)
@@ -200,15 +200,13 @@ def _make_step(
             named = f"the profile's [run] does not name {', '.join(others)}"
             tell(f"{heading}: {step.key}: {named}: it is made, but is no partition of the asset in the UI")
     build, inputs = products[step.key].build, seen(context, step, workspace.profile)
-    for receipt, metadata in make_each(
-        context, curation, step, build, todo, story, relearn=False, go_on=True
-    ):
+    for receipt, metadata in make_each(context, curation, step, build, todo, log, relearn=False, go_on=True):
         plan.end(step, (receipt.partition,))
         if metadata["made"] or receipt.partition in untold:  # of what another run made, that one has told
             yield event(step, receipt, metadata, inputs)
-    if story.made or story.failed:
+    if log.made or log.failed:
         report_checks(context, curation, step)
-    return story
+    return log
 
 
 def _shown_otherwise(

@@ -19,7 +19,7 @@ import dagster as dg
 from curation_assets.common.files import write_bytes
 from curation_assets.common.progress import Line
 from curation_assets.config.profile import Profile, absolute
-from curation_assets.corpus.losses import no_documents
+from curation_assets.corpus.rejected_rows import no_documents
 from curation_assets.defs import partitions
 from curation_assets.defs.resources import HOST, PID
 from curation_assets.defs.workers import Tell, Workers, cores

@@ -11,7 +11,7 @@ import numpy as np
 
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.windows import cut_windows
-from curation_assets.embeddings.reading import Reader, Tokens
+from curation_assets.embeddings.tokenization import Reader, Tokens
 
 _BUCKET = 8  # a document is padded to a multiple of this, whatever its neighbours: about 4 wasted tokens
 _FP16_OVERFLOWS = ("t5", "mt5", "umt5", "longt5")  # their activations leave float16's range and turn to NaN
@@ -26,7 +26,7 @@ class Encoder:
     move it by rounding alone (below 1e-5 in float32; in bfloat16 or float16 by that type's own rounding).
 
     A document of at most `max_tokens` is one window. Of a longer one as many windows as it needs are read, at most
-    `windows`, evenly spaced from its beginning to its end (`scoring.perplexity.cut_windows`), and the vector is the
+    `windows`, evenly spaced from its beginning to its end (`common.windows.cut_windows`), and the vector is the
     normalised mean of theirs. The paper cuts documents at the model's limit, which is `windows = 1`: then documents with
     a common beginning, as files under one licence, are copies of one another.
 

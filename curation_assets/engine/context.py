@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from curation_assets.common.progress import Progress
-from curation_assets.config.paths import DeclaredSettings
+from curation_assets.config.paths import Declaration, DeclaredSettings
 from curation_assets.config.profile import Profile
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.input_reasons import readings
-from curation_assets.engine.reasons import behind, follows, reasons
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import By, Step, reads_all, upstream
 from curation_assets.engine.store import Receipt
@@ -31,8 +29,8 @@ class Context:
     def __init__(self, workspace: Workspace, step: Step, partition: str | None = None) -> None:
         self._workspace, self._step, self._partition = workspace, step, partition
         self._reads = step.reads(workspace.profile)
-        declared = DeclaredSettings(workspace.profile, step.settings, step.key)
-        self.profile = cast(Profile, declared)
+        declared = Declaration(step.key, step.settings)
+        self.profile = cast(Profile, DeclaredSettings(workspace.profile, declared))
         """The settings that the step declares; reading another raises `UndeclaredSetting`."""
         self.data, self.scratch = workspace.data, workspace.scratch
 
@@ -147,17 +145,18 @@ class DeclaredVersions:
     def reasons(self, key: str, partition: str = "") -> list[str]:
         """Tell why an artifact is out of date, or that what it is made from is; [] where neither is."""
         self._check(key)
-        found = reasons(self._versions, STEPS[key], partition)
-        above = not found and follows(self._versions, STEPS[key], partition)
-        return ["what it is made from is out of date itself"] if above else found
+        reasons = self._versions.reasons(STEPS[key], partition)
+        if not reasons and self._versions.follows(STEPS[key], partition):
+            return ["what it is made from is out of date itself"]
+        return [str(reason) for reason in reasons]
 
     def kept(self, key: str, partition: str = "") -> str:
         """Tell that a model right above an artifact is kept although the corpus moved on; "" where none is."""
         self._check(key)
-        for reading in readings(self._versions, STEPS[key], partition):
+        for reading in self._versions.readings(STEPS[key], partition):
             for one in reading.partitions if reading.need.pinned else ():
-                if why := behind(self._versions, reading.need, one):
-                    return why
+                if behind := self._versions.kept(reading.need, one):
+                    return str(behind)
         return ""
 
     def _check(self, key: str) -> None:

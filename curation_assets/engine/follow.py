@@ -82,8 +82,8 @@ class Follow:
             return there and (not step.pinned or self._versions.current(step, partition))
         if not self._versions.current(step, partition):
             return there and self._unreadable(step, partition)
-        if step.pinned:  # the corpus may move on under it; only the centroids look how far
-            return step.key != "clusters/centroids" or self._is_settled(STEPS["corpus/index"], "")
+        if step.pinned:  # the corpus may move on under it; how far, only a step with a limit looks
+            return not step.drift or self._is_settled(STEPS["corpus/index"], "")
         return self._inputs_settled(step, partition)
 
     def _unreadable(self, step: Step, partition: str) -> bool:

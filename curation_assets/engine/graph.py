@@ -242,10 +242,9 @@ class Graph(Mapping[str, Step]):
     def _steps(self) -> dict[str, Step]:
         chains = {step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}
         made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains
-        costly = (
-            *(step.key for step in (*_JUDGE, *_FULL_DATA)),
-            *chains,
-        )  # what choosing the data may take time for
+        # What choosing the data and training on it take time for.
+        timed = (*(step.key for step in (*_JUDGE, *_FULL_DATA)), *chains)
+        costly = tuple(key for key in timed if not key.endswith("/subset"))
         return made | {step.key: step for step in report_steps(costly, made)}
 
 

@@ -35,6 +35,7 @@ class Step:
     code : number to raise when the code changes the content.
     pinned : a model learned from the corpus (or its teacher): a change of the corpus leaves it behind but does not remake
         it, a change of a pinned input does, and what depends on it goes by the digest of its content.
+    drift : path of the setting by how much the number of documents may move before a pinned model is learned anew, by itself.
     partial : reads what there is of its inputs (reports do), instead of requiring all of it.
     trains : expensive and never automatic.
     placed : by shard, but reads what an unpartitioned artifact has of its shard: equal inputs of two shards make no equal content.
@@ -51,6 +52,7 @@ class Step:
     versions_of: tuple[Step, ...] = ()
     code: int = 1
     pinned: bool = False
+    drift: str = ""
     partial: bool = False
     trains: bool = False
     accelerated: bool = False

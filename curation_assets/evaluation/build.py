@@ -20,8 +20,8 @@ from curation_assets.corpus.build import VALIDATION_SETS
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
+from curation_assets.evaluation.examples_build import read_suites
 from curation_assets.evaluation.finetune import FineTuneConfig
-from curation_assets.evaluation.gathering import read_suites
 from curation_assets.evaluation.perplexity import PerplexityResult, TokenSet, evaluate
 from curation_assets.evaluation.suites import SuiteConfig, SuiteExamples, run_suite
 from curation_assets.models.snapshots import read_snapshots

@@ -21,7 +21,7 @@ from curation_assets.corpus.build import VALIDATION_SETS
 from curation_assets.corpus.reading import open_documents, read_contaminated
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
-from curation_assets.evaluation.ngram_inputs import INPUTS_SCHEMA, TaskInputs, build_index
+from curation_assets.evaluation.ngram_index import INPUTS_SCHEMA, TaskInputs, build_index
 from curation_assets.evaluation.ngrams import NgramIndex
 from curation_assets.models.files import file_digest
 

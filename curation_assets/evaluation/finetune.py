@@ -19,8 +19,8 @@ from curation_assets.common.batching import ended, padded
 from curation_assets.common.progress import Progress, silent
 from curation_assets.models import t5
 from curation_assets.models.files import file_digest
-from curation_assets.pretraining.snapshots import RunFolder
-from curation_assets.pretraining.tuning import Recipe, Tuning
+from curation_assets.pretraining.finetuning import Recipe, Tuning
+from curation_assets.pretraining.run_folder import RunFolder
 
 _IGNORED = -100  # by the loss of transformers' models
 

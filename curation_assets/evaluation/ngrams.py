@@ -96,7 +96,7 @@ class Overlaps(NamedTuple):
 
 
 class NgramIndex:
-    """The n-grams of evaluation inputs and the tasks that they are of, memory-mapped from the files of `ngram_inputs.build_index`.
+    """The n-grams of evaluation inputs and the tasks that they are of, memory-mapped from the files of `ngram_index.build_index`.
 
     A filter in memory, of 2 to 4 bytes for each n-gram, spares most texts the search.
 

@@ -21,7 +21,7 @@ from curation_assets.common.progress import Progress, after, part_of, silent
 from curation_assets.evaluation.answering import Answering
 from curation_assets.evaluation.examples import SHOT_BREAK, Example
 from curation_assets.evaluation.finetune import FineTuneConfig, Pairs, fine_tune
-from curation_assets.evaluation.measures import measure
+from curation_assets.evaluation.metrics import measure
 from curation_assets.evaluation.tasks import lookup
 from curation_assets.models.files import file_digest
 from curation_assets.models.tokenizer import Tokenizer
@@ -71,7 +71,7 @@ def run_suite(
     Parameters
     ----------
     checkpoint
-        A folder that `pretraining.model.save` wrote.
+        A folder that `models.t5.save` wrote.
     home
         Where the work is kept while it goes on; a finished suite leaves its results there and no weights.
 

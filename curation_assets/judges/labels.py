@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from curation_assets.common.files import write_bytes
 from curation_assets.common.hashing import noise
 from curation_assets.common.progress import Progress, silent
-from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.scoring.ask_llm import ScoreTable, check_texts
 
 _LOG = logging.getLogger(__name__)

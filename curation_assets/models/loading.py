@@ -29,7 +29,7 @@ def load_scorer(
     ----------
     place
         A folder with `config.json` and safetensors (encoder-decoder or decoder-only, also a T5 that
-        `pretraining.model.save` wrote), a `.gguf` file, or a folder with just one.
+        `models.t5.save` wrote), a `.gguf` file, or a folder with just one.
     tokenizer
         Where the tokenizer is, if not beside the model.
     device
@@ -40,7 +40,7 @@ def load_scorer(
     Returns
     -------
     model, tokenizer
-        The tokenizer of a T5 is a `corpus.tokenizer.Tokenizer`, any other one that of transformers.
+        The tokenizer of a T5 is a `models.tokenizer.Tokenizer`, any other one that of transformers.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def _load_folder(folder: Path, kind: torch.dtype) -> Any:
 
 
 def _is_own_t5(folder: Path, config: Any) -> bool:
-    """Tell whether `pretraining.model.save` wrote the folder: one file, a head, and the shared embedding once.
+    """Tell whether `models.t5.save` wrote the folder: one file, a head, and the shared embedding once.
 
     transformers may tie such a model's head to its embedding, and no message would say so.
     """

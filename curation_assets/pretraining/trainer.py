@@ -30,7 +30,7 @@ from curation_assets.pretraining.config import RuntimeConfig, TrainConfig, Train
 from curation_assets.pretraining.flops import device_flops, training_flops
 from curation_assets.pretraining.optimizer import ScaledAdamW
 from curation_assets.pretraining.packing import Stream
-from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.pretraining.speed import Meter
 
 
@@ -49,7 +49,7 @@ def train(
     stream
         Gives the raw sequences. Its `digest` is stored with the configuration.
     folder
-        A local folder for this run alone; `snapshots` says what is in it.
+        A local folder for this run alone; `run_folder` says what is in it.
     progress
         Called with raw tokens done and to do, every `flush_steps` steps; its note gives the loss and the share of the devices'
         measured matrix multiplication rate since the last call.

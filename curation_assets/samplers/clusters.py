@@ -119,6 +119,7 @@ STEPS = (
         ("samplers.clusters",),
         code=2,
         pinned=True,
+        drift="samplers.clusters.drift",
         accelerated=True,
     ),
     Step(

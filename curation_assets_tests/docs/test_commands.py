@@ -149,7 +149,7 @@ def _serves(command: Command, reader: Reader) -> None:
 
 def _is_a_subcommand(command: Command, reader: Reader) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main([*command.words[1:], "--help"])
+        cli([*command.words[1:], "--help"])
     assert ended.value.code == 0, f"{command.where}: {command}"
 
 
@@ -175,6 +175,8 @@ def _names_packages(command: Command, reader: Reader) -> None:
         elif word == "--editable":
             asked = words.pop(0).removeprefix(".[").removesuffix("]").split(",")
             assert set(asked) <= set(extras), f"{command.where}: {command}"
+        elif word.startswith("./"):
+            assert (ROOT / word / "pyproject.toml").is_file(), f"{command.where}: {command}"
         else:
             Requirement(word)
 

@@ -37,7 +37,7 @@ class Trouble:
         self.patch.setattr("curation_assets.defs.run_graph.wanted_steps", wanted)
         errors = io.StringIO()
         with redirect_stderr(errors), redirect_stdout(io.StringIO()):
-            assert cli.main(["--profile", name, *arguments]) != 0
+            assert cli(["--profile", name, *arguments]) != 0
         return errors.getvalue()
 
     def making(self, key: str, builder: Builder, partition: str = "", name: str = "mine.toml") -> str:

@@ -21,7 +21,7 @@ from curation_assets.corpus.build import documents
 from curation_assets.defs.workers import Workers
 from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.build import metrics
-from curation_assets.evaluation.gathering import examples
+from curation_assets.evaluation.examples_build import examples
 from curation_assets.models.loading import torch_settings
 from curation_assets.pretraining.config import RuntimeConfig
 from curation_assets.pretraining.devices import process_count

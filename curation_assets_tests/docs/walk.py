@@ -139,7 +139,7 @@ class Reader:
         if name == "curation":
             if "run" in rest:
                 self.patch.setattr("curation_assets.defs.run_graph.wanted_steps", self.steps)
-            return cli.main(rest)
+            return cli(rest)
         if name == "python" and rest[0] == "-c":
             exec(rest[1], {})  # a line of the docs
             return 0

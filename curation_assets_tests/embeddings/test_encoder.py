@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from curation_assets.embeddings.encoder import Encoder
-from curation_assets.embeddings.reading import Reader
+from curation_assets.embeddings.tokenization import Reader
 
 TEXT = Path(__file__).read_text(encoding="utf-8")
 WORDS = TEXT.split()
@@ -147,7 +147,7 @@ def test_batch_size_and_window_change_nothing(
 ) -> None:
     texts = documents(50, 90)
     expected = encoder.encode(texts)
-    monkeypatch.setattr("curation_assets.embeddings.reading._CHARS", 700)
+    monkeypatch.setattr("curation_assets.embeddings.tokenization._CHARS", 700)
     np.testing.assert_allclose(Encoder(saved, batch_tokens=64).encode(texts), expected, atol=1e-5)
 
 
@@ -266,7 +266,7 @@ def test_no_texts_give_no_rows(encoder: Encoder) -> None:
 def test_bad_texts_are_named_by_row(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match="not a single one"):
         encoder.encode("one text")
-    monkeypatch.setattr("curation_assets.embeddings.reading._CHARS", 2)
+    monkeypatch.setattr("curation_assets.embeddings.tokenization._CHARS", 2)
     with pytest.raises(TypeError, match="row 3 is NoneType"):
         encoder.encode(["a", "b", "c", None])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="row 2 holds a lone surrogate"):

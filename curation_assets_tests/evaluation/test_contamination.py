@@ -263,20 +263,20 @@ def test_an_explanation_says_why_a_document_is_in_no_subset(
 ) -> None:
     task = f"glue/mrpc ({len(_words(SENTENCE)) - 12})"
     (told,) = explain(workspace, "in.s0", ["random"])
-    assert told.standings[0].rank is not None
+    assert told.samplers[0].rank is not None
     assert any(task in note and "not dropped" in note for note in told.notes)
     assert not any("n-grams" in note for note in explain(workspace, "near", ["random"])[0].notes)
 
     dropping = _open(home, True, monkeypatch)
     _make(dropping, "random/subset")
     (told,) = explain(dropping, "in.s0", ["random"])
-    (found,) = told.standings
+    (found,) = told.samplers
     assert found.score is not None and found.rank is None and found.percentile is None
     assert {(c.state, c.key, c.stale) for c in found.choices} == {("out", None, False)}
     assert all(c.why.startswith("it shares n-grams") and task in c.why for c in found.choices)
     text = to_text(told)
     assert f"random: not in {', '.join(RATES)} %: it shares n-grams" in text and "no training has it" in text
-    (near,) = explain(dropping, "near", ["random"])[0].standings
+    (near,) = explain(dropping, "near", ["random"])[0].samplers
     manifest = read_json(dropping.open("random/subset", "20") / "manifest.json")
     assert near.candidates == manifest["candidates"], "ranked among those that may be chosen"
 

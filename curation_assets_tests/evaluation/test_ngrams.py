@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from curation_assets.common.hashing import hash_ids
 from curation_assets.evaluation import ngrams
-from curation_assets.evaluation.ngram_inputs import INPUTS_SCHEMA, MANY, SHARE, TaskInputs, build_index
+from curation_assets.evaluation.ngram_index import INPUTS_SCHEMA, MANY, SHARE, TaskInputs, build_index
 from curation_assets.evaluation.ngrams import (
     LEAST_WORDS,
     WORDS,

@@ -26,7 +26,7 @@ from curation_assets.judges.distill import (
 )
 from curation_assets.models import t5
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from curation_assets.pretraining.tuning import epoch_batches
+from curation_assets.pretraining.finetuning import epoch_batches
 from curation_assets.scoring import prompt
 from curation_assets.scoring.ask_llm import AskLLM
 from curation_assets_tests.conftest import stdlib_texts

@@ -17,8 +17,8 @@ from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets
 from curation_assets.engine.workspace import Builder, Workspace
 from curation_assets.evaluation.build import metrics
-from curation_assets.evaluation.gathering import examples
-from curation_assets.models.build import found_model
+from curation_assets.evaluation.examples_build import examples
+from curation_assets.models.build import model_note
 from curation_assets.pretraining.build import full_data_checkpoint, subset_checkpoint
 from curation_assets.samplers.build import SCORERS
 from curation_assets.selection.build import subset
@@ -34,7 +34,7 @@ BUILDERS: dict[str, Builder] = {
     "random/checkpoint": subset_checkpoint("random"),
     "random/metrics": metrics("random"),
     "full_data/checkpoint": full_data_checkpoint,
-    "perplexity_small/model": found_model(lambda profile: profile.model_source("perplexity_small")),
+    "perplexity_small/model": model_note(lambda profile: profile.model_source("perplexity_small")),
     "perplexity_small/scores": SCORERS["perplexity_small"],
     "perplexity_small/subset": subset(SAMPLERS["perplexity_small"]),
 }

@@ -8,7 +8,7 @@ from curation_assets.pretraining import speed
 from curation_assets.pretraining.build import cost
 from curation_assets.pretraining.config import RuntimeConfig, TrainResult
 from curation_assets.pretraining.flops import training_flops
-from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.pretraining.speed import Meter, Speed
 from curation_assets.pretraining.trainer import train
 from curation_assets_tests.pretraining.small_run import CONFIG, Interrupted, InterruptedStream, stream

@@ -19,7 +19,7 @@ from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.t5 import V1_1, build, load
 from curation_assets.pretraining import devices
 from curation_assets.pretraining.config import RuntimeConfig, TrainConfig
-from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.pretraining.trainer import mean_loss, read_losses, train
 from curation_assets_tests.pretraining.small_run import (
     CONFIG,

@@ -244,7 +244,7 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores}, store)
     assert published_again(found) is None
     with pytest.raises(MissingInput, match="no report has been made"):
-        page(found)("", tmp_path, silent)
+        load(page, found, STEPS["report/page"])("", tmp_path, silent)
     materialize(
         found, STEPS["report/documents"], "", lambda inputs: load(documents, found, STEPS["report/documents"])
     )
@@ -282,7 +282,7 @@ def test_a_stale_report_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     assert "Out of date" not in _publish(found).text()
     monkeypatch.setattr(type(found.profile.report), "identity", lambda self: {"other": 1})
-    assert "settings or code changed" in _publish(found).text()
+    assert "settings changed" in _publish(found).text()
     monkeypatch.undo()
 
 

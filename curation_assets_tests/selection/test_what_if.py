@@ -366,7 +366,7 @@ def test_scores_of_an_earlier_release_are_refused_in_one_line(
     ):
         what_if(workspace, ["random"], 0.5, allow_stale=True)
     (explained,) = explain(workspace, _unique_id(workspace), ["random"])
-    assert explained.standings[0].note == "its scores were of other documents than the shard has now"
+    assert explained.samplers[0].note == "its scores were of other documents than the shard has now"
 
 
 def _unique_id(workspace: Workspace) -> str:

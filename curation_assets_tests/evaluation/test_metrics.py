@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.evaluation.examples import Example
-from curation_assets.evaluation.measures import METRICS, last_number, measure, squad_normalised
+from curation_assets.evaluation.metrics import METRICS, last_number, measure, squad_normalised
 
 PAIR, NLI = ("no", "yes"), ("entailment", "contradiction", "neutral")
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from curation_assets.common.hashing import noise
 from curation_assets.common.progress import Progress
 from curation_assets.pretraining.optimizer import ScaledAdamW, learning_rate
-from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.run_folder import RunFolder
 
 _WINDOW = 8  # batches among which rows of like length are brought together
 

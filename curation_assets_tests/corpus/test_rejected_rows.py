@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation_assets.config.profile import Profile, load_profile
-from curation_assets.corpus.losses import no_documents, why_no_documents
+from curation_assets.corpus.rejected_rows import no_documents, why_no_documents
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS

@@ -1,45 +1,30 @@
-"""What a run's log says of its work: what was asked for, why it has to be made, how far it is, what came of it."""
+"""The lines of a run's log: what was asked for, why it has to be made, how far it is, what came of it."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 
 from curation_assets.common.progress import duration
-from curation_assets.engine.reasons import reasons
+from curation_assets.engine.reasons import Reason, counted, summary
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace, title
 
-_REASONS = 2
 _MINUTE = 60.0
-_LONG = 10.0  # seconds that are left before that is told
-
-
-def opening(workspace: Workspace, step: Step, partitions: list[str]) -> str:
-    """Return what a run is about to do with partitions of a step: how many are to make, and why."""
-    versions, several = Versions(workspace), len(partitions) > 1
-    stale = versions.stale(step, partitions)
-    asked = f"{step.key}, {len(partitions):,} partitions" if several else title(step.key, partitions[0])
-    if not stale:
-        behind = sum(versions.behind(step, partition) for partition in partitions)
-        return f"{asked}: {'of an earlier corpus' if behind else 'nothing to make'}"
-    why = Counter(reason for partition in stale for reason in reasons(versions, step, partition))
-    told = "; ".join(reason for reason, _ in why.most_common(_REASONS))
-    more = f"; and {len(why) - _REASONS:,} more" if len(why) > _REASONS else ""
-    return f"{asked}: {f'{len(stale):,} ' if several else ''}to make ({told}{more})"
+_LONG = 10.0  # seconds that are left before that is said
 
 
 @dataclass
-class Story:
-    """Tells of partitions one by one as they are finished.
+class StepLog:
+    """The lines on a step: what is about to be made and why, then a line for each partition that is finished.
 
     Attributes
     ----------
     count : partitions of the step that were asked for, with those that are current.
     heading : what its first line begins with.
+    reasons : why partitions are made, {partition: reasons}, once `opening` has looked.
     made, current, failed : partitions that were made now, that already were what they should be, {partition: reason}.
     """
 
@@ -49,12 +34,28 @@ class Story:
     made: int = 0
     current: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, tuple[Reason, ...]] = field(default_factory=dict, init=False)
     _started: float = field(default_factory=time.monotonic, init=False)
     _before: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         """Remember how many partitions were current before."""
         self._before = self.current
+
+    def opening(self, workspace: Workspace, partitions: list[str]) -> str:
+        """Return the line on what a run is about to do with partitions of the step: how many are to make, and why."""
+        versions, several = Versions(workspace), len(partitions) > 1
+        name = (
+            f"{self.step.key}, {len(partitions):,} partitions"
+            if several
+            else title(self.step.key, *partitions)
+        )
+        self.reasons = {p: why for p in partitions if (why := versions.reasons(self.step, p))}
+        if not self.reasons:
+            kept = any(versions.behind(self.step, partition) for partition in partitions)
+            return f"{self.heading}{name}: {'of an earlier corpus' if kept else 'nothing to make'}"
+        count = f"{len(self.reasons):,} " if several else ""
+        return f"{self.heading}{name}: {count}to make ({summary(counted(self.reasons.values()))})"
 
     def finished(self, receipt: Receipt, made: bool) -> str:
         """Return the line for a partition that is current now."""

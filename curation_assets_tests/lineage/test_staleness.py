@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curation_assets.common.files import file_states
 from curation_assets.config.profile import Profile
-from curation_assets.engine import reasons as stale
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.input_reasons import readings
-from curation_assets.engine.reasons import LISTED_AGAIN, behind, follows, inherited, out_of_date, reasons
+from curation_assets.engine.reasons import Reason
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
-from curation_assets.engine.workspace import Workspace
+from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.lineage.conftest import MADE, SHARDS, make
 from curation_assets_tests.lineage.imagined import DOCUMENTS, Imagined, imagine, listed
@@ -31,23 +31,61 @@ def _artifacts(versions: Versions) -> list[tuple[Step, str]]:
 
 
 def _why(versions: Versions, key: str, partition: str = "") -> list[str]:
-    return reasons(versions, STEPS[key], partition)
+    return [str(reason) for reason in versions.reasons(STEPS[key], partition)]
+
+
+def _kept(versions: Versions, step: Step, partition: str) -> str:
+    return str(versions.kept(step, partition) or "")
 
 
 def _check_all(versions: Versions) -> None:
-    """Compare with `current` and with a plain walk over the graph."""
+    """Compare with what a recipe says, and with a plain walk over the graph."""
     for step, partition in _artifacts(versions):
-        why, current = reasons(versions, step, partition), versions.current(step, partition)
-        assert (not why) == current, (step.key, partition, why)
+        why, current = versions.reasons(step, partition), _is_current(versions, step, partition)
+        assert (not why) == current == versions.current(step, partition), (step.key, partition, why)
+        assert all(str(reason) and json.dumps(reason.to_json()) for reason in why)
         kept = current and versions.behind(step, partition)
-        assert (behind(versions, step, partition) is not None) == kept, (step.key, partition)
+        assert (versions.kept(step, partition) is not None) == kept, (step.key, partition)
     for step, partition in _artifacts(versions)[::7]:
         levels = _levels(versions, step, partition)
-        found = inherited(versions, step, partition)
+        found = versions.inherited(step, partition)
         assert [at for level in levels for at in sorted(level)] == [
             at for level in _split(found, levels) for at in sorted(level)
         ]
-        assert follows(versions, step, partition) == bool(found)
+        assert versions.follows(step, partition) == bool(found)
+
+
+def _is_current(versions: Versions, step: Step, partition: str) -> bool:
+    """Tell by the definition, without a reason: the artifact's recipe is what it would be now, and what is pinned is kept."""
+    receipt, profile = versions.receipt(step.key, partition), versions.workspace.profile
+    if receipt is None or step.key == "corpus/source":
+        return False
+    if step.key == "corpus/shards":
+        listed, facts = versions.listing.get(partition), ("url", "bytes", "modified", "leads_to")
+        return listed is not None and all(receipt.metadata.get(f) == listed.get(f) for f in facts)
+    seen = receipt.metadata.get("seen", {})
+    try:
+        made_so = receipt.recipe == step.recipe(profile, versions.inputs(step, partition), partition)
+    except MissingInput:
+        made_so = False
+    try:
+        unchanged = not seen or file_states(Path(receipt.metadata["place"]), seen) == seen
+    except OSError:
+        unchanged = False
+    if receipt.code != step.code_version(profile) or not unchanged:
+        return False
+    if not step.pinned:
+        return made_so
+    index = versions.receipt("corpus/index", "")
+    if step.key == "clusters/centroids" and index is not None:
+        then, now = receipt.metadata["documents"], index.metadata["documents"]
+        if abs(now - then) > profile.samplers.clusters.drift * then:
+            return False
+    for need, partitions, *_ in versions.readings(step, partition):
+        made = [versions.receipt(need.key, p) for p in partitions]
+        if need.pinned and [r.version if r else None for r in made] != [receipt.inputs.get(need.key)]:
+            return False
+    return made_so or not versions.marked(step, partition)
 
 
 def _levels(versions: Versions, step: Step, partition: str) -> list[set[tuple[str, str]]]:
@@ -57,12 +95,12 @@ def _levels(versions: Versions, step: Step, partition: str) -> list[set[tuple[st
         above = set()
         for key, at in level:
             reader = STEPS[key]
-            for need, partitions, *_ in readings(versions, reader, at) if key != "corpus/shards" else ():
+            for need, partitions, *_ in versions.readings(reader, at) if key != "corpus/shards" else ():
                 if need.pinned or not reader.pinned:
                     above |= {(need.key, p) for p in partitions}
         level = above - seen
         seen |= level
-        found.append({at for at in level if out_of_date(versions, STEPS[at[0]], at[1])})
+        found.append({at for at in level if versions.outdated(STEPS[at[0]], at[1])})
     return found
 
 
@@ -140,9 +178,9 @@ def test_a_graph_that_is_all_made_has_no_reason_but_the_listing(
     made: Profile, _everything: dict[str, Any]
 ) -> None:
     versions = _fresh(made, _everything)
-    said = {why for step, p in _artifacts(versions) for why in reasons(versions, step, p)}
-    assert said == {LISTED_AGAIN}
-    assert not [at for at in _artifacts(versions) if inherited(versions, *at) or behind(versions, *at)]
+    said = {why for step, p in _artifacts(versions) for why in versions.reasons(step, p)}
+    assert said == {Reason("listed_again")}
+    assert not [at for at in _artifacts(versions) if versions.inherited(*at) or versions.kept(*at)]
 
 
 def test_what_is_told_of_pinned_models(made: Profile, _everything: dict[str, Any]) -> None:
@@ -151,22 +189,22 @@ def test_what_is_told_of_pinned_models(made: Profile, _everything: dict[str, Any
     for shard in SHARDS:
         versions.change("corpus/embeddings", shard, version="others")
         versions.change("corpus/documents", shard, version="others")
-    assert behind(versions, STEPS["clusters/centroids"], "") == (
+    assert _kept(versions, STEPS["clusters/centroids"], "") == (
         f"learned from an earlier corpus: {count} documents then, {count} now"
     )
     assert (
-        behind(versions, STEPS["corpus/tokenizer"], "")
+        _kept(versions, STEPS["corpus/tokenizer"], "")
         == "learned from an earlier corpus, which changed since"
     )
     assert _why(versions, "clusters/centroids") == _why(versions, "corpus/tokenizer") == []
-    assert not inherited(versions, STEPS["clusters/centroids"], ""), (
+    assert not versions.inherited(STEPS["clusters/centroids"], ""), (
         "a pinned model does not follow the corpus"
     )
 
     versions = _fresh(made, _everything)
     versions.change("corpus/index", "", metadata={"documents": count * 2})
     [why] = _why(versions, "clusters/centroids")
-    assert "drifted: 150 documents then, 300 now" in why and "clusters.drift = 0.1" in why
+    assert "drifted: 150 documents then, 300 now" in why and "samplers.clusters.drift = 0.1" in why
 
     versions = _fresh(made, _everything)
     versions.change("judge/labels", "", version="other labels")
@@ -174,7 +212,7 @@ def test_what_is_told_of_pinned_models(made: Profile, _everything: dict[str, Any
     del versions.made["full_data/checkpoint", "small"]
     fresh = Imagined(versions.workspace, versions.made, list(SHARDS))
     assert _why(fresh, "judge/checkpoint", "small")[-1] == "full_data/checkpoint[small] is missing"
-    assert ("full_data/checkpoint", "small") in inherited(fresh, STEPS["perplexity_small/scores"], "s0.jsonl")
+    assert ("full_data/checkpoint", "small") in fresh.inherited(STEPS["perplexity_small/scores"], "s0.jsonl")
 
     versions = _fresh(made, _everything)
     versions.change("corpus/documents", SHARDS[0], version="others")
@@ -190,31 +228,30 @@ def test_a_walk_over_the_graph_looks_once_at_each_artifact(
 ) -> None:
     versions = imagine(Workspace(made), [f"{number}.jsonl" for number in range(40)])
     versions.listing["39.jsonl"] |= {"bytes": 7}
-    everything, looks, really = _artifacts(versions), Counter[str](), stale._reasons
+    everything, looks = _artifacts(versions), Counter[str]()
     readers = [at for at in everything if at[0].key.endswith(("/metrics", "/scores"))]
+    differences, outdated = Versions._differences, Versions.outdated
 
-    def counted(versions: Versions, step: Step, partition: str) -> Iterator[str]:
+    def counted(versions: Versions, step: Step, partition: str) -> Iterator[Reason]:
         looks["reasons"] += 1
-        return really(versions, step, partition)
+        return differences(versions, step, partition)
 
     def asked(versions: Versions, step: Step, partition: str) -> bool:
         looks["out of date"] += 1
-        return out_of_date(versions, step, partition)
+        return outdated(versions, step, partition)
 
-    monkeypatch.setattr(stale, "_reasons", counted)
-    monkeypatch.setattr(stale, "out_of_date", asked)
-    assert sum(follows(versions, *at) for at in readers) > 19 * 25, "all metrics, and density throughout"
+    monkeypatch.setattr(Versions, "_differences", counted)
+    monkeypatch.setattr(Versions, "outdated", asked)
+    assert sum(versions.follows(*at) for at in readers) > 19 * 25, "all metrics, and density throughout"
     assert looks["reasons"] <= len(everything)
     assert looks["out of date"] < 3 * len(everything), (
         "not once for each of 40 shards and each of its readers"
     )
-    assert inherited(versions, STEPS["random/metrics"], "20|small") == [("corpus/shards", "39.jsonl")]
+    assert versions.inherited(STEPS["random/metrics"], "20|small") == [("corpus/shards", "39.jsonl")]
     assert looks["reasons"] <= len(everything)
 
 
 def test_files_outside_the_graph(made: Profile, _everything: dict[str, Any], tmp_path: Path) -> None:
-    from curation_assets.common.files import file_states
-
     for name in ("a.safetensors", "b.json"):
         (tmp_path / name).write_text("weights")
     seen = file_states(tmp_path, ["a.safetensors", "b.json"])
@@ -241,7 +278,7 @@ def test_a_new_workspace(made: Profile, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_story_of_real_artifacts(made: Profile, root: Path) -> None:
     versions = Versions(Workspace(made))
-    assert {key for key in MADE if out_of_date(versions, STEPS[key], _some(key))} == set()
+    assert {key for key in MADE if versions.outdated(STEPS[key], _some(key))} == set()
     assert _why(versions, "random/checkpoint", "80|xl") == ["not made yet"]
     _check_all(versions)
 
@@ -257,26 +294,26 @@ def test_a_story_of_real_artifacts(made: Profile, root: Path) -> None:
     assert _why(versions, "corpus/shards", "s7.jsonl") == ["not made yet"]
     assert _why(versions, "corpus/documents", "s7.jsonl") == ["not made yet"]
     assert _why(versions, "corpus/documents", "s1.jsonl") == [], "it is current with what is there"
-    assert inherited(versions, STEPS["corpus/documents"], "s1.jsonl") == [("corpus/shards", "s1.jsonl")]
+    assert versions.inherited(STEPS["corpus/documents"], "s1.jsonl") == [("corpus/shards", "s1.jsonl")]
     assert "corpus/documents is missing for 1 shard of 3 (s7.jsonl)" in _why(versions, "corpus/index")
-    assert behind(versions, STEPS["corpus/tokenizer"], "") == (
+    assert _kept(versions, STEPS["corpus/tokenizer"], "") == (
         "cannot be compared with the corpus now: corpus/documents is missing for 1 shard of 3 (s7.jsonl)"
     )
     _check_all(versions)
 
     make(made, ["corpus/shards", "corpus/documents", "corpus/tokens", "corpus/index", "random/scores"])
     versions = Versions(Workspace(made))
-    assert _why(versions, "random/subset", "20")[0] == (
-        "random/scores changed in 1 shard (s1.jsonl), is new in 1 shard (s7.jsonl), is gone from 1 shard (s2.jsonl)"
-    )
     before, now = (versions.receipt("random/subset", "20"), versions.receipt("corpus/index", ""))
     assert before and now
-    assert _why(versions, "random/subset", "20")[1:] == [
+    assert _why(versions, "random/subset", "20") == [
+        "random/scores changed in 1 shard (s1.jsonl)",
+        "random/scores is new in 1 shard (s7.jsonl)",
+        "random/scores is gone from 1 shard (s2.jsonl)",
         f"corpus/index changed ({before.inputs['corpus/index'][:10]} -> {now.version[:10]})",
         "corpus/tokens changed in some shard (made since: s1.jsonl, s7.jsonl)",
     ]
-    assert inherited(versions, STEPS["random/metrics"], "20|small")[0] == ("random/checkpoint", "20|small")
-    said = behind(versions, STEPS["full_data/checkpoint"], "small")
+    assert versions.inherited(STEPS["random/metrics"], "20|small")[0] == ("random/checkpoint", "20|small")
+    said = _kept(versions, STEPS["full_data/checkpoint"], "small")
     then = Workspace(made).metadata("full_data/checkpoint", "small")["documents"]
     assert said == f"learned from an earlier corpus: {then} documents then, {now.metadata['documents']} now"
     _check_all(versions)
@@ -292,8 +329,8 @@ def test_damage_and_settings(made: Profile, root: Path) -> None:
     other = made.model_copy(update={"selection": made.selection.model_copy(update={"seed": 5})})
     versions = Versions(Workspace(other))
     assert "damaged" in _why(versions, "random/subset", "20")[0]
-    assert _why(versions, "random/subset", "40") == ["settings or code changed"]
-    assert _why(versions, "random/scores", "s0.jsonl") == ["settings or code changed"]
+    assert _why(versions, "random/subset", "40") == ["settings changed"]
+    assert _why(versions, "random/scores", "s0.jsonl") == ["settings changed"]
     assert _why(versions, "perplexity_small/scores", "s0.jsonl") == []
     assert _why(versions, "random/checkpoint", "20|small") == ["random/subset[20] is missing"]
     _check_all(versions)
