@@ -7,15 +7,12 @@ import json
 import os
 import pkgutil
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see curation_assets.cli.main
-
-import torch
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are tiny, and other tests use the other cores
 
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.workspace import Workspace
@@ -104,15 +101,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the tests' folders in memory where there is room: Dagster opens, syncs and closes a database for each event."""
     if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 << 30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Run tiny models on one thread: the last bits depend on the count, and more would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def stdlib_texts(least: int = 200) -> list[tuple[str, str]]:

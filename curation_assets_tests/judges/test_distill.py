@@ -37,9 +37,6 @@ SHORT = dataclasses.replace(CONFIG, epochs=2.5, batch_size=16)
 WORD = "zebra"
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("tokenizer")

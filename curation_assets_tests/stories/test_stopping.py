@@ -17,6 +17,8 @@ from curation_assets.config.profile import Profile
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.pseudo_terminal import Terminal
 
+pytestmark = pytest.mark.graph
+
 _SECONDS = 10.0
 _CTRL_C = b"\x03"
 _PHASES = """
