@@ -5,31 +5,12 @@ import os
 import dagster as dg
 
 from curation_assets.config.profile import Profile, load_profile
-from curation_assets.corpus.products import CORPUS
 from curation_assets.defs.assets import step_asset
 from curation_assets.defs.checks import all_checks, all_checks_job
 from curation_assets.defs.jobs import all_jobs
 from curation_assets.defs.resources import curation
 from curation_assets.defs.sensors import all_schedules, all_sensors, refresh_models
-from curation_assets.embeddings.products import EMBEDDINGS
-from curation_assets.evaluation.products import EVALUATION
-from curation_assets.judges.products import MODELS
-from curation_assets.pretraining.products import PRETRAINING
-from curation_assets.report.products import REPORT
-from curation_assets.samplers.products import SCORING
-from curation_assets.selection.products import SAMPLING
-
-PRODUCTS = (
-    *CORPUS,
-    *EMBEDDINGS,
-    *MODELS,
-    *SCORING,
-    *SAMPLING,
-    *PRETRAINING,
-    *EVALUATION,
-    *REPORT,
-)
-"""What each asset is and how it is made."""
+from curation_assets.products import PRODUCTS
 
 
 def definitions(profile: Profile) -> dg.Definitions:
@@ -37,14 +18,14 @@ def definitions(profile: Profile) -> dg.Definitions:
     return dg.Definitions(
         assets=[step_asset(product, profile) for product in PRODUCTS],
         asset_checks=all_checks(),
-        jobs=[*all_jobs(profile, PRODUCTS), all_checks_job(), refresh_models],
+        jobs=[*all_jobs(profile), all_checks_job(), refresh_models],
         sensors=all_sensors(profile),
         schedules=all_schedules(profile),
         resources={
             "curation": curation(profile.source),
             "io_manager": dg.mem_io_manager,  # nothing is handed on: steps open artifacts
         },
-        executor=dg.in_process_executor,
+        executor=dg.in_process_executor,  # of one op: its work goes to the engine's own workers
     )
 
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import io
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from curation_assets.cli.live_progress import Watching
 from curation_assets.cli.queries import Command, add, add_command, described
-from curation_assets.common.files import write_bytes
 from curation_assets.common.stopping import INTERRUPTED, stoppable
 from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.defs.webserver.command import serve
 from curation_assets.defs.webserver.listening import add_options
 from curation_assets.engine.errors import one_line
+from curation_assets.engine.lock import only_one
 from curation_assets.engine.store import DamagedArtifact
 
 _EXAMPLES = ["curation run", "curation --profile mine.toml plan", "curation status --json"]
@@ -167,7 +164,7 @@ def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int
 def _run(profile: Profile) -> int:
     started = time.monotonic()
     watching = Watching(started)
-    with _only_one(profile), stoppable(lambda line: _stopping(watching, line)):
+    with only_one(profile), stoppable(lambda line: _stopping(watching, line)):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
         # Seconds of imports: after the first line, not before it.
         from curation_assets.cli.summary import report_end
@@ -205,21 +202,7 @@ def _corpus_must_be_there(profile: Profile) -> None:
 
 
 def _init(profile: Profile) -> int:
-    from curation_assets.defs.run_graph import dagster_home
+    from curation_assets.defs.instance import prepare
 
-    home = dagster_home(profile)
-    if Path("workspace.yaml").exists() and not Path(".env").exists():
-        write_bytes(Path(".env"), f"DAGSTER_HOME={home}\n{'='.join(_YIELD)}\n".encode())
+    prepare(profile)
     return 0
-
-
-@contextmanager
-def _only_one(profile: Profile) -> Iterator[None]:
-    """Keep two runs of one data folder apart: correct together, but they would do the same work twice."""
-    profile.data.mkdir(parents=True, exist_ok=True)
-    with (profile.data / ".run.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ProfileError(f"another `curation run` is at work in {profile.data}") from None
-        yield

@@ -19,6 +19,8 @@ import psutil
 
 INTERRUPTED = 130
 """Exit status of what was stopped, by whatever signal."""
+requested = threading.Event()
+"""Set from the moment a signal asks this process to stop: what dies from then on was killed on purpose."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 6.0  # seconds in which this process has to clear away what the others left
 
@@ -50,6 +52,7 @@ def stoppable(say: Callable[[str], object]) -> Iterator[None]:
         if number == signal.SIGHUP:
             _leave_terminal()
         again, stopped = stopped, True
+        requested.set()
         if (
             not again
         ):  # before anything is said: a terminal may be stopped, too, and what is printed wait for ever

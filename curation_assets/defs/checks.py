@@ -1,12 +1,13 @@
 """The invariants as Dagster asset checks, so that each can also be run alone from the UI."""
 
+from typing import Any
+
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from curation_assets.common.markdown import escaped
-from curation_assets.defs.invariants import INVARIANTS, Invariant
 from curation_assets.defs.resources import Curation
 from curation_assets.engine.check_result import Outcome
+from curation_assets.invariants import INVARIANTS, Invariant
 
 
 def all_checks() -> list[dg.AssetChecksDefinition]:
@@ -14,7 +15,7 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
     return [_check(key, name, check) for key, checks in INVARIANTS.items() for name, check in checks.items()]
 
 
-def all_checks_job() -> UnresolvedAssetJobDefinition:
+def all_checks_job() -> Any:
     """Return the job that runs every check on what is there."""
     return dg.define_asset_job(
         "checks",

@@ -1,12 +1,12 @@
-"""The jobs of `offers` as Dagster jobs: each part is an op that makes its artifacts one by one, as the assets themselves do.
+"""The jobs that people launch from the UI, and the one of the automation: each brings a choice of the graph up to date.
 
 Jobs, sensors, people's clicks and `curation run` may ask for the same at the same time: whoever comes second waits for
-the first and finds it current. A job that is killed has lost nothing but the artifact that it was at.
+the first and finds it current. A job that is killed has lost nothing but the artifacts that it was at.
 """
 
 import time
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -16,42 +16,152 @@ from pydantic import Field
 from curation_assets.common.progress import duration
 from curation_assets.config.profile import Profile, ProfileError
 from curation_assets.config.registry import RATES, SAMPLERS
-from curation_assets.defs import partitions
-from curation_assets.defs.assets import event, make_each, report_checks, seen, sign
-from curation_assets.defs.job_specs import OFFERS, Offer, Part, asked_for, choice_of
+from curation_assets.defs.materializing import carry_out, executor_for
 from curation_assets.defs.resources import JOB, Curation
-from curation_assets.engine.planner import Plan
-from curation_assets.engine.product import Product
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.planner import wanted_steps
 from curation_assets.engine.report_steps import REPORTS
-from curation_assets.engine.run_log import StepLog
-from curation_assets.engine.staleness import Versions
-from curation_assets.engine.step import EDGE, Step
-from curation_assets.engine.workspace import title
+from curation_assets.engine.scope import Scope, following
+from curation_assets.engine.step import Step
 
-_BEFORE = "before"
-_SHOWN = 5  # failures in the message; the log has all
-
-Products = dict[str, Product]
+FOLLOW = "follow_changes"
+"""The job of the automation."""
 
 
-class PartOfAJob(dg.Config):
-    """What an op is told: its job, and what was chosen."""
+@dataclass(frozen=True)
+class Chosen:
+    """What a person chose; () is everything that the profile's [run] names. `listing` is the automation's."""
 
-    offer: str
-    choice: dict[str, list[str]]
+    samplers: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    listing: bool = True
 
 
-def all_jobs(profile: Profile, products: tuple[Product, ...]) -> list[dg.JobDefinition]:
-    """Return a job for each offer; `products` says how artifacts are made."""
-    known = {product.key: product for product in products}
-    parts = {offer.name: offer.parts(profile) for offer in OFFERS.values()}
-    ops = {part.name: _op(part, known) for several in parts.values() for part in several}
+def chosen(config: dict[str, Any]) -> Chosen:
+    """Return what a job's config says: `rate: 20` and `rates: [20]` are the same."""
+    found: dict[str, Any] = {}
+    for name in ("sampler", "rate", "size", "section"):
+        values = [*config.get(f"{name}s", ()), *([config[name]] if name in config else [])]
+        found[f"{name}s"] = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
+    return Chosen(**found, listing=config.get("listing", True))
+
+
+def narrowed(profile: Profile, choice: Chosen) -> Profile:
+    """Return the profile with its [run] narrowed, or widened, to what was chosen.
+
+    Raises
+    ------
+    ProfileError
+        Something was chosen that there is not.
+    """
+    named = {"samplers": choice.samplers, "rates": choice.rates, "sizes": choice.sizes}
+    known = {"samplers": list(SAMPLERS), "rates": list(RATES), "sizes": profile.sizes}
+    for what, names in named.items():
+        for name in names:
+            if name not in known[what]:
+                raise ProfileError(f"{what}: there is no {name!r}; there are {', '.join(known[what])}")
+    for name in choice.samplers:
+        if SAMPLERS[name].model and profile.model_source(name) is None:
+            raise ProfileError(f"samplers: {name} needs a model, and this profile names none for it")
+    update = {what: list(names) for what, names in named.items() if names}
+    return profile.model_copy(update={"run": profile.run.model_copy(update=update)})
+
+
+def _closure(profile: Profile, ends: Iterable[str]) -> list[Step]:
+    """Return what is needed for some assets, and they, each after what it needs."""
+    found, todo = set(), list(ends)
+    while todo:
+        key = todo.pop()
+        if key not in found:
+            found.add(key)
+            todo.extend(STEPS[key].reads(profile))
+    return [step for step in STEPS.values() if step.key in found]
+
+
+def _up_to(end: str) -> Callable[[Profile, Chosen], list[Step]]:
+    return lambda profile, choice: _closure(profile, [f"{name}/{end}" for name in profile.chosen_samplers])
+
+
+def _sections(profile: Profile, choice: Chosen) -> list[Step]:
+    wanted = {f"report/{name}" for name in choice.sections}
+    reports = [step for step in STEPS.values() if step.group == "report"]
+    return [s for s in reports if not wanted or s.key in wanted or s.key == "report/page"]
+
+
+JOBS: dict[str, tuple[str, Callable[[Profile, Chosen], list[Step]]]] = {
+    "score_what_changed": (
+        "Bring scores and subsets up to date with the corpus.\n\n"
+        "Lists the corpus, then makes what is missing or out of date, up to the subsets at all rates: documents, embeddings, "
+        "sketch, scores. Nothing is made that is current. Trains only the models that scorers need and do not have yet.",
+        _up_to("subset"),
+    ),
+    "select_at_all_rates": (
+        "Draw every sampler's subsets anew from the scores that are there.\n\n"
+        "No model runs and nothing is scored: seconds. Use it after a change of `selection` or `evaluation.decontaminate`, or "
+        "when scores were made one by one. A sampler without scores is named, and the others go on.",
+        lambda profile, choice: [STEPS[f"{name}/subset"] for name in profile.chosen_samplers],
+    ),
+    "train_and_evaluate_one_cell": (
+        "Train a T5 on one sampler's subset and measure it.\n\n"
+        "One sampler, one rate, one model size. Makes first what is missing or out of date before that: scores, the subset. "
+        "Then look at the sampler's `metrics`, and run `make_the_report`.",
+        _up_to("metrics"),
+    ),
+    "make_the_report": (
+        "Make every section of the report from the measurements that are there.\n\n"
+        "Nothing is trained or scored; what is missing is shown as missing. The page is copied to `report/index.html` in the "
+        "data folder.",
+        _sections,
+    ),
+    "first_comparison": (
+        "Everything, from the corpus to the report: what `make run` makes.\n\n"
+        "Makes what is missing or out of date for the samplers, rates and sizes of the profile's `[run]`, or for those that you "
+        "choose. Stopped or killed, it continues where it was.",
+        lambda profile, choice: wanted_steps(profile),
+    ),
+}
+"""{name: (description, its first line stands for it in lists; the steps that it makes under a profile narrowed to a choice)}."""
+
+_FOLLOW = (
+    "Make what follows from a change by itself: scores and subsets; training and the report with `automation.training`.\n\n"
+    "The sensor `corpus_changes` and the schedule `corpus_listing` start it; it can be started by hand as well. Lists the corpus, "
+    "unless told otherwise, and makes what is out of date once all that it reads has settled. Its log says why each was made."
+)
+
+
+def scope_of(profile: Profile, job: str, choice: Chosen) -> Scope:
+    """Return what a job brings up to date; ProfileError where something was chosen that there is not."""
+    if job == FOLLOW:
+        return following(profile, listing=choice.listing)
+    narrow = narrowed(profile, choice)
+    steps = tuple(JOBS[job][1](narrow, choice))
+    return Scope(steps, narrow, steps, choice.rates)
+
+
+def all_jobs(profile: Profile) -> list[dg.JobDefinition]:
+    """Return the jobs under a profile."""
     forms = _forms(profile)
-    return [_job(offer, parts[offer.name], ops, forms[offer.name]) for offer in OFFERS.values()]
+    return [
+        *(_job(name, description, forms[name]) for name, (description, _) in JOBS.items()),
+        follow_changes(),
+    ]
+
+
+def follow_changes() -> dg.JobDefinition:
+    """Return the job of the automation."""
+    return _job(FOLLOW, _FOLLOW, Listing)
+
+
+class Listing(dg.Config):
+    """How the automation begins."""
+
+    listing: bool = Field(default=True, description="Whether to list the corpus first")
 
 
 def _forms(profile: Profile) -> dict[str, type[dg.Config]]:
-    """Return what a person may choose for each offer: names are checked, and completed, in the launchpad."""
+    """Return what a person may choose for each job: names are checked, and completed, in the launchpad."""
     Sampler: Any = _choices("Sampler", SAMPLERS)
     Size: Any = _choices("Size", profile.sizes)
     Section: Any = _choices("Section", REPORTS)
@@ -92,132 +202,51 @@ def _choices(name: str, values: Iterable[str]) -> Any:
     return Enum(name, {value: value for value in values})
 
 
-def _job(
-    offer: Offer, parts: list[Part], ops: dict[str, dg.OpDefinition], form: type[dg.Config]
-) -> dg.JobDefinition:
+class _Work(dg.Config):
+    """What the op is told: its job, and the job's config."""
+
+    job: str
+    choice: dict[str, Any]
+
+
+def _job(name: str, description: str, form: type[dg.Config]) -> dg.JobDefinition:
+    """Return a job of one op, whose config is the form alone."""
+
     @dg.config_mapping
-    def for_each_part(chosen: form) -> dict[str, Any]:  # type: ignore[valid-type]
-        names = asdict(choice_of(chosen.model_dump()))  # type: ignore[attr-defined]
-        config = {"offer": offer.name, "choice": {what: list(of) for what, of in names.items()}}
-        return {part.name: {"config": config} for part in parts}
+    def told(config: form) -> dict[str, Any]:  # type: ignore[valid-type]
+        choice = {key: _plain(value) for key, value in config.model_dump().items()}  # type: ignore[attr-defined]
+        return {bring_up_to_date.name: {"config": {"job": name, "choice": choice}}}
 
     return dg.GraphDefinition(
-        name=offer.name,
-        description=offer.what,
-        node_defs=[ops[part.name] for part in parts],
-        dependencies={  # of the parts that are ready, the one that is listed first goes first
-            dg.NodeInvocation(part.name, tags={"dagster/priority": str(-number)}): _after(part.before)
-            for number, part in enumerate(parts)
-        },
-        config=for_each_part,
+        name=name, description=description, node_defs=[bring_up_to_date], config=told
     ).to_job(tags={JOB: "true"})
 
 
-def _after(parts: set[str]) -> dict[str, Any]:
-    """Return that an op comes after parts."""
-    if not parts:
-        return {}
-    return {_BEFORE: dg.MultiDependencyDefinition([dg.DependencyDefinition(part) for part in sorted(parts)])}
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value.value if isinstance(value, Enum) else value
 
 
-def _op(part: Part, products: Products) -> dg.OpDefinition:
-    @dg.op(
-        name=part.name,
-        description=f"Makes what is missing or out of date of: {', '.join(dict.fromkeys(map(_kind, part.steps)))}.",
-        ins={_BEFORE: dg.In(dg.Nothing)},
-        out=dg.Out(dg.Nothing),
-        pool="accelerator" if any(step.accelerated for step in part.steps) else None,
-    )
-    def make(
-        context: dg.OpExecutionContext, config: PartOfAJob, curation: dg.ResourceParam[Curation]
-    ) -> Iterator[Any]:
-        yield from _make_part(context, config, curation, part.name, products)
-
-    return make
-
-
-def _kind(step: Step) -> str:
-    """Return a step's key, with one name for all samplers."""
-    owner, _, stage = step.key.partition("/")
-    return f"*/{stage}" if owner in SAMPLERS and step.group == SAMPLERS[owner].family else step.key
-
-
-def _make_part(
-    context: dg.OpExecutionContext, config: PartOfAJob, curation: Curation, part: str, products: Products
+@dg.op(
+    out=dg.Out(dg.Nothing), description="Makes what is missing or out of date, each step after what it needs."
+)
+def bring_up_to_date(
+    context: dg.OpExecutionContext, config: _Work, curation: dg.ResourceParam[Curation]
 ) -> Iterator[Any]:
-    sign(context, curation.workspace)
+    """Carry a job out."""
     workspace, tell, started = curation.workspace, curation.teller(context.log.info), time.monotonic()
-    offer, choice = OFFERS[config.offer], choice_of(config.choice)
     try:
-        work = offer.work(workspace.profile, choice)
+        scope = scope_of(workspace.profile, config.job, chosen(config.choice))
     except ProfileError as error:
         raise dg.Failure(str(error)) from None
-    steps = [step for step in work if offer.part(step) == part]
-    plan, failed = Plan(workspace, steps), dict[str, str]()
-    made = current = 0
-    for number, step in enumerate(steps, 1):
-        asked = asked_for(workspace.profile, choice, step, work)
-        heading = f"asset {number} of {len(steps)}"
-        log = yield from _make_step(context, curation, step, products, asked, plan, heading)
-        made, current = made + log.made, current + log.current
-        if step.key in EDGE and len(log.failed) < len(asked):
-            continue  # a file that cannot be read does not keep the others waiting; the check all_files_read warns
-        failed |= {title(step.key, partition): reason for partition, reason in log.failed.items()}
-    said = f"{made:,} made, {current:,} already current, {duration(time.monotonic() - started)}"
-    if failed:
-        some = "; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:_SHOWN])
-        more = f"; and {len(failed) - _SHOWN:,} more" if len(failed) > _SHOWN else ""
-        raise dg.Failure(f"{len(failed):,} artifacts could not be made ({said}): {some}{more}")
-    tell(f"{part}: {said}")
-    yield dg.Output(None, metadata={"made": made, "already_current": current})
-
-
-def _make_step(
-    context: dg.OpExecutionContext,
-    curation: Curation,
-    step: Step,
-    products: Products,
-    asked: list[str],
-    plan: Plan,
-    heading: str,
-) -> Generator[dg.AssetMaterialization, None, StepLog]:
-    """Make what is not current of the partitions that are asked for, and have the UI show the others as current, too."""
-    workspace, tell = curation.workspace, curation.teller(context.log.info)
-    stale = set(Versions(workspace).stale(step, asked))
-    current = [partition for partition in asked if partition not in stale]
-    untold = _shown_otherwise(context.instance, step, workspace.profile, current)
-    todo = [partition for partition in asked if partition in stale | untold]
-    plan.begin(step, [(partition,) for partition in todo])
-    log = StepLog(step, len(asked), f"{heading}{plan.left()}: ", current=len(asked) - len(todo))
-    if not todo:
-        tell(f"{heading}: {step.key}, all current" + (f" ({len(asked):,})" if step.by else ""))
-        return log
-    if step.by in ("size", "rate|size"):
-        others = [
-            partition for partition in todo if partition not in partitions.there(step, workspace.profile)
-        ]
-        if others:
-            named = f"the profile's [run] does not name {', '.join(others)}"
-            tell(f"{heading}: {step.key}: {named}: it is made, but is no partition of the asset in the UI")
-    build, inputs = products[step.key].build, seen(context, step, workspace.profile)
-    for receipt, metadata in make_each(context, curation, step, build, todo, log, relearn=False, go_on=True):
-        plan.end(step, (receipt.partition,))
-        if metadata["made"] or receipt.partition in untold:  # of what another run made, that one has told
-            yield event(step, receipt, metadata, inputs)
-    if log.made or log.failed:
-        report_checks(context, curation, step)
-    return log
-
-
-def _shown_otherwise(
-    instance: dg.DagsterInstance, step: Step, profile: Profile, current: list[str]
-) -> set[str]:
-    """Return which of the current artifacts Dagster takes to be missing or failed: made in another home, or a later run died."""
-    key, by = dg.AssetKey(step.key.split("/")), partitions.definition(step, profile)
-    if by is None:
-        return set() if instance.get_latest_materialization_event(key) else set(current)
-    status = instance.get_status_by_partition(key, current, by) or {}
-    untold = {p for p in current if (found := status.get(p)) is None or found.value == "FAILED"}
-    # What the profile does not ask for is no partition of its; that it was told of has to be enough.
-    others = untold - set(by.get_partition_keys(dynamic_partitions_store=instance))
-    return untold - (others & instance.get_materialized_partitions(key)) if others else untold
+    with executor_for(workspace, tell) as executor:
+        retell: Any = "none" if scope.by_itself else "unknown"
+        outcome = yield from carry_out(context, workspace, scope, executor, tell, retell=retell)
+    made = sum(outcome.made.values())
+    said = f"{made:,} made, {outcome.current:,} already current, {duration(time.monotonic() - started)}"
+    if failed := outcome.failed:
+        reasons = "; ".join(f"{key}: {reason}" for key, reason in failed.items())
+        raise dg.Failure(f"not everything could be made ({said}): {reasons}")
+    tell(said)
+    yield dg.Output(None, metadata={"made": made, "already_current": outcome.current})

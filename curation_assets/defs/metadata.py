@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-import pyarrow.parquet as pq
 
 from curation_assets.common.markdown import preview
 from curation_assets.config.registry import SAMPLERS
@@ -17,8 +14,8 @@ from curation_assets.engine.materialize import shown
 from curation_assets.engine.reasons import Reason
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import Receipt
+from curation_assets.engine.stored import open_parquet
 from curation_assets.engine.workspace import Markdown, Metadata, Workspace
-from curation_assets.report.page_build import published
 
 ROWS, ROWS_OF_PART = "dagster/row_count", "dagster/partition_row_count"
 COLUMNS, ADDRESS = "dagster/column_schema", "dagster/uri"
@@ -61,7 +58,7 @@ def about(
     found |= _table(workspace, step, receipt, any(isinstance(value, Markdown) for value in found.values()))
     return found | {
         **_measured_on(workspace, step, receipt.partition),
-        **({"open_in_a_browser": Place(published(workspace))} if step.key == "report/page" else {}),
+        **_page(workspace, step),
         "made": made,
         **({"made_because": [str(reason) for reason in reasons]} if made and reasons else {}),
         "seconds": receipt.seconds,
@@ -71,22 +68,30 @@ def about(
     }
 
 
+def _page(workspace: Workspace, step: Step) -> Metadata:
+    """Return where the report lies, of the report."""
+    if step.key != "report/page":
+        return {}
+    from curation_assets.report.page_build import published  # with all that draws
+
+    return {"open_in_a_browser": Place(published(workspace))}
+
+
 def _table(workspace: Workspace, step: Step, receipt: Receipt, previewed: bool) -> Metadata:
     """Return the columns and row counts of an artifact's tables, and rows of the first where the step shows no preview of its own."""
     known = tables(step, workspace.profile)
     there = [name for name in known if f"{name}.parquet" in receipt.files]
-    folder = workspace.open(step.key, receipt.partition) if there else Path()
     found: Metadata = {}
     for name in there:
-        columns, rows = written(folder / f"{name}.parquet", known[name])
-        if name != there[0]:
-            found[f"{name}_columns"] = Columns(columns)
-            continue
-        found[COLUMNS] = Columns(columns)
-        found[ROWS_OF_PART if step.by else ROWS] = rows
-        if rows and not previewed:
-            first = next(pq.ParquetFile(folder / f"{name}.parquet").iter_batches(_PREVIEW_ROWS))
-            found["first_rows"] = Markdown(preview(first))
+        with open_parquet(workspace.store, receipt, f"{name}.parquet") as file:
+            columns, rows = written(file, known[name])
+            if name != there[0]:
+                found[f"{name}_columns"] = Columns(columns)
+                continue
+            found[COLUMNS] = Columns(columns)
+            found[ROWS_OF_PART if step.by else ROWS] = rows
+            if rows and not previewed:
+                found["first_rows"] = Markdown(preview(next(file.iter_batches(_PREVIEW_ROWS))))
     return found
 
 

@@ -11,10 +11,12 @@ from curation_assets.engine.workspace import Workspace
 
 PID, HOST = ".dagster/curation_pid", ".dagster/curation_host"
 """Tags of a run that name its process: by them a run whose process was killed is told from one that goes on. Not shown."""
-COMMAND, CHANGE = "curation/command", "curation/change"
-"""Tags of all runs of one command, and of all that one change of the corpus brought about: when it was, and which."""
+COMMAND = "curation/command"
+"""Tag of a run of a command: when it was, and which."""
+CHANGE, DUE = "curation/change", "curation/due"
+"""Tags of a run of the automation: which change of the corpus brought it about, and what was out of date before it, and why."""
 JOB = ".dagster/curation_job"
-"""Tag of a run of one of `launchpad`'s jobs."""
+"""Tag of a run of a job, or of `curation run`: the automation waits for its end."""
 
 
 class Curation:

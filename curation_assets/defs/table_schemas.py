@@ -55,10 +55,10 @@ def tables(step: Step, profile: Profile) -> dict[str, list[Column]]:
     return {name: [_column(*column) for column in columns.items()] for name, columns in found.items()}
 
 
-def written(path: Path, known: list[Column]) -> tuple[list[Column], int]:
+def written(file: Path | pq.ParquetFile, known: list[Column]) -> tuple[list[Column], int]:
     """Return the columns that a Parquet file has, told of where something is known of them, and its number of rows."""
     told = {column.name: column for column in known}
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(file) if isinstance(file, Path) else file
     columns = []
     for one in file.schema_arrow:
         kind, about = _plain(str(one.type)), told.get(one.name, Column(one.name, "", _by_pattern(one.name)))

@@ -9,23 +9,35 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from datetime import datetime
 
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import EDGE, Step, upstream
-from curation_assets.engine.workspace import MissingInput, Workspace
+from curation_assets.engine.workspace import MissingInput, Workspace, title
+
+_SHOWN = 4  # steps that are named
 
 
 class Follow:
-    """One look at the graph: make one, ask it, throw it away. `next_try` is when the next failure may be tried again."""
+    """One look at the graph: make one, ask it, throw it away. `next_try` is when the next failure may be tried again.
 
-    def __init__(self, workspace: Workspace, now: float | None = None) -> None:
+    `settled` is what earlier looks of the same run found of steps that have ended.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        now: float | None = None,
+        settled: dict[tuple[str, str], bool] | None = None,
+    ) -> None:
         self._workspace, self._versions = workspace, Versions(workspace)
         self._automation = workspace.profile.automation
         self._now = time.time() if now is None else now
         self._wanted = {step.key for step in wanted_steps(workspace.profile)}
-        self._settled: dict[tuple[str, str], bool] = {}
+        self._settled = {} if settled is None else settled
         self._due: dict[str, list[str]] = {}
         self.next_try = math.inf
 
@@ -51,6 +63,43 @@ class Follow:
         """Tell whether nothing is due anywhere."""
         return not any(self.due(step) for step in STEPS.values())
 
+    def reasons(self, most: int = _SHOWN) -> list[str]:
+        """Return a sentence for the first few steps of which something is due: how much, and why."""
+        due = [(step, self.due(step)) for step in STEPS.values() if self.due(step)]
+        more = [f"and {len(due) - most:,} assets more"] if len(due) > most else []
+        return [self._why(step, partitions) for step, partitions in due[:most]] + more
+
+    def _why(self, step: Step, partitions: list[str]) -> str:
+        count = f"{step.key}: {len(partitions):,}" if step.by else step.key
+        reasons = self._versions.reasons(step, partitions[0])
+        return f"{count} ({'; '.join(map(str, reasons))})"
+
+    def waiting(self, most: int = _SHOWN) -> list[str]:
+        """Return a sentence for the first few steps of which something is out of date but not due: what it waits for."""
+        found = []
+        for step in STEPS.values():
+            asked = targets(self._workspace, step) if self.follows(step) else []
+            held = [p for p in asked if p not in self.due(step) and not self._versions.current(step, p)]
+            if held:
+                count = f"{step.key}: {len(held):,}" if step.by else step.key
+                found.append(f"{count} out of date: {self._held_by(step, held[0])}")
+        more = [f"and {len(found) - most:,} assets more"] if len(found) > most else []
+        return found[:most] + more
+
+    def _held_by(self, step: Step, partition: str) -> str:
+        for need, wanted in self._reads(step, partition):
+            for p in wanted:
+                if not self._is_settled(need, p):
+                    return f"waits for {title(need.key, p)}"
+        attempt = self._workspace.attempts.read(step.key, partition)
+        if attempt is None or attempt.running():
+            return "is being made"
+        when = attempt.next_try(self._automation.retries, self._automation.retry_seconds)
+        again = (
+            f"tried again at {datetime.fromtimestamp(when):%H:%M:%S}" if when else "not tried again by itself"
+        )
+        return f"failed ({attempt.error}), {again}"
+
     def _is_due(self, step: Step, partition: str) -> bool:
         return (
             not self._versions.current(step, partition)
@@ -59,15 +108,16 @@ class Follow:
         )
 
     def _inputs_settled(self, step: Step, partition: str) -> bool:
+        return all(self._is_settled(need, p) for need, wanted in self._reads(step, partition) for p in wanted)
+
+    def _reads(self, step: Step, partition: str) -> Iterator[tuple[Step, list[str]]]:
+        """Yield what an artifact reads; of a report, what there will be."""
         for key, only in step.reads(self._workspace.profile).items():
             need = STEPS[key]
             if step.partial:
-                wanted = targets(self._workspace, need) if key in self._wanted else []
+                yield need, targets(self._workspace, need) if key in self._wanted else []
             else:
-                wanted = upstream(step, partition, need, self._versions.partitions, only)
-            if not all(self._is_settled(need, p) for p in wanted):
-                return False
-        return True
+                yield need, upstream(step, partition, need, self._versions.partitions, only)
 
     def _is_settled(self, step: Step, partition: str) -> bool:
         at = (step.key, partition)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from curation_assets.common.files import link_or_copy, read_json, write_json
+from curation_assets.common.files import link_or_copy, write_json
 from curation_assets.common.progress import Progress, silent
 from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import EDGE, Step
 from curation_assets.engine.store import PREVIEW, DamagedArtifact, Receipt
+from curation_assets.engine.stored import open_file
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace, title
 
 _LOOK_AGAIN = 0.5  # seconds between two looks at what another process is making
@@ -179,6 +181,6 @@ def shown(workspace: Workspace, receipt: Receipt) -> Metadata:
     """Return all metadata of an artifact for people: the receipt's, and the Markdown that lies beside it."""
     metadata = dict(receipt.metadata)
     if PREVIEW in receipt.files:
-        folder = workspace.open(receipt.key, receipt.partition)
-        metadata |= {name: Markdown(text) for name, text in read_json(folder / PREVIEW).items()}
+        with open_file(workspace.store, receipt, PREVIEW) as file:
+            metadata |= {name: Markdown(text) for name, text in json.load(file).items()}
     return metadata

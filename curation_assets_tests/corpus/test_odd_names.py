@@ -11,10 +11,10 @@ import pytest
 from curation_assets.cli.main import main
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.names import key_of
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.defs.run_graph import instance_for, run_graph
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
+from curation_assets.invariants import INVARIANTS
 from curation_assets.lineage.status import status, to_text
 from curation_assets.lineage.trace import to_text as traced
 from curation_assets.lineage.trace import trace

@@ -8,16 +8,16 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from curation_assets.defs.workers import _Executor
 
 from curation_assets.config.profile import Profile
 from curation_assets.definitions import definitions
 from curation_assets.defs.checks import severity, told
-from curation_assets.defs.invariants import INVARIANTS, Outcome
 from curation_assets.defs.run_graph import instance_for, run_graph
-from curation_assets.defs.workers import _Executor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import Job
 from curation_assets.engine.workspace import Workspace
+from curation_assets.invariants import INVARIANTS, Outcome
 from curation_assets_tests.report.test_untrusted import EVIL
 
 NAME = "**b** <img src=x onerror=alert(1)> ![x](http:evil) [y](z).jsonl"

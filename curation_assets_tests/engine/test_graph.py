@@ -13,11 +13,11 @@ from curation_assets.config.registry import RATES, SAMPLERS, SIZES
 from curation_assets.definitions import definitions
 from curation_assets.defs import partitions
 from curation_assets.defs.descriptions import group
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.step import reads_all, upstream
 from curation_assets.engine.workspace import Workspace
+from curation_assets.invariants import INVARIANTS
 from curation_assets.samplers.build import SCORERS
 
 PAPER = [  # v1, appendix B, in its order

@@ -16,7 +16,6 @@ from curation_assets.config.profile import load_profile
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus import build as corpus
 from curation_assets.corpus.reading import left_out, open_documents, read_repeats
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
@@ -30,6 +29,7 @@ from curation_assets.evaluation.contamination import (
     read_contaminated,
 )
 from curation_assets.evaluation.examples import Example, to_table
+from curation_assets.invariants import INVARIANTS
 from curation_assets.lineage.explain import explain, to_text
 from curation_assets.pretraining import build as pretraining
 from curation_assets.samplers.build import SCORERS

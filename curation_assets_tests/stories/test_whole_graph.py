@@ -13,12 +13,12 @@ import pytest
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import RATES, SAMPLERS, SIZES
 from curation_assets.definitions import definitions
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.defs.run_graph import Outcome, instance_for, run_graph
 from curation_assets.defs.table_schemas import tables, written
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets
 from curation_assets.engine.workspace import Workspace
+from curation_assets.invariants import INVARIANTS
 from curation_assets_tests.conftest import Kept, stdlib_texts, work_in, write_shard, write_tiny
 
 pytestmark = pytest.mark.graph

@@ -7,7 +7,7 @@ import time
 import dagster as dg
 
 from curation_assets.config.profile import Profile, ProfileError
-from curation_assets.defs.workers import Tell
+from curation_assets.defs.materializing import Tell
 
 _BEAT = 30.0  # seconds between two signs of life of a daemon
 _LATE = 5.0

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.engine.errors import one_line
+from curation_assets.engine.lock import only_one
 
 
 def main(ended: float) -> int:
@@ -14,19 +15,19 @@ def main(ended: float) -> int:
 
     `ended` is when the last UI of that folder did, in seconds since the epoch.
     """
-    from curation_assets.cli import main as cli
-    from curation_assets.defs.run_graph import instance_for, register_shards
+    from curation_assets.defs.instance import instance_for, prepare
+    from curation_assets.defs.run_graph import register_shards
     from curation_assets.defs.webserver.daemons import refuse_another
 
     profile: Profile | None = None
     try:
         profile = load_profile()
-        cli._init(profile)
+        prepare(profile)
         with instance_for(profile) as instance:
             refuse_another(instance, profile, ended, _tell)
         with ExitStack() as stack:
             try:
-                stack.enter_context(cli._only_one(profile))
+                stack.enter_context(only_one(profile))
             except ProfileError as busy:
                 _tell(f"{busy}: that lists the corpus")
                 return 0

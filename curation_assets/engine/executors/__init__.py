@@ -1,0 +1,101 @@
+"""Carrying out work: what the driver hands to an executor, and what comes back. Neither knows Dagster.
+
+An executor makes artifacts and evaluates checks somewhere: in this process (`inline`), in processes of this machine
+(`local`). It is given tasks, at most `slots` at a time, and gives back one message after the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from curation_assets.common.progress import Line
+from curation_assets.engine.check_result import Outcome
+from curation_assets.engine.store import Receipt
+
+
+@dataclass(frozen=True)
+class Make:
+    """Make partitions of an asset current, one by one; `relearn`: what is pinned and behind the corpus as well."""
+
+    key: str
+    partitions: tuple[str, ...]
+    run_id: str = ""
+    relearn: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """Evaluate the checks of an asset, and those of other assets that go with them."""
+
+    key: str
+
+
+Task = Make | Check
+
+
+@dataclass(frozen=True)
+class Committed:
+    """An artifact is current: made now, or (`made` is false) by somebody else meanwhile."""
+
+    key: str
+    receipt: Receipt
+    made: bool
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An artifact could not be made; `missing`: for want of an input. `kind` is the error's class, `trace` where it came from."""
+
+    key: str
+    partition: str
+    reason: str
+    kind: str = ""
+    trace: str = ""
+    missing: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reason}" if self.kind else self.reason
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check's verdict."""
+
+    key: str
+    name: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task is through; its slot is free."""
+
+    task: Task
+
+
+Message = Line | Committed | Failed | Checked | Ended
+
+
+class Executor(Protocol):
+    """Carries out tasks."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks it takes at a time."""
+
+    def submit(self, task: Task) -> None:
+        """Take a task; there must be a free slot."""
+
+    def receive(self) -> Message:
+        """Wait for the next message of the tasks that are at work.
+
+        Raises
+        ------
+        WorkerDied
+            What carried a task out has ended in the middle of it.
+        """
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended in the middle of its task."""

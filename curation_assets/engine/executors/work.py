@@ -1,0 +1,112 @@
+"""What a worker does with a task, whichever process it is."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from curation_assets.common.files import fingerprint
+from curation_assets.common.progress import Line, Throttled
+from curation_assets.engine.check_result import Outcome
+from curation_assets.engine.context import load
+from curation_assets.engine.executors import Check, Checked, Committed, Ended, Failed, Make, Message, Task
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.materialize import materialize
+from curation_assets.engine.product import Product
+from curation_assets.engine.step import Step
+from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace, title
+
+Tell = Callable[[Line], object]
+_LOCK = ".accelerator.lock"
+
+
+class Worker:
+    """Carries out tasks in this process, one after the other.
+
+    Parameters
+    ----------
+    products : name of the module that says how artifacts are made (`PRODUCTS`) and checked (`CHECKS`, `CHECKED_WITH`); it
+        is imported with the first task.
+    tell : hears the lines of progress while a task goes on.
+    """
+
+    def __init__(self, workspace: Workspace, products: str, tell: Tell) -> None:
+        self._workspace, self._module, self._tell = workspace, products, tell
+        self._loaded: tuple[str, BuildOne] | None = None
+
+    def carry_out(self, task: Task) -> Iterator[Message]:
+        """Yield what comes of a task, each as it happens."""
+        yield from self._make(task) if isinstance(task, Make) else self._check(task)
+        yield Ended(task)
+
+    def _make(self, task: Make) -> Iterator[Message]:
+        step = STEPS[task.key]
+        for partition in task.partitions:
+            try:
+                with self._accelerator(step, partition):
+                    receipt, made = materialize(
+                        self._workspace,
+                        step,
+                        partition,
+                        lambda inputs: self._load(step, inputs),
+                        Throttled(self._teller(step, partition), title(step.key, partition)),
+                        run_id=task.run_id,
+                        relearn=task.relearn,
+                        tell=self._teller(step, partition),
+                    )
+            except Exception as error:
+                missing, kind = isinstance(error, MissingInput), type(error).__name__
+                trace = "" if missing else traceback.format_exc()  # what is missing says all by itself
+                yield Failed(step.key, partition, str(error) or kind, kind, trace, missing)
+            else:
+                yield Committed(step.key, receipt, made)
+
+    def _teller(self, step: Step, partition: str) -> Callable[[str], None]:
+        def tell(line: str) -> None:
+            self._tell(Line.about(line, (step.key,), (partition,), "during"))
+
+        return tell
+
+    def _load(self, step: Step, inputs: dict[str, str]) -> BuildOne:
+        """Return what makes a partition: loaded with the first one, kept until what all share changes or another step comes."""
+        shared = [
+            key for key, only in step.reads(self._workspace.profile).items() if only or not STEPS[key].by
+        ]
+        version = fingerprint(step.key, {key: inputs[key] for key in shared})
+        if self._loaded is None or self._loaded[0] != version:
+            self._loaded = None  # the last one's model goes before the next one comes
+            self._loaded = version, load(self._products[step.key].build, self._workspace, step)
+        return self._loaded[1]
+
+    @property
+    def _products(self) -> dict[str, Product]:
+        return {product.key: product for product in import_module(self._module).PRODUCTS}
+
+    def _accelerator(self, step: Step, partition: str) -> AbstractContextManager[Any]:
+        """Keep the accelerator for one artifact at a time, of all processes and runs on this data; nothing where there is none."""
+        if not step.accelerated or self._workspace.device == "cpu":
+            return nullcontext()
+        lock = FileLock(self._workspace.data / _LOCK)
+        try:
+            return lock.acquire(timeout=0)
+        except Timeout:
+            self._teller(step, partition)(
+                f"{title(step.key, partition)}: waits for the accelerator, which another process uses"
+            )
+            return lock.acquire()
+
+    def _check(self, task: Check) -> Iterator[Message]:
+        module = import_module(self._module)
+        for key in (task.key, *module.CHECKED_WITH.get(task.key, ())):
+            for name, check in module.CHECKS.get(key, {}).items():
+                try:
+                    outcome = check(self._workspace)
+                except Exception as error:
+                    # What it looks at is damaged: that is its verdict, and no failure of this run.
+                    outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
+                yield Checked(key, name, outcome)

@@ -1,0 +1,153 @@
+"""In which order a run's steps go, and how long it may take: by what artifacts took that were made before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cached_property
+from statistics import fmean
+
+from curation_assets.common.progress import duration
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.scope import Scope
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import EDGE, Step, reads_all
+from curation_assets.engine.store import Receipt
+from curation_assets.engine.workspace import Workspace
+
+_WORTH = 10.0  # seconds left that are worth a word
+_UNKNOWN = 0.1  # share of the artifacts left of which nothing is known, at most, for that word
+
+
+class Durations:
+    """How long artifacts took: the same one before, others of its step, others like it."""
+
+    def __init__(self) -> None:
+        self._same: dict[tuple[str, str], float] = {}
+        self._of_step: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._alike: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+
+    def add(self, step: Step, receipt: Receipt) -> None:
+        """Take note of an artifact; one that was taken over from a renamed file says nothing."""
+        if "taken_over_from" not in receipt.metadata:
+            size = _size(step, receipt.partition)
+            self._same[step.key, receipt.partition] = receipt.seconds
+            self._of_step[step.key, size].append(receipt.seconds)
+            self._alike[step.group, _stage(step), size].append(receipt.seconds)
+
+    def seconds(self, step: Step, partition: str) -> float | None:
+        """Return about how long an artifact takes; None where nothing like it was made yet."""
+        size, same = _size(step, partition), self._same.get((step.key, partition))
+        if same is not None:
+            return same
+        known = self._of_step.get((step.key, size)) or self._alike.get((step.group, _stage(step), size))
+        return fmean(known) if known else None
+
+
+def _size(step: Step, partition: str) -> str:
+    return partition.rpartition("|")[2] if step.by in ("size", "rate|size") else ""
+
+
+def _stage(step: Step) -> str:
+    return step.key.rpartition("/")[2]
+
+
+class Plan:
+    """The steps of a run: which are ready, which come first, and how long what is left may take."""
+
+    def __init__(self, workspace: Workspace, scope: Scope) -> None:
+        self._workspace, self._scope = workspace, scope
+        self._waiting = {step.key: step for step in scope.steps}
+        self._open: dict[str, int] = {}  # tasks of begun steps that have not ended
+        self._needs = {s.key: set(s.reads(workspace.profile)) & set(self._waiting) for s in scope.steps}
+        self._readers: dict[str, list[str]] = defaultdict(list)
+        for key, needs in self._needs.items():
+            for need in needs:
+                self._readers[need].append(key)
+        self._left: dict[str, dict[str, None]] = {}  # partitions to make
+        self.durations = Durations()
+
+    def ready(self) -> list[Step]:
+        """Return the steps that have not begun and whose inputs are all as current as they get."""
+        unfinished = self._waiting.keys() | self._open.keys()
+        return [step for key, step in self._waiting.items() if not self._needs[key] & unfinished]
+
+    def done(self, keys: Iterable[str]) -> bool:
+        """Tell whether these steps have ended, as far as they are steps of this run."""
+        return not set(keys) & (self._waiting.keys() | self._open.keys())
+
+    def begin(self, step: Step, partitions: Iterable[str], tasks: int) -> None:
+        """Count a step as begun, with partitions to make in so many tasks; as done, if there are none."""
+        del self._waiting[step.key]
+        if tasks:
+            self._open[step.key] = tasks
+        self._left[step.key] = dict.fromkeys(partitions)
+
+    def finish(self, step: Step, partition: str, receipt: Receipt | None) -> None:
+        """Count a partition of a step as finished, with the artifact if it was made."""
+        self._left[step.key].pop(partition, None)
+        if receipt is not None:
+            self.durations.add(step, receipt)
+
+    def end(self, step: Step) -> bool:
+        """Count a task of a step as ended; return whether it was the last."""
+        self._open[step.key] -= 1
+        if self._open[step.key]:
+            return False
+        del self._open[step.key]
+        return True
+
+    def forecast(self) -> None:
+        """Look what will probably have to be made: what is out of date, and what follows from that."""
+        versions = Versions(self._workspace)
+        for step in self._scope.steps:
+            asked = self._scope.partitions(self._workspace, step)
+            for receipt in (versions.receipt(step.key, p) for p in asked):
+                if receipt is not None:
+                    self.durations.add(step, receipt)
+            if step.key in self._waiting:
+                self._left[step.key] = self._probable(versions, step, asked)
+
+    def _probable(self, versions: Versions, step: Step, asked: list[str]) -> dict[str, None]:
+        found = dict.fromkeys(versions.stale(step, asked))
+        for need in self._needs[step.key] - {EDGE[0]} if not step.pinned else ():
+            remade = self._left.get(need, {})
+            if remade and (STEPS[need].by != step.by or reads_all(step.by, STEPS[need].by)):
+                return dict.fromkeys(asked)
+            found |= dict.fromkeys(p for p in remade if p in asked)
+        return found
+
+    def urgency(self, key: str, partitions: tuple[str, ...]) -> tuple[float, int, int]:
+        """Return what hangs on a task: the seconds of the longest chain of steps from it on, its length, the size of its model."""
+        seconds, length = self._tails[key]
+        sizes = self._workspace.profile.sizes
+        size = _size(STEPS[key], partitions[0])
+        return seconds, length, sizes.index(size) if size in sizes else 0
+
+    @cached_property
+    def _tails(self) -> dict[str, tuple[float, int]]:
+        tails: dict[str, tuple[float, int]] = {}
+        for step in reversed(self._scope.steps):  # steps come after what they need
+            after = [tails[reader] for reader in self._readers[step.key]]
+            seconds = max((tail[0] for tail in after), default=0.0) + self._seconds(step)
+            tails[step.key] = seconds, 1 + max((tail[1] for tail in after), default=0)
+        return tails
+
+    def _seconds(self, step: Step) -> float:
+        known = (self.durations.seconds(step, partition) for partition in self._left.get(step.key, {}))
+        return sum(seconds for seconds in known if seconds is not None)
+
+    def left(self, slots: int) -> str:
+        """Return ", about N min left" with so many tasks at a time; "" where that is short, or too little is known."""
+        self.__dict__.pop("_tails", None)  # by what has become known
+        each = [
+            self.durations.seconds(STEPS[key], partition)
+            for key, partitions in self._left.items()
+            for partition in partitions
+        ]
+        known = [seconds for seconds in each if seconds is not None]
+        if len(each) - len(known) > _UNKNOWN * len(each):
+            return ""
+        longest = max((tail[0] for key, tail in self._tails.items()), default=0.0)
+        seconds = max(sum(known) / slots, longest)
+        return f", about {duration(seconds)} left" if seconds >= _WORTH else ""
