@@ -155,29 +155,21 @@ def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
 
 
 def make_current(workspace: Workspace, *keys: str) -> None:
-    """Make assets and all that they need current, each step by the product's own builder."""
-    from curation_assets.definitions import PRODUCTS
-    from curation_assets.engine.context import load
+    """Make assets and all that they need current, in this process and without Dagster."""
+    from curation_assets.engine.driver import Blocked, bring_up_to_date
+    from curation_assets.engine.executors import Failed
+    from curation_assets.engine.executors.inline import InlineExecutor
     from curation_assets.engine.graph import STEPS
-    from curation_assets.engine.materialize import materialize
-    from curation_assets.engine.planner import targets
+    from curation_assets.engine.scope import everything
 
     wanted, todo = set(), list(keys)
     while todo:
         wanted.add(key := todo.pop())
         todo += STEPS[key].reads(workspace.profile)
-    builds = {product.key: product.build for product in PRODUCTS}
-    for step in STEPS.values():
-        if step.key in wanted:
-            one = builds[step.key]
-            for partition in targets(workspace, step):
-                materialize(
-                    workspace,
-                    step,
-                    partition,
-                    lambda inputs, one=one, step=step: load(one, workspace, step),
-                    force=step.key == "corpus/source",
-                )
+    scope = everything(workspace.profile, [step for step in STEPS.values() if step.key in wanted])
+    with InlineExecutor(workspace, "curation_assets.products", lambda line: None) as executor:
+        events = list(bring_up_to_date(workspace, scope, executor, checks=False))
+    assert not [event for event in events if isinstance(event, Failed | Blocked)]
 
 
 @pytest.fixture(scope="session")
