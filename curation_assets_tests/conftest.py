@@ -7,15 +7,12 @@ import json
 import os
 import pkgutil
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see curation_assets.cli.main
-
-import torch
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are tiny, and other tests use the other cores
 
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.workspace import Workspace
@@ -106,15 +103,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Run tiny models on one thread: the last bits depend on the count, and more would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def stdlib_texts(least: int = 200) -> list[tuple[str, str]]:
     """Return (name, docstring) of functions and classes of the standard library: real prose on every machine."""
     found: dict[str, str] = {}
@@ -167,29 +155,21 @@ def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
 
 
 def make_current(workspace: Workspace, *keys: str) -> None:
-    """Make assets and all that they need current, each step by the product's own builder."""
-    from curation_assets.definitions import PRODUCTS
-    from curation_assets.engine.context import load
+    """Make assets and all that they need current, in this process and without Dagster."""
+    from curation_assets.engine.driver import Blocked, bring_up_to_date
+    from curation_assets.engine.executors import Failed
+    from curation_assets.engine.executors.inline import InlineExecutor
     from curation_assets.engine.graph import STEPS
-    from curation_assets.engine.materialize import materialize
-    from curation_assets.engine.planner import targets
+    from curation_assets.engine.scope import everything
 
     wanted, todo = set(), list(keys)
     while todo:
         wanted.add(key := todo.pop())
         todo += STEPS[key].reads(workspace.profile)
-    builds = {product.key: product.build for product in PRODUCTS}
-    for step in STEPS.values():
-        if step.key in wanted:
-            one = builds[step.key]
-            for partition in targets(workspace, step):
-                materialize(
-                    workspace,
-                    step,
-                    partition,
-                    lambda inputs, one=one, step=step: load(one, workspace, step),
-                    force=step.key == "corpus/source",
-                )
+    scope = everything(workspace.profile, [step for step in STEPS.values() if step.key in wanted])
+    with InlineExecutor(workspace, "curation_assets.products", lambda line: None) as executor:
+        events = list(bring_up_to_date(workspace, scope, executor, checks=False))
+    assert not [event for event in events if isinstance(event, Failed | Blocked)]
 
 
 @pytest.fixture(scope="session")

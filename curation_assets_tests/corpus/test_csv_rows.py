@@ -61,6 +61,7 @@ def test_a_bad_row_has_a_reason_and_stops_nothing(tmp_path: Path) -> None:
     assert rows[0].detail == "3 cells, and the header has 2"
 
 
+@pytest.mark.slow
 def test_a_record_beyond_the_limit_loses_one_line_and_memory_stays_bounded(tmp_path: Path) -> None:
     options = DocumentSettings(max_chars=10)
     long = b"9," + b"x" * 3_000_000

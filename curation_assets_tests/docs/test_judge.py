@@ -21,8 +21,9 @@ from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.docs.markdown import ROOT, Command, of_language
 from curation_assets_tests.docs.walk import Reader, make, needed
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "your-judge.md"
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ import pytest
 from curation_assets_tests.docs.edits import apply
 from curation_assets_tests.docs.markdown import ROOT, Block, blocks
 
+pytestmark = pytest.mark.graph
+
 PAGE = ROOT / "docs" / "your-sampler.md"
 COPIED = ("curation_assets", "curation_assets_tests", "docs")
 FILES = ("README.md", "Makefile", "pyproject.toml", "constraints.txt", "workspace.yaml")

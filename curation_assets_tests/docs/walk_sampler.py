@@ -22,6 +22,8 @@ from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.docs.markdown import ROOT, Command, commands, of_language
 from curation_assets_tests.docs.walk import Reader, make_step, needed
 
+pytestmark = pytest.mark.graph
+
 PAGE = ROOT / "docs" / "your-sampler.md"
 
 

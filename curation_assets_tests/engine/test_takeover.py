@@ -14,6 +14,8 @@ from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current, stdlib_texts, write_shard
 
+pytestmark = pytest.mark.slow
+
 SCORES = ("random/scores", "density/scores", "semdedup/scores", "prototypes/scores")
 
 

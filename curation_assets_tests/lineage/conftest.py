@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import SAMPLERS
@@ -62,13 +61,8 @@ def make(profile: Profile, keys: list[str]) -> None:
 def _kept(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Kept:
     root = tmp_path_factory.mktemp("lineage")
     write_tiny(root, teacher, '[run]\nsamplers = ["random", "perplexity_small"]\n')
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            make(work_in(root, patch), MADE)
-    finally:
-        torch.set_num_threads(threads)
+    with pytest.MonkeyPatch.context() as patch:
+        make(work_in(root, patch), MADE)
     return Kept(root)
 
 

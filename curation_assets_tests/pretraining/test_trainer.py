@@ -256,6 +256,7 @@ def test_divergence_names_the_step_and_keeps_the_last_good_snapshot(tmp_path, mo
     assert train(CONFIG, stream(), tmp_path, execution=CPU).resumed_from == 20
 
 
+@pytest.mark.slow
 def test_a_compiled_model_saves_and_resumes_under_the_same_names(finished, tmp_path, monkeypatch):
     """With dynamo's wrapper and no code generation, which takes a minute and changes rounding alone."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))

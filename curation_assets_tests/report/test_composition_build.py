@@ -35,6 +35,8 @@ from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.report import hand_made
 from curation_assets_tests.report.hand_made import Document, texts, workspace
 
+pytestmark = pytest.mark.slow
+
 EVIL = "![x](http://HOST) <script>alert(1)</script> | *a* $b$"
 
 

@@ -35,7 +35,7 @@ SETS = {
     "all": list(SAMPLERS),
     "Ask-LLM alone": ["random", "ask_llm_xl"],
     "perplexity alone": ["perplexity_large_20k", "perplexity_xxl"],
-    "the other way round": list(reversed(SAMPLERS)),
+    "the other way round": list(SAMPLERS)[::-1],
 }
 
 

@@ -147,6 +147,7 @@ def test_the_table_has_every_sampler_with_its_metrics_as_link(found: pl.DataFram
     assert twenty.links[-1] is None, "prototypes has no metrics to show"
 
 
+@pytest.mark.slow
 def test_a_figure_for_every_metric_is_drawn_the_same_each_time(found: pl.DataFrame, tmp_path: Path) -> None:
     told: list[int] = []
     for name in ("a", "b"):

@@ -195,6 +195,7 @@ def _in_a_browser(path: Path, profile: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
+@pytest.mark.browser
 @needs_a_browser
 def test_in_a_browser_nothing_runs_and_nothing_is_asked_for(
     tmp_path: Path, listener: http.server.ThreadingHTTPServer
@@ -210,6 +211,7 @@ def test_in_a_browser_nothing_runs_and_nothing_is_asked_for(
     assert listener.seen == []  # type: ignore[attr-defined]
 
 
+@pytest.mark.browser
 @needs_a_browser
 def test_the_same_text_unescaped_would_run(tmp_path: Path, listener: http.server.ThreadingHTTPServer) -> None:
     """So that the test above can fail: without escaping, the browser runs it and the request arrives."""

@@ -22,6 +22,8 @@ from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current
 
+pytestmark = pytest.mark.graph
+
 NAME = "repetition"
 
 
@@ -52,7 +54,6 @@ def test_the_ui_has_it(tiny: Profile) -> None:
     }
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_its_scores_subsets_and_what_the_report_says_of_it(tiny: Profile) -> None:
     workspace = Workspace(tiny)
     make_current(workspace, f"{NAME}/subset", "density/subset")

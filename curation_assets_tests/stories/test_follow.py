@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +15,16 @@ import pytest
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import RATES
 from curation_assets.definitions import definitions
+from curation_assets.defs.instance import instance_for
 from curation_assets.defs.resources import Curation
-from curation_assets.defs.run_graph import _chunks, instance_for, run_graph
-from curation_assets.defs.workers import _Executor
+from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.follow import Follow
-from curation_assets.engine.graph import STEPS
-from curation_assets.engine.planner import Job, targets, wanted_steps
+from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.refresh import ask_refresh
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import Workspace
-from curation_assets_tests.conftest import stdlib_texts, write_shard
+from curation_assets_tests.conftest import Kept, stdlib_texts, work_in, write_shard, write_tiny
 
 pytestmark = pytest.mark.graph
 
@@ -58,21 +56,17 @@ OF_ALL = {"density/scores", "semdedup/scores"}
 Made = set[tuple[str, str]]
 
 
-@pytest.fixture
-def ten(tiny: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
-    """Ten shards of some 20 documents, the last one compressed."""
-    texts = stdlib_texts()
-    folder = tmp_path / "shards"
+def _write_ten(root: Path, teacher: Path) -> None:
+    """Write ten shards of some 20 documents, the last one compressed."""
+    write_tiny(root, teacher)
+    folder, texts = root / "shards", stdlib_texts()
     shutil.rmtree(folder)
     for number in range(9):
         write_shard(folder / f"s{number}.jsonl", texts[number::12])
     write_shard(folder / "s9.jsonl", texts[9::12])
     (folder / "s9.jsonl.gz").write_bytes(gzip.compress((folder / "s9.jsonl").read_bytes(), mtime=0))
     (folder / "s9.jsonl").unlink()
-    path = tmp_path / "ten.toml"
-    path.write_text(TEN, "utf-8")
-    monkeypatch.setenv("CURATION_PROFILE", str(path))
-    return load_profile()
+    (root / "ten.toml").write_text(TEN, "utf-8")
 
 
 def _following(profile: Profile) -> list[Step]:
@@ -91,19 +85,18 @@ class Daemon:
 
     profile: Profile
     instance: dg.DagsterInstance
-    during: list[Callable[[], object]] = field(default_factory=list)  # done one by one, each after a run
+    folder: Path  # of the corpus
+    during: list[Callable[[], object]] = field(default_factory=list)  # done one by one, each with an artifact
     failed: list[str] = field(default_factory=list)
+    runs: int = 0  # since the last `settle`
 
     def __post_init__(self) -> None:
-        self._defs = definitions(self.profile)
-        self._repository = self._defs.get_repository_def()
-        self._executor = _Executor(self.profile)
+        self._repository = definitions(self.profile).get_repository_def()
         self._cursor: str | None = None
-        self._conditions: dg.AssetDaemonCursor | None = None  # type: ignore[name-defined]
 
     def settle(self) -> Made:
         """Tick until nothing is asked for; return what was made."""
-        before = self._state()
+        before, self.runs = self._state(), 0
         for _ in range(60):
             if not self._tick():
                 assert not self.during
@@ -120,24 +113,27 @@ class Daemon:
         )
         found = sensor.evaluate_tick(context)
         self._cursor = found.cursor
-        if found.run_requests:
-            self._run(Job(("corpus/source",), ("",)))
-            return True
-        asked = dg.evaluate_automation_conditions(self._defs, self.instance, cursor=self._conditions)
-        self._conditions = asked.cursor
-        workspace, jobs = Workspace(self.profile), []
-        for result in (r for r in asked.results if not r.true_subset.is_empty):
-            step, subset = STEPS["/".join(result.key.path)], result.true_subset
-            wanted = list(subset.expensively_compute_partition_keys()) if subset.is_partitioned else [""]
-            jobs += [Job((step.key,), chunk) for chunk in _chunks(step, wanted, workspace, self.instance)]
-        for job in jobs:
-            self._run(job)
-        return bool(jobs)
+        for request in found.run_requests or ():
+            self._run(request)
+        return bool(found.run_requests)
 
-    def _run(self, job: Job) -> None:
-        report = self._executor.execute(job)
-        self.failed += [f"{key}: {reason}" for key, reason in report.failed.items()]
-        if self.during and job.keys != ("corpus/source",):
+    def _run(self, request: dg.RunRequest) -> None:
+        self.runs += 1
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        job = self._repository.get_job("follow_changes")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Curation, "listener", self._heard)
+            result = job.execute_in_process(
+                instance=self.instance,
+                run_config=dict(request.run_config) | quiet,
+                tags=request.tags,
+                raise_on_error=False,
+            )
+        for failure in result.filter_events(lambda event: event.is_step_failure):
+            self.failed.append(failure.step_failure_data.error.message)
+
+    def _heard(self, line: str) -> None:
+        if self.during and ": made (" in line and not line.startswith("corpus/source"):
             self.during.pop(0)()
 
     def _state(self) -> dict[tuple[str, str], str]:
@@ -152,12 +148,24 @@ class Daemon:
         return found
 
 
-@pytest.fixture
-def daemon(ten: Profile) -> Iterator[Daemon]:
-    outcome = run_graph(ten, lambda line: None, _before_training(ten))
+@pytest.fixture(scope="module")
+def _kept(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Kept:
+    root = tmp_path_factory.mktemp("follow")
+    _write_ten(root, teacher)
+    with pytest.MonkeyPatch.context() as patch:
+        ten = work_in(root, patch, "ten.toml")
+        outcome = run_graph(ten, lambda line: None, _before_training(ten))
     assert not outcome.failed and not outcome.blocked, outcome
-    with instance_for(ten) as instance:
-        yield Daemon(ten, instance)
+    return Kept(root)
+
+
+@pytest.fixture
+def daemon(_kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """A daemon of a folder in which all but training has been made; what a test does to it is undone."""
+    profile = work_in(_kept.root, monkeypatch, "ten.toml")
+    with instance_for(profile) as instance:
+        yield Daemon(profile, instance, _kept.root / "shards")
+    _kept.restore()
 
 
 def _expected(shards: list[str], *changed: str) -> Made:
@@ -166,79 +174,82 @@ def _expected(shards: list[str], *changed: str) -> Made:
     return made | {(f"{name}/subset", rate) for name in FEW for rate in RATES}
 
 
-def test_what_follows_from_each_kind_of_change(daemon: Daemon, tmp_path: Path) -> None:
-    """One story: what is made after each change is what must be, and in the end all is as if made from nothing."""
-    folder, texts = tmp_path / "shards", stdlib_texts()
-    old = [f"s{n}.jsonl" for n in range(10)]
-    assert daemon.settle() == set(), "what `curation run` made is current"
+OLD = [f"s{n}.jsonl" for n in range(10)]
 
-    write_shard(folder / "t.jsonl", texts[10::24])
-    now = [*old, "t.jsonl"]
-    assert daemon.settle() == _expected(now, "t.jsonl"), "a file came"
 
-    write_shard(folder / "s1.jsonl", texts[1::12][:-1])
-    assert daemon.settle() == _expected(now, "s1.jsonl"), "a file changed"
+def test_what_a_run_made_is_current(daemon: Daemon) -> None:
+    assert daemon.settle() == set()
 
-    os.utime(folder / "s2.jsonl", (1, 1))
-    assert daemon.settle() == {("corpus/shards", "s2.jsonl")}, (
-        "a file was touched: it is looked at, and is the same"
-    )
 
-    (folder / "t.jsonl").unlink()
-    assert daemon.settle() == _expected(old), "a file went"
+def test_a_file_comes_and_goes(daemon: Daemon) -> None:
+    write_shard(daemon.folder / "t.jsonl", stdlib_texts()[10::24])
+    assert daemon.settle() == _expected([*OLD, "t.jsonl"], "t.jsonl")
+    (daemon.folder / "t.jsonl").unlink()
+    assert daemon.settle() == _expected(OLD)
     assert "t.jsonl" not in daemon.instance.get_dynamic_partitions("shard")
+    assert not daemon.failed
 
-    (folder / "s3.jsonl").rename(folder / "r3.jsonl")
-    now = sorted([*(s for s in old if s != "s3.jsonl"), "r3.jsonl"])
-    assert daemon.settle() == _expected(now, "r3.jsonl"), "a file was renamed"
+
+def test_a_file_changes_and_all_that_follows_is_one_run(daemon: Daemon) -> None:
+    write_shard(daemon.folder / "s1.jsonl", stdlib_texts()[1::12][:-1])
+    assert daemon.settle() == _expected(OLD, "s1.jsonl")
+    assert daemon.runs == 1 and not daemon.failed
+
+
+def test_a_file_that_is_touched_is_looked_at_and_is_the_same(daemon: Daemon) -> None:
+    os.utime(daemon.folder / "s2.jsonl", (1, 1))
+    assert daemon.settle() == {("corpus/shards", "s2.jsonl")}
+
+
+def test_for_a_renamed_file_no_model_runs(daemon: Daemon) -> None:
+    (daemon.folder / "s3.jsonl").rename(daemon.folder / "r3.jsonl")
+    now = sorted([*(s for s in OLD if s != "s3.jsonl"), "r3.jsonl"])
+    assert daemon.settle() == _expected(now, "r3.jsonl")
     for sampler in ("perplexity_large_20k", "ask_llm_small"):
         about = Workspace(daemon.profile).metadata(f"{sampler}/scores", "r3.jsonl")
-        assert about["taken_over_from"] == "s3.jsonl", "no model ran"
+        assert about["taken_over_from"] == "s3.jsonl"
 
-    path = folder / "s4.jsonl"
+
+def test_a_line_is_damaged(daemon: Daemon) -> None:
+    path = daemon.folder / "s4.jsonl"
     path.write_text("{not json\n" + path.read_text().split("\n", 1)[1])
-    assert daemon.settle() == _expected(now, "s4.jsonl"), "a line is damaged"
-    assert Workspace(daemon.profile).metadata("corpus/documents", "s4.jsonl")["reasons"] == {
-        "invalid_json": 1
-    }
-
-    assert not daemon.failed
-    _a_file_that_cannot_be_read(daemon, folder, now)
-    _changes_during_a_run(daemon, folder, now)
-    _as_from_nothing(daemon.profile, tmp_path)
-    _a_model_is_refreshed(daemon, now)
+    assert daemon.settle() == _expected(OLD, "s4.jsonl")
+    reasons = Workspace(daemon.profile).metadata("corpus/documents", "s4.jsonl")["reasons"]
+    assert reasons == {"invalid_json": 1} and not daemon.failed
 
 
-def _a_file_that_cannot_be_read(daemon: Daemon, folder: Path, now: list[str]) -> None:
-    good = (folder / "s9.jsonl.gz").read_bytes()
-    (folder / "s9.jsonl.gz").write_bytes(good[: len(good) // 2])
+def test_a_file_that_cannot_be_read(daemon: Daemon) -> None:
+    path = daemon.folder / "s9.jsonl.gz"
+    good = path.read_bytes()
+    path.write_bytes(good[: len(good) // 2])
     assert daemon.settle() == {("corpus/shards", "s9.jsonl")}, "what was read of it stays in use"
     assert len(daemon.failed) == 2 and "s9.jsonl" in daemon.failed[0], "tried, and once more"
-    (folder / "u.jsonl.gz").write_bytes(b"this is no gzip file")
-    assert daemon.settle() == {("corpus/shards", "u.jsonl")}, (
-        "a new one is left out, the others do not wait for it"
-    )
-    workspace = Workspace(daemon.profile)
-    assert list(workspace.set_aside()) == ["u.jsonl"] and workspace.shards() == now
-    (folder / "u.jsonl.gz").unlink()
-    (folder / "s9.jsonl.gz").write_bytes(good)
+    path.write_bytes(good)
     assert daemon.settle() == {("corpus/shards", "s9.jsonl")}, "mended: it is what it was"
-    daemon.failed.clear()
 
 
-def _changes_during_a_run(daemon: Daemon, folder: Path, now: list[str]) -> None:
+def test_a_new_file_that_cannot_be_read_is_left_out(daemon: Daemon) -> None:
+    (daemon.folder / "u.jsonl.gz").write_bytes(b"this is no gzip file")
+    assert daemon.settle() == {("corpus/shards", "u.jsonl")}, "the others do not wait for it"
+    workspace = Workspace(daemon.profile)
+    assert list(workspace.set_aside()) == ["u.jsonl"] and workspace.shards() == OLD
+
+
+def test_changes_during_a_run(daemon: Daemon) -> None:
     texts = stdlib_texts()
-    write_shard(folder / "s5.jsonl", texts[5::12][1:])
+    write_shard(daemon.folder / "s5.jsonl", texts[5::12][1:])
 
     def two() -> None:
-        write_shard(folder / "s5.jsonl", texts[5::12][2:])
-        write_shard(folder / "s6.jsonl", texts[6::12][2:])
+        write_shard(daemon.folder / "s5.jsonl", texts[5::12][2:])
+        write_shard(daemon.folder / "s6.jsonl", texts[6::12][2:])
 
     daemon.during = [lambda: None] * 4 + [two]
-    assert daemon.settle() == _expected(now, "s5.jsonl", "s6.jsonl")
+    assert daemon.settle() == _expected(OLD, "s5.jsonl", "s6.jsonl")
 
 
-def _a_model_is_refreshed(daemon: Daemon, now: list[str]) -> None:
+def test_a_model_is_refreshed(daemon: Daemon) -> None:
+    write_shard(daemon.folder / "s1.jsonl", stdlib_texts()[1::12][:-1])
+    daemon.settle()
     workspace = Workspace(daemon.profile)
     with pytest.raises(ValueError, match="random/scores is no model learned from the corpus"):
         ask_refresh(workspace, ["random/scores"])
@@ -248,14 +259,24 @@ def _a_model_is_refreshed(daemon: Daemon, now: list[str]) -> None:
     assert job.execute_in_process(instance=daemon.instance, run_config=run_config).success
     made = daemon.settle()
     chain = {("judge/labels", ""), ("judge/checkpoint", "small"), ("ask_llm_small/model", "")}
-    chain |= {("ask_llm_small/scores", shard) for shard in now}
+    chain |= {("ask_llm_small/scores", shard) for shard in OLD}
     assert made == chain | {("ask_llm_small/subset", rate) for rate in RATES}
     assert daemon.settle() == set(), "once is enough"
 
 
-def _as_from_nothing(profile: Profile, tmp_path: Path) -> None:
+def test_after_changes_all_is_as_if_made_from_nothing(daemon: Daemon, tmp_path: Path) -> None:
+    texts = stdlib_texts()
+    write_shard(daemon.folder / "t.jsonl", texts[10::24])
+    daemon.settle()
+    write_shard(daemon.folder / "s1.jsonl", texts[1::12][:-1])
+    (daemon.folder / "t.jsonl").unlink()
+    (daemon.folder / "s3.jsonl").rename(daemon.folder / "r3.jsonl")
+    daemon.settle()
+    _as_from_nothing(daemon.profile, tmp_path / "fresh")
+
+
+def _as_from_nothing(profile: Profile, data: Path) -> None:
     """Make everything anew in another folder, with the same pinned models, and compare every byte."""
-    data = tmp_path / f"fresh{time.time_ns()}"
     pinned = [s for s in _before_training(profile) if s.pinned]
     for step in pinned:
         shutil.copytree(profile.data / "artifacts" / step.key, data / "artifacts" / step.key)

@@ -16,7 +16,8 @@ import pytest
 
 from benchmarks.kill import Receipts, again, differences, receipts
 from curation_assets.config.profile import Profile, load_profile
-from curation_assets.defs.run_graph import instance_for, run_graph
+from curation_assets.defs.instance import instance_for
+from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import work_in, write_tiny
 from curation_assets_tests.pseudo_terminal import hear_signals

@@ -96,6 +96,7 @@ def test_is_the_same_in_another_process_with_another_hash_seed(built, tmp_path):
     assert contents(tmp_path) == contents(built.shards.parent)
 
 
+@pytest.mark.slow
 def test_a_finished_build_is_kept_and_a_half_build_is_done_again(tmp_path, monkeypatch):
     tiny = BuiltinSettings(documents=(("readme", 4),), shards=2, articles=1, packages=("click", "requests"))
     first = build(tmp_path, tiny)
