@@ -51,7 +51,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             "report",
             ("polars",),
             ("pretraining", "ladder", "report.seed", "evaluation.suites", "selection.rate_of"),
-            code=5,
+            code=6,
             partial=True,
         ),
         Step(
@@ -60,7 +60,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             (*models, *metrics),
             "report",
             ("polars", "python"),
-            code=4,
+            code=5,
             partial=True,
         ),
         Step(
@@ -77,7 +77,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
                 *("samplers.perplexity", "samplers.ask_llm", "samplers.density"),
                 "evaluation.decontaminate",
             ),
-            code=4,
+            code=5,
             partial=True,
         ),
         Step(
@@ -88,7 +88,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("python",),
             ("report",),
             versions_of=scores,
-            code=3,
+            code=4,
             partial=True,
         ),
         Step(
@@ -97,7 +97,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("evaluation/examples", *metrics),
             "report",
             ("polars", "python"),
-            code=3,
+            code=4,
             partial=True,
         ),
         Step(
@@ -108,7 +108,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("polars", "python"),
             ("report", "selection.rate_of"),
             versions_of=scores,
-            code=2,
+            code=3,
             partial=True,
         ),
         Step(
@@ -123,7 +123,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("polars", "python"),
             ("evaluation.decontaminate",),
             versions_of=(*chosen, *scores, *counted),
-            code=3,
+            code=4,
             partial=True,
             borrows=contaminated,
         ),
@@ -135,7 +135,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("polars", "python"),
             ("report",),
             versions_of=scores,
-            code=2,
+            code=3,
             partial=True,
         ),
     )
@@ -146,7 +146,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         "report",
         ("python",),
         versions_of=(*made.values(), *sections),
-        code=3,
+        code=4,
         partial=True,
     )
     return (*sections, page)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.common.drawing.pictures import lines, png_markdown
+from curation_assets.common.drawing.charts import lines
 from curation_assets.common.files import safe_name, write_table
 from curation_assets.common.markdown import markdown_table
 from curation_assets.common.progress import Progress, one_of, part_of
@@ -209,7 +209,7 @@ def _about(rows: list[dict[str, Any]]) -> Metadata:
         series[task] = ([r["tokens_seen"] for r in first_seed], [r["value"] for r in first_seed])
     shown = ["seed", "tokens_seen", "task", "value", "n"]
     picture = lines(series, "perplexity (first seed)", "raw tokens seen", "perplexity")
-    about["curve"] = Markdown(png_markdown(picture, "perplexity by tokens seen"))
+    about["curve"] = Markdown(picture.markdown("perplexity by tokens seen"))
     about["perplexities"] = Markdown(markdown_table(perplexities, shown))
     if tuned:
         about["tasks"] = Markdown(markdown_table(tuned, ["seed", "suite", "task", "metric", "value", "n"]))

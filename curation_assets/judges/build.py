@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.common.drawing.pictures import lines, png_markdown
+from curation_assets.common.drawing.charts import lines
 from curation_assets.common.files import (
     fingerprint,
     read_json,
@@ -191,4 +191,4 @@ def _about(result: DistillResult, base: str) -> Metadata:
         epoch, loss = np.array(points, np.float64).reshape(-1, 2).T
         series[name] = (epoch, loss)
     picture = lines(series, "loss against the teacher's labels", "epochs", "nats per document")
-    return {**about, "loss_curve": Markdown(png_markdown(picture, "loss by epoch"))}
+    return {**about, "loss_curve": Markdown(picture.markdown("loss by epoch"))}

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.common.drawing.pictures import lines, png_markdown
+from curation_assets.common.drawing.charts import lines
 from curation_assets.common.files import fingerprint, safe_name, write_json
 from curation_assets.common.progress import Progress, one_of
 from curation_assets.config.profile import Profile
@@ -154,7 +154,7 @@ def _about(
     }
     write_json(folder / "training.json", {**about, "config": asdict(config)})
     picture = lines(curves, "training loss", "raw tokens seen", "nats per target token")
-    curve = Markdown(png_markdown(picture, "training loss by tokens seen"))
+    curve = Markdown(picture.markdown("training loss by tokens seen"))
     tokens = stream.tokens_per_epoch - len(stream)  # of the documents: what ends each is not theirs
     return {**about, "tokens": tokens, **cost(config, results), "loss_curve": curve}
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from curation_assets.common.drawing.styles import FULL
 from curation_assets.common.progress import duration
-from curation_assets.report.figures import FULL
-from curation_assets.report.quality import OVER_SCALING, title
+from curation_assets.report.quality import OVER_SCALING, name_of
 from curation_assets.report.ties import LEVEL
 
 Cell = tuple[str, str]
@@ -61,7 +61,7 @@ def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:
     lacking = compared.filter(pl.col("len") < len(metrics))["sampler"].to_list()
     compared = compared.filter(pl.col("len") == len(metrics))
     names = compared.filter(pl.col("tied_with_best"))["sampler"].to_list()
-    by = ", ".join(title(metric).removesuffix(" %") for metric in metrics)
+    by = ", ".join(name_of(metric) for metric in metrics)
     where = f"At {rate} % with the {size} T5"
     if len(compared) < 2:
         return f"{where} fewer than two samplers were measured by every metric ({by}): measure all of them by the same suites."

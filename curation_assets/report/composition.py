@@ -6,6 +6,7 @@ with the corpus.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from curation_assets.common.drawing.looks import FULL
+from curation_assets.common.drawing.styles import FULL
+from curation_assets.config.registry import RATES
 from curation_assets.report.intervals import holm
 
 Ints = NDArray[np.int64]
@@ -26,6 +28,12 @@ Key = tuple[str, str]
 WHOLE: Key = (FULL, "100")
 LENGTHS = 64
 """Length bins before they are joined: bin b has documents of 2**b to 2**(b + 1) - 1 tokens, bin 0 those of none as well."""
+OTHER = "all others"
+_NO_SOURCE = "no source"
+_RESERVED = (_NO_SOURCE, OTHER, "sampler", "rate", "documents", "tokens")
+"""Columns and parts that no source may be taken for."""
+_SOURCES = 8  # told apart; the others are summed up
+_MAIN = 20  # percent: the paper's rate of comparison (table 1)
 _LEAST_VARIANCE = 9.0  # of a count, for the normal approximation
 _LARGEST = 0.01  # of the clusters
 _DRAWS = 400
@@ -277,3 +285,27 @@ def spread(corpus: Tally, choices: Mapping[Key, Tally]) -> pl.DataFrame:
         )
         rows.append(dict(zip(SPREAD, cells, strict=True)))
     return pl.DataFrame(rows, schema=SPREAD)
+
+
+def source_name(source: str | None) -> str:
+    """Return what a source is called; None is that of documents without one."""
+    if source is None:
+        return _NO_SOURCE
+    return f"“{source}”" if source in _RESERVED else source
+
+
+def source_parts(corpus: Tally, sources: list[str | None]) -> list[tuple[str, list[int]]]:
+    """Return [(name, numbers)] of the sources with most documents, the most frequent first, and of all others together."""
+    counts = padded(corpus.counts.get("source"), len(sources) + 1)
+    order = sorted(range(len(sources)), key=lambda i: (-counts[i], sources[i] is None, sources[i] or ""))
+    order = [i for i in order if counts[i]]
+    kept = order if len(order) <= _SOURCES and not counts[-1] else order[:_SOURCES]
+    rest = sorted({*range(len(sources) + 1)} - set(kept))
+    parts = [(source_name(sources[i]), [i]) for i in kept]
+    return [*parts, (OTHER, rest)] if counts[rest].sum() else parts
+
+
+def main_rate(rates: Sequence[str]) -> str:
+    """Return the rate with most subsets, of several the one closest to the paper's rate of comparison."""
+    count = Counter(rates)
+    return max(RATES, key=lambda rate: (count[rate], -abs(int(rate) - _MAIN), rate))

@@ -14,21 +14,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation_assets.common.files import read_batches, read_json
-from curation_assets.common.markdown import markdown_table
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents
 from curation_assets.engine.context import Context, DeclaredVersions
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, title
+from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, title
 from curation_assets.report import composition as compute
-from curation_assets.report import composition_said as said
-from curation_assets.report.composition_figures import draw
-from curation_assets.report.section import Section, bullets
+from curation_assets.report import composition_view
+from curation_assets.report.section import publish
 from curation_assets.selection.candidates import token_counts
 
 _FIELD = "source"
 _ROOM = 2000  # sources held while the frequent ones are found: all with more than 0.05 % of the documents
-_NAMED = 8  # sources told apart; the others are summed up
 _BATCH = 16_384
 _CLUSTERS, _TOKENS, _INDEX = "clusters/assignments", "corpus/tokens", "corpus/index"
 Ints = NDArray[np.int64]
@@ -51,34 +48,23 @@ def composition(workspace: Context) -> BuildOne:
         )
         sources = reader.sources()
         corpus, choices = reader.count(made, sources)
-        tables = {
-            "length": compute.shares(
-                corpus, choices, "length", compute.joined_lengths(corpus.counts["length"])
-            )
-        }
+        tables = {}
         if sources:
-            tables = {
-                "source": compute.shares(corpus, choices, "source", source_parts(corpus, sources)),
-                **tables,
-            }
+            parts = compute.source_parts(corpus, sources)
+            tables["source"] = compute.shares(corpus, choices, "source", parts)
+        lengths = compute.joined_lengths(corpus.counts["length"])
+        tables["length"] = compute.shares(corpus, choices, "length", lengths)
         if reader.clustered:
             tables["clusters"] = compute.spread(corpus, choices)
         for name, table in tables.items():
             table.write_parquet(folder / f"{name}.parquet")
-        rate = said.main_rate([key[1] for key in made])
-        gaps = said.gaps(state, has_sources=bool(sources), clustered=reader.clustered)
-        figures, shown = draw(folder, tables, rate)
-        findings = said.findings(tables, rate, gaps)
-        told = said.tables(tables, state)
-        method = said.method(corpus.documents, tables)
-        Section(said.TITLE, said.intro(tables), findings, figures, told, method).write(folder)
+        rate = compute.main_rate([key[1] for key in made])
+        section = composition_view.section(corpus.documents, tables, state, rate)
         return {
             "documents": corpus.documents,
             "subsets": len(made),
             "not_current": f"{sum(value != 'current' for value in state.values())} of {len(state)}",
-            **shown,
-            "findings": Markdown(bullets(findings)),  # names of sources are not ours
-            **{name: Markdown(markdown_table(rows)) for name, rows in said.previews(tables, rate).items()},
+            **publish(folder, section, composition_view.figures(tables, rate)),
         }
 
     return build
@@ -96,17 +82,6 @@ def subsets(
             current = there and scored and versions.current(f"{name}/subset", rate)
             state[name, rate] = "current" if current else "out of date" if there else "not made"
     return [key for key, value in state.items() if value == "current"], state
-
-
-def source_parts(corpus: compute.Tally, sources: list[str | None]) -> list[tuple[str, list[int]]]:
-    """Return [(name, numbers)] of the sources with most documents, the most frequent first, and of all others together."""
-    counts = compute.padded(corpus.counts.get("source"), len(sources) + 1)
-    order = sorted(range(len(sources)), key=lambda i: (-counts[i], sources[i] is None, sources[i] or ""))
-    order = [i for i in order if counts[i]]
-    kept = order if len(order) <= _NAMED and not counts[-1] else order[:_NAMED]
-    rest = sorted({*range(len(sources) + 1)} - set(kept))
-    parts = [(said.source_name(sources[i]), [i]) for i in kept]
-    return [*parts, (said.OTHER, rest)] if counts[rest].sum() else parts
 
 
 class _Reader:

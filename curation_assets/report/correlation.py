@@ -1,6 +1,6 @@
 """How alike the samplers order the corpus: Kendall's tau of their scores (paper v1, figure 7).
 
-`HashSample` picks the documents shard by shard, `kendall` correlates their scores; `correlation_said` tells of it.
+`HashSample` picks the documents shard by shard, `kendall` correlates their scores.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from scipy.stats import kendalltau
 
 from curation_assets.common.hashing import noise
@@ -149,6 +150,15 @@ def kendall(scores: Mapping[str, np.ndarray]) -> Correlation:
     itself = np.eye(len(names), dtype=bool)  # without error: a sampler agrees with itself on every sample
     low, high = np.where(itself, matrix, low), np.where(itself, matrix, high)
     return Correlation(names, n, matrix, low, high)
+
+
+def pairs(correlation: Correlation) -> pl.DataFrame:
+    """Return one row for each ordered pair: sampler_a, sampler_b, tau, low, high (null where there is no tau) and n."""
+    k, names = len(correlation.names), np.array(correlation.names)
+    columns = {"sampler_a": names.repeat(k), "sampler_b": np.tile(names, k)}
+    values = {"tau": correlation.matrix, "low": correlation.low, "high": correlation.high}
+    table = pl.DataFrame(columns | {name: matrix.ravel() for name, matrix in values.items()})
+    return table.with_columns(pl.col(*values).fill_nan(None), n=pl.lit(correlation.n, pl.Int64))
 
 
 def interval(

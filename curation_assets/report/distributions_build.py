@@ -9,22 +9,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.common.drawing.canvas import Picture
-from curation_assets.common.drawing.pictures import png_markdown
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.engine.context import Context
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
-from curation_assets.report import distributions_said as said
+from curation_assets.engine.workspace import BuildOne, Metadata
+from curation_assets.report import distributions_view
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.distributions import PASSES, QUANTILES, Distribution
-from curation_assets.report.histograms import densities, joint
 from curation_assets.report.rank_change import rank_changes
 from curation_assets.report.scored import Corpus, scored
-from curation_assets.report.section import Figure, Section, bullets
+from curation_assets.report.section import publish
 
-_MARKS = ("10", "80", "40", "20", "60")  # where marks lie close together, the first of these has its label
-_TABLES = ("quantiles", "cuts", "rank_changes")  # in the metadata
 Pairs = Mapping[tuple[str, str], NDArray[np.int64]]
 
 
@@ -39,21 +34,24 @@ def distributions(workspace: Context) -> BuildOne:
         found = read(Corpus(workspace, shards, names, progress, 1 + PASSES), sample)
         sampled = sample.scores()
         changes, counts = rank_changes(sampled)
-        histograms(found).write_parquet(folder / "distributions.parquet")
-        quantiles(found, missing, sampled).write_parquet(folder / said.QUANTILES)
-        cuts(found).write_parquet(folder / said.CUTS)
-        changes.write_parquet(folder / said.CHANGES)
-        figures, shown = draw(folder, found, missing, changes, counts)
-        findings, tables = said.findings(found, missing, changes), said.tables(found, missing, changes)
-        method = said.method(sample.seen, len(sampled[names[0]]), changes)
-        Section(said.title(changes), said.intro(changes), findings, figures, tables, method).write(folder)
+        tables = {
+            "distributions": histograms(found),
+            "quantiles": quantiles(found, missing, sampled),
+            "cuts": cuts(found),
+            "rank_change": changes,
+        }
+        for ladder in distributions_view.DRAWN:
+            part = changes.filter(pl.col("ladder") == ladder)
+            tables |= {f"rank_change_{ladder}": joint_counts(part, counts)} if len(part) else {}
+        for name, table in tables.items():
+            table.write_parquet(folder / f"{name}.parquet")
+        section = distributions_view.section(found, missing, changes, sample.seen, len(sampled[names[0]]))
+        drawn = distributions_view.figures(found, missing, changes, counts)
         return {
             "documents": sample.seen,
             "samplers": len(names),
             "not_current": ", ".join(missing) or "none",
-            **shown,
-            "findings": Markdown(bullets(findings)),
-            **{name: Markdown(one.markdown()) for name, one in zip(_TABLES, tables, strict=False)},
+            **publish(folder, section, drawn),
         }
 
     return build
@@ -152,44 +150,3 @@ def joint_counts(changes: pl.DataFrame, counts: Pairs) -> pl.DataFrame:
         }
         parts.append(pl.DataFrame(columns))
     return pl.concat(parts)
-
-
-def draw(
-    folder: Path, found: Mapping[str, Distribution], missing: list[str], changes: pl.DataFrame, counts: Pairs
-) -> tuple[list[Figure], dict[str, Markdown]]:
-    """Draw all figures into `folder`; return them, and their pictures as metadata."""
-    pictures = {"distributions": _densities(found)}
-    about = {
-        "distributions": ("distribution of each sampler's scores", said.distributions_caption(found, missing))
-    }
-    for ladder, part in changes.group_by("ladder", maintain_order=True):
-        if ladder[0] not in said.LADDER:
-            continue
-        name = f"rank_change_{ladder[0]}"
-        pictures[name] = _joint(str(ladder[0]), part, counts)
-        joint_counts(part, counts).write_parquet(folder / f"{name}.parquet")
-        about[name] = (f"{said.LADDER[str(ladder[0])]}: percentiles of documents", said.joint_caption(part))
-    figures, shown = [], {}
-    for name, picture in pictures.items():
-        alt, caption = about[name]
-        picture.save(folder, name)
-        figures.append(Figure(name, alt, caption))
-        shown[name] = Markdown(png_markdown(picture.png(), alt))
-    return figures, shown
-
-
-def _densities(found: Mapping[str, Distribution]) -> Picture:
-    return densities(
-        {name: (one.edges, one.counts) for name, one in found.items()},
-        f"Scores of the corpus{', and where the rates cut' if any(one.cuts for one in found.values()) else ''}",
-        cuts={name: {r: one.cuts[r].score for r in _MARKS if r in one.cuts} for name, one in found.items()},
-        notes={name: one.no_cut for name, one in found.items() if one.no_cut},
-    )
-
-
-def _joint(ladder: str, part: pl.DataFrame, counts: Pairs) -> Picture:
-    panels = {}
-    for row in part.iter_rows(named=True):
-        title = f"{said.short(row['smaller'])} → {said.short(row['larger'])}"
-        panels[title] = counts[row["smaller"], row["larger"]]
-    return joint(panels, said.LADDER[ladder], "percentile, smaller", "percentile, larger")

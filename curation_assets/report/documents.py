@@ -27,6 +27,8 @@ PAIRS: tuple[tuple[str, str], ...] = (
 """Samplers set against each other: a small judge and a large one, judge and perplexity of one size, quality and coverage."""
 
 MOST, LEAST = "likes most", "likes least"
+LOW_FIRST = ("ips", "bottom_k")
+"""Techniques that keep low scores first."""
 
 
 class Scored(NamedTuple):
@@ -140,8 +142,7 @@ class Counts:
 
 def signs(names: Sequence[str]) -> Floats:
     """Return for each sampler 1 where it keeps high scores, -1 where low ones (density keeps what is rare)."""
-    low = ("ips", "bottom_k")
-    return np.array([-1.0 if n in SAMPLERS and SAMPLERS[n].technique in low else 1.0 for n in names])
+    return np.array([-1.0 if n in SAMPLERS and SAMPLERS[n].technique in LOW_FIRST else 1.0 for n in names])
 
 
 class Entry(NamedTuple):

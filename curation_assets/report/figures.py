@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from curation_assets.common.drawing.styles import FULL, RANDOM
 from curation_assets.evaluation.tasks import STANDIN
 from curation_assets.report.intervals import Difference, Interval, bootstrap, compare_all
 from curation_assets.report.merit import (
@@ -20,7 +21,6 @@ from curation_assets.report.merit import (
 )
 from curation_assets.report.scores import PERPLEXITY, SETS, Run, Scores
 
-FULL, RANDOM = "full_data", "random"
 _KEYS = {"sampler": pl.String, "rate": pl.String, "size": pl.String}
 
 
@@ -39,16 +39,12 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Figures:
-    """Tables: `columns`, one row a run; `by_metric`, over-scaling; `left_out`, metrics that did not count; `differences`.
-
-    `verdicts` are sentences: which differences to random sampling are beyond the noise, of each rate and size.
-    """
+    """Tables: `columns`, one row a run; `by_metric`, over-scaling; `left_out`, metrics that did not count; `differences`."""
 
     columns: pl.DataFrame
     by_metric: pl.DataFrame
     left_out: list[dict[str, Any]]
     differences: pl.DataFrame
-    verdicts: list[str] = field(default_factory=list)
 
 
 def in_words(group: str) -> str:
@@ -76,23 +72,19 @@ def figures(scores: Scores, ladder: Ladder, seed: int) -> Figures:
             rows[run] |= columns | _effective_size(scores, ladder, run, reasons)
             by_metric += parts
     differences: list[dict[str, Any]] = []
-    verdicts = []
     for rate, size in dict.fromkeys(run[1:] for run in scores.runs if run[0] != FULL):
         cell = [run for run in scores.runs if run[1:] == (rate, size)]
         for run, rank in _mean_ranks(scores, cell).items():
             rows[run]["mean_rank"] = rank
-        found = {group: _differences(scores, cell, group) for group in scores.groups}
-        for group, of_runs in found.items():
-            for run, difference in of_runs.items():
+        for group in scores.groups:
+            for run, difference in _differences(scores, cell, group).items():
                 rows[run] |= _columns(group, difference)
                 differences.append(_line(run, group, difference, scores.higher_is_better(group)))
-        verdicts.append(_verdict(scores, rate, size, cell, found))
     return Figures(
         pl.DataFrame(list(rows.values()), schema_overrides=_KEYS, infer_schema_length=None),
         pl.DataFrame(by_metric, schema={**_KEYS, "metric": pl.String, "over_scaling": pl.Float64}),
         reasons.rows(),
         pl.DataFrame(differences, schema=_DIFFERENCE),
-        verdicts,
     )
 
 
@@ -243,26 +235,3 @@ def _line(run: Run, group: str, difference: Difference, higher_is_better: bool) 
         "p_adjusted": difference.p,
         "verdict": verdict(difference, higher_is_better),
     }
-
-
-def _verdict(
-    scores: Scores, rate: str, size: str, runs: list[Run], found: dict[str, dict[Run, Difference]]
-) -> str:
-    where = f"At {rate} % with the {size} T5"
-    if not any(found.values()):
-        missing = "random" if not any(run[0] == RANDOM for run in runs) else "another sampler"
-        return f"{where} there is no run of {missing} to compare with."
-    beyond = []
-    for group, of_runs in found.items():
-        for run, difference in of_runs.items():
-            if difference.beyond_noise:
-                word = verdict(difference, scores.higher_is_better(group))
-                beyond.append(f"{run[0]} is {word} by {in_words(group)}")
-    if beyond:
-        return f"{where}, beyond the noise of training and compared with random: {'; '.join(beyond)}."
-    decided = any(d.beyond_noise is not None for of_runs in found.values() for d in of_runs.values())
-    if decided:
-        return f"{where} no sampler differs from random beyond the noise of training."
-    seeds = max(d.seeds for of_runs in found.values() for d in of_runs.values())
-    what = "one seed cannot tell" if seeds < 2 else "seeds without a spread cannot tell"
-    return f"{where} {what} any sampler from random."

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
+from curation_assets.common.drawing.styles import FULL
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.workspace import Metadata, MissingInput
 from curation_assets.evaluation.probes import ORIGIN
-from curation_assets.report.figures import FULL, Ladder
+from curation_assets.report.figures import Ladder
 
 ORDER = [FULL, *SAMPLERS]
 TRAINED = {

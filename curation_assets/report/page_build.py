@@ -16,11 +16,9 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
-from curation_assets.report.page import Data, Part, Report, render
-from curation_assets.report.page_appendix import Source
-from curation_assets.report.page_summary import facts, glances, to_use
-from curation_assets.report.page_tables import Glance
+from curation_assets.report.page import Data, Glance, Part, Report, Source, render
 from curation_assets.report.section import SECTION, Section, read_section
+from curation_assets.report.summary import facts, glances, to_use
 
 PAGE = "index.html"
 _KEY = "report/page"
@@ -91,7 +89,7 @@ def _part(workspace: Context, versions: DeclaredVersions, key: str, folder: Path
         key,
         section,
         versions.reasons(key),
-        {name: (source / f"{name}.svg").read_text("utf-8") for name in names},
+        {name: (source / f"{name}.svg").read_bytes() for name in names},
         {name: _rows(source / f"{name}.parquet") for name in names if (source / f"{name}.parquet").exists()},
         downloads,
     )

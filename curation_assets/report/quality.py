@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curation_assets.common.drawing.styles import FULL
 from curation_assets.report import ties
-from curation_assets.report.figures import FULL, Ladder, in_words, suites
+from curation_assets.report.figures import Ladder, in_words, suites
 from curation_assets.report.intervals import compare_all, t_interval
 from curation_assets.report.merit import Floats, over_scaling, ranks
 from curation_assets.report.scores import PERPLEXITY, Run, Scores
@@ -36,21 +37,6 @@ SCHEMA = {
 }
 """Columns of quality.parquet; a cell that was not measured has a row with no mean and 0 seeds. `chance` is
 what knowing nothing scores by the metric."""
-
-METHOD = f"""\
-Each value is that of the last snapshot, averaged over seeds of training; ± is the sample standard deviation over them, and an \
-interval is Student's t at 95 % over seeds, drawn and given where there are two or more. A suite is the mean over its tasks, in \
-percent, of each task's metric of record; a run that lacks one of them has none. Over-scaling is as in the comparison (v1, table 1).
-
-Ranks are among the samplers of the same rate and size, 1 for the best, equals sharing the mean; the mean rank is over the metrics \
-(without over-scaling, which is made of them) that any sampler of the cell has, and only samplers that have them all get one. \
-Ranks of one seed are those of its noise, and are not shown. Chance is what the same answer to every example scores. \
-{ties.METHOD}
-
-A sampler is better or worse than full data where the paired t test over seeds, adjusted by Holm's method for the number of \
-samplers of the same rate and size, has p below 5 %. Metrics, rates and sizes are not adjusted for: of many cells without any \
-difference, 5 % would still show one.\
-"""
 
 
 class Cell:
@@ -128,13 +114,16 @@ def higher_is_better(scores: Scores, metric: str) -> bool:
     return metric == OVER_SCALING or scores.higher_is_better(metric)
 
 
+def name_of(metric: str) -> str:
+    """Return a metric's name as people read it."""
+    return {OVER_SCALING: "over-scaling", PERPLEXITY: "in-distribution perplexity"}.get(
+        metric, in_words(metric)
+    )
+
+
 def title(metric: str) -> str:
-    """Return a metric's name as people read it, with its unit."""
-    if metric == OVER_SCALING:
-        return "over-scaling %"
-    if metric == PERPLEXITY:
-        return "in-distribution perplexity"
-    return in_words(metric) if metric.startswith(PERPLEXITY) else f"{in_words(metric)} %"
+    """Return a metric's name with its unit."""
+    return name_of(metric) if metric.startswith(PERPLEXITY) else f"{name_of(metric)} %"
 
 
 def quality(scores: Scores, ladder: Ladder, samplers: Sequence[str], rates: Sequence[str]) -> pl.DataFrame:

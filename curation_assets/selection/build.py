@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.common.drawing.pictures import histogram, png_markdown
+from curation_assets.common.drawing.charts import histogram
 from curation_assets.common.files import write_batches, write_json
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
@@ -102,4 +102,4 @@ def _picture(spec: SamplerSpec, draw: Draw) -> Metadata:
     if not held:
         return {}
     drawn = histogram(np.concatenate(parts), f"{spec.name}: scores of the corpus", "score")
-    return {"scores": Markdown(png_markdown(drawn, f"histogram of {spec.name} scores"))}
+    return {"scores": Markdown(drawn.markdown(f"histogram of {spec.name} scores"))}

@@ -225,17 +225,17 @@ def test_the_section_shows_the_texts(small: Workspace, tmp_path: Path) -> None:
     assert len(section.excerpts) == len(table) == 50
     assert section.findings[0].startswith("ask_llm_small and ask_llm_xxl are furthest apart")
     assert section.findings[-1].startswith("Without current scores of every shard, and not shown: semdedup")
-    assert [e.group for e in section.excerpts[::10]] == [
-        "ask_llm_small and ask_llm_xxl",
-        "ask_llm_xxl and density",
-        "density",
-        "ask_llm_small",
-        "ask_llm_xxl",
+    assert [e.samplers for e in section.excerpts[::10]] == [
+        ["ask_llm_small", "ask_llm_xxl"],
+        ["ask_llm_xxl", "density"],
+        ["density"],
+        ["ask_llm_small"],
+        ["ask_llm_xxl"],
     ]
     cut = [e for e, n in zip(section.excerpts, table["n_chars"], strict=True) if n > 600]
     assert cut and all(e.text.endswith("…") and "first 600 of" in e.meta for e in cut)
     assert section.tables[0].links[0] == ("ask_llm_small/scores", table["shard"][0])
-    assert about["disagreements"].count("\n") == 1 + 20
+    assert about["tables"].count("\n") == 3 + 50
     again = tmp_path / "again"
     again.mkdir()
     assert load(documents, small, STEPS["report/documents"])("", again, silent) == about

@@ -4,13 +4,16 @@ import base64
 import hashlib
 import itertools
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from curation_assets.common.files import write_json
 from curation_assets.common.progress import silent
 from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
@@ -18,17 +21,14 @@ from curation_assets.engine.materialize import materialize
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace
 from curation_assets.report.documents_build import documents
-from curation_assets.report.html import anchor
-from curation_assets.report.page import Data, Part, Report, render
-from curation_assets.report.page_appendix import Source, trace_command
+from curation_assets.report.page import SIGNS, Data, Part, Report, Source, anchor, fitted, render, visible
 from curation_assets.report.page_build import page, published, published_again
-from curation_assets.report.page_summary import glances_of
-from curation_assets.report.page_tables import SIGNS, data_table
-from curation_assets.report.section import Excerpt, Figure, Section, Table, read_section
+from curation_assets.report.section import Excerpt, Figure, Section, Table, publish, read_section
+from curation_assets.report.summary import glances_of
 from curation_assets_tests.report.hand_made import texts, workspace
 from curation_assets_tests.report.reading_pages import Page, assert_inert
 
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9"/></svg>'
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9"/></svg>'
 SECTION = Section(
     "Comparison of samplers",
     "What was done.\n\nAnd **how**.",
@@ -39,6 +39,7 @@ SECTION = Section(
             "All runs",
             ["sampler", "perplexity", "note"],
             [["density", 12.5, None], ["random", 13.25, "x"]],
+            ["sampler", "note"],
             "comparison.parquet",
             [("density/metrics", "20|small"), None],
         )
@@ -46,7 +47,7 @@ SECTION = Section(
     "Counted.",
     [
         Excerpt(
-            "density",
+            ["density"],
             "likes most",
             "doc",
             "from s",
@@ -95,7 +96,7 @@ def _report() -> Report:
     return Report(
         "Samplers",
         ["At 20 % use density."],
-        {"Seeds": "5", "Rates": "20, 40 %"},
+        [("Seeds", "5"), ("Rates", "20, 40 %")],
         glances_of(_table()),
         parts,
         [*reports, *metrics],
@@ -134,9 +135,10 @@ def test_a_page_for_everybody() -> None:
     assert sum(name == "caption" for name, _, _ in found.elements) == sum(
         name == "table" for name, _, _ in found.elements
     )
-    pictures = [attrs for name, attrs, _ in found.elements if name == "svg"]
-    assert pictures and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in pictures)
-    assert pictures[0]["aria-label"] == "a curve going down"
+    strips = [attrs for name, attrs, _ in found.elements if name == "svg"]
+    assert strips and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in strips)
+    (image,) = [attrs for name, attrs, _ in found.elements if name == "img"]
+    assert image["alt"] == "a curve going down" and base64.b64decode(image["src"].split(",")[1]) == SVG
 
 
 def test_what_is_missing_or_stale_is_said() -> None:
@@ -154,7 +156,7 @@ def test_the_answer_comes_first() -> None:
     first = source[: source.index('<nav id="contents"')]
     assert first.index("At 20 % use density.") < first.index("density is better than random at 20 %.")
     assert "20, 40 %" in first and "against random sampling" in first
-    nothing = render(replace(_report(), parts=[Part("report/comparison", None)], glances=[], facts={}))
+    nothing = render(replace(_report(), parts=[Part("report/comparison", None)], glances=[], facts=[]))
     assert "has not been made, or has found nothing" in nothing
 
 
@@ -167,8 +169,8 @@ def test_rows_lead_to_where_their_numbers_come_from() -> None:
     assert "curation trace density/metrics --partition '20|small'" in row
     links = [a for n, a, t in found.elements if n == "a" and a["href"] == f"#{target}" and t == ["density"]]
     assert links and links[0]["title"] == "from density/metrics[20|small]"
-    assert trace_command("report/page", "") == "curation trace report/page"
-    assert trace_command("a/b", "$(rm -rf ~)'") == "curation trace a/b --partition '$(rm -rf ~)'\"'\"''"
+    assert Source("report/page", "", "").trace == "curation trace report/page"
+    assert Source("a/b", "$(rm -rf ~)'", "").trace == "curation trace a/b --partition '$(rm -rf ~)'\"'\"''"
 
 
 def test_a_figure_has_its_numbers_and_says_how_many_are_left_out() -> None:
@@ -209,8 +211,8 @@ def test_glance_of_one_cell_has_all_scores_and_knows_which_way_is_better() -> No
 
 
 def test_a_section_survives_its_file(tmp_path: Path) -> None:
-    SECTION.write(tmp_path)
-    assert read_section(tmp_path) == SECTION
+    publish(tmp_path, replace(SECTION, figures=[]))
+    assert read_section(tmp_path) == replace(SECTION, figures=[])
 
 
 def _sections(found: Workspace, *names: str, figure: str = "curve") -> None:
@@ -218,8 +220,9 @@ def _sections(found: Workspace, *names: str, figure: str = "curve") -> None:
     for name in names:
 
         def build(partition: str, folder: Path, progress: object, name: str = name) -> dict[str, int]:
-            replace(SECTION, title=name, figures=[Figure(figure, "a curve")]).write(folder)
-            (folder / f"{figure}.svg").write_text(SVG)
+            section = replace(SECTION, title=name, figures=[Figure(figure, "a curve")])
+            write_json(folder / "section.json", asdict(section))
+            (folder / f"{figure}.svg").write_bytes(SVG)
             (folder / f"{figure}.png").write_bytes(b"png")
             pl.DataFrame({"x": [1.5], "y": ["<b>"]}).write_parquet(folder / f"{figure}.parquet")
             return {"rows": 1}
@@ -300,18 +303,20 @@ def test_the_page_reads_every_report() -> None:
     assert tuple(STEPS["report/page"].needs) == ("corpus/index", *(f"report/{name}" for name in REPORTS))
 
 
-def _wide(columns: int, first: list[str] | None = None) -> Table:
+def _wide(columns: int, first: list[str] | None = None) -> Page:
     names = [f"column {i}" for i in range(columns)]
     rows: list[list[str | int | float | None]] = [[f"{i}.123456" for i in range(columns)] for _ in range(3)]
-    return Table("Wide", names, rows, first=first or [])
+    section = Section("Wide", "", tables=[Table("Wide", names, rows, first=first or [])])
+    source = render(Report("Wide", [], [], [], [Part("report/comparison", section)], []))
+    return Page(source[source.index("<main>") : source.index('<section id="sources"')] + "</main>")
 
 
 def test_columns_that_matter_come_first_and_all_of_them_behind_a_click() -> None:
-    narrow = Page(data_table(_wide(3), {}, ""))
+    narrow = _wide(3)
     assert not any(name == "details" for name, _, _ in narrow.elements) and "more" not in str(
         narrow.attributes("class")
     )
-    found = Page(data_table(_wide(30, ["column 29", "column 3"]), {}, ""))
+    found = _wide(30, ["column 29", "column 3"])
     assert found.well_formed and "All 30 columns" in found.text("summary")
     heads = [
         (attrs.get("class", ""), "".join(t))
@@ -323,7 +328,7 @@ def test_columns_that_matter_come_first_and_all_of_them_behind_a_click() -> None
         "column 29",
     ]
     assert [text for _, text in heads[-30:]] == [f"column {i}" for i in range(30)]
-    some = Page(data_table(_wide(8), {}, ""))
+    some = _wide(8)
     whole = next(attrs for name, attrs, _ in some.elements if name == "details")
     assert whole["class"] == "whole small", "a large window has room for all: no click is needed there"
 
@@ -353,3 +358,62 @@ def test_provenance_is_folded() -> None:
     sources = source[source.index('id="sources"') :]
     assert sources.index("<details>") < sources.index("<table>")
     assert "and of its rate and size: the same version means the same numbers" in sources
+
+
+@given(st.text())
+def test_any_text_of_a_section_is_one_text_on_the_page(value: str) -> None:
+    table = Table(value, [value, "n"], [[value, 1]], [value])
+    section = Section(value, "", [value], tables=[table])
+    found = Page(render(Report("t", [], [], [], [Part("report/comparison", section)], [])))
+    assert_inert(found)
+    parts = [t for name, _, t in found.elements if name in ("caption", "li", "th", "h2")]
+    assert sum("".join(part) == visible(value) for part in parts) >= 4
+
+
+@given(st.text())
+def test_visible_leaves_no_control_and_is_stable(value: str) -> None:
+    shown = visible(value)
+    assert visible(shown) == shown
+    assert not any(ord(c) < 32 and c not in "\t\n" for c in shown)
+    shown.encode()  # no lone surrogate is left
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[31mred", "␛[31mred"),
+        ("a\u202eb", "a⟨U+202E⟩b"),
+        ("\x00\x7f\x9b", "␀␡⟨U+009B⟩"),
+        ("\u2066x\u2069\u200e\u061c", "⟨U+2066⟩x⟨U+2069⟩⟨U+200E⟩⟨U+061C⟩"),
+        ("\ud800\U000e0041", "⟨U+D800⟩⟨U+E0041⟩"),
+        ("tab\tline\nعربي 漢 👩‍👩", "tab\tline\nعربي 漢 👩‍👩"),
+    ],
+)
+def test_visible_word_for_word(raw: str, shown: str) -> None:
+    assert visible(raw) == shown
+
+
+def test_anchors_are_safe_and_differ() -> None:
+    names = [
+        ("a", "b"),
+        ("a-b",),
+        ("a/b",),
+        ("A-b",),
+        ("漢",),
+        ("",),
+        ('"><script>',),
+        ("x" * 500,),
+        ("20|small",),
+    ]
+    made = [anchor(*name) for name in names]
+    assert made[0].startswith("a-b-") and made[-1].startswith("x-20-small-")
+    assert len(set(made)) == len(names) and made == [anchor(*name) for name in names]
+    assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", one) for one in made)
+
+
+def test_numbers_are_aligned_right_and_words_are_not() -> None:
+    rows: list[list[str | int | float | None]] = [["a", "not measured", "w" * 40], ["b", 2, None]]
+    grid = fitted(Table("t", ["name", "number", "text"], rows, ["name", "text"]), {}, None).first
+    (first, *_), (second, *_) = (lines for lines, _ in grid.lines)
+    assert [column.classes(text) for column, text in next(grid.lines)[0]] == [None, "n", "w"]
+    assert (first[1], second[1]) == ("a", "b")

@@ -12,20 +12,17 @@ import polars as pl
 import pytest
 from matplotlib.colors import to_hex
 
-from curation_assets.common.drawing.canvas import Picture
-from curation_assets.common.drawing.looks import look
+from curation_assets.common.drawing.charts import densities
+from curation_assets.common.drawing.picture import Picture
+from curation_assets.common.drawing.styles import style_of
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.report import comparison_said, quality_build
+from curation_assets.report import comparison_view, convergence_view, quality_view, tradeoff_view
 from curation_assets.report.comparison import compare, with_figures
 from curation_assets.report.convergence import Curves
-from curation_assets.report.convergence_figures import by_epochs, by_tokens
 from curation_assets.report.figures import figures
 from curation_assets.report.fresh import fresh
-from curation_assets.report.histograms import densities
-from curation_assets.report.html import Html
 from curation_assets.report.inputs import ORDER, TRAINED
-from curation_assets.report.merit_build import _cost_pictures
-from curation_assets.report.page_excerpts import strip
+from curation_assets.report.page import percentiles
 from curation_assets.report.quality import quality
 from curation_assets.report.scores import Scores
 from curation_assets_tests.report.test_figures import LADDER, NOISE, rows, table
@@ -59,30 +56,30 @@ def _drawn(metrics: pl.DataFrame, folder: Path) -> Iterator[Picture]:
     full = metrics.filter(pl.col("sampler") == "full_data")
     yield from (
         picture
-        for _, picture in chain(by_tokens(curves), by_tokens(Curves(full)), by_epochs(fresh(curves, trained)))
+        for _, picture in chain(
+            convergence_view.by_tokens(curves),
+            convergence_view.by_tokens(Curves(full)),
+            convergence_view.by_epochs(fresh(curves, trained)),
+        )
     )
     found = figures(scores, LADDER, seed=0)
     compared = with_figures(compare(metrics, trained, ORDER), found)
-    yield from (picture for _, picture in comparison_said._differences(found.differences))
+    yield from (picture for _, picture in comparison_view.figures(found.differences))
     costs = compared.filter(pl.col("sampler") != "full_data").with_columns(
         scoring_seconds=pl.int_range(pl.len()) + 1.0, preparing_seconds=pl.lit(0.5), on_front=pl.lit(True)
     )
-    yield from (picture for _, picture in _cost_pictures(costs, {"small": 20.0}))
+    yield from (picture for _, picture in tradeoff_view.figures(costs, {"small": 20.0}))
     measured = quality(scores, LADDER, list(SAMPLERS), ("20", "60"))
-    for part in quality_build._parts(
-        measured.filter((pl.col("sampler") != "full_data") & pl.col("mean").is_not_null())
-    ):
-        about = measured.filter(pl.col("metric").is_in(part[2]["metric"].unique().implode()))
-        yield quality_build._figure(*part[:2], about, part[2])[1]
+    yield from (picture for _, picture in quality_view.figures(measured))
 
 
 def _lines(picture: Picture) -> Iterator[tuple[str, Any]]:
     """Yield (label, line) of what has a name: by its legend, or in a forest by the line of the axis that it lies on."""
-    for axes in picture._figure.axes:
+    for axes in picture.figure.axes:
         ticks = {
             round(float(y), 3): text.get_text()
             for y, text in zip(
-                picture._figure.axes[0].get_yticks(), picture._figure.axes[0].get_yticklabels(), strict=False
+                picture.figure.axes[0].get_yticks(), picture.figure.axes[0].get_yticklabels(), strict=False
             )
         }
         for line in axes.lines:
@@ -92,7 +89,7 @@ def _lines(picture: Picture) -> Iterator[tuple[str, Any]]:
                 yield ticks[round(float(line.get_ydata()[0]), 3)], line
 
 
-NAMES = {look(name).label: name for name in ("full_data", *SAMPLERS, "chance", *LADDER.sizes)}
+NAMES = {style_of(name).label: name for name in ("full_data", *SAMPLERS, "chance", *LADDER.sizes)}
 
 
 @pytest.mark.parametrize("rates", [("20",), ("20", "60")], ids=["one rate", "two rates"])
@@ -105,8 +102,8 @@ def test_every_series_of_every_figure_has_its_own_colour_and_marker(
         for label, line in _lines(picture):
             if label in NO_SERIES:
                 continue
-            drawn = look(NAMES.get(label, label))
-            assert to_hex(line.get_color()) == drawn.colour, (picture._title, label)
+            drawn = style_of(NAMES.get(label, label))
+            assert to_hex(line.get_color()) == drawn.colour, label
             seen.setdefault(label, set()).add(to_hex(line.get_color()))
     means = {label for label in seen if "mean of" in label}
     assert set(names) - {"random"} <= set(seen) and "full data" in seen
@@ -119,11 +116,9 @@ def test_every_series_of_every_figure_has_its_own_colour_and_marker(
 
 
 def test_histograms_and_strips_have_the_same_colours() -> None:
-    shown = densities({name: (np.arange(4.0), np.ones(3)) for name in reversed(SAMPLERS)}, "t")
-    for axes in shown._figure.axes:
+    shown = densities({name: (np.arange(4.0), np.ones(3)) for name in reversed(SAMPLERS)}, "t", {}, {})
+    for axes in shown.figure.axes:
         if axes.get_title(loc="left"):
-            assert to_hex(axes.patches[0].get_facecolor()) == look(axes.get_title(loc="left")).colour
-    bars: Html = strip(dict.fromkeys(SAMPLERS, 70.0))
-    assert [part.split('"')[0] for part in bars.split('fill="')[2:]] == [
-        look(name).colour for name in SAMPLERS
-    ]
+            assert to_hex(axes.patches[0].get_facecolor()) == style_of(axes.get_title(loc="left")).colour
+    bars = percentiles(dict.fromkeys(SAMPLERS, 70.0)).bars
+    assert [bar.colour for bar in bars] == [style_of(name).colour for name in SAMPLERS]

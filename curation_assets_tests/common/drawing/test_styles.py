@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from curation_assets.common.drawing.looks import (
+from curation_assets.common.drawing.styles import (
     FULL,
     GREY,
     INK,
@@ -17,10 +17,10 @@ from curation_assets.common.drawing.looks import (
     PAPER,
     PARTS,
     REST,
-    look,
-    looks,
     mean_of,
     panels,
+    style_of,
+    styles,
 )
 from curation_assets.config.registry import SAMPLERS, SIZES, SamplerSpec
 
@@ -69,7 +69,7 @@ def apart(one: str, other: str, vision: str) -> float:
 
 
 def _papers() -> list[str]:
-    css = files("curation_assets.report").joinpath("style.css").read_text("utf-8")
+    css = files("curation_assets.report").joinpath("templates/style.css").read_text("utf-8")
     return re.findall(r"--paper: (#[0-9a-f]{6})", css)
 
 
@@ -81,9 +81,11 @@ def test_the_measures_are_right() -> None:
     assert apart(red, green, "any") > 2 * apart(red, green, "deuteranopia")
 
 
-def test_no_two_samplers_have_one_colour_or_look() -> None:
-    assert len({look(name).colour for name in ALL}) == len(ALL) == 20
-    assert len({(look(name).marker, look(name).dash, look(name).colour) for name in ALL}) == len(ALL)
+def test_no_two_samplers_have_one_colour_or_style_of() -> None:
+    assert len({style_of(name).colour for name in ALL}) == len(ALL) == 20
+    assert len({(style_of(name).marker, style_of(name).dash, style_of(name).colour) for name in ALL}) == len(
+        ALL
+    )
 
 
 def test_every_sampler_is_in_one_panel() -> None:
@@ -92,21 +94,21 @@ def test_every_sampler_is_in_one_panel() -> None:
 
 @pytest.mark.parametrize("panel", PANELS)
 def test_within_a_panel_marker_and_dash_tell_all_apart_without_colour(panel: str) -> None:
-    drawn = [look(name) for name in (*PANELS[panel], "random", FULL)]
+    drawn = [style_of(name) for name in (*PANELS[panel], "random", FULL)]
     assert len({one.marker for one in drawn}) == len({one.dash for one in drawn}) == len(drawn)
 
 
 @pytest.mark.parametrize("vision", VISION)
 def test_points_of_all_samplers_together_differ_by_marker_or_clearly_by_colour(vision: str) -> None:
     for one, other in itertools.combinations(ALL, 2):
-        if look(one).marker == look(other).marker:
-            assert apart(look(one).colour, look(other).colour, vision) > 40, (one, other)
+        if style_of(one).marker == style_of(other).marker:
+            assert apart(style_of(one).colour, style_of(other).colour, vision) > 40, (one, other)
 
 
 @pytest.mark.parametrize("vision", VISION)
 def test_the_references_differ_by_colour_from_every_curve(vision: str) -> None:
     for name in SAMPLERS:
-        assert apart(INK, look(name).colour, vision) > 20, name
+        assert apart(INK, style_of(name).colour, vision) > 20, name
 
 
 def test_colours_are_seen_on_white_and_on_dark_paper() -> None:
@@ -114,7 +116,7 @@ def test_colours_are_seen_on_white_and_on_dark_paper() -> None:
     assert white == PAPER and contrast(dark, "#000000") < 1.5
     for name in SAMPLERS:
         for paper in (white, dark):
-            assert contrast(look(name).colour, paper) >= 3, (name, paper)
+            assert contrast(style_of(name).colour, paper) >= 3, (name, paper)
     assert contrast(INK, white) > 7 and contrast(GREY, white) > 4.5
 
 
@@ -125,33 +127,33 @@ def test_neighbouring_parts_of_a_whole_are_far_apart(vision: str) -> None:
 
 
 def test_names_that_are_no_samplers_look_different_from_each_other() -> None:
-    sizes = [look(size) for size in SIZES]
+    sizes = [style_of(size) for size in SIZES]
     assert len({one.colour for one in sizes}) == len({one.marker for one in sizes}) == len(SIZES)
-    unknown = look("a sampler that is gone")
-    assert unknown.label == "a sampler that is gone" and unknown == look("a sampler that is gone")
-    assert not {one.colour for one in (*sizes, unknown)} & {look(name).colour for name in ALL}
+    unknown = style_of("a sampler that is gone")
+    assert unknown.label == "a sampler that is gone" and unknown == style_of("a sampler that is gone")
+    assert not {one.colour for one in (*sizes, unknown)} & {style_of(name).colour for name in ALL}
 
 
 @pytest.mark.parametrize("family", ["ask_llm", "perplexity", "coverage"])
 def test_the_mean_of_a_family_has_the_colour_of_the_family_however_many_it_is_of(family: str) -> None:
-    own = {look(name).colour for name, spec in SAMPLERS.items() if spec.family == family}
+    own = {style_of(name).colour for name, spec in SAMPLERS.items() if spec.family == family}
     for count in (1, 2, 10):
-        drawn = look(mean_of(family, count))
+        drawn = style_of(mean_of(family, count))
         assert drawn.colour in own and drawn.label.endswith(f"mean of {count}")
 
 
-def test_a_new_sampler_has_a_panel_and_a_look_of_its_own() -> None:
+def test_a_new_sampler_has_a_panel_and_a_style_of_its_own() -> None:
     new = {
         name: SamplerSpec(name, family, "top_k", (), "")  # type: ignore[arg-type]
         for name, family in (("dsir", "coverage"), ("ask_llm_gemma", "ask_llm"), ("quality", "perplexity"))
     }
     members = panels({**SAMPLERS, **new})
     assert members["Others"] == ["ask_llm_gemma", "quality"] and members["Coverage"][-1] == "dsir"
-    drawn = looks(members, {**SAMPLERS, **new})
+    drawn = styles(members, {**SAMPLERS, **new})
     for name, spec in new.items():
-        own = [look(n).colour for n, s in SAMPLERS.items() if s.family == spec.family]
-        others = [look(n).colour for n, s in SAMPLERS.items() if s.family != spec.family]
+        own = [style_of(n).colour for n, s in SAMPLERS.items() if s.family == spec.family]
+        others = [style_of(n).colour for n, s in SAMPLERS.items() if s.family != spec.family]
         nearest = min(apart(drawn[name].colour, colour, "any") for colour in own)
         assert nearest < min(apart(drawn[name].colour, colour, "any") for colour in others), name
-    assert {name: drawn[name] for name in ALL} == {name: look(name) for name in ALL}, "others keep theirs"
+    assert {name: drawn[name] for name in ALL} == {name: style_of(name) for name in ALL}, "others keep theirs"
     assert len({drawn[name].colour for name in new}) == 3

@@ -7,13 +7,14 @@ from typing import Any
 
 import polars as pl
 
+from curation_assets.common.drawing.styles import FULL, RANDOM
 from curation_assets.common.files import read_json
 from curation_assets.config.registry import RATES, SAMPLERS, SIZES
 from curation_assets.engine.artifacts import Artifacts
 from curation_assets.report.advice import Seconds, advice
-from curation_assets.report.comparison import budget
-from curation_assets.report.figures import FULL, RANDOM, in_title, in_words
-from curation_assets.report.page_tables import Glance, Mark, Verdict
+from curation_assets.report.comparison_view import budget
+from curation_assets.report.figures import in_title, in_words
+from curation_assets.report.page import Glance, Mark, Verdict
 
 _KEY = "report/comparison"
 _QUALITY, _COSTS = "report/quality", "report/tradeoff"
@@ -22,11 +23,11 @@ _AGAINST = "vs_random_"
 _COARSE = 9.95  # percent or points: from here on, of a value or of what it reaches to either side, tenths mean nothing
 
 
-def facts(workspace: Artifacts) -> dict[str, str]:
-    """Return what was compared, {word: sentence}, as the comparison has it; {} where that has not been made."""
+def facts(workspace: Artifacts) -> list[tuple[str, str]]:
+    """Return what was compared, [(word, sentence)], as the comparison has it; [] where that has not been made."""
     receipt = workspace.receipt(_KEY)
     if receipt is None:
-        return {}
+        return []
     folder = workspace.open(_KEY)
     table, recipe = pl.read_parquet(folder / _TABLE), read_json(folder / _RECIPE)
     chosen = table.filter(pl.col("sampler") != FULL)
@@ -34,7 +35,7 @@ def facts(workspace: Artifacts) -> dict[str, str]:
     samplers, rates, sizes = (chosen[name].unique().to_list() for name in ("sampler", "rate", "size"))
     whole = len(samplers) * len(rates) * len(sizes)
     version = receipt.inputs.get("corpus/index", "")
-    return {
+    shown = {
         "Samplers": f"{len(samplers)} of {len(SAMPLERS)}{_lacking(samplers)}",
         "Rates": f"{', '.join(r for r in RATES if r in rates) or 'none'} % of the {recipe.get('rate_of', 'documents')}",
         "Kept": _kept(chosen),
@@ -46,6 +47,7 @@ def facts(workspace: Artifacts) -> dict[str, str]:
         "No documents": _quarantined(workspace),
         "Profile": workspace.profile.name,
     }
+    return list(shown.items())
 
 
 def _kept(chosen: pl.DataFrame) -> str:

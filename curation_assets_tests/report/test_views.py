@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -15,23 +13,18 @@ from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.examples import Example, to_table
-from curation_assets.report import composition_said, distributions_said
+from curation_assets.report import composition_view, distributions_view, documents_view
 from curation_assets.report.advice import advice
+from curation_assets.report.composition import Tally, shares, spread
 from curation_assets.report.convergence import Curves, convergence
-from curation_assets.report.convergence_figures import by_tokens
-from curation_assets.report.correlation import kendall
-from curation_assets.report.correlation_said import write as write_correlation
+from curation_assets.report.convergence_view import by_tokens, cut_findings, section
 from curation_assets.report.distributions import PASSES, Distribution
-from curation_assets.report.documents_build import _intro as documents_intro
-from curation_assets.report.fresh import findings as fresh_findings
 from curation_assets.report.fresh import fresh
 from curation_assets.report.inputs import read_chance
-from curation_assets.report.merit_build import _intro, _tables
 from curation_assets.report.quality import quality
 from curation_assets.report.rank_change import SCHEMA as CHANGES
 from curation_assets.report.scores import Scores
-from curation_assets.report.section import read_section
-from curation_assets.report.tradeoff import METHOD as COSTS
+from curation_assets.report.tradeoff_view import METHOD as COSTS
 from curation_assets_tests.report.test_convergence import _curve
 from curation_assets_tests.report.test_figures import LADDER, rows, table
 
@@ -56,8 +49,8 @@ def _distribution(technique: str, rate_of: str = "documents") -> Distribution:
 )
 def test_cuts_are_spoken_of_where_there_are_cuts(technique: str, rate_of: str, cut: bool) -> None:
     found, changes = {"semdedup": _distribution(technique, rate_of)}, pl.DataFrame(schema=CHANGES)
-    assert ("cuts" in distributions_said.distributions_caption(found, [])) == cut
-    captions = [one.caption for one in distributions_said.tables(found, [], changes)]
+    assert ("cuts" in distributions_view.caption(found, [])) == cut
+    captions = [one.caption for one in distributions_view.tables(found, [], changes)]
     assert any("at each rate" in caption for caption in captions) == cut
     assert bool(found["semdedup"].cuts) == cut == (not found["semdedup"].no_cut)
 
@@ -66,12 +59,16 @@ def test_changes_of_rank_are_spoken_of_where_two_scorers_are_compared() -> None:
     none = pl.DataFrame(schema=CHANGES)
     some = pl.concat([none, pl.DataFrame({"ladder": ["ask_llm"]})], how="diagonal")
     for changes, said in ((none, False), (some, True)):
-        text = [
-            distributions_said.title(changes),
-            distributions_said.intro(changes),
-            distributions_said.method(100, 100, changes),
-        ]
-        assert [("ranks" in one or "judge" in one) for one in text] == [said] * 3
+        rows = (
+            changes
+            if not said
+            else changes.with_columns(pl.lit("ask_llm_small").alias("smaller"), larger=pl.lit("x"))
+        )
+        filled = rows.with_columns(pl.col(pl.Float64).fill_null(0.5), pl.col("n").fill_null(3))
+        one = distributions_view.section({"semdedup": _distribution("top_k")}, [], filled, 100, 100)
+        assert [("ranks" in text or "judge" in text) for text in (one.title, one.intro, one.method)] == [
+            said
+        ] * 3
 
 
 @pytest.mark.parametrize(
@@ -85,17 +82,17 @@ def test_changes_of_rank_are_spoken_of_where_two_scorers_are_compared() -> None:
 def test_what_runs_are_compared_with_is_what_was_measured(parts: list, words: str) -> None:
     curves = Curves(table(*parts))
     found, cut = convergence(curves), fresh(curves, TRAINED)
-    assert words in _intro(found, cut)
-    assert ("everything" in _intro(found, cut)) == (FULL in parts)
-    assert len(_tables(found, cut)) == 1 + (FULL in parts)
+    told = section(found, cut)
+    assert words in told.intro and ("everything" in told.intro) == (FULL in parts)
+    assert len(told.tables) == 1 + (FULL in parts)
 
 
 def test_runs_that_repeat_nothing_are_not_said_to_repeat_anything() -> None:
     curves = Curves(table(FULL, DENSITY))
     long = TRAINED.with_columns(tokens=pl.lit(1_000_000))
     found, cut = convergence(curves), fresh(curves, long)
-    assert "repeated" not in _intro(found, cut) and len(_tables(found, cut)) == 1
-    assert fresh_findings(cut)[0] == "Runs go 0.010 to 0.010 times over their subsets."
+    assert "repeated" not in section(found, cut).intro and len(section(found, cut).tables) == 1
+    assert cut_findings(cut)[0] == "Runs go 0.010 to 0.010 times over their subsets."
 
 
 @pytest.mark.parametrize(
@@ -113,15 +110,17 @@ def test_the_curves_are_described_by_what_is_drawn(parts: list, beside: str) -> 
 
 
 def test_the_composition_speaks_of_what_it_has() -> None:
-    lengths = {"length": pl.DataFrame()}
-    everything = {"source": pl.DataFrame(), **lengths, "clusters": pl.DataFrame()}
-    assert composition_said.intro(lengths).startswith("Which lengths a choice")
-    assert composition_said.intro(everything).startswith("Which sources, lengths and clusters a choice")
-    assert "k-means" not in composition_said.method(9, lengths)
-    assert "k-means" in composition_said.method(9, everything)
+    corpus = Tally()
+    corpus.add(np.ones(9, np.int64), {"length": np.zeros(9, np.int64), "cluster": np.zeros(9, np.int64)})
+    lengths = {"length": shares(corpus, {}, "length", [("all", [0])])}
+    everything = {"source": lengths["length"], **lengths, "clusters": spread(corpus, {})}
+    few, all_ = (composition_view.section(9, tables, {}, "20") for tables in (lengths, everything))
+    assert few.intro.startswith("Which lengths a choice") and "k-means" not in few.method
+    assert all_.intro.startswith("Which sources, lengths and clusters a choice") and "k-means" in all_.method
+    assert "no field `source`" in few.findings[-2] and not [s for s in all_.findings if "no field" in s]
     cells = pl.DataFrame({"sampler": ["random"] * 2, "rate": ["20", "20"], "z": [0.1, 0.2], "p": [0.9, 0.8]})
-    (one,) = composition_said._control("length", cells)
-    (two,) = composition_said._control("length", cells.with_columns(rate=pl.Series(["20", "40"])))
+    (one,) = composition_view._control("length", cells)
+    (two,) = composition_view._control("length", cells.with_columns(rate=pl.Series(["20", "40"])))
     assert "nested" not in one and "nested" in two
 
 
@@ -132,18 +131,23 @@ def test_the_composition_speaks_of_what_it_has() -> None:
 def test_documents_to_read_are_introduced_by_who_chose_them(
     names: list[str], compared: bool, said: tuple[bool, bool]
 ) -> None:
-    text = documents_intro(names, compared)
+    lists = [names, names[::-1]] if compared else [names[:1]]
+    rows = [
+        {
+            "samplers": own,
+            "list": "l",
+            "rank": 1,
+            "doc_id": "d",
+            "source": "s",
+            "shard": "a",
+            "row": 0,
+            "n_chars": 1,
+        }
+        | {"text": "t", **{f"percentile_{name}": 50.0 for name in names}}
+        for own in lists
+    ]
+    text = documents_view.section(pl.DataFrame(rows), names, [], 9, 9).intro
     assert ("rarest text" in text, "furthest apart" in text) == said
-
-
-def test_grey_cells_are_spoken_of_where_there_are_grey_cells(tmp_path: Path) -> None:
-    rising = np.arange(50.0)
-    for constant, scores in ((False, rising[::-1]), (True, np.zeros(50))):
-        folder = tmp_path / str(constant)
-        folder.mkdir()
-        write_correlation(folder, kendall({"density": rising, "semdedup": scores, "random": rising % 7}))
-        (figure,) = read_section(folder).figures
-        assert ("grey" in figure.caption) == constant
 
 
 def test_advice_tells_one_seed_from_seeds_that_do_not_differ() -> None:
