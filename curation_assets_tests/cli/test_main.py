@@ -60,6 +60,7 @@ def test_a_mistake_in_the_profile_is_one_line_and_status_2(
     assert "did you mean 'rows'?" in capsys.readouterr().err
 
 
+@pytest.mark.graph
 def test_a_corpus_without_files_fails_with_the_reason(
     tiny: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

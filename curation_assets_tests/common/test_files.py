@@ -26,6 +26,7 @@ def _drafts(place: Path) -> list[Path]:
     return list(place.glob(f"{TEMPORARY}*"))
 
 
+@pytest.mark.process
 def test_a_kill_leaves_the_old_file_no_folder_and_drafts_that_are_known_by_their_names(
     tmp_path: Path,
 ) -> None:

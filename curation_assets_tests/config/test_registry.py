@@ -131,6 +131,7 @@ def _plan(folder: Path, profile: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.process
 def test_the_product_goes_on_without_it_and_says_so(tmp_path: Path) -> None:
     install(tmp_path, "blind", need="corpus/tokenz")
     install(tmp_path, "greedy", "from curation_assets.engine.graph import STEPS\nlist(STEPS)", entry="greedy")
@@ -148,6 +149,7 @@ def test_the_product_goes_on_without_it_and_says_so(tmp_path: Path) -> None:
         assert sum(why in line for line in warned) == 1, done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("profile", ['[run]\nsamplers = ["mine"]', "[samplers.greedy]\nn = 3"])
 def test_who_asks_for_it_is_told_why_there_is_none(tmp_path: Path, profile: str) -> None:
     install(tmp_path, "blind", need="corpus/tokenz")

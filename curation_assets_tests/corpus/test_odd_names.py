@@ -78,6 +78,7 @@ def listing_alone(tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> Profile:
     return tiny
 
 
+@pytest.mark.graph
 def test_what_is_passed_over_is_told_at_the_end_of_a_run_in_status_and_in_a_check(
     listing_alone: Profile,
     tmp_path: Path,
@@ -113,6 +114,7 @@ def test_what_is_passed_over_is_told_at_the_end_of_a_run_in_status_and_in_a_chec
         assert not found.passed and found.severity == dg.AssetCheckSeverity.WARN
 
 
+@pytest.mark.graph
 def test_nothing_passed_over_is_nothing_told(
     listing_alone: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,6 +23,8 @@ from curation_assets.scoring.prompt import Flag
 from curation_assets.scoring.token_perplexity import TokenPerplexity
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 
+pytestmark = pytest.mark.graph
+
 OWN = """
 extends = "tiny.toml"
 name = "own"

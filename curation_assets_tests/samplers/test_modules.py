@@ -24,12 +24,14 @@ from curation_assets_tests.conftest import make_current
 HEAVY = {"torch", "transformers", "dagster", "faiss", "polars", "sentence_transformers"}
 
 
+@pytest.mark.process
 def test_listing_the_samplers_imports_nothing_large() -> None:
     code = "import sys; from curation_assets.config.registry import SAMPLERS; list(SAMPLERS); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not HEAVY & {name.partition(".")[0] for name in done.stdout.split()}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("line", MODULES)
 def test_each_can_be_imported_first(line: str) -> None:
     """In whatever order modules are imported, the registry and the graph come out whole."""

@@ -322,6 +322,7 @@ def test_the_teacher_scores_as_its_plain_forward(teacher: Judge) -> None:
     np.testing.assert_allclose(ask.score(texts), [plain_yes(teacher, text) for text in texts], atol=1e-4)
 
 
+@pytest.mark.slow
 @needs_teacher
 def test_the_teachers_weights_are_those_of_a_language_model(teacher: Judge) -> None:
     model, tokenizer = teacher
