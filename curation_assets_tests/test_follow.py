@@ -17,11 +17,11 @@ from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import RATES
 from curation_assets.definitions import definitions
 from curation_assets.defs.resources import Curation
-from curation_assets.defs.run_graph import _chunks, instance_for, run_graph
-from curation_assets.defs.workers import _Executor
+from curation_assets.defs.instance import instance_for
+from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.planner import Job, targets, wanted_steps
+from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.refresh import ask_refresh
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import PREVIEW
@@ -89,19 +89,17 @@ class Daemon:
 
     profile: Profile
     instance: dg.DagsterInstance
-    during: list[Callable[[], object]] = field(default_factory=list)  # done one by one, each after a run
+    during: list[Callable[[], object]] = field(default_factory=list)  # done one by one, each with an artifact
     failed: list[str] = field(default_factory=list)
+    runs: int = 0  # since the last `settle`
 
     def __post_init__(self) -> None:
-        self._defs = definitions(self.profile)
-        self._repository = self._defs.get_repository_def()
-        self._executor = _Executor(self.profile)
+        self._repository = definitions(self.profile).get_repository_def()
         self._cursor: str | None = None
-        self._conditions: dg.AssetDaemonCursor | None = None  # type: ignore[name-defined]
 
     def settle(self) -> Made:
         """Tick until nothing is asked for; return what was made."""
-        before = self._state()
+        before, self.runs = self._state(), 0
         for _ in range(60):
             if not self._tick():
                 assert not self.during
@@ -118,24 +116,27 @@ class Daemon:
         )
         found = sensor.evaluate_tick(context)
         self._cursor = found.cursor
-        if found.run_requests:
-            self._run(Job(("corpus/source",), ("",)))
-            return True
-        asked = dg.evaluate_automation_conditions(self._defs, self.instance, cursor=self._conditions)
-        self._conditions = asked.cursor
-        workspace, jobs = Workspace(self.profile), []
-        for result in (r for r in asked.results if not r.true_subset.is_empty):
-            step, subset = STEPS["/".join(result.key.path)], result.true_subset
-            wanted = list(subset.expensively_compute_partition_keys()) if subset.is_partitioned else [""]
-            jobs += [Job((step.key,), chunk) for chunk in _chunks(step, wanted, workspace, self.instance)]
-        for job in jobs:
-            self._run(job)
-        return bool(jobs)
+        for request in found.run_requests or ():
+            self._run(request)
+        return bool(found.run_requests)
 
-    def _run(self, job: Job) -> None:
-        report = self._executor.execute(job)
-        self.failed += [f"{key}: {reason}" for key, reason in report.failed.items()]
-        if self.during and job.keys != ("corpus/source",):
+    def _run(self, request: dg.RunRequest) -> None:
+        self.runs += 1
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        job = self._repository.get_job("follow_changes")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Curation, "listener", self._heard)
+            result = job.execute_in_process(
+                instance=self.instance,
+                run_config=dict(request.run_config) | quiet,
+                tags=request.tags,
+                raise_on_error=False,
+            )
+        for failure in result.filter_events(lambda event: event.is_step_failure):
+            self.failed.append(failure.step_failure_data.error.message)
+
+    def _heard(self, line: str) -> None:
+        if self.during and ": made (" in line and not line.startswith("corpus/source"):
             self.during.pop(0)()
 
     def _state(self) -> dict[tuple[str, str], str]:
@@ -176,6 +177,7 @@ def test_what_follows_from_each_kind_of_change(daemon: Daemon, tmp_path: Path) -
 
     write_shard(folder / "s1.jsonl", texts[1::12][:-1])
     assert daemon.settle() == _expected(now, "s1.jsonl"), "a file changed"
+    assert daemon.runs == 1, "all that follows is one run"
 
     os.utime(folder / "s2.jsonl", (1, 1))
     assert daemon.settle() == {("corpus/shards", "s2.jsonl")}, (

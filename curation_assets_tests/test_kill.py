@@ -16,7 +16,8 @@ import pytest
 from benchmarks.kill import differences, disturbed, receipts
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.defs.resources import HOST, PID
-from curation_assets.defs.run_graph import instance_for, run_graph
+from curation_assets.defs.instance import instance_for
+from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.attempts import alive
 from curation_assets.engine.workspace import Workspace
 
