@@ -285,7 +285,7 @@ def test_a_stale_report_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     assert "Out of date" not in _publish(found).text()
     monkeypatch.setattr(type(found.profile.report), "identity", lambda self: {"other": 1})
-    assert "settings changed" in _publish(found).text()
+    assert "settings or code changed" in _publish(found).text()
     monkeypatch.undo()
 
 
