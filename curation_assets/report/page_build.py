@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -17,7 +16,7 @@ from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
-from curation_assets.report.page import Data, Glance, Part, Report, Source, render
+from curation_assets.report.page import Glance, Grid, Part, Report, Source, numbers_of, render
 from curation_assets.report.section import SECTION, Section, read_section
 from curation_assets.report.summary import facts, glances, to_use
 
@@ -98,9 +97,9 @@ def _part(versions: Versions, key: str, folder: Path) -> Part:
 
 def _stale(versions: Versions, key: str, partition: str = "") -> list[str]:
     """Tell why an artifact is out of date; [] where it is not."""
-    found = reasons(versions, STEPS[key], partition)
-    above = not found and follows(versions, STEPS[key], partition)
-    return ["what it is made from is out of date itself"] if above else found
+    stale = reasons(versions, STEPS[key], partition)
+    above = not stale and follows(versions, STEPS[key], partition)
+    return ["what it is made from is out of date itself"] if above else stale
 
 
 def _wanted(section: Section) -> Iterator[str]:
@@ -115,14 +114,10 @@ def _file(key: str, name: str) -> str:
     return name if name.startswith(report) else f"{report}-{name}"
 
 
-def _rows(path: Path) -> Data:
+def _rows(path: Path) -> Grid:
     total = pl.scan_parquet(path).select(pl.len()).collect().item()
     table = pl.scan_parquet(path).head(_ROWS).collect()
-    return Data(table.columns, [[_plain(value) for value in row] for row in table.iter_rows()], total)
-
-
-def _plain(value: Any) -> str | int | float | None:
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    return numbers_of(table.columns, table.rows(), total)
 
 
 def _sources(versions: Versions, parts: list[Part], seen: list[Glance]) -> Iterator[Source]:
@@ -142,8 +137,8 @@ def _sources(versions: Versions, parts: list[Part], seen: list[Glance]) -> Itera
 
 def _state(versions: Versions, key: str, partition: str) -> str:
     """Tell what is wrong with an artifact, or that a model right above it is kept although the corpus moved on; "" where neither is."""
-    if found := _stale(versions, key, partition):
-        return "; ".join(found)
+    if stale := _stale(versions, key, partition):
+        return "; ".join(stale)
     above = [
         (reading.need, p) for reading in readings(versions, STEPS[key], partition) for p in reading.partitions
     ]
