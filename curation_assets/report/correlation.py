@@ -16,7 +16,7 @@ from curation_assets.common.hashing import noise
 from curation_assets.report.documents import Best, Scored
 
 _SALT = 0x6A09E667F3BCC908  # so that the sample is not the documents whose random scores are small
-_Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
+Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
 LEAST = 3
 """Documents that Kendall's tau needs."""
 
@@ -162,7 +162,7 @@ def interval(
     a, b = (np.where(np.isnan(tau), 1.0, x) for x in (a, b))
     top = 1 / np.maximum(a, b)
     bend = 0.75 * (1 / a + 1 / b) - top / 2
-    c = 2 * _Z**2 / n
+    c = 2 * Z**2 / n
     # The roots of (t - tau)^2 = c (top - bend tau^2); what rounding makes negative under the root is zero.
     half = np.sqrt(np.maximum(c * (top * (1 + c * bend) - bend * tau**2), 0.0))
     low, high = (tau - half) / (1 + c * bend), (tau + half) / (1 + c * bend)

@@ -23,7 +23,7 @@ from markupsafe import Markup, escape
 
 from curation_assets.common.drawing.styles import style_of
 from curation_assets.common.files import fingerprint
-from curation_assets.common.markdown import number, significant
+from curation_assets.common.markdown import HIDDEN, number, significant
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.workspace import title
 from curation_assets.report.section import Excerpt, Link, Section, Table
@@ -31,10 +31,6 @@ from curation_assets.report.section import Excerpt, Link, Section, Table
 _LEAD = 3  # sentences on the first screen; the rest is behind a click
 _WIDE = 28  # characters; a longer cell is broken into lines
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
 Verdict = Literal["better", "worse", "noise", "unknown", "missing"]
 SIGNS: dict[Verdict, tuple[str, str]] = {
     "better": ("▲", "better than random sampling, beyond the noise"),
@@ -249,7 +245,7 @@ def visible(value: str) -> str:
 
     Tabs and line feeds stay.
     """
-    return _CONTROL.sub(_symbol, value)
+    return HIDDEN.sub(_symbol, value)
 
 
 def _symbol(match: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curation_assets.config.registry import MILESTONES, SIZES
-from curation_assets.report.correlation import Correlation, kendall
+from curation_assets.report.correlation import Correlation, Z, kendall
 from curation_assets.report.documents import Ranks
 from curation_assets.report.schemas import schema
 
@@ -29,7 +29,6 @@ UNRELATED = 100 / 3
 """Mean change in percentile between two orders that have nothing to do with each other."""
 _FAR = 25  # percentiles
 _BINS = 20
-_Z = 1.959963984540054
 
 SCHEMA = schema(
     "text ladder smaller larger",
@@ -90,7 +89,7 @@ def _row(title: str, pair: tuple[str, str], one: Floats, other: Floats, agreemen
         *(_known(float(m[i, j])) for m in (agreement.matrix, agreement.low, agreement.high)),
         float(np.corrcoef(one, other)[0, 1]) if ordered else None,
         float(change.mean()),
-        float(_Z * change.std(ddof=1) / np.sqrt(len(change))),
+        float(Z * change.std(ddof=1) / np.sqrt(len(change))),
         float((change > _FAR).mean()),
         len(np.intersect1d(*top)) / len(top[0]),
     )
