@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from curation_assets.config.profile import load_profile
-from curation_assets.defs.run_graph import dagster_home
+from curation_assets.defs.instance import dagster_home
 from curation_assets.engine.workspace import Workspace
 from curation_assets.report.page_build import published
 from curation_assets_tests.browser.serving import asked, launch, served

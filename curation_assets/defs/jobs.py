@@ -145,13 +145,8 @@ def all_jobs(profile: Profile) -> list[dg.JobDefinition]:
     forms = _forms(profile)
     return [
         *(_job(name, description, forms[name]) for name, (description, _) in JOBS.items()),
-        follow_changes(),
+        follow_changes,
     ]
-
-
-def follow_changes() -> dg.JobDefinition:
-    """Return the job of the automation."""
-    return _job(FOLLOW, _FOLLOW, Listing)
 
 
 class Listing(dg.Config):
@@ -250,3 +245,7 @@ def bring_up_to_date(
         raise dg.Failure(f"not everything could be made ({said}): {reasons}")
     tell(said)
     yield dg.Output(None, metadata={"made": made, "already_current": outcome.current})
+
+
+follow_changes = _job(FOLLOW, _FOLLOW, Listing)
+"""The job of the automation."""

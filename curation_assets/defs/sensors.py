@@ -42,7 +42,7 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
 
     @dg.sensor(
         name="corpus_changes",
-        job=follow_changes(),
+        job=follow_changes,
         minimum_interval_seconds=profile.automation.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING
         if profile.automation.follow
@@ -120,7 +120,7 @@ def all_schedules(profile: Profile) -> list[dg.ScheduleDefinition]:
 
         @dg.schedule(
             name="corpus_listing",
-            job=follow_changes(),
+            job=follow_changes,
             cron_schedule=automation.listing_cron,
             default_status=status.RUNNING if automation.follow else status.STOPPED,
             description="Lists the corpus at fixed times and has what follows made, for stores that are expensive to watch.",

@@ -83,7 +83,7 @@ def bring_up_to_date(
 
     Parameters
     ----------
-    relearn : learn anew what is pinned and behind the corpus.
+    relearn : learn anew what is pinned and behind the corpus, as where a person names artifacts.
     checks : evaluate the checks of what was made; where false, the caller does, unless something failed.
     """
     workspace.store.remove_abandoned()
@@ -139,6 +139,8 @@ class _Run:
         tasks = [Make(step.key, chunk, self.run_id, self.relearn) for chunk in self._chunks(step, todo)]
         self._plan.begin(step, todo, len(tasks))
         if not tasks:
+            if self.relearn and self.checks and not blocked:
+                self._checks.append(Check(step.key))  # a person named these: what is there is checked
             return
         self._queue += tasks
         log = self._logs[step.key] = StepLog(step, len(asked), current=len(asked) - len(stale))
@@ -191,11 +193,10 @@ class _Run:
             self._at_work -= 1
             if isinstance(message.task, Make):
                 yield from self._ended(message.task)
-            return
-        if isinstance(message, Committed | Failed):
+        elif isinstance(message, Committed | Failed):
             yield from self._finished(message)
-            return
-        yield message
+        else:
+            yield message
 
     def _finished(self, message: Committed | Failed) -> Iterator[Event]:
         step, log = STEPS[message.key], self._logs[message.key]

@@ -117,20 +117,23 @@ class Plan:
             found |= dict.fromkeys(p for p in remade if p in asked)
         return found
 
-    def urgency(self, key: str, partitions: tuple[str, ...]) -> tuple[float, int, int]:
-        """Return what hangs on a task: the seconds of the longest chain of steps from it on, its length, the size of its model."""
-        seconds, length = self._tails[key]
+    def urgency(self, key: str, partitions: tuple[str, ...]) -> tuple[float, int, int, int]:
+        """Return what hangs on a task, to sort by.
+
+        The seconds of the longest chain of steps from it on, as far as they are known; how many of a chain train, how many
+        there are; the size of its own model.
+        """
         sizes = self._workspace.profile.sizes
         size = _size(STEPS[key], partitions[0])
-        return seconds, length, sizes.index(size) if size in sizes else 0
+        return *self._tails[key], sizes.index(size) if size in sizes else 0
 
     @cached_property
-    def _tails(self) -> dict[str, tuple[float, int]]:
-        tails: dict[str, tuple[float, int]] = {}
+    def _tails(self) -> dict[str, tuple[float, int, int]]:
+        tails: dict[str, tuple[float, int, int]] = {}
         for step in reversed(self._scope.steps):  # steps come after what they need
-            after = [tails[reader] for reader in self._readers[step.key]]
-            seconds = max((tail[0] for tail in after), default=0.0) + self._seconds(step)
-            tails[step.key] = seconds, 1 + max((tail[1] for tail in after), default=0)
+            after = [tails[reader] for reader in self._readers[step.key]] or [(0.0, 0, 0)]
+            seconds, trains, length = (max(values) for values in zip(*after, strict=True))
+            tails[step.key] = seconds + self._seconds(step), trains + step.trains, length + 1
         return tails
 
     def _seconds(self, step: Step) -> float:

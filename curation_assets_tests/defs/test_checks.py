@@ -8,14 +8,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from curation_assets.defs.workers import _Executor
 
 from curation_assets.config.profile import Profile
 from curation_assets.definitions import definitions
 from curation_assets.defs.checks import severity, told
-from curation_assets.defs.run_graph import instance_for, run_graph
+from curation_assets.defs.instance import instance_for
+from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.planner import Job
 from curation_assets.engine.workspace import Workspace
 from curation_assets.invariants import INVARIANTS, Outcome
 from curation_assets_tests.report.test_untrusted import EVIL
@@ -65,10 +64,14 @@ def test_a_check_that_cannot_look_says_so_and_fails_no_run(
         tiny, lambda line: None, [STEPS[f"corpus/{name}"] for name in ("source", "shards", "documents")]
     )
     monkeypatch.setitem(INVARIANTS["corpus/documents"], "rows_add_up", looks)
-    report = _Executor(tiny).execute(Job(("corpus/documents",), ("s0.jsonl", "s1.jsonl")))
-    assert not report.failed and not report.lacking
     key = dg.AssetKey(["corpus", "documents"])
+    two = {
+        "dagster/asset_partition_range_start": "s0.jsonl",
+        "dagster/asset_partition_range_end": "s1.jsonl",
+    }
     with instance_for(tiny) as instance:
+        job = definitions(tiny).resolve_implicit_global_asset_job_def()
+        assert job.execute_in_process(instance=instance, asset_selection=[key], tags=two).success
         verdicts = _verdicts(instance, key, "rows_add_up", "all_files_read")
     assert not verdicts["rows_add_up"].passed and verdicts["all_files_read"].passed
     assert (

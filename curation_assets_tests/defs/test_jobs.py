@@ -10,15 +10,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from curation_assets.defs.job_specs import OFFERS
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import RATES
 from curation_assets.definitions import definitions
-from curation_assets.defs.job_specs import OFFERS
+from curation_assets.defs.instance import instance_for
 from curation_assets.defs.resources import HOST, JOB, PID
-from curation_assets.defs.run_graph import instance_for
 from curation_assets.defs.sensors import _in_jobs
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.workspace import Workspace

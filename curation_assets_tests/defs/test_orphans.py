@@ -16,9 +16,9 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from curation_assets.defs import run_graph as jobs
+from curation_assets.defs import instance as home
+from curation_assets.defs.instance import bury_orphans
 from curation_assets.defs.resources import HOST, PID
-from curation_assets.defs.run_graph import _bury_orphans
 
 pytestmark = pytest.mark.process
 
@@ -46,10 +46,7 @@ def dead() -> str:
 @pytest.mark.parametrize(
     "status", [_Status.NOT_STARTED, _Status.STARTING, _Status.STARTED, _Status.CANCELING]
 )
-@pytest.mark.parametrize(("stopped", "becomes"), [(False, _Status.FAILURE), (True, _Status.CANCELED)])
-def test_runs_of_dead_processes_end_and_those_of_others_go_on(
-    dead: str, status: dg.DagsterRunStatus, stopped: bool, becomes: dg.DagsterRunStatus
-) -> None:
+def test_runs_of_dead_processes_end_and_those_of_others_go_on(dead: str, status: dg.DagsterRunStatus) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
 
         def run(pid: str, host: str) -> str:
@@ -60,9 +57,9 @@ def test_runs_of_dead_processes_end_and_those_of_others_go_on(
             run(str(os.getpid()), _HERE),
             run(dead, "another-machine"),
         )
-        _bury_orphans(instance, stopped=stopped)
+        bury_orphans(instance)
         found = {one.run_id: one.status for one in instance.get_runs()}
-    assert found == {orphan: becomes, living: status, elsewhere: status}
+    assert found == {orphan: _Status.FAILURE, living: status, elsewhere: status}
 
 
 def test_what_the_ui_has_queued_or_is_starting_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,10 +69,10 @@ def test_what_the_ui_has_queued_or_is_starting_is_left_to_it(monkeypatch: pytest
             status: instance.create_run_for_job(nothing, status=status, remote_job_origin=_ORIGIN).run_id
             for status in (_Status.QUEUED, _Status.STARTING, _Status.NOT_STARTED)
         }
-        _bury_orphans(instance)
+        bury_orphans(instance)
         assert {one.status for one in instance.get_runs()} == set(runs)
-        monkeypatch.setattr(jobs, "_SUBMITTED", -1.0)
-        _bury_orphans(instance)
+        monkeypatch.setattr(home, "_SUBMITTED", -1.0)
+        bury_orphans(instance)
         found = {one.run_id: one.status for one in instance.get_runs()}
     assert found[runs[_Status.NOT_STARTED]] == _Status.FAILURE
     assert {found[runs[status]] for status in (_Status.QUEUED, _Status.STARTING)} == {
@@ -91,5 +88,5 @@ def test_a_number_that_another_process_has_now_is_not_taken_for_the_one_that_ran
         tags = {PID: str(os.getpid()), HOST: _HERE}
         run = instance.create_run_for_job(nothing, tags=tags, status=_Status.STARTED)
         monkeypatch.setattr("curation_assets.engine.attempts._began", lambda pid: float("inf"))
-        _bury_orphans(instance)
+        bury_orphans(instance)
         assert instance.get_run_by_id(run.run_id).status == _Status.FAILURE

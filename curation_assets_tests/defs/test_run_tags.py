@@ -1,44 +1,45 @@
-"""The tags that tell which command or which change of the corpus a run belongs to."""
+"""The tags that tell what brought a run about, and that it is a job's."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+import os
 
 import dagster as dg
 import pytest
 
 from curation_assets.config.profile import Profile
-from curation_assets.defs.assets import _cause
-from curation_assets.defs.resources import CHANGE, COMMAND
-from curation_assets.defs.run_graph import instance_for, run_graph
+from curation_assets.defs.instance import instance_for, job_at_work
+from curation_assets.defs.resources import COMMAND, HOST, JOB, PID
+from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.workspace import Workspace
 
 pytestmark = pytest.mark.graph
 
-AUTOMATIC = {"dagster/from_automation_condition": "true"}
 
-
-def _tags(instance: dg.DagsterInstance, profile: Profile, tags: dict[str, str]) -> dict[str, str]:
-    context: Any = SimpleNamespace(run=SimpleNamespace(tags=tags), instance=instance)
-    return _cause(context, Workspace(profile))
-
-
-def test_runs_of_a_command_share_a_tag_and_what_follows_takes_the_tag_of_its_cause(tiny: Profile) -> None:
-    for _ in range(2):
-        run_graph(tiny, lambda line: None, [STEPS["corpus/source"], STEPS["corpus/shards"]])
+def test_a_command_is_one_run_that_says_which_it_was(tiny: Profile) -> None:
+    run_graph(tiny, lambda line: None, [STEPS["corpus/source"], STEPS["corpus/shards"]])
     with instance_for(tiny) as instance:
-        runs = instance.get_runs()
-        commands = [run.tags[COMMAND] for run in runs]
-        assert all(command.endswith(" run") for command in commands) and 1 <= len(set(commands)) <= 2
-        listed = Workspace(tiny).store.receipt("corpus/source")
-        assert listed is not None
-        assert _tags(instance, tiny, AUTOMATIC) == {COMMAND: commands[0]}, (
-            "the listing's, and that was the last"
+        [run] = instance.get_runs()
+        assert run.status == dg.DagsterRunStatus.SUCCESS and run.tags[COMMAND].endswith(" run")
+        assert run.tags[PID] == str(os.getpid()) and run.tags[JOB] == "true"
+        assert job_at_work(instance) is None
+        events = instance.all_logs(run.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        made = [m.asset_key.to_user_string() for e in events if (m := e.asset_materialization)]
+        assert sorted(made) == ["corpus/shards"] * 3 + ["corpus/source"]
+
+
+@dg.job(tags={JOB: "true"})
+def some_job() -> None:
+    """Stands for any job."""
+
+
+def test_a_job_whose_process_died_is_not_waited_for(tiny: Profile) -> None:
+    with instance_for(tiny) as instance:
+        started = dg.DagsterRunStatus.STARTED
+        going = instance.create_run_for_job(
+            some_job, status=started, tags={JOB: "true", PID: str(os.getpid()), HOST: os.uname().nodename}
         )
-        change = {CHANGE: "2026-01-01 00:00:00: 1 new or changed (a.jsonl), 0 gone"}
-        instance.add_run_tags(listed.run_id, change)
-        assert _tags(instance, tiny, AUTOMATIC)[CHANGE] == change[CHANGE]
-        assert _tags(instance, tiny, AUTOMATIC | change) == {}, "it has its own"
-        assert _tags(instance, tiny, {}) == {}, "somebody clicked"
+        assert (run := job_at_work(instance)) and run.run_id == going.run_id
+        instance.add_run_tags(going.run_id, {PID: str(2**22 + 1)})
+        assert job_at_work(instance) is None
+        assert instance.get_run_by_id(going.run_id).status == dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
