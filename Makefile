@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # The packages come without byte code: where it may not be kept, each of the many processes would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run check test browser screenshots ui plan bench lint format clean distclean
+.PHONY: run check test browser screenshots pictures ui plan bench lint format clean distclean
 
 run: $(READY)
 	$(BIN)/curation run
@@ -43,6 +43,10 @@ browser:
 # The pictures in docs/images, of what `make run` left in data/.
 screenshots: $(READY) browser
 	$(BIN)/python -m docs.screenshots
+
+# The picture of docs/architecture.md, of the import contracts and the graph.
+pictures: $(READY)
+	$(BIN)/python -m docs.architecture_picture
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ONLY)

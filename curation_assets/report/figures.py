@@ -10,7 +10,7 @@ import polars as pl
 
 from curation_assets.common.drawing.styles import FULL, RANDOM
 from curation_assets.evaluation.tasks import STANDIN
-from curation_assets.report.intervals import Difference, Interval, bootstrap, compare_all
+from curation_assets.report.intervals import Difference, Interval, bootstrap, compare_all, summary
 from curation_assets.report.merit import (
     EffectiveSize,
     Floats,
@@ -106,12 +106,8 @@ class _Reasons:
 def _averages(scores: Scores, run: Run) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for group in suites(scores):
-        by_seed = scores.column(run, group)
-        x = by_seed[np.isfinite(by_seed)]
-        found |= {
-            group: float(x.mean()) if len(x) else None,
-            f"{group}_sd": float(x.std(ddof=1)) if len(x) > 1 else None,
-        }
+        over_seeds = summary(scores.column(run, group))
+        found |= {group: over_seeds.mean, f"{group}_sd": over_seeds.sd}
     return found
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from curation_assets.common.drawing.styles import FULL
 from curation_assets.report import ties
 from curation_assets.report.convergence import Curves
-from curation_assets.report.intervals import t_interval
+from curation_assets.report.intervals import summary
 from curation_assets.report.merit import Floats
 from curation_assets.report.scores import EPOCH, Run
 
@@ -87,17 +87,12 @@ def _rows(
     tied = ties.tied_with_best(table, higher_is_better=False)
     rows = []
     for run, values in runs.items():
-        x = np.array(list(values.values()))
-        interval, tokens = t_interval(x), known.get(run)
+        tokens, over_seeds = known.get(run), summary(list(values.values()))
         longest = max((float(seen[-1]) for seen, _ in curves.seeds(run, task).values()), default=None)
         cells = (
             *(*run, task, epochs, tokens),
             longest / tokens if longest is not None and tokens else None,
-            float(x.mean()) if len(x) else None,
-            float(x.std(ddof=1)) if len(x) > 1 else None,
-            *((interval.low, interval.high) if interval else (None, None)),
-            len(x),
-            tied.get(run[0]),
+            *(*over_seeds, tied.get(run[0])),
         )
         rows.append(dict(zip(SCHEMA, cells, strict=True)))
     return rows

@@ -112,18 +112,6 @@ def _matrix(values: ArrayLike, metrics: Sequence[Metric]) -> Floats:
     return x
 
 
-def isotonic(values: ArrayLike) -> Floats:
-    """Return the non-decreasing sequence nearest to `values` [n] in squares: pool adjacent violators."""
-    blocks: list[tuple[float, int]] = []
-    for value in np.asarray(values, np.float64):
-        mean, count = float(value), 1
-        while blocks and blocks[-1][0] > mean:
-            before, n = blocks.pop()
-            mean, count = (before * n + mean * count) / (n + count), n + count
-        blocks.append((mean, count))
-    return np.repeat([mean for mean, _ in blocks], [count for _, count in blocks]).astype(np.float64)
-
-
 class Size(NamedTuple):
     """A parameter count; `bound` is "<" or ">" where it lies beyond the ladder and all that is known is that."""
 
@@ -142,7 +130,9 @@ def size_at(parameters: ArrayLike, scores: ArrayLike, score: float) -> Size:
     parameters, scores
         [rungs], parameters rising, two rungs at least.
     """
-    size, fit = np.asarray(parameters, np.float64), isotonic(scores)
+    from scipy.optimize import isotonic_regression
+
+    size, fit = np.asarray(parameters, np.float64), isotonic_regression(scores).x
     if len(size) < 2 or len(size) != len(fit) or not (np.diff(size) > 0).all() or size[0] <= 0:
         raise ValueError(f"a ladder needs two or more rungs, smallest first, not {size.tolist()}")
     if score < fit[0]:

@@ -11,7 +11,7 @@ import polars as pl
 from curation_assets.common.drawing.styles import FULL
 from curation_assets.report import ties
 from curation_assets.report.figures import Ladder, in_words, suites
-from curation_assets.report.intervals import compare_all, t_interval
+from curation_assets.report.intervals import Summary, compare_all, summary
 from curation_assets.report.merit import Floats, over_scaling, ranks
 from curation_assets.report.scores import PERPLEXITY, Run, Scores
 
@@ -47,7 +47,8 @@ class Cell:
         self.runs = [run for run in scores.runs if run[0] != FULL and run[1:] == (rate, size)]
         self.full: Run = (FULL, "100", size)
         self._larger = scores.values((FULL, "100", ladder.next_larger(size)))
-        self._found = {run: self._over_scaling(run) for run in self.runs}
+        values = (scores.values(self.full), self._larger)
+        self._found = {run: over_scaling(scores.metrics, scores.values(run), *values) for run in self.runs}
 
     def by_seed(self, metric: str) -> dict[str, Floats]:
         """Return what tells samplers apart by a metric: {sampler: [seeds]}, NaN where not measured.
@@ -67,40 +68,18 @@ class Cell:
             run[0]: (100 * self.scores.values(run)[rows] / gain[:, None]).mean(axis=0) for run in self.runs
         }
 
-    def value(self, run: Run, metric: str) -> dict[str, Any]:
-        """Return mean, sd, low, high and seeds of a run by a metric."""
-        if metric == OVER_SCALING:
-            found = self._found.get(run)
-            if found is None or found.value is None:
-                return dict(_NOTHING)
-            interval = found.interval
-            rows = [i for i, m in enumerate(self.scores.metrics) if m.name in found.by_metric]
-            three = np.stack([self.scores.values(run), self.scores.values(self.full), self._larger])
-            seeds = int(np.isfinite(three[:, rows]).all(axis=0).any(axis=0).sum())
-            ends = (interval.low, interval.high) if interval else (None, None)
-            return {"mean": found.value, "sd": None, "low": ends[0], "high": ends[1], "seeds": seeds}
-        return _summary(self.scores.column(run, metric))
-
-    def _over_scaling(self, run: Run) -> Any:
-        scores = self.scores
-        return over_scaling(scores.metrics, scores.values(run), scores.values(self.full), self._larger)
-
-
-_NOTHING: dict[str, Any] = {"mean": None, "sd": None, "low": None, "high": None, "seeds": 0}
-
-
-def _summary(by_seed: Floats) -> dict[str, Any]:
-    x = by_seed[np.isfinite(by_seed)]
-    if not len(x):
-        return dict(_NOTHING)
-    interval = t_interval(x)
-    return {
-        "mean": float(x.mean()),
-        "sd": float(x.std(ddof=1)) if len(x) > 1 else None,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "seeds": len(x),
-    }
+    def value(self, run: Run, metric: str) -> Summary:
+        """Return what a run reached by a metric."""
+        if metric != OVER_SCALING:
+            return summary(self.scores.column(run, metric))
+        found = self._found.get(run)
+        if found is None or found.value is None:
+            return Summary(None, None, None, None, 0)
+        rows = [i for i, m in enumerate(self.scores.metrics) if m.name in found.by_metric]
+        three = np.stack([self.scores.values(run), self.scores.values(self.full), self._larger])
+        seeds = int(np.isfinite(three[:, rows]).all(axis=0).any(axis=0).sum())
+        low, high = (found.interval.low, found.interval.high) if found.interval else (None, None)
+        return Summary(found.value, None, low, high, seeds)
 
 
 def metrics_of(scores: Scores) -> list[str]:
@@ -142,7 +121,7 @@ def quality(scores: Scores, ladder: Ladder, samplers: Sequence[str], rates: Sequ
 def _full_rows(scores: Scores, size: str) -> list[dict[str, Any]]:
     fixed = {"sampler": FULL, "rate": "100", "size": size}
     return [
-        _row(fixed, scores, metric, _summary(scores.column((FULL, "100", size), metric)))
+        _row(fixed, scores, metric, summary(scores.column((FULL, "100", size), metric)))
         for metric in metrics_of(scores)
         if metric != OVER_SCALING
     ]
@@ -175,20 +154,20 @@ def _cell_rows(cell: Cell, samplers: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(fixed: dict[str, str], scores: Scores, metric: str, value: dict[str, Any]) -> dict[str, Any]:
+def _row(fixed: dict[str, str], scores: Scores, metric: str, value: Summary) -> dict[str, Any]:
     chance = None if metric == OVER_SCALING else scores.chance(metric)
     about = {"metric": metric, "higher_is_better": higher_is_better(scores, metric), "chance": chance}
-    return fixed | about | value
+    return fixed | about | value._asdict()
 
 
 def _ranks(
     scores: Scores,
     samplers: Sequence[str],
     metrics: Sequence[str],
-    values: dict[tuple[str, str], dict[str, Any]],
+    values: dict[tuple[str, str], Summary],
 ) -> tuple[dict[tuple[str, str], float], dict[str, float]]:
     """Return {(sampler, metric): rank} and {sampler: mean rank} of one rate and size."""
-    x = np.array([[values[s, m]["mean"] for m in metrics] for s in samplers], np.float64)
+    x = np.array([[values[s, m].mean for m in metrics] for s in samplers], np.float64)
     found = ranks(x, [higher_is_better(scores, m) for m in metrics])
     places = {
         (s, m): float(found.by_metric[i, j])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import Enum
 
 import pytest
+from curation_assets.defs.job_specs import OFFERS, Choice, asked_for, choice_of, chosen
 
 from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.config.registry import RATES, SAMPLERS
-from curation_assets.defs.job_specs import OFFERS, Choice, asked_for, choice_of, chosen
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
 from curation_assets.engine.report_steps import REPORTS

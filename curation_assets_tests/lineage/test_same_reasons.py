@@ -165,8 +165,8 @@ CHANGES: list[tuple[str, Callable[[Graph], None], tuple[str, str], Kind, str]] =
     ("older code", _older_code, SUBSET, "code", "code changed (1 -> 2)"),
     (
         "older code of a report",
-        _change("report/page", code="x"),
-        ("report/page", ""),
+        _change("report/documents", code="x"),
+        ("report/documents", ""),
         "settings_or_code",
         "settings or code changed, its own or of what it shows",
     ),

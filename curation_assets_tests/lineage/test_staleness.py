@@ -215,12 +215,12 @@ def test_what_is_told_of_pinned_models(made: Profile, _everything: dict[str, Any
     assert ("full_data/checkpoint", "small") in fresh.inherited(STEPS["perplexity_small/scores"], "s0.jsonl")
 
     versions = _fresh(made, _everything)
-    versions.change("corpus/documents", SHARDS[0], version="others")
+    versions.change("corpus/embeddings", SHARDS[0], version="others")
     versions.refresh_asked = {"corpus/tokenizer": 1e9, "clusters/centroids": 1e9}
-    assert _why(versions, "corpus/tokenizer") == [
+    assert _why(versions, "clusters/centroids") == [
         "asked to be learned anew, and the corpus moved on since it was"
     ]
-    assert _why(versions, "clusters/centroids") == [], "the embeddings that it is made from have not changed"
+    assert _why(versions, "corpus/tokenizer") == [], "the documents that it is made from have not changed"
 
 
 def test_a_walk_over_the_graph_looks_once_at_each_artifact(
