@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _stays_inside(item: pytest.Item) -> Generator[None, Any, Any]:
     if dagster := sys.modules.get("dagster"):
-        _watch(dagster.DagsterInstance, "create_run", "a Dagster run")
+        _watch(dagster.DagsterInstance, "create_run_for_job", "a Dagster run")
     _started.clear()
     result = yield
     if _started and item.get_closest_marker("fast"):

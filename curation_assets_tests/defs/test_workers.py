@@ -1,4 +1,4 @@
-"""What workers are given to do, and how many there are; that they stop with who started them is in `stories/test_kill`."""
+"""What workers are given to do, and how many there are; that they stop with who started them is in `test_kill`."""
 
 from __future__ import annotations
 
