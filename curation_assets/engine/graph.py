@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-
+from curation_assets.config.lazy import LazyDict
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
 from curation_assets.engine.borrowed import bases, contaminated, model_at
 from curation_assets.engine.report_steps import report_steps
@@ -232,25 +230,5 @@ def _steps() -> dict[str, Step]:
     return made | {step.key: step for step in report_steps(tuple(costly), made)}
 
 
-class _Graph(Mapping[str, Step]):
-    """{key: step}, put together when first looked into: modules of samplers may import what imports the graph."""
-
-    @cached_property
-    def _steps(self) -> dict[str, Step]:
-        return _steps()
-
-    def __getitem__(self, key: str) -> Step:
-        """Return a step by key."""
-        return self._steps[key]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the keys."""
-        return iter(self._steps)
-
-    def __len__(self) -> int:
-        """Return how many steps there are."""
-        return len(self._steps)
-
-
-STEPS = _Graph()
+STEPS = LazyDict("steps", _steps)
 """Every step by key, each after the steps that it needs."""
