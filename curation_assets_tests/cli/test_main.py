@@ -239,6 +239,7 @@ def test_what_is_printed_as_json_is_json(tiny: Profile, capsys: pytest.CaptureFi
         "asked": 1,
         "follows": False,
         "seconds": None,
+        "reasons": [{"artifacts": 1, "reason": {"kind": "missing", "text": "not made yet"}}],
         "failure": "",
         "waits_for": "",
     }

@@ -144,7 +144,7 @@ def test_the_mean_of_a_family_has_the_colour_of_the_family_however_many_it_is_of
 
 def test_a_new_sampler_has_a_panel_and_a_style_of_its_own() -> None:
     new = {
-        name: SamplerSpec(name, family, "top_k", (), "")  # type: ignore[arg-type]
+        name: SamplerSpec(name=name, family=family, technique="top_k", description="")
         for name, family in (("dsir", "coverage"), ("ask_llm_gemma", "ask_llm"), ("quality", "perplexity"))
     }
     members = panels({**SAMPLERS, **new})
