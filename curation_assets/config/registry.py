@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
+from curation_assets.config.lazy import LazyDict
 from curation_assets.config.section import Section, identity_settings, is_execution, model_settings
 
 MODULES = (
@@ -136,7 +136,7 @@ class SamplerSpec:
         return (*single, *self.reads)
 
 
-class Samplers(Mapping[str, SamplerSpec]):
+class Samplers(LazyDict[SamplerSpec]):
     """{name: sampler}, in the order of `MODULES`, then by package and entry point. Loaded when first looked into.
 
     What another package brings and cannot be used is left out, with a warning that names the package: the graph goes on without it,
@@ -149,51 +149,30 @@ class Samplers(Mapping[str, SamplerSpec]):
     """
 
     def __init__(self) -> None:
+        super().__init__("samplers", self._load)
         self.packages: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
-        self._loading = False
-
-    def __getitem__(self, name: str) -> SamplerSpec:
-        """Return a sampler by name."""
-        return self._loaded[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names."""
-        return iter(self._loaded)
-
-    def __len__(self) -> int:
-        """Return how many samplers there are."""
-        return len(self._loaded)
 
     @property
     def sections(self) -> dict[str, type[Section]]:
         """The tables under [samplers] of a profile."""
         return {name: cls for sampler in self.values() for name, cls in sampler.sections.items()}
 
-    @cached_property
-    def _loaded(self) -> dict[str, SamplerSpec]:
-        if self._loading:
-            raise ImportError(
-                "the samplers are being loaded: look into them, or into the graph, within a function"
-            )
-        self._loading = True
-        try:
-            accepted = _Accepted()
-            for sampler in (s for line in MODULES for s in _load(EntryPoint("", line, GROUP))):
-                if why := accepted.misfit(sampler):
-                    raise ValueError(why)
-                accepted.add(sampler)
-            self._add_foreign(accepted)
-            return accepted.samplers
-        finally:
-            self._loading = False
+    def _load(self) -> dict[str, SamplerSpec]:
+        accepted = _Accepted()
+        for sampler in (s for line in MODULES for s in _samplers_at(EntryPoint("", line, GROUP))):
+            if why := accepted.misfit(sampler):
+                raise ValueError(why)
+            accepted.add(sampler)
+        self._add_foreign(accepted)
+        return accepted.samplers
 
     def _add_foreign(self, accepted: _Accepted) -> None:
         """Add the samplers of other packages that can be used."""
         foreign: list[tuple[str, SamplerSpec]] = []
         for entry in sorted(entry_points(group=GROUP), key=lambda e: (_package(e), e.name)):
             try:
-                samplers = _load(entry)
+                samplers = _samplers_at(entry)
                 for sampler in samplers:
                     _check_defaults(sampler)
             except (Exception, SystemExit) as error:  # whatever a foreign module does when it is imported
@@ -271,7 +250,7 @@ def _is_setting(path: str, sections: Mapping[str, type[Section]]) -> bool:
     return section is not None
 
 
-def _load(entry: EntryPoint) -> list[SamplerSpec]:
+def _samplers_at(entry: EntryPoint) -> list[SamplerSpec]:
     """Return the sampler, or the samplers, that MODULE:ATTRIBUTE is."""
     loaded = entry.load()
     samplers = list(loaded) if isinstance(loaded, tuple | list) else [loaded]

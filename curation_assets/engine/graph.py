@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-
+from curation_assets.config.lazy import LazyDict
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
 from curation_assets.engine.borrowed import bases, contaminated, model_at
 from curation_assets.engine.report_steps import report_steps
@@ -223,30 +221,14 @@ _FULL_DATA = (
 )
 
 
-class Graph(Mapping[str, Step]):
-    """{asset key: step}, each after the steps that it needs. Put together, with the samplers' steps, when first looked into."""
-
-    def __getitem__(self, key: str) -> Step:
-        """Return a step by key."""
-        return self._steps[key]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the keys."""
-        return iter(self._steps)
-
-    def __len__(self) -> int:
-        """Return how many steps there are."""
-        return len(self._steps)
-
-    @cached_property
-    def _steps(self) -> dict[str, Step]:
-        chains = {step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}
-        made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains
-        # What choosing the data and training on it take time for.
-        timed = (*(step.key for step in (*_JUDGE, *_FULL_DATA)), *chains)
-        costly = tuple(key for key in timed if not key.endswith("/subset"))
-        return made | {step.key: step for step in report_steps(costly, made)}
+def _steps() -> dict[str, Step]:
+    chains = {step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}
+    costly = [
+        step.key for step in (*_JUDGE, *_FULL_DATA, *chains.values()) if not step.key.endswith("/subset")
+    ]
+    made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains
+    return made | {step.key: step for step in report_steps(tuple(costly), made)}
 
 
-STEPS = Graph()
-"""Every step."""
+STEPS = LazyDict("steps", _steps)
+"""Every step by key, each after the steps that it needs."""

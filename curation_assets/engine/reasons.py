@@ -14,9 +14,8 @@ from curation_assets.engine.workspace import title
 Kind = Literal[
     "missing",
     "damaged",
-    "settings",
-    "code",
     "settings_or_code",
+    "code",
     "listed_again",
     "unlisted",
     "file_moved",
@@ -145,9 +144,8 @@ _SENTENCES: dict[Kind, Callable[[Reason], str]] = {
     "damaged": lambda r: (
         "damaged: its receipt was changed, or a file is missing or not as long as the receipt says"
     ),
-    "settings": lambda r: "settings changed",
+    "settings_or_code": lambda r: "settings or code changed",
     "code": lambda r: f"code changed{_versions(r)}",
-    "settings_or_code": lambda r: "settings or code changed, its own or of what it shows",
     "listed_again": lambda r: "every run lists the corpus again",
     "unlisted": lambda r: "not in the corpus any more",
     "file_moved": lambda r: f"its file is another one{_then_and_now(r)}",

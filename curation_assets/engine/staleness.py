@@ -178,8 +178,9 @@ class Versions:
             return
         if receipt.code != self._code_version(step):
             yield self._other_code(step, receipt)
-        if step.key == LISTING:  # a change is noticed by listing the corpus
+        elif step.key == LISTING:  # a change is noticed by listing the corpus
             yield Reason("listed_again")
+        if step.key == LISTING:
             return
         different = self._pinned_differences if step.pinned else self._input_differences
         yield from different(step, partition, receipt)
@@ -199,7 +200,7 @@ class Versions:
         for number in range(1, step.code + _NEXT_CODE):
             if receipt.code == replace(step, code=number).code_version(self.workspace.profile):
                 return Reason("code", before=number, now=step.code)
-        return Reason("settings_or_code" if step.versions_of else "settings")
+        return Reason("settings_or_code")
 
     def _input_differences(self, step: Step, partition: str, receipt: Receipt) -> Iterator[Reason]:
         """Yield how the inputs differ of an artifact that follows all of them."""

@@ -25,7 +25,9 @@ from curation_assets.report.section import publish
 from curation_assets.selection.candidates import token_counts
 
 _FIELD = "source"
-_ROOM = 2000  # sources held while the frequent ones are found: all with more than 0.05 % of the documents
+_ROOM = (
+    2000  # sources held while the frequent ones are looked for: all with more than 0.05 % of the documents
+)
 _BATCH = 16_384
 _CLUSTERS, _TOKENS, _INDEX = "clusters/assignments", "corpus/tokens", "corpus/index"
 Ints = NDArray[np.int64]
@@ -94,16 +96,16 @@ class _Reader:
 
     def sources(self) -> list[str | None]:
         """Return the frequent values of the field `source`, [] where documents have no such field or none has a value."""
-        found = compute.Frequent(_ROOM)
+        result = compute.Frequent(_ROOM)
         for shard in self._shards:
             path = open_documents(self._workspace, shard)
             if _FIELD not in pq.read_schema(path).names:
                 self._done = len(self._shards)
                 return []
             for batch in read_batches(path, [_FIELD], _BATCH):
-                found.add(pl.Series(_FIELD, batch[_FIELD]))
+                result.add(pl.Series(_FIELD, batch[_FIELD]))
             self._tell()
-        values = found.values()
+        values = result.values()
         return values if any(value is not None for value in values) else []
 
     def count(
@@ -126,21 +128,21 @@ class _Reader:
 
     def _numbers(self, shard: str, tokens: Ints, sources: list[str | None]) -> dict[str, Ints]:
         """Return for each division the part that each document of a shard is in [n]."""
-        found = {"length": compute.length_bins(tokens)}
+        result = {"length": compute.length_bins(tokens)}
         if sources:
             column = pq.read_table(open_documents(self._workspace, shard), columns=[_FIELD])[_FIELD]
             place = pc.index_in(column, pa.array(sources, pa.string())).fill_null(len(sources))
-            found["source"] = place.to_numpy().astype(np.int64)
+            result["source"] = place.to_numpy().astype(np.int64)
         if self.clustered:
-            found["cluster"] = np.load(self._workspace.open(_CLUSTERS, shard) / "clusters.npy").astype(
+            result["cluster"] = np.load(self._workspace.open(_CLUSTERS, shard) / "clusters.npy").astype(
                 np.int64
             )
-        for name, x in found.items():
+        for name, x in result.items():
             if len(x) != len(tokens):
                 raise ValueError(
                     f"{shard} has {len(tokens):,} documents, but {name} of {len(x):,}: run the graph first"
                 )
-        return found
+        return result
 
     def _tell(self) -> None:
         self._done += 1

@@ -11,23 +11,14 @@ import polars as pl
 from curation_assets.common.drawing.styles import FULL
 from curation_assets.report.intervals import t_interval
 from curation_assets.report.merit import Floats, tokens_to_reach
+from curation_assets.report.schemas import schema
 from curation_assets.report.scores import PERPLEXITY, Run
 
-SCHEMA = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "size": pl.String,
-    "set": pl.String,
-    "final": pl.Float64,
-    "target": pl.Float64,
-    "tokens": pl.Float64,
-    "tokens_to_reach": pl.Float64,
-    "speed_up": pl.Float64,
-    "speed_up_low": pl.Float64,
-    "speed_up_high": pl.Float64,
-    "seeds_reached": pl.Int64,
-    "seeds": pl.Int64,
-}
+SCHEMA = schema(
+    "text sampler rate size set",
+    "real final target tokens tokens_to_reach speed_up speed_up_low speed_up_high",
+    "whole seeds_reached seeds",
+)
 
 
 class Curves:
@@ -52,18 +43,18 @@ class Curves:
 
     def mean(self, run: Run, task: str) -> tuple[Floats, Floats] | None:
         """Return the curve averaged over seeds, at the snapshots that all have."""
-        found = average(self.seeds(run, task))
-        return None if found is None else (found.tokens, found.mean)
+        result = average(self.seeds(run, task))
+        return None if result is None else (result.tokens, result.mean)
 
     def together(self, runs: Sequence[Run], task: str) -> dict[int, tuple[Floats, Floats]]:
         """Return the curve averaged over runs, by seed: of the seeds and at the snapshots that all of the runs have."""
         members = [self.seeds(run, task) for run in runs]
-        found = {}
+        result = {}
         for seed in set.intersection(*map(set, members)) if members else set():
             curve = average({number: member[seed] for number, member in enumerate(members)})
             if curve is not None:
-                found[seed] = (curve.tokens, curve.mean)
-        return dict(sorted(found.items()))
+                result[seed] = (curve.tokens, curve.mean)
+        return dict(sorted(result.items()))
 
 
 class Average(NamedTuple):
@@ -82,8 +73,8 @@ def average(by_seed: Mapping[int, tuple[Floats, Floats]]) -> Average | None:
     if not common:
         return None
     values = np.array([[y[np.flatnonzero(seen == t)[0]] for t in common] for seen, y in curves])
-    found = [t_interval(column) for column in values.T]
-    ends = np.array([(i.low, i.high) if i else (np.nan, np.nan) for i in found])
+    result = [t_interval(column) for column in values.T]
+    ends = np.array([(i.low, i.high) if i else (np.nan, np.nan) for i in result])
     return Average(np.array(common), values.mean(axis=0), ends[:, 0], ends[:, 1])
 
 

@@ -192,45 +192,45 @@ def cut_findings(cut: pl.DataFrame) -> list[str]:
     return sentences
 
 
-def by_tokens(found: Curves) -> Iterator[Drawn]:
+def by_tokens(measured: Curves) -> Iterator[Drawn]:
     """Yield a figure for each evaluation set, rate and size: families averaged, and each sampler pointwise.
 
     Where nothing but full data has been measured, one with its sizes.
     """
-    cells = list(dict.fromkeys(run[1:] for run in found.runs if run[0] != FULL))
-    for task in sorted(found.sets, key=lambda name: name != _HELD_OUT):
+    cells = list(dict.fromkeys(run[1:] for run in measured.runs if run[0] != FULL))
+    for task in sorted(measured.sets, key=lambda name: name != _HELD_OUT):
         words = "HQ" if task == "hq" else task.replace("_", "-").capitalize()
         for rate, size in cells:
-            charts = _panels(found, rate, size, task)
+            charts = _panels(measured, rate, size, task)
             if charts:
                 title = f"{words} perplexity by tokens, {rate} %, {size} T5"
-                seeds = [len(found.seeds(run, task)) for run in found.runs if run[1:] == (rate, size)]
+                seeds = [len(measured.seeds(run, task)) for run in measured.runs if run[1:] == (rate, size)]
                 barred = any(one.barred for series in charts.values() for one in series.values())
                 spread = "Shaded or barred: 95 % intervals over seeds." if barred else no_intervals(seeds)
                 caption = f"From where the curves part. {spread}"
                 figure = Figure(f"tokens_{task}_{rate}_{size}", f"{title}: {_what(charts)}", caption)
                 yield figure, _draw(charts, title)
-        lines = {} if cells else {run[2]: _series(found, run, task) for run in found.runs}
+        lines = {} if cells else {run[2]: _series(measured, run, task) for run in measured.runs}
         charts = {"full data": {size: one for size, one in lines.items() if one is not None}}
         if charts["full data"]:
             title = f"{words} perplexity by tokens, full data"
             yield Figure(f"tokens_{task}_full_data", f"{title}, one line a size"), _draw(charts, title)
 
 
-def _series(found: Curves, run: tuple[str, str, str], task: str) -> Series | None:
-    one = average(found.seeds(run, task))
+def _series(measured: Curves, run: tuple[str, str, str], task: str) -> Series | None:
+    one = average(measured.seeds(run, task))
     return None if one is None else Series(*one)
 
 
-def _panels(found: Curves, rate: str, size: str, task: str) -> dict[str, dict[str, Series]]:
-    own = {run[0]: run for run in found.runs if run[1:] == (rate, size) and found.seeds(run, task)}
+def _panels(measured: Curves, rate: str, size: str, task: str) -> dict[str, dict[str, Series]]:
+    own = {run[0]: run for run in measured.runs if run[1:] == (rate, size) and measured.seeds(run, task)}
     runs = {**own, FULL: (FULL, "100", size)} if own else {}
-    lines = {name: one for name, run in runs.items() if (one := _series(found, run, task)) is not None}
+    lines = {name: one for name, run in runs.items() if (one := _series(measured, run, task)) is not None}
     references = {name: lines[name] for name in (RANDOM, FULL) if name in lines}
     means = {}
     for family in _AVERAGED:
         members = [run for name, run in own.items() if SAMPLERS[name].family == family]
-        mean = average(found.together(members, task))
+        mean = average(measured.together(members, task))
         if mean is not None:
             means[mean_of(family, len(members))] = Series(*mean)
     panels = {_FAMILIES: means | references} if means else {}

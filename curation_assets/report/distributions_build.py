@@ -31,13 +31,13 @@ def distributions(workspace: Context) -> BuildOne:
         names = scored(workspace, shards, "there is nothing to show")
         missing = [name for name in SAMPLERS if name not in names]
         sample = HashSample(settings.documents, settings.seed)
-        found = read(Corpus(workspace, shards, names, progress, 1 + PASSES), sample)
+        by_sampler = read(Corpus(workspace, shards, names, progress, 1 + PASSES), sample)
         sampled = sample.scores()
         changes, counts = rank_changes(sampled)
         tables = {
-            "distributions": histograms(found),
-            "quantiles": quantiles(found, missing, sampled),
-            "cuts": cuts(found),
+            "distributions": histograms(by_sampler),
+            "quantiles": quantiles(by_sampler, missing, sampled),
+            "cuts": cuts(by_sampler),
             "rank_change": changes,
         }
         for ladder in distributions_view.DRAWN:
@@ -45,8 +45,10 @@ def distributions(workspace: Context) -> BuildOne:
             tables |= {f"rank_change_{ladder}": joint_counts(part, counts)} if len(part) else {}
         for name, table in tables.items():
             table.write_parquet(folder / f"{name}.parquet")
-        section = distributions_view.section(found, missing, changes, sample.seen, len(sampled[names[0]]))
-        drawn = distributions_view.figures(found, missing, changes, counts)
+        section = distributions_view.section(
+            by_sampler, missing, changes, sample.seen, len(sampled[names[0]])
+        )
+        drawn = distributions_view.figures(by_sampler, missing, changes, counts)
         return {
             "documents": sample.seen,
             "samplers": len(names),
@@ -66,24 +68,24 @@ def read(corpus: Corpus, sample: HashSample) -> dict[str, Distribution]:
         There are no documents.
     """
     rate_of = corpus.workspace.profile.selection.rate_of
-    found = {name: Distribution(SAMPLERS[name].technique, rate_of) for name in corpus.names}
+    by_sampler = {name: Distribution(SAMPLERS[name].technique, rate_of) for name in corpus.names}
     for number in range(1 + PASSES):
         for one in corpus:
-            for distribution, scores in zip(found.values(), one.scores, strict=True):
+            for distribution, scores in zip(by_sampler.values(), one.scores, strict=True):
                 distribution.add(scores)
             if number == 0:
                 sample.add(one.doc_hash, dict(zip(corpus.names, one.scores, strict=True)))
         if not sample.seen:
             raise ValueError("the corpus has no documents: there is nothing to show")
-        for distribution in found.values():
+        for distribution in by_sampler.values():
             distribution.advance()
-    return found
+    return by_sampler
 
 
-def histograms(found: Mapping[str, Distribution]) -> pl.DataFrame:
+def histograms(by_sampler: Mapping[str, Distribution]) -> pl.DataFrame:
     """Return one row a bin, and one for what lies outside on either side, so that the documents add up to all."""
     parts = []
-    for name, one in found.items():
+    for name, one in by_sampler.items():
         edges = np.concatenate([[one.quantiles[0]], one.edges, [one.quantiles[1]]])
         columns = {
             "sampler": [name] * (len(edges) - 1),
@@ -97,7 +99,7 @@ def histograms(found: Mapping[str, Distribution]) -> pl.DataFrame:
 
 
 def quantiles(
-    found: Mapping[str, Distribution], missing: list[str], sampled: Mapping[str, NDArray[np.float64]]
+    by_sampler: Mapping[str, Distribution], missing: list[str], sampled: Mapping[str, NDArray[np.float64]]
 ) -> pl.DataFrame:
     """Return one row a sampler; those that are missing have none but their name."""
     rows = [
@@ -113,13 +115,13 @@ def quantiles(
             "sampled": len(sampled[name]),
             "distinct_in_sample": len(np.unique(sampled[name])),
         }
-        for name, one in found.items()
+        for name, one in by_sampler.items()
     ]
     rows += [{"sampler": name} for name in missing]
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def cuts(found: Mapping[str, Distribution]) -> pl.DataFrame:
+def cuts(by_sampler: Mapping[str, Distribution]) -> pl.DataFrame:
     """Return one row a sampler and rate: the score at the cut, null for samplers that draw and for rates that keep nothing."""
     rows = [
         {
@@ -129,7 +131,7 @@ def cuts(found: Mapping[str, Distribution]) -> pl.DataFrame:
             "score": one.cuts[rate].score if rate in one.cuts else None,
             "tied": one.cuts[rate].tied if rate in one.cuts else None,
         }
-        for name, one in found.items()
+        for name, one in by_sampler.items()
         for rate in RATES
     ]
     return pl.DataFrame(rows, schema_overrides={"score": pl.Float64, "tied": pl.Int64})

@@ -1,4 +1,4 @@
-"""How the documents to read are found in the scores that there are, and shown."""
+"""How the documents to read are picked by the scores that there are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curation_assets.corpus.reading import open_documents
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.report.correlation import HashSample
-from curation_assets.report.documents import Counts, Found, Ranks, alone, apart, lists, merge
+from curation_assets.report.documents import Counts, Picked, Ranks, alone, apart, lists, merge
 from curation_assets.report.documents_view import CUT, LISTED, section
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.section import publish
@@ -52,15 +52,15 @@ def documents(workspace: Context) -> BuildOne:
         names = scored(workspace, shards, "there are no documents to show")
         corpus = Corpus(workspace, shards, names, progress, _PASSES)
         sample = corpus.sample()
-        found = _lists(corpus, sample)
-        table = _table(corpus, found)
+        picked = _lists(corpus, sample)
+        table = _table(corpus, picked)
         table.write_parquet(folder / _FILE)
         missing = [name for name in SAMPLERS if name not in names]
         sampled = min(sample.seen, sample.limit)
         return {
             "documents": sample.seen,
             "shown": table["doc_hash"].n_unique(),
-            "lists": len(found),
+            "lists": len(picked),
             "not_current": ", ".join(missing) or "none",
             **publish(folder, section(table, names, missing, sample.seen, sampled)),
         }
@@ -68,38 +68,38 @@ def documents(workspace: Context) -> BuildOne:
     return build
 
 
-def _lists(corpus: Corpus, sample: HashSample) -> dict[tuple[tuple[str, ...], str], Found]:
+def _lists(corpus: Corpus, sample: HashSample) -> dict[tuple[tuple[str, ...], str], Picked]:
     """Return {(samplers, side): documents} of all lists, in the order of `lists`."""
     names, sampled = corpus.names, sample.scores()
     ranks = Ranks(names, np.stack([sampled[name] for name in names]))
-    found = apart(names, iter(corpus), ranks, LISTED) | alone(names, iter(corpus), LISTED)
-    return {at: found[at] for at in lists(names) if found[at].row.size}
+    picked = apart(names, iter(corpus), ranks, LISTED) | alone(names, iter(corpus), LISTED)
+    return {at: picked[at] for at in lists(names) if picked[at].row.size}
 
 
-def _table(corpus: Corpus, found: dict[tuple[tuple[str, ...], str], Found]) -> pl.DataFrame:
+def _table(corpus: Corpus, picked: dict[tuple[tuple[str, ...], str], Picked]) -> pl.DataFrame:
     """Return one row for each line of each list, with all digits; none where uniform sampling is alone, which has no list."""
     names, rows = corpus.names, []
-    if found:
-        entries, shown = merge(found)
+    if picked:
+        entries, shown = merge(picked)
         counts = Counts(names, shown.scores)
         for one in corpus:
             counts.add(one)
         percentiles, about = counts.percentiles(), _about(corpus.workspace, corpus.shards, shown)
         fields = [name for name in about[0] if name not in _OWN]
         for entry in entries:
-            i, told = entry.document, about[entry.document]
-            kept = [str(told[name]) for name in fields if told[name] is not None]
-            place = (corpus.shards[shown.shard[i]], int(shown.row[i]), told["row"])
-            document = (", ".join(kept), told["n_chars"], told["text"][:CUT])
+            i, row = entry.document, about[entry.document]
+            kept = [str(row[name]) for name in fields if row[name] is not None]
+            place = (corpus.shards[shown.shard[i]], int(shown.row[i]), row["row"])
+            document = (", ".join(kept), row["n_chars"], row["text"][:CUT])
             numbers = (*shown.scores[:, i].tolist(), *percentiles[:, i].tolist())
-            rows.append((*entry[:3], told["doc_id"], int(shown.doc_hash[i]), *place, *document, *numbers))
+            rows.append((*entry[:3], row["doc_id"], int(shown.doc_hash[i]), *place, *document, *numbers))
     of_samplers = {f"{kind}_{name}": pl.Float64 for kind in ("score", "percentile") for name in names}
     return pl.DataFrame(rows, schema=_COLUMNS | of_samplers, orient="row")
 
 
-def _about(workspace: Context, shards: list[str], shown: Found) -> list[dict[str, Any]]:
+def _about(workspace: Context, shards: list[str], shown: Picked) -> list[dict[str, Any]]:
     """Return the rows of the documents tables of the documents shown, in their order; other row groups are not read."""
-    found: list[dict[str, Any]] = [{} for _ in shown.row]
+    picked: list[dict[str, Any]] = [{} for _ in shown.row]
     for number in np.unique(shown.shard):
         mine = np.flatnonzero(shown.shard == number)
         with pq.ParquetFile(open_documents(workspace, shards[number])) as source:
@@ -110,5 +110,5 @@ def _about(workspace: Context, shards: list[str], shown: Found) -> list[dict[str
                 here = mine[groups == group]
                 rows = shown.row[here] - (ends[group] - sizes[group])
                 for i, row in zip(here, source.read_row_group(group).take(rows).to_pylist(), strict=True):
-                    found[i] = row
-    return found
+                    picked[i] = row
+    return picked

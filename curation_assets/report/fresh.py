@@ -12,26 +12,19 @@ from curation_assets.report import ties
 from curation_assets.report.convergence import Curves
 from curation_assets.report.intervals import summary
 from curation_assets.report.merit import Floats
+from curation_assets.report.schemas import schema
 from curation_assets.report.scores import EPOCH, Run
 
 EPOCHS = (2, 3, 5, 10, 20, 30)
 """Where the paper cuts its runs."""
 
-SCHEMA = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "size": pl.String,
-    "set": pl.String,
-    "epochs": pl.Int64,
-    "subset_tokens": pl.Int64,
-    "passes": pl.Float64,
-    "value": pl.Float64,
-    "sd": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "seeds": pl.Int64,
-    "tied_with_best": pl.Boolean,
-}
+SCHEMA = schema(
+    "text sampler rate size set",
+    "whole epochs subset_tokens",
+    "real passes value sd low high",
+    "whole seeds",
+    "truth tied_with_best",
+)
 """Columns of fresh.parquet; `passes` is how often the whole run repeats its subset, a cut after that has no value."""
 
 
@@ -67,8 +60,10 @@ def _cut(curves: Curves, run: Run, task: str, tokens: int | None, epochs: int) -
     """Return {seed: value} of the seeds that reach the cut."""
     if not tokens:
         return {}
-    found = {seed: read_at(*curve, float(epochs * tokens)) for seed, curve in curves.seeds(run, task).items()}
-    return {seed: value for seed, value in found.items() if value is not None}
+    result = {
+        seed: read_at(*curve, float(epochs * tokens)) for seed, curve in curves.seeds(run, task).items()
+    }
+    return {seed: value for seed, value in result.items() if value is not None}
 
 
 def _rows(

@@ -10,15 +10,13 @@ from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.workspace import Metadata, MissingInput
 from curation_assets.evaluation.probes import ORIGIN
 from curation_assets.report.figures import Ladder
+from curation_assets.report.schemas import schema
 
 ORDER = [FULL, *SAMPLERS]
-TRAINED = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "size": pl.String,
-    "documents": pl.Int64,
-    "tokens": pl.Int64,
-}
+TRAINED = schema(
+    "text sampler rate size",
+    "whole documents tokens",
+)
 """What models were trained on."""
 
 
@@ -30,13 +28,13 @@ def read_metrics(workspace: Artifacts) -> pl.DataFrame:
     MissingInput
         There are none.
     """
-    found = [
+    tables = [
         pl.read_parquet(workspace.open(f"{name}/metrics", cell) / "metrics.parquet")
         for name, cell in _measured(workspace)
     ]
-    if not found:
+    if not tables:
         raise MissingInput("no metrics have been materialized yet: there is nothing to compare")
-    return pl.concat(found)
+    return pl.concat(tables)
 
 
 def _measured(workspace: Artifacts) -> list[tuple[str, str]]:

@@ -111,9 +111,9 @@ def paired(one: ArrayLike, other: ArrayLike) -> Difference | None:
 
 def compare_all(runs: Mapping[str, ArrayLike], reference: ArrayLike) -> dict[str, Difference]:
     """Compare each sampler's run with the reference (random sampling); p is Holm's over all samplers of the table."""
-    found = {name: difference for name, x in runs.items() if (difference := paired(x, reference))}
-    adjusted = holm([difference.p for difference in found.values()])
-    return {name: replace(d, p=p) for (name, d), p in zip(found.items(), adjusted, strict=True)}
+    differences = {name: difference for name, x in runs.items() if (difference := paired(x, reference))}
+    adjusted = holm([difference.p for difference in differences.values()])
+    return {name: replace(d, p=p) for (name, d), p in zip(differences.items(), adjusted, strict=True)}
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:

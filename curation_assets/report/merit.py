@@ -98,11 +98,11 @@ def _useless(metric: Metric, gain: Floats, value: Floats, least_gain: float) -> 
         return "not measured for all of the models"
     error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 0.0
     share = least_gain * abs(float(value.mean()))
-    found = float(gain.mean())
-    if found > max(share, 2 * error, 0.0):
+    gained = float(gain.mean())
+    if gained > max(share, 2 * error, 0.0):
         return ""
     bound = "twice its standard error" if 2 * error > share else f"{least_gain:.0%} of the value"
-    return f"the larger model gains {found:.3g}, not more than {bound}, {max(share, 2 * error):.3g}"
+    return f"the larger model gains {gained:.3g}, not more than {bound}, {max(share, 2 * error):.3g}"
 
 
 def _matrix(values: ArrayLike, metrics: Sequence[Metric]) -> Floats:

@@ -90,8 +90,8 @@ def _flops(flops: Flops, sampler: str) -> Spent:
 def _by_seed(metrics: pl.DataFrame) -> dict[tuple[str, str], dict[str, Floats]]:
     """Return by (rate, size) each sampler's final held-out perplexity, [seeds]."""
     scores = Scores(metrics)
-    found: dict[tuple[str, str], dict[str, Floats]] = {}
+    by_cell: dict[tuple[str, str], dict[str, Floats]] = {}
     for run in scores.runs:
         if run[0] != FULL and PERPLEXITY in scores.groups:
-            found.setdefault((run[1], run[2]), {})[run[0]] = scores.column(run, PERPLEXITY)
-    return found
+            by_cell.setdefault((run[1], run[2]), {})[run[0]] = scores.column(run, PERPLEXITY)
+    return by_cell

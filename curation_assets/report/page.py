@@ -23,18 +23,14 @@ from markupsafe import Markup, escape
 
 from curation_assets.common.drawing.styles import style_of
 from curation_assets.common.files import fingerprint
-from curation_assets.common.markdown import number, significant
+from curation_assets.common.markdown import HIDDEN, number, significant
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.workspace import title
-from curation_assets.report.section import Cell, Excerpt, Link, Section, Table
+from curation_assets.report.section import Excerpt, Link, Section, Table
 
 _LEAD = 3  # sentences on the first screen; the rest is behind a click
 _WIDE = 28  # characters; a longer cell is broken into lines
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
 Verdict = Literal["better", "worse", "noise", "unknown", "missing"]
 SIGNS: dict[Verdict, tuple[str, str]] = {
     "better": ("▲", "better than random sampling, beyond the noise"),
@@ -89,15 +85,6 @@ class Glance:
                 yield name, len(own), "more"
 
 
-@dataclass(frozen=True)
-class Data:
-    """Rows behind a figure, for people: columns and as many rows as are shown; `total` is how many there are."""
-
-    columns: list[str]
-    rows: list[list[Cell]]
-    total: int
-
-
 class Column(NamedTuple):
     """A column on the page: numbers are aligned right, `more` shows in large windows alone."""
 
@@ -139,8 +126,8 @@ class Part:
     key: str
     section: Section | None
     stale: Sequence[str] = ()
-    svg_files: Mapping[str, bytes] = field(default_factory=dict)
-    numbers: Mapping[str, Data] = field(default_factory=dict)
+    svgs: Mapping[str, bytes] = field(default_factory=dict)
+    data: Mapping[str, Grid] = field(default_factory=dict)
     downloads: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -152,16 +139,6 @@ class Part:
     def name(self) -> str:
         """Its heading."""
         return self.section.title if self.section else self.key.rsplit("/", 1)[-1].capitalize()
-
-    @property
-    def svgs(self) -> dict[str, str]:
-        """The figures in base64."""
-        return {name: base64.b64encode(svg).decode() for name, svg in self.svg_files.items()}
-
-    @property
-    def data(self) -> dict[str, Grid]:
-        """The rows behind figures."""
-        return {name: _numbers(data) for name, data in self.numbers.items()}
 
     def files(self, figure: str) -> list[tuple[str, str]]:
         """Return (what it is called, path) of a figure's downloads."""
@@ -244,7 +221,7 @@ def render(report: Report) -> str:
 
 @cache
 def _environment() -> Environment:
-    found = Environment(
+    environment = Environment(
         loader=PackageLoader("curation_assets.report"),
         autoescape=True,
         finalize=_finalized,
@@ -252,10 +229,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"strong": _strong, "prose": _prose}
+    environment.filters |= {"strong": _strong, "prose": _prose, "base64": _base64}
     functions = (anchor, fitted, fitted_glance, lists, percentiles)
-    found.globals |= {function.__name__: function for function in functions}
-    return found
+    environment.globals |= {function.__name__: function for function in functions}
+    return environment
 
 
 def _finalized(value: Any) -> Any:
@@ -268,7 +245,7 @@ def visible(value: str) -> str:
 
     Tabs and line feeds stay.
     """
-    return _CONTROL.sub(_symbol, value)
+    return HIDDEN.sub(_symbol, value)
 
 
 def _symbol(match: re.Match[str]) -> str:
@@ -287,6 +264,10 @@ def _prose(text: str) -> Markup:
     """Return paragraphs of plain text as markup."""
     parts = (part for part in re.split(r"\n\s*\n", text.strip()) if part)
     return Markup("".join(f"<p>{_strong(part)}</p>" for part in parts))
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def anchor(*parts: str) -> str:
@@ -371,17 +352,18 @@ def fitted_glance(glance: Glance) -> FittedGlance:
     return FittedGlance(columns, list(glance.spans_of(columns)), every, _fold(small, large, count))
 
 
-def _numbers(data: Data) -> Grid:
-    more = "" if len(data.rows) == data.total else f", the first {len(data.rows):,} of {data.total:,} rows"
-    numeric = [
-        all(value is None or (isinstance(value, Real) and not isinstance(value, bool)) for value in values)
-        for values in zip(*data.rows, strict=True)
-    ] or [False] * len(data.columns)
-    columns = [Column(name, is_number) for name, is_number in zip(data.columns, numeric, strict=True)]
-    return Grid(f"Numbers of the figure{more}", columns, [[_shown(v, 3) for v in row] for row in data.rows])
+def numbers_of(columns: Sequence[str], rows: Sequence[Sequence[Any]], total: int) -> Grid:
+    """Return the rows behind a figure for people, of so many in `total`."""
+    more = "" if len(rows) == total else f", the first {len(rows):,} of {total:,} rows"
+    kinds = [{type(value) for value in values} - {type(None)} for values in zip(*rows, strict=True)]
+    heads = [
+        Column(name, bool(own) and own <= {int, float})
+        for name, own in zip(columns, kinds or [set()] * len(columns), strict=True)
+    ]
+    return Grid(f"Numbers of the figure{more}", heads, [[_shown(value, 3) for value in row] for row in rows])
 
 
-def _shown(value: Cell, digits: int = 0) -> str:
+def _shown(value: Any, digits: int = 0) -> str:
     """Return a cell as people read it; `digits` are the significant ones of numbers that are not whole, 0 for four."""
     if value is None:
         return "–"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -16,7 +15,7 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
-from curation_assets.report.page import Data, Glance, Part, Report, Source, render
+from curation_assets.report.page import Glance, Grid, Part, Report, Source, numbers_of, render
 from curation_assets.report.section import SECTION, Section, read_section
 from curation_assets.report.summary import facts, glances, to_use
 
@@ -107,14 +106,10 @@ def _file(key: str, name: str) -> str:
     return name if name.startswith(report) else f"{report}-{name}"
 
 
-def _rows(path: Path) -> Data:
+def _rows(path: Path) -> Grid:
     total = pl.scan_parquet(path).select(pl.len()).collect().item()
     table = pl.scan_parquet(path).head(_ROWS).collect()
-    return Data(table.columns, [[_plain(value) for value in row] for row in table.iter_rows()], total)
-
-
-def _plain(value: Any) -> str | int | float | None:
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    return numbers_of(table.columns, table.rows(), total)
 
 
 def _sources(versions: DeclaredVersions, parts: list[Part], seen: list[Glance]) -> Iterator[Source]:
@@ -134,8 +129,8 @@ def _sources(versions: DeclaredVersions, parts: list[Part], seen: list[Glance]) 
 
 def _state(versions: DeclaredVersions, key: str, partition: str) -> str:
     """Tell what is wrong with an artifact, or that a model right above it is kept although the corpus moved on; "" where neither is."""
-    if found := versions.reasons(key, partition):
-        return "; ".join(found)
+    if stale := versions.reasons(key, partition):
+        return "; ".join(stale)
     kept = versions.kept(key, partition)
     return f"current, of a model that is kept: {kept}" if kept else ""
 

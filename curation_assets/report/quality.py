@@ -13,28 +13,21 @@ from curation_assets.report import ties
 from curation_assets.report.figures import Ladder, in_words, suites
 from curation_assets.report.intervals import Summary, compare_all, summary
 from curation_assets.report.merit import Floats, over_scaling, ranks
+from curation_assets.report.schemas import schema
 from curation_assets.report.scores import PERPLEXITY, Run, Scores
 
 OVER_SCALING = "over_scaling"
-SCHEMA = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "size": pl.String,
-    "metric": pl.String,
-    "higher_is_better": pl.Boolean,
-    "mean": pl.Float64,
-    "sd": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "seeds": pl.Int64,
-    "rank": pl.Float64,
-    "ranked": pl.Int64,
-    "mean_rank": pl.Float64,
-    "tied_with_best": pl.Boolean,
-    "vs_full": pl.Float64,
-    "vs_full_p": pl.Float64,
-    "chance": pl.Float64,
-}
+SCHEMA = schema(
+    "text sampler rate size metric",
+    "truth higher_is_better",
+    "real mean sd low high",
+    "whole seeds",
+    "real rank",
+    "whole ranked",
+    "real mean_rank",
+    "truth tied_with_best",
+    "real vs_full vs_full_p chance",
+)
 """Columns of quality.parquet; a cell that was not measured has a row with no mean and 0 seeds. `chance` is
 what knowing nothing scores by the metric."""
 
@@ -58,7 +51,7 @@ class Cell:
         """
         if metric != OVER_SCALING:
             return {run[0]: self.scores.column(run, metric) for run in self.runs}
-        counting = {tuple(found.by_metric) for found in self._found.values() if found.by_metric}
+        counting = {tuple(scaled.by_metric) for scaled in self._found.values() if scaled.by_metric}
         if len(counting) != 1:
             return {}
         names = counting.pop()
@@ -72,14 +65,14 @@ class Cell:
         """Return what a run reached by a metric."""
         if metric != OVER_SCALING:
             return summary(self.scores.column(run, metric))
-        found = self._found.get(run)
-        if found is None or found.value is None:
+        scaled = self._found.get(run)
+        if scaled is None or scaled.value is None:
             return Summary(None, None, None, None, 0)
-        rows = [i for i, m in enumerate(self.scores.metrics) if m.name in found.by_metric]
+        rows = [i for i, m in enumerate(self.scores.metrics) if m.name in scaled.by_metric]
         three = np.stack([self.scores.values(run), self.scores.values(self.full), self._larger])
         seeds = int(np.isfinite(three[:, rows]).all(axis=0).any(axis=0).sum())
-        low, high = (found.interval.low, found.interval.high) if found.interval else (None, None)
-        return Summary(found.value, None, low, high, seeds)
+        low, high = (scaled.interval.low, scaled.interval.high) if scaled.interval else (None, None)
+        return Summary(scaled.value, None, low, high, seeds)
 
 
 def metrics_of(scores: Scores) -> list[str]:
@@ -168,9 +161,9 @@ def _ranks(
 ) -> tuple[dict[tuple[str, str], float], dict[str, float]]:
     """Return {(sampler, metric): rank} and {sampler: mean rank} of one rate and size."""
     x = np.array([[values[s, m].mean for m in metrics] for s in samplers], np.float64)
-    found = ranks(x, [higher_is_better(scores, m) for m in metrics])
+    scaled = ranks(x, [higher_is_better(scores, m) for m in metrics])
     places = {
-        (s, m): float(found.by_metric[i, j])
+        (s, m): float(scaled.by_metric[i, j])
         for i, s in enumerate(samplers)
         for j, m in enumerate(metrics)
         if np.isfinite(x[i, j])

@@ -56,12 +56,12 @@ class Seconds:
 
         Of the rung of the ladder behind a scorer or judge, the share of one seed's training that went into it.
         """
-        found: dict[tuple[str, str], None] = {}
+        result: dict[tuple[str, str], None] = {}
         scores = STEPS[f"{sampler}/scores"]
         for shard in self._partitions("shard"):
-            self._collect(scores, shard, found)
+            self._collect(scores, shard, result)
         seconds = {"scoring": 0.0, "preparing": 0.0}
-        for key, partition in found:
+        for key, partition in result:
             receipt = self._workspace.receipt(key, partition)
             if receipt is None:
                 return Spent(None, None, f"{key}[{partition}]" if partition else key)
@@ -72,14 +72,14 @@ class Seconds:
             seconds["preparing" if prepares else "scoring"] += spent
         return Spent(seconds["scoring"], seconds["preparing"])
 
-    def _collect(self, step: Step, partition: str, found: dict[tuple[str, str], None]) -> None:
-        if (step.key, partition) in found:
+    def _collect(self, step: Step, partition: str, result: dict[tuple[str, str], None]) -> None:
+        if (step.key, partition) in result:
             return
-        found[step.key, partition] = None
+        result[step.key, partition] = None
         for key, only in step.reads(self._workspace.profile).items():
             if not _training_needs(STEPS[key]):
                 for one in upstream(step, partition, STEPS[key], self._partitions, only):
-                    self._collect(STEPS[key], one, found)
+                    self._collect(STEPS[key], one, result)
 
     def training(self, sampler: str, partition: str) -> float | None:
         """Return the seconds of one seed's training; None where there is none."""
@@ -148,11 +148,11 @@ class Flops:
     @cached_property
     def documents(self) -> Lengths:
         """Lengths of the corpus's documents, shard by shard."""
-        found = cost.histogram([])
+        result = cost.histogram([])
         for shard in self._workspace.shards():
             _, offsets = read_tokens(self._workspace.open("corpus/tokens", shard), "documents")
-            found = cost.added(found, cost.histogram(np.diff(offsets)))
-        return found
+            result = cost.added(result, cost.histogram(np.diff(offsets)))
+        return result
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from itertools import groupby
 
 import polars as pl
 
@@ -15,12 +14,20 @@ from curation_assets.report.advice import Seconds, advice
 from curation_assets.report.comparison_view import budget
 from curation_assets.report.figures import in_title, in_words
 from curation_assets.report.page import Glance, Mark, Verdict
+from curation_assets.report.scores import PERPLEXITY
+from curation_assets.report.section import groups
 
 _KEY = "report/comparison"
 _QUALITY, _COSTS = "report/quality", "report/tradeoff"
 _TABLE, _RECIPE = "comparison.parquet", "recipe.json"
-_AGAINST = "vs_random_"
 _COARSE = 9.95  # percent or points: from here on, of a value or of what it reaches to either side, tenths mean nothing
+_VERDICTS: dict[str, Verdict] = {
+    "better": "better",
+    "worse": "worse",
+    "within noise": "noise",
+    "one seed": "unknown",
+    "no spread": "unknown",
+}
 
 
 def facts(workspace: Artifacts) -> list[tuple[str, str]]:
@@ -53,11 +60,11 @@ def facts(workspace: Artifacts) -> list[tuple[str, str]]:
 def _kept(chosen: pl.DataFrame) -> str:
     """Tell how many documents and tokens the samplers keep at each rate."""
     known = chosen.drop_nulls(["documents", "tokens"])
-    said = [
+    parts = [
         f"{_span(part['documents'].to_list())} documents, {_span(part['tokens'].to_list())} tokens at {rate} %"
         for (rate,), part in known.group_by("rate", maintain_order=True)
     ]
-    return "; ".join(said) or "not known"
+    return "; ".join(parts) or "not known"
 
 
 def to_use(workspace: Artifacts) -> list[str]:
@@ -85,10 +92,10 @@ def _ladder(table: pl.DataFrame) -> str:
 def _seen_by_full_data(table: pl.DataFrame) -> str:
     """Tell what the models on all data were trained on, which is the corpus as it was then."""
     known = table.filter(pl.col("sampler") == FULL).drop_nulls(["documents", "tokens"])
-    said = {
+    seen = {
         f"{row['documents']:,} documents, {row['tokens']:,} tokens" for row in known.iter_rows(named=True)
     }
-    return "".join(f"; models on all data were trained on {each}" for each in sorted(said))
+    return "".join(f"; models on all data were trained on {each}" for each in sorted(seen))
 
 
 def _quarantined(workspace: Artifacts) -> str:
@@ -97,8 +104,8 @@ def _quarantined(workspace: Artifacts) -> str:
     if index is None:
         return "not known"
     reasons = sorted(index.metadata["reasons"].items(), key=lambda reason: (-reason[1], reason[0]))
-    told = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in reasons)
-    return f"{sum(n for _, n in reasons):,} of {index.metadata['rows']:,} rows are in quarantine{': ' + told if told else ''}"
+    parts = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in reasons)
+    return f"{sum(n for _, n in reasons):,} of {index.metadata['rows']:,} rows are in quarantine{': ' + parts if parts else ''}"
 
 
 def _span(counts: list[int]) -> str:
@@ -112,110 +119,86 @@ def glances(workspace: Artifacts) -> list[Glance]:
     """Return the comparison's tables at a glance, perplexity first; [] where it has not been made."""
     if workspace.receipt(_KEY) is None:
         return []
-    table = pl.read_parquet(workspace.open(_KEY) / _TABLE)
-    return glances_of(table)
+    folder = workspace.open(_KEY)
+    return glances_of(*(pl.read_parquet(folder / name) for name in (_TABLE, "differences.parquet")))
 
 
-def glances_of(table: pl.DataFrame) -> list[Glance]:
+def glances_of(runs: pl.DataFrame, differences: pl.DataFrame) -> list[Glance]:
     """Return one table for each score, columns by size and rate; all scores in one where there is one size and rate.
 
-    A run that is not in `table` is "missing", and one without a test (a single seed) "unknown": neither is zero. Samplers
+    A run without a difference is "missing", and one without a test (a single seed) "unknown": neither is zero. Samplers
     without any run are named in the note.
     """
-    groups = [name.removeprefix(_AGAINST) for name in table.columns if name.startswith(_AGAINST)]
-    groups = [g for g in groups if not g.endswith(("_low", "_high"))]
-    runs = {
-        (r["sampler"], r["rate"], r["size"]): r for r in table.iter_rows(named=True) if r["sampler"] != FULL
-    }
-    present = {run[1:] for run in runs}
+    ours = runs.filter(pl.col("sampler") != FULL)
+    present = set(ours.select("rate", "size").rows())
     cells = [(rate, size) for size in SIZES for rate in RATES if (rate, size) in present]
+    scores = differences["score"].unique(maintain_order=True).to_list()
     others = [name for name in SAMPLERS if name != RANDOM]
-    names = [name for name in others if any(run[0] == name for run in runs)]
-    if not cells or not groups:
-        return []
-    absent = ", ".join(name for name in others if name not in names)
-    unmeasured = f" Not measured: {absent}." if absent else ""
-
-    tenths = {
-        (group, *cell): not any(_coarse(_difference(runs, name, group, *cell)) for name in names)
-        for group in groups
-        for cell in cells
+    absent = [name for name in others if name not in ours["sampler"]]
+    reference = {
+        (r["rate"], r["size"]): r for r in ours.filter(pl.col("sampler") == RANDOM).iter_rows(named=True)
+    }
+    marks = {
+        (score, rate, size): _marks(part, reference[rate, size][score] if _is_perplexity(score) else 100.0)
+        for (score, rate, size), part in groups(differences, "score", "rate", "size")
     }
 
-    def marks(name: str, columns: list[tuple[str, str, str]]) -> list[Mark]:
-        return [_mark(runs, name, *column, places=int(tenths[column])) for column in columns]
+    def glance(title: str, spans: list[tuple[str, int]], columns: dict[tuple[str, str, str], str]) -> Glance:
+        rows = {
+            name: [marks.get(column, {}).get(name, Mark("", "missing")) for column in columns]
+            for name in others
+            if name not in absent
+        }
+        note = _note([score for score, _, _ in columns], max(runs["seeds"].to_list(), default=0), absent)
+        return Glance(title, spans, list(columns.values()), rows, note)
 
-    def one(
-        title: str, spans: list[tuple[str, int]], heads: list[str], columns: list[tuple[str, str, str]]
-    ) -> Glance:
-        rows = {name: marks(name, columns) for name in names}
-        return Glance(title, spans, heads, rows, _note(columns, table) + unmeasured)
-
-    if len(cells) == 1:
+    if len(cells) == 1 and scores:
         [(rate, size)] = cells
-        columns = [(group, rate, size) for group in groups]
-        title = "Each sampler against random sampling"
-        return [one(title, [(f"{rate} %, {size} T5", len(groups))], [_head(g) for g in groups], columns)]
-    spans = [
-        (f"{size} T5", sum(s == size for _, s in cells)) for size in SIZES if any(s == size for _, s in cells)
-    ]
+        heads = {
+            score: f"{in_words(score)} ({'%' if _is_perplexity(score) else 'points'})" for score in scores
+        }
+        columns = {(score, rate, size): head for score, head in heads.items()}
+        return [
+            glance("Each sampler against random sampling", [(f"{rate} %, {size} T5", len(scores))], columns)
+        ]
+    spans = [(f"{size} T5", len(list(part))) for size, part in groupby(cells, lambda cell: cell[1])]
     return [
-        one(
-            f"{in_title(in_words(group))} against random sampling",
+        glance(
+            f"{in_title(in_words(score))} against random sampling",
             spans,
-            [f"{rate} %" for rate, _ in cells],
-            [(group, rate, size) for rate, size in cells],
+            {(score, rate, size): f"{rate} %" for rate, size in cells},
         )
-        for group in groups
+        for score in scores
     ]
 
 
-Runs = Mapping[tuple[str, str, str], Mapping[str, Any]]
+def _is_perplexity(score: str) -> bool:
+    """Tell whether less is better; averages are in points."""
+    return score.startswith(PERPLEXITY)
 
 
-def _difference(runs: Runs, name: str, group: str, rate: str, size: str) -> tuple[float, float] | None:
-    """Return the difference to random in percent or points, and what its interval reaches to either side, 0 without one."""
-    run, reference = runs.get((name, rate, size)), runs.get((RANDOM, rate, size))
-    difference = run[f"{_AGAINST}{group}"] if run else None
-    if run is None or reference is None or difference is None:
-        return None
-    scale = 100 / reference[group] if _lower_is_better(group) else 1.0
-    low, high = (run.get(f"{_AGAINST}{group}_{end}") for end in ("low", "high"))
-    return difference * scale, 0.0 if low is None or high is None else (high - low) / 2 * scale
+def _marks(differences: pl.DataFrame, whole: float) -> dict[str, Mark]:
+    """Return each sampler's difference in percent of `whole`: without tenths where they mean nothing for any of them."""
+    rows = differences.with_columns(pl.col("difference", "low", "high") * 100 / whole)
+    reach = ((pl.col("high") - pl.col("low")) / 2).fill_null(0.0)
+    largest = rows.select(pl.max_horizontal(pl.col("difference").abs(), reach).max()).item()
+    places = 0 if largest >= _COARSE else 1
+    return {
+        row["sampler"]: Mark(
+            f"{round(row['difference'], places) + 0.0:+.{places}f}".replace("-", "−"),
+            _VERDICTS[row["verdict"]],
+            (f"{row['sampler']}/metrics", f"{row['rate']}|{row['size']}"),
+        )
+        for row in rows.iter_rows(named=True)
+    }
 
 
-def _coarse(found: tuple[float, float] | None) -> bool:
-    """Tell whether tenths of a difference mean nothing."""
-    return found is not None and max(abs(found[0]), found[1]) >= _COARSE
-
-
-def _mark(runs: Runs, name: str, group: str, rate: str, size: str, *, places: int) -> Mark:
-    found = _difference(runs, name, group, rate, size)
-    if found is None:
-        return Mark("", "missing")
-    beyond = runs[name, rate, size][f"beyond_noise_{group}"]
-    verdict: Verdict = "unknown" if beyond is None else "noise"
-    if beyond:
-        verdict = "better" if (found[0] > 0) != _lower_is_better(group) else "worse"
-    shown = f"{round(found[0], places) + 0.0:+.{places}f}"
-    return Mark(shown.replace("-", "−"), verdict, (f"{name}/metrics", f"{rate}|{size}"))
-
-
-def _lower_is_better(group: str) -> bool:
-    return group.startswith("perplexity")
-
-
-def _head(group: str) -> str:
-    return f"{in_words(group)} {'(%)' if _lower_is_better(group) else '(points)'}"
-
-
-def _note(columns: list[tuple[str, str, str]], table: pl.DataFrame) -> str:
-    lower = {_lower_is_better(group) for group, _, _ in columns}
-    parts = []
-    if True in lower:
-        parts.append("of perplexity in percent of random sampling's (less is better)")
-    if False in lower:
-        parts.append("of averages in points (more is better)")
-    seeds = max(table["seeds"].to_list(), default=0)
+def _note(scores: list[str], seeds: int, absent: list[str]) -> str:
+    units = {
+        "of perplexity in percent of random sampling's (less is better)": any(map(_is_perplexity, scores)),
+        "of averages in points (more is better)": not all(map(_is_perplexity, scores)),
+    }
     means = ", means over seeds" if seeds > 1 else ", of one seed"
-    return f"Differences to random sampling of the same rate and size{means}: {', '.join(parts)}."
+    parts = ", ".join(unit for unit, used in units.items() if used)
+    unmeasured = f" Not measured: {', '.join(absent)}." if absent else ""
+    return f"Differences to random sampling of the same rate and size{means}: {parts}.{unmeasured}"

@@ -10,27 +10,17 @@ from numpy.typing import NDArray
 
 from curation_assets.report.cost import break_even
 from curation_assets.report.merit import Floats
+from curation_assets.report.schemas import schema
 from curation_assets.report.spent import Spent
 
-SCHEMA = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "size": pl.String,
-    "perplexity": pl.Float64,
-    "perplexity_sd": pl.Float64,
-    "scoring_seconds": pl.Float64,
-    "preparing_seconds": pl.Float64,
-    "training_seconds": pl.Float64,
-    "scoring_flops": pl.Float64,
-    "preparing_flops": pl.Float64,
-    "training_flops": pl.Float64,
-    "seeds_reached": pl.Int64,
-    "seeds": pl.Int64,
-    "saved_share": pl.Float64,
-    "break_even_seconds": pl.Int64,
-    "break_even_flops": pl.Int64,
-    "on_front": pl.Boolean,
-}
+SCHEMA = schema(
+    "text sampler rate size",
+    "real perplexity perplexity_sd scoring_seconds preparing_seconds training_seconds scoring_flops preparing_flops training_flops",
+    "whole seeds_reached seeds",
+    "real saved_share",
+    "whole break_even_seconds break_even_flops",
+    "truth on_front",
+)
 
 
 def tradeoff(
@@ -84,7 +74,7 @@ def tradeoff(
 
 
 def with_front(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with `on_front`, found for each rate and size by itself; null without a cost or a perplexity."""
+    """Return the table with `on_front`, for each rate and size by itself; null without a cost or a perplexity."""
     cost = pl.col("scoring_seconds") + pl.col("preparing_seconds")
     numbered = table.with_row_index("_row").with_columns(_cost=cost)
     known = numbered.filter(pl.col("_cost").is_finite() & pl.col("perplexity").is_finite())

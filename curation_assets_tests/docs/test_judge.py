@@ -73,7 +73,10 @@ def test_the_prompt_makes_the_scores_stale_and_nothing_else(judged: Profile) -> 
     assert strict.samplers.ask_llm.prompt != judged.samplers.ask_llm.prompt and strict.data == judged.data
     changed = {key for key, step in STEPS.items() if step.code_version(judged) != step.code_version(strict)}
     asked = {f"{name}/scores" for name, spec in SAMPLERS.items() if spec.family == "ask_llm"}
-    reports = {f"report/{name}" for name in ("tradeoff", "correlation", "distributions", "documents", "page")}
+    reports = {
+        f"report/{name}"
+        for name in ("tradeoff", "correlation", "distributions", "composition", "documents", "page")
+    }
     assert changed == asked | {"judge/labels", "judge/checkpoint"} | reports
     before = _scores(judged, "ask_llm_small")
     assert (before < 0).all() and _stale(strict, "ask_llm_small/scores")

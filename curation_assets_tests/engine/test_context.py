@@ -12,7 +12,8 @@ from curation_assets.config.paths import Declaration, UndeclaredSetting
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.definitions import PRODUCTS
 from curation_assets.engine import context as module
-from curation_assets.engine.context import Artifacts, Context, DeclaredVersions, UndeclaredInput, load
+from curation_assets.engine.artifacts import Artifacts
+from curation_assets.engine.context import Context, DeclaredVersions, UndeclaredInput, load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets, wanted_steps

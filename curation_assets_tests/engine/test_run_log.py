@@ -29,7 +29,7 @@ def test_the_opening_says_how_many_and_why(tiny: Profile) -> None:
     assert log.opening(workspace, SHARDS) == "corpus/documents, 3 partitions: nothing to make"
     corpus = tiny.corpus.model_copy(update={"max_chars": 300})
     changed = Workspace(tiny.model_copy(update={"corpus": corpus}))
-    assert log.opening(changed, SHARDS).endswith("3 to make (settings changed)")
+    assert log.opening(changed, SHARDS).endswith("3 to make (settings or code changed)")
 
 
 def test_partitions_are_counted_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:

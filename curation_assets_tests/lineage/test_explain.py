@@ -279,7 +279,7 @@ def test_scores_that_are_out_of_date_and_subsets_of_earlier_scores(
     seed = workspace.profile.selection.model_copy(update={"seed": 1})
     workspace.profile = workspace.profile.model_copy(update={"selection": seed})
     (drawn,) = _explained(workspace, row, ["semdedup"]).samplers
-    assert {str(r) for c in drawn.choices for r in c.reasons} == {"settings changed"}
+    assert {str(r) for c in drawn.choices for r in c.reasons} == {"settings or code changed"}
 
 
 def test_what_lies_in_an_object_store_is_told_alike(made: Workspace) -> None:

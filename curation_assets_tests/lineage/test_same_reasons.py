@@ -161,14 +161,14 @@ SHARD, VALIDATION, MODEL = (
 )
 SINCE = {"version": "others", "created": 1e9}
 CHANGES: list[tuple[str, Callable[[Graph], None], tuple[str, str], Kind, str]] = [
-    ("a setting", _settings, SUBSET, "settings", "settings changed"),
+    ("a setting", _settings, SUBSET, "settings_or_code", "settings or code changed"),
     ("older code", _older_code, SUBSET, "code", "code changed (1 -> 2)"),
     (
         "older code of a report",
         _change("report/documents", code="x"),
         ("report/documents", ""),
         "settings_or_code",
-        "settings or code changed, its own or of what it shows",
+        "settings or code changed",
     ),
     ("not made", _forget, SUBSET, "missing", "not made yet"),
     ("altered receipt", _tamper, SUBSET, "damaged", DAMAGED),
@@ -319,11 +319,11 @@ def test_every_kind_of_reason_is_among_them() -> None:
 
 def test_reasons_that_differ_in_their_values_are_counted_as_one() -> None:
     one, other = (Reason("input_changed", "corpus/documents", (s,), 1, before=s, now="x") for s in "ab")
-    settings = Reason("settings")
+    settings = Reason("settings_or_code")
     found = counted([[one, settings], [other], [settings], [settings]])
     assert [(str(each.reason), each.artifacts) for each in found] == [
-        ("settings changed", 3),
+        ("settings or code changed", 3),
         ("corpus/documents changed", 2),
     ]
-    assert summary(found) == "settings changed; corpus/documents changed"
+    assert summary(found) == "settings or code changed; corpus/documents changed"
     assert summary([*found, *found]).endswith("; and 2 more")

@@ -329,8 +329,8 @@ def test_damage_and_settings(made: Profile, root: Path) -> None:
     other = made.model_copy(update={"selection": made.selection.model_copy(update={"seed": 5})})
     versions = Versions(Workspace(other))
     assert "damaged" in _why(versions, "random/subset", "20")[0]
-    assert _why(versions, "random/subset", "40") == ["settings changed"]
-    assert _why(versions, "random/scores", "s0.jsonl") == ["settings changed"]
+    assert _why(versions, "random/subset", "40") == ["settings or code changed"]
+    assert _why(versions, "random/scores", "s0.jsonl") == ["settings or code changed"]
     assert _why(versions, "perplexity_small/scores", "s0.jsonl") == []
     assert _why(versions, "random/checkpoint", "20|small") == ["random/subset[20] is missing"]
     _check_all(versions)

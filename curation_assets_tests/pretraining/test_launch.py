@@ -59,7 +59,7 @@ def listening():
 @pytest.mark.process
 def test_two_processes_train_as_one_and_one_goes_on_after_them(alone, tmp_path):
     """Losses agree to 1e-5 nats: gradients are sums of the same numbers in another order."""
-    told, addresses, before = [], set(), psutil.Process().children()
+    told, addresses, before = [], set(), set(psutil.Process().children())
 
     def stop_late(*line):
         told.append(line)
@@ -69,7 +69,7 @@ def test_two_processes_train_as_one_and_one_goes_on_after_them(alone, tmp_path):
 
     with pytest.raises(Stopped):
         train_distributed(CONFIG, stream(), tmp_path, execution=TWO, progress=stop_late)
-    assert psutil.Process().children() == before, "they ended with it"
+    assert not set(psutil.Process().children()) - before, "they ended with it"
     assert addresses == {"127.0.0.1"}, "they talk to each other and to nobody else"
     assert [line[0] for line in told] == sorted(line[0] for line in told)
     assert told[-1][1:3] == (CONFIG.tokens, "tokens")

@@ -69,7 +69,7 @@ def workspace(
     patch.setenv("CURATION_PROFILE", str(folder / "tiny.toml"))
     found = Workspace(load_profile())
     wanted = {"corpus/index", *(f"{name}/scores" for name in scores)}
-    for step in reversed(STEPS.values()):
+    for step in reversed(list(STEPS.values())):
         if step.key in wanted:
             wanted |= step.reads(found.profile).keys()
     for step in STEPS.values():

@@ -86,14 +86,14 @@ def test_lists_do_not_depend_on_shards(seed: int, k: int) -> None:
         for i in range(len(one.rows)):
             piece = Scored(one.shard, one.rows[i : i + 1], one.doc_hash[i : i + 1], one.scores[:, i : i + 1])
             other.add(piece.scores[1], piece)
-    assert best.found().doc_hash.tolist() == other.found().doc_hash.tolist()
+    assert best.picked().doc_hash.tolist() == other.picked().doc_hash.tolist()
 
 
 def test_a_list_is_as_long_as_there_are_documents() -> None:
     best = Best(5)
-    assert best.found().row.size == 0
+    assert best.picked().row.size == 0
     best.add(np.array([1.0, 2.0]), Scored(0, np.arange(2), np.array([5, 4], np.uint64), np.zeros((1, 2))))
-    assert best.found().doc_hash.tolist() == [4, 5]
+    assert best.picked().doc_hash.tolist() == [4, 5]
     with pytest.raises(ValueError, match="at least one document, not 0"):
         Best(0)
 

@@ -21,7 +21,17 @@ from curation_assets.engine.materialize import materialize
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace
 from curation_assets.report.documents_build import documents
-from curation_assets.report.page import SIGNS, Data, Part, Report, Source, anchor, fitted, render, visible
+from curation_assets.report.page import (
+    SIGNS,
+    Part,
+    Report,
+    Source,
+    anchor,
+    fitted,
+    numbers_of,
+    render,
+    visible,
+)
 from curation_assets.report.page_build import page, published, published_again
 from curation_assets.report.section import Excerpt, Figure, Section, Table, publish, read_section
 from curation_assets.report.summary import glances_of
@@ -60,13 +70,26 @@ SECTION = Section(
 DOWNLOADS = {"curve.png": "figures/comparison-curve.png", "comparison.parquet": "data/comparison.parquet"}
 
 
-def _table() -> pl.DataFrame:
-    runs = [("full_data", "100", "small", 10.0, None, None), ("random", "20", "small", 20.0, None, None)]
-    runs += [("random", "40", "small", 10.0, None, None), ("density", "20", "small", 19.0, -1.0, True)]
-    runs += [("density", "40", "small", 11.0, 1.0, True), ("semdedup", "20", "small", 20.2, 0.2, False)]
-    runs += [("prototypes", "20", "small", 21.0, 1.0, None)]
-    names = ["sampler", "rate", "size", "perplexity", "vs_random_perplexity", "beyond_noise_perplexity"]
+def _runs() -> pl.DataFrame:
+    runs = [
+        ("full_data", "100", "small", 10.0),
+        ("random", "20", "small", 20.0),
+        ("random", "40", "small", 10.0),
+    ]
+    runs += [("density", "20", "small", 19.0), ("density", "40", "small", 11.0)]
+    runs += [("semdedup", "20", "small", 20.2), ("prototypes", "20", "small", 21.0)]
+    names = ["sampler", "rate", "size", "perplexity"]
     return pl.DataFrame(runs, schema=names, orient="row").with_columns(seeds=pl.lit(3))
+
+
+def _differences(*more: tuple[str, str, str, float, str]) -> pl.DataFrame:
+    rows = [("density", "20", "perplexity", -1.0, "better"), ("density", "40", "perplexity", 1.0, "worse")]
+    rows += [("semdedup", "20", "perplexity", 0.2, "within noise")]
+    rows += [("prototypes", "20", "perplexity", 1.0, "no spread"), *more]
+    names = ["sampler", "rate", "score", "difference", "verdict"]
+    none = pl.lit(None, pl.Float64)
+    table = pl.DataFrame(rows, schema=names, orient="row")
+    return table.with_columns(size=pl.lit("small"), low=none, high=none)
 
 
 def _report() -> Report:
@@ -76,7 +99,7 @@ def _report() -> Report:
             SECTION,
             [],
             {"curve": SVG},
-            {"curve": Data(["x", "y"], [[1, 2.5]], 300)},
+            {"curve": numbers_of(["x", "y"], [[1, 2.5]], 300)},
             DOWNLOADS,
         ),
         Part(
@@ -97,7 +120,7 @@ def _report() -> Report:
         "Samplers",
         ["At 20 % use density."],
         [("Seeds", "5"), ("Rates", "20, 40 %")],
-        glances_of(_table()),
+        glances_of(_runs(), _differences()),
         parts,
         [*reports, *metrics],
     )
@@ -179,7 +202,7 @@ def test_a_figure_has_its_numbers_and_says_how_many_are_left_out() -> None:
 
 
 def test_glance_tells_noise_from_difference_and_missing_from_zero() -> None:
-    [found] = glances_of(_table())
+    [found] = glances_of(_runs(), _differences())
     assert list(found.spans) == [("small T5", 2)] and list(found.columns) == ["20 %", "40 %"]
     assert list(found.rows) == ["density", "semdedup", "prototypes"], (
         "against random, who was measured at all"
@@ -196,18 +219,11 @@ def test_glance_tells_noise_from_difference_and_missing_from_zero() -> None:
 
 
 def test_glance_of_one_cell_has_all_scores_and_knows_which_way_is_better() -> None:
-    table = (
-        _table()
-        .filter(pl.col("rate") != "40")
-        .with_columns(
-            probes=pl.lit(50.0),
-            vs_random_probes=pl.when(pl.col("sampler") == "density").then(3.0),
-            beyond_noise_probes=pl.when(pl.col("sampler") == "density").then(True),
-        )
-    )
-    [found] = glances_of(table)
+    some = pl.col("rate") != "40"
+    differences = _differences(("density", "20", "probes", 3.0, "better")).filter(some)
+    [found] = glances_of(_runs().filter(some), differences)
     assert [m[:2] for m in found.rows["density"]] == [("−5.0", "better"), ("+3.0", "better")]
-    assert glances_of(table.filter(pl.col("sampler") == "full_data")) == []
+    assert glances_of(_runs().filter(pl.col("sampler") == "full_data"), differences.clear()) == []
 
 
 def test_a_section_survives_its_file(tmp_path: Path) -> None:
@@ -285,7 +301,7 @@ def test_a_stale_report_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     assert "Out of date" not in _publish(found).text()
     monkeypatch.setattr(type(found.profile.report), "identity", lambda self: {"other": 1})
-    assert "settings changed" in _publish(found).text()
+    assert "settings or code changed" in _publish(found).text()
     monkeypatch.undo()
 
 

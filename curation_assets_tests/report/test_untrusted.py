@@ -18,7 +18,7 @@ from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize, shown
 from curation_assets.report.documents_build import documents
-from curation_assets.report.page import Data, Glance, Mark, Part, Report, Source, render, visible
+from curation_assets.report.page import Glance, Mark, Part, Report, Source, numbers_of, render, visible
 from curation_assets.report.page_build import page, published
 from curation_assets.report.section import Excerpt, Figure, Section, Table
 from curation_assets_tests.report.hand_made import texts, workspace
@@ -76,7 +76,7 @@ def _report(host: str = HOST) -> Report:
         ],
     )
     svgs = {f"f{i}": _svg(host) for i in range(len(whole))}
-    data = {f"f{i}": Data([text], [[text]], 9) for i, text in enumerate(whole)}
+    data = {f"f{i}": numbers_of([text], [[text]], 9) for i, text in enumerate(whole)}
     marks = {text: [Mark(text, "better", link)] for text, link in zip(whole, links, strict=True)}
     glance = Glance(whole[0], [(whole[1], 1)], [whole[2]], marks, whole[3])
     parts = [Part(whole[0], section, whole, svgs, data), Part(whole[1], None)]

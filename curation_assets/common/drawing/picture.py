@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation_assets.common.drawing.styles import DARK, FAINT, GREY, INK, PAPER
+from curation_assets.common.markdown import HIDDEN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 WIDTH = 6.2  # inches, with DPI 868 pixels: sharp at 600 on a dense screen too
 DPI = 140
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
 _TITLE, _PANEL, _LABEL = 72, 40, 36  # characters of a title, over a panel, and in a legend or beside an axis
 _CHARACTER, _HANDLE, _LINE = 0.061, 0.52, 0.19  # inches of a legend: a character, around an entry, a line
 _DARK = " ".join(
@@ -101,7 +97,7 @@ def plain(text: str, most: int = 0) -> str:
 
     `most` is how many characters are shown, 0 for all.
     """
-    text = _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+    text = HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " ").replace("\t", " "))
     if 0 < most < len(text):
         text = f"{text[: most - 1].rstrip()}…"
     text = text.replace("$", r"\$")
