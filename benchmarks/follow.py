@@ -72,12 +72,18 @@ def _set_up(folder: Path, samplers: list[str], interval: int) -> None:
     texts = folder / "built"
     if not texts.exists():
         demo.build(texts)
-        lines = [line for path in sorted((texts / "shards").iterdir()) for line in path.read_text("utf-8").splitlines()]
+        lines = [
+            line
+            for path in sorted((texts / "shards").iterdir())
+            for line in path.read_text("utf-8").splitlines()
+        ]
         (folder / "shards").mkdir()
         for number in range(_FILES):
             part = "\n".join(lines[number : _FILES * _EACH : _FILES]) + "\n"
             (folder / "shards" / f"s{number}.jsonl").write_text(part, "utf-8")
-    (folder / "follow.toml").write_text(_PROFILE.format(samplers=json.dumps(samplers), interval=interval), "utf-8")
+    (folder / "follow.toml").write_text(
+        _PROFILE.format(samplers=json.dumps(samplers), interval=interval), "utf-8"
+    )
     for name, value in {"PROFILE": "follow.toml", "DATA": "data"}.items():
         os.environ[f"CURATION_{name}"] = str(folder / value)
     os.environ["DAGSTER_HOME"] = str(folder / "data" / "dagster_home")
@@ -91,8 +97,8 @@ def _ui(port: int) -> Iterator[None]:
     process = subprocess.Popen([*_COMMAND, "ui", "--port", str(port)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        while (line := process.stdout.readline()) and not line.startswith("UI:"):
-            pass
+        while not (line := process.stdout.readline()).startswith("UI:"):
+            assert line, "the UI did not start"
         yield
     finally:
         process.terminate()
@@ -134,7 +140,10 @@ def _idle(seconds: float) -> None:
         spent, rss = cpu(process) - before.get(pid, 0.0), process.memory_info().rss / 1e6
         total, memory = total + spent, memory + rss
         print(f"  {spent:6.1f} s  {rss:5.0f} MB  {' '.join(process.cmdline()[1:5])[:90]}")
-    print(f"idle for {seconds:.0f} s: {total:.1f} s of CPU, {memory:.0f} MB in {len(before)} processes", flush=True)
+    print(
+        f"idle for {seconds:.0f} s: {total:.1f} s of CPU, {memory:.0f} MB in {len(before)} processes",
+        flush=True,
+    )
 
 
 def _change(folder: Path, samplers: list[str]) -> None:
@@ -162,7 +171,9 @@ def _change(folder: Path, samplers: list[str]) -> None:
         made = Counter(
             (m.asset_key.to_user_string(), m.partition)
             for record in records
-            for event in instance.all_logs(record.dagster_run.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
+            for event in instance.all_logs(
+                record.dagster_run.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION
+            )
             if (m := event.asset_materialization) is not None
         )
     requested = records[0].create_timestamp.timestamp()

@@ -12,8 +12,8 @@ import pytest
 from curation_assets.config.profile import Profile
 from curation_assets.definitions import definitions
 from curation_assets.defs.checks import severity, told
-from curation_assets.defs.invariants import INVARIANTS, Outcome
 from curation_assets.defs.instance import instance_for
+from curation_assets.defs.invariants import INVARIANTS, Outcome
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace

@@ -16,11 +16,10 @@ import pytest
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import RATES
 from curation_assets.definitions import definitions
-from curation_assets.defs.resources import Curation
 from curation_assets.defs.instance import instance_for
+from curation_assets.defs.resources import Curation
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.follow import Follow
-from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.refresh import ask_refresh
 from curation_assets.engine.step import Step

@@ -44,9 +44,7 @@ def dead() -> str:
 @pytest.mark.parametrize(
     "status", [_Status.NOT_STARTED, _Status.STARTING, _Status.STARTED, _Status.CANCELING]
 )
-def test_runs_of_dead_processes_end_and_those_of_others_go_on(
-    dead: str, status: dg.DagsterRunStatus
-) -> None:
+def test_runs_of_dead_processes_end_and_those_of_others_go_on(dead: str, status: dg.DagsterRunStatus) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
 
         def run(pid: str, host: str) -> str:

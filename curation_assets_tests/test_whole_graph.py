@@ -12,8 +12,8 @@ import pytest
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import RATES, SAMPLERS, SIZES
 from curation_assets.definitions import definitions
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.defs.instance import instance_for
+from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.defs.run_graph import Outcome, run_graph
 from curation_assets.defs.table_schemas import tables, written
 from curation_assets.engine.graph import STEPS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-
 from dataclasses import replace
 
 from curation_assets.config.profile import Profile
@@ -31,7 +30,9 @@ def test_a_plan_puts_the_longest_chain_first(tiny: Profile) -> None:
         order.append(keys)
     assert done == {step.key for step in steps}
     after_documents = next(keys for keys in order if "corpus/embeddings" in keys)
-    assert after_documents[:2] == ["corpus/tokenizer", "judge/labels"], "judges, scores, subsets, runs hang on both"
+    assert after_documents[:2] == ["corpus/tokenizer", "judge/labels"], (
+        "judges, scores, subsets, runs hang on both"
+    )
     sizes = sorted(tiny.sizes, key=lambda size: plan.urgency("full_data/checkpoint", (size,)), reverse=True)
     assert sizes[0] == "xxl"
 

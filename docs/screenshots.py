@@ -80,7 +80,7 @@ def jobs(page: Page, url: str) -> None:
 def automation(page: Page, url: str) -> None:
     """What happens by itself."""
     page.goto(f"{url}/automation")
-    page.get_by_text("follow_changes").first.wait_for()
+    page.get_by_text("corpus_changes").first.wait_for()
 
 
 def run(page: Page, url: str) -> None:

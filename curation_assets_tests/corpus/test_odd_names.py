@@ -11,8 +11,8 @@ import pytest
 from curation_assets.cli.main import main
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.names import key_of
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.defs.instance import instance_for
+from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
