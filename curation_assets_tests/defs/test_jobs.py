@@ -31,6 +31,8 @@ extends = "tiny.toml"
 name = "few"
 [run]
 samplers = ["random", "perplexity_small"]
+[automation]
+settle_seconds = 0.0
 """
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
