@@ -1,4 +1,4 @@
-# Two commands: `make run` (from nothing to the comparison) and `make test`. Both set up what they need in .venv.
+# `make run` (from nothing to the comparison), `make check` (while you work) and `make test` (everything). All set up what they need in .venv.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # The packages come without byte code: where it may not be kept, each of the many processes would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test test-folders test-graph test-follow test-others test-browser browser screenshots ui plan bench lint format clean distclean
+.PHONY: run check test browser screenshots pictures ui plan bench lint format clean distclean
 
 run: $(READY)
 	$(BIN)/curation run
@@ -20,30 +20,14 @@ plan: $(READY)
 	$(BIN)/curation plan
 
 # Hypothesis draws the same examples each time: a run that fails is one that failed yesterday as well. `pytest` alone draws new ones.
-test: $(READY)
-	$(MAKE) --jobs=3 lint test-graph test-others test-follow test-browser
-	$(MAKE) test-folders
+PYTEST := $(BIN)/python -m pytest --hypothesis-profile=ci --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-# Tests of whole runs use Dagster in their own process, which pytest-xdist's workers do not stand: plain processes side by side, one
-# more than two cores have, as each waits now and then.
-LONGEST := curation_assets_tests/test_follow.py curation_assets_tests/test_whole_graph.py
-WHOLE := curation_assets_tests/browser curation_assets_tests/docs curation_assets_tests/launchpad
+# What can be checked in a minute or two: format, imports, types, and the tests that stay in their process.
+check: lint
+	$(PYTEST) -m fast
 
-test-folders: browser
-	$(BIN)/python -m pytest --hypothesis-profile=ci --ignore-glob='curation_assets_tests/test_*.py' $(WHOLE:%=--ignore=%) --numprocesses auto --maxprocesses 4 --dist loadfile
-
-test-graph:
-	$(BIN)/python -m pytest --hypothesis-profile=ci curation_assets_tests/test_whole_graph.py
-
-test-follow:
-	$(BIN)/python -m pytest --hypothesis-profile=ci curation_assets_tests/test_follow.py
-
-test-others:
-	$(BIN)/python -m pytest --hypothesis-profile=ci $(filter-out $(LONGEST),$(wildcard curation_assets_tests/test_*.py)) $(filter-out %/browser,$(WHOLE))
-
-# In a process of its own as well: the browser's driver keeps an event loop, beside which Dagster cannot start one.
-test-browser: browser
-	$(BIN)/python -m pytest --hypothesis-profile=ci curation_assets_tests/browser
+test: lint browser
+	$(PYTEST)
 
 # A browser from Debian's packages, where it is Debian and may be installed. Elsewhere the tests that need one are skipped, and say so.
 APT := apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20
@@ -60,6 +44,10 @@ browser:
 screenshots: $(READY) browser
 	$(BIN)/python -m docs.screenshots
 
+# The picture of docs/architecture.md, of the import contracts and the graph.
+pictures: $(READY)
+	$(BIN)/python -m docs.architecture_picture
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ONLY)
 
@@ -67,6 +55,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -22,7 +22,7 @@ import torch
 from benchmarks.harness import Row, peak_mib, report_peak
 from curation_assets.models import span_corruption
 from curation_assets.models.t5 import V1_1, Shape, build, parameter_count
-from curation_assets.pretraining.config import Execution, TrainConfig
+from curation_assets.pretraining.config import RuntimeConfig, TrainConfig
 from curation_assets.pretraining.flops import device_flops, training_flops
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import train
@@ -88,7 +88,7 @@ def _training(stream: TokenStream) -> Row:
 def _seconds_per_step(stream: TokenStream, clock: Callable[[], float]) -> float:
     """Return the time of a step inside a real run, set-up and writing of the finished model left out."""
     told: list[tuple[float, float]] = []
-    execution = Execution(device="cpu", flush_steps=FLUSH)
+    execution = RuntimeConfig(device="cpu", flush_steps=FLUSH)
     with tempfile.TemporaryDirectory() as folder:
         train(
             CONFIG,
@@ -132,7 +132,7 @@ def _read_memory_map(documents: int) -> None:
                 file.write(np.full(200_000, 7, np.uint16).tobytes())
         hashes = span_corruption.mix(0, np.arange(documents))
         shard = Shard(np.memmap(path, np.uint16, "r"), offsets, None, hashes)
-        train(CONFIG, TokenStream([shard]), Path(folder) / "run", execution=Execution(device="cpu"))
+        train(CONFIG, TokenStream([shard]), Path(folder) / "run", execution=RuntimeConfig(device="cpu"))
         status = Path("/proc/self/status")
         if status.exists():
             kib = dict(re.findall(r"^(VmHWM|RssFile):\s+(\d+) kB", status.read_text(), re.MULTILINE))
@@ -185,9 +185,9 @@ def _on_gpu(size: str, batch: int, compiled: bool) -> dict[str, float]:
 def _train_on_gpu(size: str, micro: int, compiled: bool) -> None:
     """Train 24 steps and print seconds a step (the median after a third of them), the GEMM rate and the share of it."""
     config = TrainConfig(
-        V1_1[size], 32_128, tokens=24 * 128 * 568, batch_size=128, snapshots=(1.0,), precision="bf16"
+        V1_1[size], 32_128, tokens=24 * 128 * 568, batch_size=128, snapshots=(1.0,), precision="bfloat16"
     )
-    execution = Execution(device="cuda", micro_batch_size=micro, compile=compiled, flush_steps=2)
+    execution = RuntimeConfig(device="cuda", micro_batch_size=micro, compile=compiled, flush_steps=2)
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         train(

@@ -100,15 +100,15 @@ def disturbed(
             process.communicate()
         time.sleep(0.2)  # its workers end with it
         now = receipts(profile)
-        redone += _again(before, now)
+        redone += again(before, now)
         before = now
     subprocess.run(_COMMAND, env=dict(environment), check=True, stdout=subprocess.DEVNULL)
     now = receipts(profile)
     left = [str(p.relative_to(profile.data)) for p in (profile.data / "artifacts").rglob("attempt.json")]
-    return Found(kills, redone + _again(before, now), left, len(now))
+    return Found(kills, redone + again(before, now), left, len(now))
 
 
-def _again(before: Receipts, now: Receipts) -> list[str]:
+def again(before: Receipts, now: Receipts) -> list[str]:
     """Name what was finished and has been made again; the listing is always looked at again."""
     return [
         f"{key}[{partition}]"

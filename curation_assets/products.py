@@ -2,9 +2,9 @@
 
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.products import CORPUS
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.embeddings.products import EMBEDDINGS
 from curation_assets.evaluation.products import EVALUATION
+from curation_assets.invariants import INVARIANTS
 from curation_assets.judges.products import MODELS
 from curation_assets.pretraining.products import PRETRAINING
 from curation_assets.report.products import REPORT

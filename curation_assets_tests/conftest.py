@@ -7,18 +7,17 @@ import json
 import os
 import pkgutil
 import shutil
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see curation_assets.cli.main
-
-import torch
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are tiny, and other tests use the other cores
 
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.workspace import Workspace
 
+pytest_plugins = ["curation_assets_tests.tiers"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 TINY = """
@@ -33,7 +32,7 @@ validation_share = 0.1
 vocab_size = 800
 [embeddings]
 max_tokens = 32
-[density]
+[samplers.density]
 rows = 64
 buckets = 512
 [ladder.small]
@@ -71,9 +70,9 @@ tokens = 12_000
 batch_size = 8
 micro_batch_size = 8
 input_length = 64
-[perplexity]
+[samplers.perplexity]
 window = 64
-[ask_llm]
+[samplers.ask_llm]
 max_tokens = 220
 [judge]
 teacher = "path:{teacher}"
@@ -102,15 +101,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the tests' folders in memory where there is room: Dagster opens, syncs and closes a database for each event."""
     if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 << 30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Run tiny models on one thread: the last bits depend on the count, and more would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def stdlib_texts(least: int = 200) -> list[tuple[str, str]]:
@@ -165,28 +155,21 @@ def write_shard(path: Path, rows: list[tuple[str, str]]) -> None:
 
 
 def make_current(workspace: Workspace, *keys: str) -> None:
-    """Make assets and all that they need current, each step by the product's own builder."""
-    from curation_assets.definitions import PRODUCTS
+    """Make assets and all that they need current, in this process and without Dagster."""
+    from curation_assets.engine.driver import Blocked, bring_up_to_date
+    from curation_assets.engine.executors import Failed
+    from curation_assets.engine.executors.inline import InlineExecutor
     from curation_assets.engine.graph import STEPS
-    from curation_assets.engine.materialize import materialize
-    from curation_assets.engine.planner import targets
+    from curation_assets.engine.scope import everything
 
     wanted, todo = set(), list(keys)
     while todo:
         wanted.add(key := todo.pop())
         todo += STEPS[key].reads(workspace.profile)
-    builds = {product.key: product.build for product in PRODUCTS}
-    for step in STEPS.values():
-        if step.key in wanted:
-            one = builds[step.key]
-            for partition in targets(workspace, step):
-                materialize(
-                    workspace,
-                    step,
-                    partition,
-                    lambda inputs, one=one: one(workspace),
-                    force=step.key == "corpus/source",
-                )
+    scope = everything(workspace.profile, [step for step in STEPS.values() if step.key in wanted])
+    with InlineExecutor(workspace, "curation_assets.products", lambda line: None) as executor:
+        events = list(bring_up_to_date(workspace, scope, executor, checks=False))
+    assert not [event for event in events if isinstance(event, Failed | Blocked)]
 
 
 @pytest.fixture(scope="session")
@@ -197,15 +180,45 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_teacher(tmp_path_factory.mktemp("teacher"), [text for _, text in stdlib_texts()])
 
 
-@pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Path) -> Iterator[Profile]:
-    """A profile over three shards of about 50 documents, with a Dagster home of its own."""
+def write_tiny(folder: Path, teacher: Path, more: str = "") -> None:
+    """Write three shards of about 50 documents, others of high quality, and the profile `tiny.toml` over them."""
     texts = stdlib_texts()
     for number in range(3):
-        write_shard(tmp_path / "shards" / f"s{number}.jsonl", texts[number::4])
-    write_shard(tmp_path / "hq.jsonl", texts[3::4][:20])
-    (tmp_path / "tiny.toml").write_text(TINY.replace("{teacher}", str(teacher)), "utf-8")
-    monkeypatch.setenv("CURATION_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "data" / "dagster_home"))
-    monkeypatch.setenv("CURATION_PROFILE", str(tmp_path / "tiny.toml"))
-    yield load_profile()
+        write_shard(folder / "shards" / f"s{number}.jsonl", texts[number::4])
+    write_shard(folder / "hq.jsonl", texts[3::4][:20])
+    (folder / "tiny.toml").write_text(TINY.replace("{teacher}", str(teacher)) + more, "utf-8")
+
+
+def work_in(folder: Path, patch: pytest.MonkeyPatch, profile: str = "tiny.toml") -> Profile:
+    """Load a profile of a folder whose data, and Dagster's, are in that folder."""
+    patch.setenv("CURATION_DATA", str(folder / "data"))
+    patch.setenv("DAGSTER_HOME", str(folder / "data" / "dagster_home"))
+    patch.setenv("CURATION_PROFILE", str(folder / profile))
+    return load_profile()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder in which much has been made, once; tests that change it get it back as it was."""
+
+    root: Path
+
+    @property
+    def _copy(self) -> Path:
+        return self.root.with_name(f"{self.root.name}-kept")
+
+    def __post_init__(self) -> None:
+        """Copy it."""
+        shutil.copytree(self.root, self._copy, symlinks=True)
+
+    def restore(self) -> None:
+        """Undo what a test did to it."""
+        shutil.rmtree(self.root)
+        shutil.copytree(self._copy, self.root, symlinks=True)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Path) -> Profile:
+    """A small corpus and its profile, with a Dagster home of its own."""
+    write_tiny(tmp_path, teacher)
+    return work_in(tmp_path, monkeypatch)

@@ -16,6 +16,12 @@ import psutil
 COLUMNS = 80
 
 
+def hear_signals() -> None:
+    """Undo what whoever runs the tests ignores, as a shell does for its background jobs: for `preexec_fn`."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Terminal:
     """A command as the leader of a session whose terminal it has."""
 
@@ -32,8 +38,7 @@ class Terminal:
     def _log_in() -> None:
         """Make the terminal the process's own, which hears all signals, as in a person's shell."""
         os.login_tty(0)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+        hear_signals()
 
     def wait_for(self, what: str, seconds: float) -> None:
         """Read until something is shown."""

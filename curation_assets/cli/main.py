@@ -170,7 +170,7 @@ def _run(profile: Profile) -> int:
         from curation_assets.cli.summary import report_end
         from curation_assets.defs.run_graph import WorkerDied, run_graph
         from curation_assets.engine.workspace import Workspace
-        from curation_assets.report.comparison import terminal_table
+        from curation_assets.report.comparison_view import terminal_table
         from curation_assets.report.page_build import published_again
 
         try:

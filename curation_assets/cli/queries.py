@@ -1,4 +1,4 @@
-"""The subcommands of `curation` that ask of the graph, or ask for something; none of them makes an artifact."""
+"""The subcommands of `curation` that query the graph, or request something; none of them makes an artifact."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from curation_assets.common.files import write_pieces
+from curation_assets.common.files import atomic_file
 from curation_assets.common.terminal import wrapped
 from curation_assets.config.profile import Profile, absolute
 
@@ -139,55 +140,58 @@ def _add_select(commands: Any) -> None:
 
 def _plan(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
-    from curation_assets.lineage.plan import planned, to_json, to_text
+    from curation_assets.lineage.plan import planned, to_text
 
-    found = planned(Workspace(profile))
-    print(json.dumps(to_json(found), indent=1) if options.json else to_text(found))
+    plan = planned(Workspace(profile))
+    print(_json(plan) if options.json else to_text(plan))
     return 0
+
+
+def _json(value: Any, *, ensure_ascii: bool = True) -> str:
+    from curation_assets.engine.reasons import as_data
+
+    return json.dumps(value, default=as_data, indent=1, ensure_ascii=ensure_ascii)
 
 
 def _trace(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
     from curation_assets.lineage.trace import json_pieces, to_text, trace
 
-    found = trace(Workspace(profile), options.asset, options.partition)
+    tree = trace(Workspace(profile), options.asset, options.partition)
     if options.json == "-":
-        sys.stdout.writelines(chain(json_pieces(found), "\n"))
+        sys.stdout.writelines(chain(json_pieces(tree), "\n"))
     elif options.json:
-        _write(absolute(options.json), json_pieces(found))
+        _write(absolute(options.json), json_pieces(tree))
     else:
-        print(to_text(found, options.shards))
+        print(to_text(tree, options.shards))
     return 0
 
 
 def _write(path: Path, pieces: Iterable[str]) -> None:
     """Write a text for somebody, whole or not at all; through a link, a pipe or a device as any program does."""
-    encoded = (piece.encode() for piece in pieces)
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        with path.open("wb") as out:
-            out.writelines(encoded)
-    else:
-        write_pieces(path, encoded)
+    as_a_file = not path.is_symlink() and (path.is_file() or not path.exists())
+    with atomic_file(path) if as_a_file else nullcontext(path) as place, place.open("wb") as out:
+        out.writelines(piece.encode() for piece in pieces)
 
 
 def _explain(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
-    from curation_assets.lineage.explain import explain, to_json, to_text
+    from curation_assets.lineage.explain import explain, to_text
 
-    for number, found in enumerate(explain(Workspace(profile), options.doc_id, shard=options.shard)):
+    for number, document in enumerate(explain(Workspace(profile), options.doc_id, shard=options.shard)):
         if number and not options.json:
             print()
-        print(json.dumps(to_json(found), indent=1, ensure_ascii=False) if options.json else to_text(found))
+        print(_json(document, ensure_ascii=False) if options.json else to_text(document))
     return 0
 
 
 def _status(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
-    from curation_assets.lineage.status import status, to_json, to_text
+    from curation_assets.lineage.status import status, to_text
 
-    found = status(Workspace(profile))
-    print(json.dumps(to_json(found), indent=1) if options.json else to_text(found))
-    return 1 if found.failed else 0
+    state = status(Workspace(profile))
+    print(_json(state) if options.json else to_text(state))
+    return 1 if state.failed else 0
 
 
 def _select(profile: Profile, options: argparse.Namespace) -> int:
@@ -195,7 +199,7 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
     from curation_assets.selection.what_if import to_text, what_if
 
-    found = what_if(
+    selected = what_if(
         Workspace(profile),
         options.samplers,
         options.keep,
@@ -206,7 +210,7 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
         allow_stale=options.allow_stale,
         progress=Throttled(lambda line: print(line, file=sys.stderr, flush=True), "select"),
     )
-    print(to_text(found))
+    print(to_text(selected))
     return 0
 
 

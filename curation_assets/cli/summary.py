@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from curation_assets.common.progress import duration
 from curation_assets.common.terminal import plain
-from curation_assets.embeddings.unread import unread_text
+from curation_assets.embeddings.checks import unread_text
 from curation_assets.engine.failures import waiting, waits_for
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets

@@ -9,6 +9,7 @@ import shutil
 import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+TEMPORARY = ".tmp-"
+"""What the names of files and folders begin with that are being written."""
 
 
 def fingerprint(*parts: Any) -> str:
@@ -52,28 +56,65 @@ def link_or_copy(source: str, target: str) -> None:
 
 def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
     """Return {name: [bytes, mtime in ns]} of files, by which a change is noticed without reading them."""
-    found = {name: (folder / name).stat() for name in names}
-    return {name: [state.st_size, state.st_mtime_ns] for name, state in found.items()}
+    states = {name: (folder / name).stat() for name in names}
+    return {name: [state.st_size, state.st_mtime_ns] for name, state in states.items()}
+
+
+@contextmanager
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a hidden name to write a file under; it takes its own in one step, and goes if there is an error.
+
+    A reader sees the old content or the new; if `durable`, so does one after a power cut. What a kill leaves behind
+    begins with TEMPORARY.
+    """
+    draft = _draft(path)
+    try:
+        yield draft
+        publish(draft, path, durable=durable)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a hidden folder to write into, as `atomic_file` does; it can take the place of an empty folder, and of nothing else."""
+    draft = _draft(path)
+    draft.mkdir()
+    try:
+        yield draft
+        publish(draft, path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def publish(draft: Path, path: Path, *, durable: bool = True) -> None:
+    """Give a finished file or folder its name in one step; if `durable`, once all of it is on the disk."""
+    if durable:
+        for part in (*draft.rglob("*"), draft) if draft.is_dir() else (draft,):
+            _sync(part)
+    draft.replace(path)
+    if durable:
+        _sync(path.parent)
+
+
+def _draft(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f"{TEMPORARY}{path.name}.{uuid.uuid4().hex[:8]}")
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's entries, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace a local file in one step: a reader sees the old content or the new, if `durable` also after a power cut."""
-    write_pieces(path, [content], durable=durable)
-
-
-def write_pieces(path: Path, pieces: Iterable[bytes], *, durable: bool = True) -> None:
-    """Write a file as `write_bytes` does, piece by piece."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as out:
-            out.writelines(pieces)
-            if durable:
-                out.flush()
-                os.fsync(out.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a file whole or not at all, see `atomic_file`."""
+    with atomic_file(path, durable=durable) as draft:
+        draft.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:

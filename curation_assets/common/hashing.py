@@ -36,7 +36,7 @@ def hash_documents(
     words = np.frombuffer(b"".join(digests), "<u8")[:: _DIGEST // _WORD]
     if len(words) != len(ids):
         raise ValueError(f"{len(ids)} document ids and {len(words)} text digests")
-    return _mix((ids ^ words) + np.uint64(_GOLDEN))
+    return splitmix64((ids ^ words) + np.uint64(_GOLDEN))
 
 
 def hash_ids(doc_ids: Sequence[str] | np.ndarray | pa.Array | pa.ChunkedArray, seed: int = 0) -> np.ndarray:
@@ -74,7 +74,7 @@ def noise(hashes: np.ndarray, seed: int) -> np.ndarray:
     The values are the odd multiples of 2**-53.
     """
     hashes = as_hashes(hashes)
-    mixed = _mix(_mix(hashes ^ np.uint64(_NOISE_SALT)) + np.uint64(_scramble(seed, _NOISE_SALT)))
+    mixed = splitmix64(splitmix64(hashes ^ np.uint64(_NOISE_SALT)) + np.uint64(_scramble(seed, _NOISE_SALT)))
     return ((mixed >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
@@ -111,21 +111,21 @@ def _hash_chunk(ids: pa.Array, start: np.uint64) -> np.ndarray:
     length = np.diff(offsets)
     longest_first = np.argsort(-length, kind="stable")
     at, left = (offsets[:-1] - low)[longest_first], length[longest_first]
-    state = _mix(left.astype(np.uint64) + start)
+    state = splitmix64(left.astype(np.uint64) + start)
     while len(left) and left[0] > 0:
         active = int(np.searchsorted(-left, 0, side="left"))  # ids with bytes left come first
         at, left = at[:active], left[:active]
         word = words[at].astype(np.uint64, copy=False)
         unused = np.maximum(_WORD - left, 0).astype(np.uint64) * np.uint64(8)
         word &= np.uint64(2**64 - 1) >> unused  # bytes past the end belong to the next id
-        state[:active] = _mix((state[:active] ^ word) + np.uint64(_GOLDEN))
+        state[:active] = splitmix64((state[:active] ^ word) + np.uint64(_GOLDEN))
         at, left = at + _WORD, left - _WORD
     out = np.empty_like(state)
     out[longest_first] = state
     return out
 
 
-def _mix(h: np.ndarray) -> np.ndarray:
+def splitmix64(h: np.ndarray) -> np.ndarray:
     """Apply splitmix64's finaliser (Steele et al. 2014, constants of Stafford's variant 13) to an array."""
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -136,4 +136,4 @@ def _scramble(seed: int, salt: int) -> int:
     """Mix a seed with a salt to 64 bits, so that neighbouring seeds have nothing in common."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= int(seed) < 2**64:
         raise ValueError(f"a seed must be an integer in [0, 2**64), not {seed!r}")
-    return int(_mix(np.array([(int(seed) * _GOLDEN + salt) % 2**64], dtype=np.uint64))[0])
+    return int(splitmix64(np.array([(int(seed) * _GOLDEN + salt) % 2**64], dtype=np.uint64))[0])

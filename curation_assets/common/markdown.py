@@ -18,9 +18,11 @@ import pyarrow as pa
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table | pa.RecordBatch
 
 _CELL = 80  # characters shown of a cell
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+"""Characters that hide, reorder or steer text; tabs and line feeds are none."""
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # An underscore inside a word is no markup, and sampler names are full of them.
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
@@ -149,7 +151,7 @@ def _at(value: float, places: int, signed: bool = False) -> str:
 
 def escaped(text: str) -> str:
     """Return a text of any length as Markdown that means nothing but itself, on one line."""
-    return _escape(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split())))
+    return _escape(HIDDEN.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split())))
 
 
 def _select(
@@ -204,7 +206,7 @@ def _clean(text: str) -> str:
     head = " ".join(text[: 8 * _CELL].split())
     if len(head) > _CELL or len(text) > 8 * _CELL:
         head = head[: _CELL - 1].rstrip() + "…"
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", head)
+    return HIDDEN.sub("\N{REPLACEMENT CHARACTER}", head)
 
 
 def _escape(text: str) -> str:

@@ -48,19 +48,30 @@ def silent(done: float, total: float, unit: str, note: str = "") -> None:
 def one_of(progress: Progress, number: int, count: int) -> Progress:
     """Return the progress of part `number`, from 0, of `count` parts of equal size, as progress of the whole."""
 
-    def told(done: float, total: float, unit: str, note: str = "") -> None:
+    def report(done: float, total: float, unit: str, note: str = "") -> None:
         progress(number * total + done, count * total, unit, note)
 
-    return told
+    return report
 
 
 def after(progress: Progress, before: float, whole: float) -> Progress:
     """Return the progress of a part that begins when `before` of `whole` are finished."""
 
-    def told(done: float, total: float, unit: str, note: str = "") -> None:
+    def report(done: float, total: float, unit: str, note: str = "") -> None:
         progress(before + done, whole, unit, note)
 
-    return told
+    return report
+
+
+def part_of(
+    progress: Progress, before: float, size: float, whole: float, in_unit: str = "", prefix: str = ""
+) -> Progress:
+    """Return the progress of a part that is `size` of `whole` and begins when `before` is finished, counted in the whole's unit."""
+
+    def report(done: float, total: float, unit: str, note: str = "") -> None:
+        progress(before + size * done / total, whole, in_unit or unit, prefix + note)
+
+    return report
 
 
 class Throttled:
@@ -72,7 +83,7 @@ class Throttled:
     def __init__(self, emit: Callable[[str], object], label: str, seconds: float = 3.0) -> None:
         self._emit, self._label, self._seconds = emit, label, seconds
         self._since: tuple[float, float] | None = None  # (time, done) of the first call
-        self._told = time.monotonic()
+        self._emitted = time.monotonic()
         self._begun = False
 
     def __call__(self, done: float, total: float, unit: str, note: str = "") -> None:
@@ -80,9 +91,9 @@ class Throttled:
         now = time.monotonic()
         if self._since is None:
             self._since = (now, done)
-        if now - self._told < self._seconds and not (self._begun and done >= total):
+        if now - self._emitted < self._seconds and not (self._begun and done >= total):
             return
-        self._told, self._begun = now, True
+        self._emitted, self._begun = now, True
         since, first = self._since
         rate = (done - first) / (now - since) if now > since else 0.0
         left = f", {duration((total - done) / rate)} left" if rate > 0 and done < total else ""

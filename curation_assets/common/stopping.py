@@ -62,7 +62,7 @@ def stoppable(say: Callable[[str], object]) -> Iterator[None]:
         end_processes(process for process in psutil.Process().children() if not _cleans_up(process))
         if again:
             os._exit(INTERRUPTED)
-        _heard(say, "stopping ...")
+        _print(say, "stopping ...")
         raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -73,7 +73,7 @@ def stoppable(say: Callable[[str], object]) -> Iterator[None]:
         yield
     finally:
         if stopped:  # whatever became of the interrupt: somebody may have swallowed it
-            _heard(say, "stopped; the same command continues where this one was")
+            _print(say, "stopped; the same command continues where this one was")
             atexit._run_exitfuncs()
             resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # and it has gone, too
             os._exit(INTERRUPTED)  # to take apart what torch and Dagster built takes seconds
@@ -81,7 +81,7 @@ def stoppable(say: Callable[[str], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _heard(say: Callable[[str], object], line: str) -> None:
+def _print(say: Callable[[str], object], line: str) -> None:
     with suppress(OSError, RuntimeError):  # the terminal has gone, or just this was being printed
         say(line)
 

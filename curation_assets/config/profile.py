@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import os
 import tomllib
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, create_model, model_validator
 
 from curation_assets.config.model_sources import ModelSource, parse
-from curation_assets.config.registry import MILESTONES, RATES, SAMPLERS, SIZES
+from curation_assets.config.paths import value_at
+from curation_assets.config.registry import RATES, SAMPLERS, SIZES, has_defaults
+from curation_assets.config.section import Section, model_settings
 from curation_assets.config.settings import (
-    AskLLM,
     Automation,
-    Clusters,
     Corpus,
-    Density,
     Embeddings,
     Execution,
     Judge,
-    Perplexity,
-    PerplexityModel,
     Rate,
     Report,
     Run,
-    Section,
     Selection,
     Size,
     Tokenizer,
@@ -47,12 +43,10 @@ PATHS = (
 MODELS = (
     ("tokenizer", "model"),
     ("embeddings", "model"),
-    ("perplexity", "models"),
-    ("ask_llm", "models"),
     ("judge", "teacher"),
     ("judge", "bases"),
 )
-"""Settings that are a model source, or a table of them: of "path:FOLDER" the same holds."""
+"""Settings that are a model source, or a table of them: of "path:FOLDER" the same holds, as of those of samplers."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -61,17 +55,17 @@ class ProfileError(ValueError):
 
 
 class Profile(Section):
-    """The whole tree. `source` is where it was read from: a packaged name, or the absolute path of a file."""
+    """The whole tree. `source` is where it was read from: a packaged name, or the absolute path of a file.
 
-    name: Name
+    `samplers` has the table of each sampler, or family, that has settings: `samplers.density.rows`.
+    """
+
+    name: Name = Field(json_schema_extra={"execution": True})
     source: str = Field(json_schema_extra={"execution": True})
     corpus: Corpus
     tokenizer: Tokenizer
     embeddings: Embeddings
-    clusters: Clusters
-    density: Density
-    perplexity: Perplexity
-    ask_llm: AskLLM
+    samplers: Any  # in what `profile_type` returns, a section of the registry's sections
     judge: Judge
     selection: Selection
     ladder: dict[Size, LadderShape]
@@ -87,17 +81,16 @@ class Profile(Section):
         missing = [size for size in self.run.sizes if size not in self.ladder]
         if missing:
             raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
-        for name in self.samplers:
+        for name in self.chosen_samplers:
             self._check_model(name)
         return self
 
     def _check_model(self, sampler: str) -> None:
         """Refuse a sampler without a model, and one whose model this profile never makes."""
-        spec = SAMPLERS[sampler]
-        if not spec.model:
+        where = SAMPLERS[sampler].model
+        if not where:
             return
         source = self.model_source(sampler)
-        where = f"{spec.family}.models.{spec.model}"
         if source is None:
             raise ValueError(
                 f"{where} is missing: sampler {sampler} needs it (or leave it out of run.samplers)"
@@ -112,11 +105,9 @@ class Profile(Section):
 
     def model_source(self, sampler: str) -> ModelSource | None:
         """Return where a sampler's model comes from; None for a sampler without one."""
-        spec = SAMPLERS[sampler]
-        models: dict[Any, str] = {}
-        if spec.model:
-            models = self.perplexity.models if spec.family == "perplexity" else self.ask_llm.models
-        return parse(models[spec.model]) if spec.model in models else None
+        path = SAMPLERS[sampler].model
+        spec = value_at(self, path) if path else None
+        return parse(spec) if spec else None
 
     @cached_property
     def data(self) -> Path:
@@ -137,9 +128,20 @@ class Profile(Section):
         return [size for size in SIZES if size in self.ladder]
 
     @property
-    def samplers(self) -> list[str]:
+    def chosen_samplers(self) -> list[str]:
         """Samplers of `curation run`, in the registry's order; an empty list in the profile means all."""
         return [name for name in SAMPLERS if not self.run.samplers or name in self.run.samplers]
+
+
+@cache
+def profile_type() -> type[Profile]:
+    """Return `Profile` with the tables of all samplers that there are; what a table leaves out has its default, if there is one."""
+    tables: dict[str, Any] = {
+        name: (cls, Field(default_factory=cls) if has_defaults(cls) else ...)
+        for name, cls in SAMPLERS.sections.items()
+    }
+    samplers = create_model("SamplerSettings", __base__=Section, **tables)
+    return create_model("Profile", __base__=Profile, samplers=(samplers, ...))
 
 
 def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
@@ -160,7 +162,7 @@ def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
         _from_folder(Path(source).parent, settings, PATHS)  # what is relative still is a packaged profile's
     settings["source"] = source
     try:
-        return Profile.model_validate(settings)
+        return profile_type().model_validate(settings)
     except ValidationError as error:
         raise ProfileError("\n".join(_explain(asked, item) for item in error.errors())) from None
 
@@ -197,7 +199,8 @@ def _merged(source: str, asked: str, seen: tuple[str, ...]) -> dict[str, Any]:
     if base not in PACKAGED:
         base = _file(base, path.parent)
     try:
-        _from_folder(path.parent, settings, PATHS + MODELS)
+        _from_folder(path.parent, settings, (*PATHS, *MODELS))
+        _from_folder(path.parent, settings.get("samplers"), sampler_models())
     except ValueError as error:  # a NUL character
         raise ProfileError(f"{asked}: a path that there cannot be: {error}") from None
     settings.setdefault("name", path.stem)
@@ -220,12 +223,17 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _from_folder(folder: Path, settings: dict[str, Any], names: tuple[tuple[str, str], ...]) -> None:
+def sampler_models() -> tuple[tuple[str, str], ...]:
+    """Return the settings of samplers that are a model source, or a table of them: (table under [samplers], name)."""
+    return tuple((name, one) for name, cls in SAMPLERS.sections.items() for one in model_settings(cls))
+
+
+def _from_folder(folder: Path, settings: Any, names: tuple[tuple[str, str], ...]) -> None:
     """Make the relative paths in some settings absolute, in place."""
     for section, name in names:
-        table = settings.get(section)
+        table = settings.get(section) if isinstance(settings, dict) else None
         if isinstance(table, dict) and name in table:
-            counted = _model_from if (section, name) in MODELS else _path_from
+            counted = _path_from if (section, name) in PATHS else _model_from
             given = table[name]
             if isinstance(given, dict):
                 table[name] = {key: counted(folder, value) for key, value in given.items()}
@@ -247,6 +255,10 @@ def _model_from(folder: Path, given: Any) -> Any:
 def _explain(source: str, error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"]) or "profile"
     if error["type"] == "extra_forbidden":
+        if where in SAMPLERS.sections:
+            return f"{source}: [{where}]: write [samplers.{where}]"
+        if where.startswith("samplers.") and (why := SAMPLERS.left_out.get(where.removeprefix("samplers."))):
+            return f"{source}: [{where}]: {why}"
         known = _known_keys(error["loc"][:-1])
         return f"{source}: {where}: unknown key{nearest(str(error['loc'][-1]), known)}"
     if error["type"] == "missing":
@@ -257,7 +269,7 @@ def _explain(source: str, error: Any) -> str:
 
 
 def _known_keys(path: tuple[Any, ...]) -> list[str]:
-    section: Any = Profile
+    section: Any = profile_type()
     for part in path:
         if section is None:
             break
@@ -272,4 +284,3 @@ def _ladder_or_none(kind: Any) -> Any:
 
 
 assert get_args(Rate) == RATES and get_args(Size) == SIZES
-assert get_args(PerplexityModel) == (*SIZES, *(f"large_{steps}" for steps in MILESTONES))

@@ -1,116 +1,284 @@
-"""The samplers. Everything else in the graph (assets, subsets, training runs, reports) derives from these rows.
+"""The samplers: one line each. Everything else in the graph (assets, subsets, training runs, reports) derives from what it names.
 
-Add a sampler by adding a row here and one function that scores a shard; docs/your-sampler.md walks through it.
+Add a sampler by adding a module and its line here; docs/your-sampler.md walks through it. Packages installed beside this one bring
+theirs by the entry point group `curation_assets.samplers`. Modules are imported when the samplers are first asked for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
+
+from curation_assets.config.lazy import LazyDict
+from curation_assets.config.section import Section, identity_settings, is_execution, model_settings
+
+MODULES = (
+    "curation_assets.samplers.random:SAMPLER",
+    "curation_assets.samplers.density:SAMPLER",
+    "curation_assets.samplers.semdedup:SAMPLER",
+    "curation_assets.samplers.prototypes:SAMPLER",
+    "curation_assets.samplers.perplexity:SAMPLERS",
+    "curation_assets.samplers.ask_llm:SAMPLERS",
+)
+"""MODULE:ATTRIBUTE, a sampler or several; those of the paper (v1, appendix B) first, in its order."""
+
+GROUP = "curation_assets.samplers"
+"""The entry point group by which other packages bring samplers; the value of an entry point reads like a line of `MODULES`."""
+
+INPUTS = (
+    *("corpus/documents", "corpus/tokenizer", "corpus/tokens", "corpus/index", "corpus/embeddings"),
+    *("evaluation/contamination", "full_data/checkpoint", "judge/labels", "judge/checkpoint"),
+)
+"""The assets that samplers may read, besides what they and those before them bring: they are made before any sampler's."""
+
+RESERVED = ("corpus", "evaluation", "full_data", "judge", "report")
+"""What the assets are called that are no sampler's."""
+_CHAIN = ("model", "scores", "subset", "checkpoint", "metrics")
 
 Technique = Literal["top_k", "bottom_k", "ips", "uniform"]
-Family = Literal["random", "coverage", "perplexity", "ask_llm"]
+
+SIZES: tuple[str, ...] = ("small", "base", "large", "xl", "xxl")
+"""Rungs of the T5 ladder, smallest first."""
+
+MILESTONES: dict[str, float] = {"20k": 0.02, "100k": 0.1, "300k": 0.3, "500k": 0.5, "700k": 0.7}
+"""Of the paper's 1M steps, those after which T5-Large's own training lent a perplexity scorer -> share of the training."""
+
+RATES: tuple[str, ...] = ("10", "20", "40", "60", "80")
+"""Sampling rates in percent of the corpus's documents (paper, section 4), or of its tokens (`selection.rate_of`)."""
+
+_NAME = re.compile("[a-z][a-z0-9_]*")
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SamplerSpec:
-    """One sampler: what it is called, what its score means, what the score reads, how a subset is drawn from it.
+    """What a sampler is called, what its score means, what it reads, and how a subset is drawn; `samplers.spec.Sampler` also scores.
 
     Attributes
     ----------
     name : the paper's name in snake case; prefix of the sampler's asset keys.
     family : group in tables and figures (paper, appendix B).
-    technique : how scores become a choice (paper, section 3; `sampling.select`).
-    needs : asset keys that scoring a shard reads.
+    technique : how scores become a choice (paper, section 3; `selection.select`).
     description : what the score is; higher is better throughout.
-    model : for samplers that score with a model, its name in the profile's section for the family ("" for the others).
     paper : what the paper calls it.
+    inputs : asset keys that scoring a corpus file reads, besides `corpus/documents`.
+    settings : class of its table [samplers.NAME] in a profile.
+    section : that table's name, where several samplers share it; "" for the sampler's own name.
+    shared_settings : {table under [samplers]: class} of more tables, which steps that it brings read.
+    reads : settings outside its own table that a score depends on, as paths: "selection.seed".
+    model : path of the setting that says where its model is: "samplers.perplexity.models.small"; "" for none.
+    columns : {name: "TYPE: what it is"} of the columns that its table of scores has besides `score`.
+    steps : the steps that it brings besides its chain (`engine.step.Step`), each after what it needs.
+    code : number to raise when its code changes the scores.
+    placed : scoring reads what an unpartitioned input has of its corpus file (`engine.step.Step.placed`).
     """
 
     name: str
-    family: Family
+    family: str
     technique: Technique
-    needs: tuple[str, ...]
     description: str
-    model: str = ""
     paper: str = ""
+    inputs: tuple[str, ...] = ()
+    settings: type[Section] | None = None
+    section: str = ""
+    shared_settings: Mapping[str, type[Section]] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    model: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[Any, ...] = ()
+    code: int = 1
+    placed: bool = False
 
-
-SIZES: tuple[str, ...] = ("small", "base", "large", "xl", "xxl")
-"""Rungs of the T5 ladder, smallest first."""
-
-_T5 = {"small": "Small", "base": "Base", "large": "Large", "xl": "XL", "xxl": "XXL"}
-
-MILESTONES: dict[str, float] = {"20k": 0.02, "100k": 0.1, "300k": 0.3, "500k": 0.5, "700k": 0.7}
-"""Of the paper's 1M steps, those after which T5-Large's own training lent a perplexity scorer -> share of the training."""
-
-
-def _by_model(family: Family, model: str, description: str, paper: str) -> SamplerSpec:
-    name = f"{family}_{model}"
-    needs = ("corpus/documents", "corpus/tokens", "corpus/tokenizer", f"{name}/model")
-    return SamplerSpec(name, family, "top_k", needs, description, model, paper)
-
-
-def _perplexity(model: str, which: str, paper: str) -> SamplerSpec:
-    text = f"Minus the document's perplexity under {which}: text that the model finds easy is kept."
-    return _by_model("perplexity", model, text, f"perplexity filtering ({paper})")
-
-
-def _ask_llm(size: str) -> SamplerSpec:
-    text = f'Log probability that the {size} judge answers "yes" when asked whether the document is worth training on.'
-    return _by_model("ask_llm", size, text, f"Ask-LLM ({_T5[size]})")
-
-
-SAMPLERS: dict[str, SamplerSpec] = {
-    spec.name: spec
-    for spec in (
-        SamplerSpec(
-            "random",
-            "random",
-            "uniform",
-            ("corpus/documents",),
-            "A uniform number that depends on the document and the seed alone: the baseline.",
-            paper="random sampling",
-        ),
-        SamplerSpec(
-            "density",
-            "coverage",
-            "ips",
-            ("corpus/embeddings", "density/sketch"),
-            "Kernel density estimate of the document's embedding (mean count of a RACE sketch over its rows); "
-            "subsets are drawn by inverse propensity, so that rare text is kept and crowded text thinned.",
-            paper="Density",
-        ),
-        SamplerSpec(
-            "semdedup",
-            "coverage",
-            "top_k",
-            ("semdedup/neighbours",),
-            "Minus the largest cosine similarity to a document of the same cluster that is kept before it: the most "
-            "similar go first, and a group of near-duplicates keeps one representative.",
-            paper="SemDeDup",
-        ),
-        SamplerSpec(
-            "prototypes",
-            "coverage",
-            "top_k",
-            ("corpus/embeddings", "clusters/centroids", "clusters/assignments"),
-            "Minus the cosine similarity to the document's own centroid: the most prototypical go first.",
-            paper="SSL Prototypes",
-        ),
-        *(_perplexity(size, f"the {size} T5", f"T5-{_T5[size]}") for size in SIZES),
-        *(
-            _perplexity(
-                f"large_{steps}",
-                f"the large T5 after {share:.0%} of its own training",
-                f"T5-Large after {steps} steps",
+    def __post_init__(self) -> None:
+        """Refuse, in one line, what would otherwise fail far from here."""
+        for what, name in (("name", self.name), ("family", self.family), ("section", self.section or "x")):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"sampler {self.name!r}: {what} {name!r} must be lower-case letters, digits and _"
+                )
+        if self.technique not in get_args(Technique):
+            known = ", ".join(get_args(Technique))
+            raise ValueError(f"sampler {self.name!r}: technique {self.technique!r} is none of {known}")
+        if not all(isinstance(cls, type) and issubclass(cls, Section) for cls in self.sections.values()):
+            raise ValueError(f"sampler {self.name!r}: its settings are no class derived from Section")
+        table, _, setting = self.model.removeprefix("samplers.").partition(".")
+        if self.model and setting.partition(".")[0] not in model_settings(self.sections.get(table, Section)):
+            raise ValueError(
+                f"sampler {self.name!r}: model {self.model!r} is the path of no `Model` in its settings"
             )
-            for steps, share in MILESTONES.items()
-        ),
-        *(_ask_llm(size) for size in SIZES),
-    )
-}
-"""The 19 samplers of the paper (v1, appendix B), in its order."""
+        for name, about in self.columns.items():
+            if not re.fullmatch(r"\w+: .+", about):
+                raise ValueError(
+                    f"sampler {self.name!r}: column {name!r} must say 'TYPE: what it is', not {about!r}"
+                )
 
-RATES: tuple[str, ...] = ("10", "20", "40", "60", "80")
-"""Sampling rates in percent of the corpus's documents (paper, section 4), or of its tokens (`selection.rate_of`)."""
+    @property
+    def sections(self) -> dict[str, type[Section]]:
+        """Its tables under [samplers], by name."""
+        own = {} if self.settings is None else {self.section or self.name: self.settings}
+        return {**self.shared_settings, **own}
+
+    @property
+    def setting_paths(self) -> tuple[str, ...]:
+        """The settings that a score depends on: those of its own table but for model sources, whose files count instead."""
+        if self.settings is None:
+            return self.reads
+        own, models = f"samplers.{self.section or self.name}", model_settings(self.settings)
+        if not models:
+            return (own, *self.reads)
+        single = [f"{own}.{name}" for name in identity_settings(self.settings) if name not in models]
+        return (*single, *self.reads)
+
+
+class Samplers(LazyDict[SamplerSpec]):
+    """{name: sampler}, in the order of `MODULES`, then by package and entry point. Loaded when first looked into.
+
+    What another package brings and cannot be used is left out, with a warning that names the package: the graph goes on without it,
+    and whoever asks for the sampler by name is told why there is none.
+
+    Attributes
+    ----------
+    packages : {name: package} of those that other packages bring.
+    left_out : {name of a sampler, or of its entry point: why there is none}.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("samplers", self._load)
+        self.packages: dict[str, str] = {}
+        self.left_out: dict[str, str] = {}
+
+    @property
+    def sections(self) -> dict[str, type[Section]]:
+        """The tables under [samplers] of a profile."""
+        return {name: cls for sampler in self.values() for name, cls in sampler.sections.items()}
+
+    def _load(self) -> dict[str, SamplerSpec]:
+        accepted = _Accepted()
+        for sampler in (s for line in MODULES for s in _samplers_at(EntryPoint("", line, GROUP))):
+            if why := accepted.misfit(sampler):
+                raise ValueError(why)
+            accepted.add(sampler)
+        self._add_foreign(accepted)
+        return accepted.samplers
+
+    def _add_foreign(self, accepted: _Accepted) -> None:
+        """Add the samplers of other packages that can be used."""
+        foreign: list[tuple[str, SamplerSpec]] = []
+        for entry in sorted(entry_points(group=GROUP), key=lambda e: (_package(e), e.name)):
+            try:
+                samplers = _samplers_at(entry)
+                for sampler in samplers:
+                    _check_defaults(sampler)
+            except (Exception, SystemExit) as error:  # whatever a foreign module does when it is imported
+                self._refuse(_package(entry), entry.name, f"{entry.value}: {type(error).__name__}: {error}")
+            else:
+                foreign += [(_package(entry), sampler) for sampler in samplers]
+        for package, sampler in foreign:
+            twins = [other for other, s in foreign if s is not sampler and s.name == sampler.name]
+            why = f"{twins[0]} has a sampler {sampler.name!r} as well" if twins else accepted.misfit(sampler)
+            if why:
+                self._refuse(package, sampler.name, why)
+            else:
+                accepted.add(sampler)
+                self.packages[sampler.name] = package
+
+    def _refuse(self, package: str, name: str, why: str) -> None:
+        line = f"package {package}: {' '.join(why.split())}"
+        self.left_out.setdefault(name, line)
+        _log.warning("samplers left out: %s", line)
+
+
+class _Accepted:
+    """The samplers so far, and what they make."""
+
+    def __init__(self) -> None:
+        self.samplers: dict[str, SamplerSpec] = {}
+        self._sections: dict[str, type[Section]] = {}
+        self._made: dict[str, Any] = dict.fromkeys(INPUTS)
+
+    def misfit(self, sampler: SamplerSpec) -> str:
+        """Return why a sampler cannot stand beside those that there are; "" where it can."""
+        owners = {*RESERVED, *(key.partition("/")[0] for key in self._made)}
+        if sampler.name in owners:
+            return f"sampler {sampler.name!r} would have the assets of another"
+        for name, section in sampler.sections.items():
+            if self._sections.get(name, section) is not section:
+                return f"sampler {sampler.name!r}: the table [samplers.{name}] is another's"
+        for path in (*sampler.reads, *(path for step in sampler.steps for path in step.settings)):
+            if not _is_setting(path, self._sections | sampler.sections):
+                return f"sampler {sampler.name!r}: no profile has a setting {path!r} that changes results"
+        known = {*self._made, *([f"{sampler.name}/model"] if sampler.model else ())}
+        for step in sampler.steps:
+            if not all(map(_NAME.fullmatch, (*step.key.split("/"), step.group))):
+                return f"sampler {sampler.name!r}: a step {step.key!r} in the group {step.group!r} cannot be shown"
+            if self._made.get(step.key, step) is not step:
+                return f"sampler {sampler.name!r}: the step {step.key!r} is another's"
+            if unknown := set(step.needs) - known:
+                return f"sampler {sampler.name!r}: {step.key!r} reads {min(unknown)!r}, which nothing before it makes"
+            known.add(step.key)
+        if unknown := set(sampler.inputs) - known:
+            return f"sampler {sampler.name!r} reads {min(unknown)!r}, which nothing before it makes"
+        return ""
+
+    def add(self, sampler: SamplerSpec) -> None:
+        """Add a sampler that fits."""
+        self.samplers[sampler.name] = sampler
+        self._sections |= sampler.sections
+        self._made |= {step.key: step for step in sampler.steps}
+        self._made |= {f"{sampler.name}/{stage}": sampler for stage in _CHAIN}
+
+
+def _is_setting(path: str, sections: Mapping[str, type[Section]]) -> bool:
+    """Tell whether a path leads to an identity setting of a profile that has these tables under [samplers]."""
+    from curation_assets.config.profile import Profile
+
+    first, *names = path.split(".")
+    section: Any = sections.get(names.pop(0)) if first == "samplers" and names else Profile
+    for name in names if first == "samplers" else (first, *names):
+        if not (isinstance(section, type) and issubclass(section, Section)):
+            return section is not None  # keys of a table are the profile's
+        setting = section.model_fields.get(name)
+        if setting is None or is_execution(setting):
+            return False
+        section = setting.annotation
+    return section is not None
+
+
+def _samplers_at(entry: EntryPoint) -> list[SamplerSpec]:
+    """Return the sampler, or the samplers, that MODULE:ATTRIBUTE is."""
+    loaded = entry.load()
+    samplers = list(loaded) if isinstance(loaded, tuple | list) else [loaded]
+    for sampler in samplers:
+        if not isinstance(sampler, SamplerSpec) or type(sampler) is SamplerSpec:
+            raise TypeError(f"{type(sampler).__name__} is no Sampler: write MODULE:ATTRIBUTE of one")
+    return samplers
+
+
+def _check_defaults(sampler: SamplerSpec) -> None:
+    """Refuse settings without a default: no packaged profile names them."""
+    for name, section in sampler.sections.items():
+        if not has_defaults(section):
+            raise ValueError(f"[samplers.{name}]: every setting of {section.__name__} needs a default")
+
+
+def has_defaults(section: type[Section]) -> bool:
+    """Tell whether a table may be left out of a profile: each of its settings has a default that is valid."""
+    try:
+        section()
+    except ValidationError:
+        return False
+    return True
+
+
+def _package(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+
+
+SAMPLERS = Samplers()
+"""All samplers by name."""

@@ -1,7 +1,4 @@
-"""The sections of a profile, one typed and frozen class each.
-
-IDENTITY settings change results and enter fingerprints; EXECUTION settings (where and how something runs) never do.
-"""
+"""The sections of a profile that do not belong to a sampler, one typed and frozen class each."""
 
 from __future__ import annotations
 
@@ -9,37 +6,18 @@ import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from curation_assets.config.model_sources import parse
 from curation_assets.config.registry import SAMPLERS
-
-EXECUTION: dict[str, Any] = {"execution": True}
+from curation_assets.config.section import EXECUTION, Model, Positive, Section, Share
 
 Rate = Literal["10", "20", "40", "60", "80"]
 Size = Literal["small", "base", "large", "xl", "xxl"]
-PerplexityModel = Literal[
-    "small", "base", "large", "xl", "xxl", "large_20k", "large_100k", "large_300k", "large_500k", "large_700k"
-]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(gt=0)]
+FieldName = Annotated[str, Field(min_length=1)]
 
-
-def _source(spec: str) -> str:
-    parse(spec)
-    return spec
-
-
-Model = Annotated[str, AfterValidator(_source)]
-"""A model source (`models.sources`): pip:, hub:, path: or asset:. A profile's file may say path: and a relative path."""
+DOCUMENT_COLUMNS = ("doc_id", "doc_hash", "text", "n_chars", "row")
+"""Columns of every documents table, which no kept field may be called."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -48,21 +26,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-class Section(BaseModel):
-    """A part of the profile: frozen, strict about types, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=False)
-
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that change results, as plain data for a fingerprint."""
-        kept: dict[str, Any] = {}
-        for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            if isinstance(extra, dict) and extra.get("execution"):
-                continue
-            value = getattr(self, name)
-            kept[name] = value.identity() if isinstance(value, Section) else value
-        return kept
+def unknown_sampler(name: str) -> str:
+    """Return what is wrong with the name of a sampler that there is not."""
+    if name in SAMPLERS.left_out:
+        return f"sampler {name!r} is left out: {SAMPLERS.left_out[name]}"
+    return f"unknown sampler {name!r}{nearest(name, SAMPLERS) or '; there are ' + ', '.join(SAMPLERS)}"
 
 
 class Builtin(Section):
@@ -74,25 +42,68 @@ class Builtin(Section):
     per_package: Positive
 
 
-class Corpus(Section):
-    """Where documents come from and which rows count as documents.
+class DocumentSettings(Section):
+    """Which rows of a corpus file count as documents; the defaults are those of the library, not of a profile.
 
-    `min_chars` counts visible characters, letters without their marks; `min_words` runs of letters and digits, and each
-    letter of a script without spaces. `text_field`, `id_field` and `keep_fields` may name nested fields: "content.text".
+    Attributes
+    ----------
+    text_field, id_field : names of fields (or columns); "a.b" is the field of that name, or else b inside a. A text that is
+        a list of chat messages is joined. With `id_field = ""` a document's id is the hash of its text, as it is in plain text.
+    keep_fields : metadata fields carried along as strings; what is absent or cannot be a string is null.
+    max_chars : the longest document, in characters after normalisation.
+    min_chars, min_words : the least visible characters, letters without their marks, and the least runs of letters and digits
+        (each letter of a script without spaces is one).
+    validation_share : share of documents held out; which ones is a pure function of id and text.
+    sample_by : what one document of a plain text file is; blank lines stand between paragraphs.
     """
+
+    text_field: FieldName = "text"
+    id_field: str = "id"
+    keep_fields: Annotated[tuple[FieldName, ...], Field(strict=False)] = ()
+    sample_by: Literal["line", "paragraph", "document"] = "line"
+    max_chars: Positive = 1_000_000
+    min_chars: Positive = 1
+    min_words: Annotated[int, Field(ge=0)] = 0
+    validation_share: Share = 0.01
+
+    @field_validator("keep_fields")
+    @classmethod
+    def _own_columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if clash := sorted(set(names) & set(DOCUMENT_COLUMNS)):
+            raise ValueError(
+                f"{clash} clash with the columns that every documents table has: {DOCUMENT_COLUMNS}"
+            )
+        if len(set(names)) != len(names):
+            raise ValueError(f"a name is repeated: {list(names)}")
+        return names
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that are read: text, id (where there is one) and the kept ones, each once."""
+        wanted = (self.text_field, *([self.id_field] if self.id_field else []), *self.keep_fields)
+        return tuple(dict.fromkeys(wanted))
+
+    @property
+    def max_row_bytes(self) -> int:
+        """Bytes beyond which a raw row is not even parsed.
+
+        JSON spends at most 12 bytes on a character (an escaped surrogate pair); 1 MiB is left for other fields.
+        """
+        return 12 * self.max_chars + (1 << 20)
+
+
+class Corpus(DocumentSettings):
+    """Where documents come from, and which rows count as documents."""
 
     url: str = Field(json_schema_extra=EXECUTION)
     hq_url: str = Field(json_schema_extra=EXECUTION)
     storage_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
-    text_field: str
-    id_field: str
-    keep_fields: list[str]
-    sample_by: Literal["line", "paragraph", "document"]
-    max_chars: Positive
-    min_chars: Positive
-    min_words: Annotated[int, Field(ge=0)]
-    validation_share: Share
     builtin: Builtin
+
+    def documents(self, **others: Any) -> DocumentSettings:
+        """Return which rows count as documents, with `others` in place of what the profile says."""
+        names = DocumentSettings.model_fields
+        return DocumentSettings(**{name: getattr(self, name) for name in names} | others)
 
 
 class Tokenizer(Section):
@@ -113,53 +124,6 @@ class Embeddings(Section):
     max_tokens: Positive
     windows: Positive
     batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
-
-
-class Clusters(Section):
-    """k-means for SemDeDup and Prototypes; `count = 0` scales the paper's 10,000 clusters by the corpus's size.
-
-    Centroids are kept until the number of documents has moved by more than `drift` (a share) since they were fitted.
-    """
-
-    count: Annotated[int, Field(ge=0)]
-    iterations: Positive
-    max_training_points: Positive
-    seed: int
-    drift: Annotated[float, Field(ge=0)]
-
-
-class Density(Section):
-    """The RACE sketch (paper, algorithms 1 and 2): rows x buckets, bandwidth of the p-stable hash."""
-
-    rows: Positive
-    buckets: Positive
-    bandwidth: Annotated[float, Field(gt=0)]
-    seed: int
-
-
-class Perplexity(Section):
-    """Perplexity scorers (paper, section 3.4): a model each; windows of `window` tokens, at most `max_windows` (0: all)."""
-
-    models: dict[PerplexityModel, Model]
-    window: Positive
-    max_windows: Annotated[int, Field(ge=0)]
-    seed: int
-    batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
-
-
-class AskLLM(Section):
-    """Ask-LLM scorers (paper, section 3.1): a judge each, and the prompt that all are asked; `batch_tokens = 0` goes by device."""
-
-    models: dict[Size, Model]
-    prompt: str
-    max_tokens: Positive
-    batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if self.prompt.count("{document}") != 1:
-            raise ValueError("prompt must hold {document} once: the place of the document")
-        return self
 
 
 class Judge(Section):
@@ -226,8 +190,7 @@ class Run(Section):
     def _known(cls, samplers: list[str]) -> list[str]:
         for name in samplers:
             if name not in SAMPLERS:
-                hint = nearest(name, SAMPLERS) or f"; there are {', '.join(SAMPLERS)}"
-                raise ValueError(f"unknown sampler {name!r}{hint}")
+                raise ValueError(unknown_sampler(name))
         return samplers
 
     @field_validator("rates", "sizes")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from curation_assets.config.settings import EXECUTION, Positive, Section, Share
+from curation_assets.config.section import EXECUTION, Positive, Section, Share
 
 Suite = Literal["perplexity", "probes", "glue", "superglue", "cnn_dm", "squad", "flan"]
 

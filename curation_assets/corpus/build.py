@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,38 +22,23 @@ from curation_assets.common.files import (
 )
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
-from curation_assets.config.profile import Profile
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import Counts, parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
-from curation_assets.corpus.losses import lost, no_documents
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_documents
+from curation_assets.corpus.rejected_rows import no_documents, why_no_documents
 from curation_assets.corpus.repeats import find_repeats
-from curation_assets.corpus.settings import DocumentSettings
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.models.tokenizer import load_tokenizer
 
 VALIDATION_SETS = ("in_distribution", "hq")
 _SHOWN = ["doc_id", "text", "n_chars"]
 
 
-def document_settings(profile: Profile) -> DocumentSettings:
-    """Return the corpus section in the form that the reader takes."""
-    corpus = profile.corpus
-    return DocumentSettings(
-        text_field=corpus.text_field,
-        id_field=corpus.id_field or None,
-        keep_fields=tuple(corpus.keep_fields),
-        max_chars=corpus.max_chars,
-        min_chars=corpus.min_chars,
-        min_words=corpus.min_words,
-        validation_share=corpus.validation_share,
-        sample_by=corpus.sample_by,
-    )
-
-
-def shards(workspace: Workspace) -> BuildOne:
+def shards(workspace: Context) -> BuildOne:
     """Record what is read of a corpus file, which is the shard's version: its digest, format, compression and folders' fields."""
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
@@ -78,7 +62,7 @@ def shards(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _seen_as(workspace: Workspace, sha256: str, shard: str) -> str:
+def _seen_as(workspace: Context, sha256: str, shard: str) -> str:
     """Return the name under which a file of this content was last seen, "" if it was not: a renamed file is scored already."""
     note = workspace.scratch / "digests" / sha256[:2] / sha256
     before = note.read_text("utf-8") if note.exists() else ""
@@ -86,8 +70,9 @@ def _seen_as(workspace: Workspace, sha256: str, shard: str) -> str:
     return before if before != shard else ""
 
 
-def read_as(counts: Counts) -> Metadata:
-    """Return what became of a file's rows as metadata, which `losses.lost` reads."""
+def read_as(counts: Counts, settings: DocumentSettings) -> Metadata:
+    """Return what became of a file's rows as metadata, which `rejected_rows.why_no_documents` reads."""
+    fields = {"text_field": settings.text_field, "id_field": settings.id_field}
     return {
         "rows": counts.rows,
         "documents": counts.documents,
@@ -95,32 +80,33 @@ def read_as(counts: Counts) -> Metadata:
         "quarantined": counts.quarantined,
         "characters": counts.chars,
         "reasons": dict(counts.reasons),
+        "fields": {setting: name for setting, name in fields.items() if name},
         "lacks": dict(counts.lacks),
         "fields_seen": list(counts.seen),
         "kept_fields_lost": dict(counts.kept_lost),
     }
 
 
-def documents(workspace: Workspace) -> BuildOne:
+def documents(workspace: Context) -> BuildOne:
     """Parse a shard into documents, held-out documents and quarantined rows."""
     profile = workspace.profile
-    options = profile.corpus.storage_options
+    options, settings = profile.corpus.storage_options, profile.corpus.documents()
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        known = workspace.metadata("corpus/shards", shard)
+        listed = workspace.metadata("corpus/shards", shard)
         name = visible(decoded(shard))
         counts = write_documents(
-            known["url"],
-            document_settings(profile),
+            listed["url"],
+            settings,
             folder,
             options,
             file=name,
             progress=progress,
-            of_folders=known["of_folders"],
+            of_folders=listed["of_folders"],
         )
-        if discover.digest(known["url"], options) != known["sha256"]:
+        if discover.digest(listed["url"], options) != listed["sha256"]:
             raise ValueError(
-                f"{known['url']} changed while it was read; materialize corpus/shards[{shard}] again"
+                f"{listed['url']} changed while it was read; materialize corpus/shards[{shard}] again"
             )
         table = pq.ParquetFile(folder / "documents.parquet")
         first = next(table.iter_batches(10), None)
@@ -132,20 +118,20 @@ def documents(workspace: Workspace) -> BuildOne:
         if counts.quarantined:
             quarantine = pq.read_table(folder / "quarantine.parquet")
             shown["quarantine"] = Markdown(preview(quarantine))
-        return {**read_as(counts), **shown}
+        return {**read_as(counts, settings), **shown}
 
     return build
 
 
-def token_ids(workspace: Workspace) -> BuildOne:
+def token_ids(workspace: Context) -> BuildOne:
     """Encode a shard's documents and its held-out documents, row by row as in `corpus/documents`."""
     loaded = load_tokenizer(workspace.open("corpus/tokenizer"))
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        found = workspace.open("corpus/documents", shard)
+        source = workspace.open("corpus/documents", shard)
         counts = {}
         for name in ("documents", "validation"):
-            path = found / f"{name}.parquet"
+            path = source / f"{name}.parquet"
             counts[name] = tokens.write_tokens(_texts(path, progress), loaded, folder, name)
         (n, ids), (_, held_out) = counts["documents"], counts["validation"]
         return {
@@ -167,7 +153,7 @@ def _texts(path: Path, progress: Progress) -> Iterator[list[str]]:
         progress(done, total, "documents")
 
 
-def index(workspace: Workspace) -> BuildOne:
+def index(workspace: Context) -> BuildOne:
     """Count the corpus, name the documents that an earlier shard has as well, and ids that stand for several texts."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -175,9 +161,9 @@ def index(workspace: Workspace) -> BuildOne:
             raise ValueError(lost)
         shards_, aside = workspace.shards(), workspace.set_aside()
         workspace.scratch.mkdir(parents=True, exist_ok=True)
-        found = find_repeats(shards_, lambda s: open_documents(workspace, s), workspace.scratch, progress)
-        write_table(folder / "repeats.parquet", found.repeats)
-        write_table(folder / "shared_ids.parquet", found.examples)
+        repeated = find_repeats(shards_, lambda s: open_documents(workspace, s), workspace.scratch, progress)
+        write_table(folder / "repeats.parquet", repeated.repeats)
+        write_table(folder / "shared_ids.parquet", repeated.examples)
         totals: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         by_shard = {}
@@ -189,12 +175,12 @@ def index(workspace: Workspace) -> BuildOne:
             totals.update(counted)
             reasons.update(about["reasons"])
         write_json(folder / "shards.json", by_shard)
-        totals["tokens"] -= _tokens_of(workspace, found.repeats)
+        totals["tokens"] -= _tokens_of(workspace, repeated.repeats)
         return {
             **totals,
             "shards": len(shards_),
-            "documents": totals["documents"] - len(found.repeats),
-            **found.about(),
+            "documents": totals["documents"] - len(repeated.repeats),
+            **repeated.about(),
             "left_out": len(aside),
             "reasons": dict(reasons),
             "by_shard": Markdown(preview([{"shard": s, **c} for s, c in by_shard.items()])),
@@ -203,7 +189,7 @@ def index(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _tokens_of(workspace: Workspace, repeats: pa.Table) -> int:
+def _tokens_of(workspace: Context, repeats: pa.Table) -> int:
     total = 0
     for shard in set(repeats["shard"].to_pylist()):
         _, offsets = tokens.read_tokens(workspace.open("corpus/tokens", shard), "documents")
@@ -212,22 +198,23 @@ def _tokens_of(workspace: Workspace, repeats: pa.Table) -> int:
     return total
 
 
-def validation(workspace: Workspace) -> BuildOne:
-    """Gather the evaluation sets as token ids: held-out documents of the corpus, and the high-quality texts."""
+def validation(workspace: Context) -> BuildOne:
+    """Gather the evaluation sets, as texts and as token ids: held-out documents of the corpus, and the high-quality texts."""
     profile = workspace.profile
     loaded = load_tokenizer(workspace.open("corpus/tokenizer"))
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         about: Metadata = {}
-        candidates = validation_candidates(workspace)
+        candidates = {"in_distribution": _held_out(workspace), "hq": _high_quality_texts(workspace)}
         for name in VALIDATION_SETS:
-            chosen = heapq.nsmallest(profile.evaluation.max_documents, candidates[name])
+            chosen = heapq.nsmallest(profile.evaluation.max_documents, _once(candidates[name]))
             write_table(
                 folder / f"{name}.parquet",
                 pa.table(
                     {
                         "doc_id": pa.array([d for _, d, _ in chosen], pa.string()),
                         "doc_hash": pa.array([h for h, _, _ in chosen], pa.uint64()),
+                        "text": pa.array([text for _, _, text in chosen], pa.string()),
                     }
                 ),
             )
@@ -236,11 +223,6 @@ def validation(workspace: Workspace) -> BuildOne:
         return about
 
     return build
-
-
-def validation_candidates(workspace: Workspace) -> dict[str, Iterator[tuple[int, str, str]]]:
-    """Return {evaluation set: (doc_hash, doc_id, text) of all that it is chosen from}; texts are read as they are asked for."""
-    return {"in_distribution": _once(_held_out(workspace)), "hq": _once(_high_quality_texts(workspace))}
 
 
 def _once(rows: Iterator[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:
@@ -252,15 +234,15 @@ def _once(rows: Iterator[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]
             yield row
 
 
-def _held_out(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
+def _held_out(workspace: Context) -> Iterator[tuple[int, str, str]]:
     for shard in workspace.shards():
         path = workspace.open("corpus/documents", shard) / "validation.parquet"
         for batch in read_batches(path, ["doc_hash", "doc_id", "text"]):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _high_quality_texts(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
-    settings = replace(document_settings(workspace.profile), keep_fields=(), validation_share=0.0)
+def _high_quality_texts(workspace: Context) -> Iterator[tuple[int, str, str]]:
+    settings = workspace.profile.corpus.documents(keep_fields=(), validation_share=0.0)
     counts = Counts()
     for key, url in read_json(workspace.open("corpus/source") / "hq.json").get("files", []):
         for batch in parse_shard(url, settings, workspace.profile.corpus.storage_options, key):
@@ -268,4 +250,4 @@ def _high_quality_texts(workspace: Workspace) -> Iterator[tuple[int, str, str]]:
             columns = (batch.documents.column(name).to_pylist() for name in ("doc_hash", "doc_id", "text"))
             yield from zip(*columns, strict=True)
     if counts.rows and not counts.documents:
-        raise ValueError(f"corpus.hq_url: {lost([read_as(counts)], workspace.profile.corpus)}")
+        raise ValueError(f"corpus.hq_url: {why_no_documents([read_as(counts, settings)])}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.corpus.repeats import told
+from curation_assets.corpus.repeats import describe_repeats
 from curation_assets.corpus.skipped_files import grouped
 from curation_assets.engine.check_result import Outcome, made
 from curation_assets.engine.workspace import Workspace
 
-_REASONS_SAID = 5
-_FILES_SAID = 100
+_REASONS_SHOWN = 5
+_FILES_SHOWN = 100
 
 
 def rows_add_up(workspace: Workspace) -> Outcome:
@@ -40,23 +40,23 @@ def all_files_read(workspace: Workspace) -> Outcome:
     """Every file of the corpus could be read (a warning: the other files do not wait for it)."""
     aside = workspace.set_aside()
     old = workspace.unreadable(workspace.shards())
-    said = f"all {len(workspace.listed()):,} files were read"
+    summary = f"all {len(workspace.listed()):,} files were read"
     if aside or old:
         first, reason = next(iter((aside | old).items()))
         name = visible(decoded(first))
-        said = f"left out: {len(aside):,}; in use as they were read last: {len(old):,}; {name}: {reason}"
-    return Outcome(not aside and not old, said, {"left_out": aside, "as_read_last": old}, warns=True)
+        summary = f"left out: {len(aside):,}; in use as they were read last: {len(old):,}; {name}: {reason}"
+    return Outcome(not aside and not old, summary, {"left_out": aside, "as_read_last": old}, warns=True)
 
 
 def no_files_passed_over(workspace: Workspace) -> Outcome:
     """Every file of the corpus's folder has a format that is read (a warning; names that nobody means as data do not count)."""
-    found = workspace.passed_over()
-    missed, alike = found["files"], found["alike"]
-    said = f"{len(workspace.listed()):,} files listed, {len(missed):,} passed over"
-    said += "".join(f"; {names}: {reason}" for names, reason in grouped(missed)[:_REASONS_SAID])
-    said += "".join(f"; {', '.join(names)}: all are read" for names in alike[:_REASONS_SAID])
-    figures = {"passed_over": len(missed), **found, "files": missed[:_FILES_SAID]}
-    return Outcome(not missed, said, figures, warns=True)
+    passed_over = workspace.passed_over()
+    missed, alike = passed_over["files"], passed_over["alike"]
+    summary = f"{len(workspace.listed()):,} files listed, {len(missed):,} passed over"
+    summary += "".join(f"; {names}: {reason}" for names, reason in grouped(missed)[:_REASONS_SHOWN])
+    summary += "".join(f"; {', '.join(names)}: all are read" for names in alike[:_REASONS_SHOWN])
+    figures = {"passed_over": len(missed), **passed_over, "files": missed[:_FILES_SHOWN]}
+    return Outcome(not missed, summary, figures, warns=True)
 
 
 def ids_stand_for_one_text(workspace: Workspace) -> Outcome:
@@ -67,5 +67,5 @@ def ids_stand_for_one_text(workspace: Workspace) -> Outcome:
     counts = {
         name: receipt.metadata.get(name, 0) for name in ("ids_with_several_texts", "documents_of_such_ids")
     }
-    said = "; ".join(told(receipt.metadata)) or "every id stands for one text"
-    return Outcome(not counts["ids_with_several_texts"], said, counts, warns=True)
+    summary = "; ".join(describe_repeats(receipt.metadata)) or "every id stands for one text"
+    return Outcome(not counts["ids_with_several_texts"], summary, counts, warns=True)

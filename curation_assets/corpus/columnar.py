@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.rows import HEAD, CorruptShardError, RawRow, shown_names, splits
-from curation_assets.corpus.settings import DocumentSettings
 
 _ROWS = 256
 _SEEN = "fields seen"  # where a batch of some columns says the names of all
@@ -55,8 +55,8 @@ def _parquet(file: Any, settings: DocumentSettings) -> Iterator[pa.RecordBatch]:
     with closing(pq.ParquetFile(file, page_checksum_verification=True)) as parquet:
         schema = parquet.schema_arrow
         empty = pa.StructArray.from_arrays([pa.nulls(0, f.type) for f in schema], fields=list(schema))
-        wanted = [name for name in settings.fields if _column(empty, name) is not None]
-        for batch in parquet.iter_batches(_ROWS, columns=wanted):
+        columns = [name for name in settings.fields if _column(empty, name) is not None]
+        for batch in parquet.iter_batches(_ROWS, columns=columns):
             yield batch.replace_schema_metadata({_SEEN: "\n".join(shown_names(iter(_names(schema))))})
 
 
@@ -85,11 +85,11 @@ def _column(struct: pa.StructArray, name: str) -> pa.Array | None:
         return struct.flatten()[at[-1]]
     for outer, inner in splits(name):
         at = struct.type.get_all_field_indices(outer)
-        found = None
+        values = None
         if at and pa.types.is_struct(struct.type.field(at[-1]).type):
-            found = _column(struct.flatten()[at[-1]], inner)
-        if found is not None:
-            return found
+            values = _column(struct.flatten()[at[-1]], inner)
+        if values is not None:
+            return values
     return None
 
 
@@ -102,9 +102,9 @@ def _rows(
         lacks = []
         struct = part.to_struct_array() if part.num_columns else None
         for name in settings.fields:
-            found = _column(struct, name) if struct is not None else None
-            if found is not None:
-                columns[name] = _values(_checked(found))
+            column = _column(struct, name) if struct is not None else None
+            if column is not None:
+                columns[name] = _values(_checked(column))
                 continue
             columns[name] = [
                 folder_fields.get(name) if name in settings.keep_fields else None
@@ -113,8 +113,8 @@ def _rows(
                 lacks.append(name)
         seen: tuple[str, ...] = ()
         if lacks:
-            told = (part.schema.metadata or {}).get(_SEEN.encode())
-            seen = tuple(told.decode().split("\n")) if told else shown_names(_names(part.schema))
+            names = (part.schema.metadata or {}).get(_SEEN.encode())
+            seen = tuple(names.decode().split("\n")) if names else shown_names(_names(part.schema))
         for i, values in enumerate(zip(*columns.values(), strict=True)):
             fields = dict(zip(columns, values, strict=True))
             yield _row(first + start + i, fields, settings, tuple(lacks), seen)
@@ -191,9 +191,9 @@ def _plain(column: pa.Array) -> list[Any]:
         parts = [_plain(part) for part in column.flatten()]
         rows = zip(*parts, strict=True) if parts else ((),) * len(column)
         names = [field.name for field in kind]
-        there = column.is_valid().to_pylist()
+        valid = column.is_valid().to_pylist()
         return [
-            dict(zip(names, row, strict=True)) if ok else None for row, ok in zip(rows, there, strict=True)
+            dict(zip(names, row, strict=True)) if ok else None for row, ok in zip(rows, valid, strict=True)
         ]
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         inner, sizes = iter(_plain(column.flatten())), pc.list_value_length(column).to_pylist()
@@ -216,7 +216,7 @@ def _times(column: pa.Array) -> list[str | None]:
     zoned = pa.types.is_timestamp(column.type) and column.type.tz
     if zoned:  # Arrow keeps the instant in UTC, and a zone may be one that this machine does not know
         column = column.cast(pa.timestamp(column.type.unit))
-    told = column.cast(pa.string()).to_pylist()
-    if beyond := next((value for value in told if value and value.startswith("<")), None):
+    times = column.cast(pa.string()).to_pylist()
+    if beyond := next((value for value in times if value and value.startswith("<")), None):
         raise ValueError(beyond)  # Arrow's "<value out of range: ...>"
-    return [value and f"{value}Z" if zoned else value for value in told]
+    return [value and f"{value}Z" if zoned else value for value in times]

@@ -7,8 +7,8 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.rows import HEAD, RawRow, from_record, not_utf8, too_long
-from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.streams import Lines
 
 csv.field_size_limit(sys.maxsize)  # the limit is `settings.max_row_bytes`, kept by `_Source`

@@ -71,7 +71,7 @@ class Listing:
     Attributes
     ----------
     passed_over : (name, reason) of what is not read and may be meant as data; the name of a folder ends with "/".
-    ignored : {kind: how many} of names that nobody means as data; see `passed_over.set_aside`.
+    ignored : {kind: how many} of names that nobody means as data; see `skipped_files.set_aside`.
     alike : the names of files that differ in their compression alone: all are read, each under its whole name.
     """
 
@@ -104,11 +104,6 @@ def _suffix(name: str) -> str:
 
 def _plain(suffix: str) -> str:
     return (decoded(suffix) if "%" in suffix else suffix).strip().lower()
-
-
-def list_shards(url: str, storage_options: Mapping[str, Any] | None = None) -> list[ShardFile]:
-    """Return the files alone of `find_files`."""
-    return find_files(url, storage_options).files
 
 
 def find_files(url: str, storage_options: Mapping[str, Any] | None = None) -> Listing:
@@ -175,10 +170,10 @@ class _Sieve:
         return not why
 
     def _aside(self, path: str) -> bool:
-        found = set_aside(path)
-        if found is None:
+        aside = set_aside(path)
+        if aside is None:
             return False
-        place, kind = found
+        place, kind = aside
         if kind or not (place.endswith("/") or _readable(place)):
             self.ignored[kind or BOOKKEEPING] += 1  # _SUCCESS, _metadata
         else:

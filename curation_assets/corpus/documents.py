@@ -15,22 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.common.hashing import hash_documents, text_digest
+from curation_assets.common.hashing import hash_documents, splitmix64, text_digest
 from curation_assets.common.progress import Progress, silent
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.fields import document_text, kept_fields
-from curation_assets.corpus.formats import CorruptShardError, RawRow, read_rows
+from curation_assets.corpus.formats import RawRow, read_rows
 from curation_assets.corpus.normalize import defect
-from curation_assets.corpus.settings import REASONS, DocumentSettings
-
-__all__ = [
-    "REASONS",
-    "Batch",
-    "CorruptShardError",
-    "Counts",
-    "DocumentSettings",
-    "parse_shard",
-    "write_documents",
-]
 
 BATCH_ROWS = 1000
 BATCH_CHARS = 1 << 24  # a batch ends early where its texts are long
@@ -130,7 +120,7 @@ def parse_shard(
 
     Parameters
     ----------
-    url : corpus file, as `discover.list_shards` gives it.
+    url : corpus file, as `discover.find_files` gives it.
     file : what the quarantine calls the file; the URL by default.
     of_folders : kept fields of rows that lack them, as `formats.folder_fields` gives them.
 
@@ -202,9 +192,9 @@ def _document(raw: RawRow, settings: DocumentSettings, seen: set[bytes]) -> tupl
     text = document_text(raw, raw.fields[settings.text_field], settings)
     if not isinstance(text, str):
         return None, *text
-    named = settings.id_field is not None and settings.id_field in raw.fields
+    named = bool(settings.id_field) and settings.id_field in raw.fields
     digest = text_digest(text)
-    doc_id: Any = raw.fields[settings.id_field or ""] if named else digest.hex()
+    doc_id: Any = raw.fields[settings.id_field] if named else digest.hex()
     if isinstance(doc_id, int) and not isinstance(doc_id, bool):
         doc_id = str(doc_id)
     if problem := _id_problem(doc_id):
@@ -225,8 +215,8 @@ def _id_problem(value: object) -> str | None:
         return "empty"
     if len(value) > MAX_ID_CHARS:
         return f"{len(value)} characters, limit {MAX_ID_CHARS}"
-    found = defect(value) or (("", "a line break") if "\r" in value or "\n" in value else None)
-    return found[1] if found else None
+    problem = defect(value) or (("", "a line break") if "\r" in value or "\n" in value else None)
+    return problem[1] if problem else None
 
 
 def _safe(head: bytes) -> str:
@@ -241,10 +231,7 @@ def validation_mask(doc_hash: np.ndarray, share: float) -> np.ndarray:
     A document is held out where its hash, mixed with a fixed salt and read as a number in [0, 1), is below `share`;
     so a larger share holds out a superset. The salt keeps the split independent of every sampler's noise.
     """
-    x = np.asarray(doc_hash, np.uint64) + _VALIDATION_SALT  # splitmix64's finaliser (Steele et al., 2014)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
+    x = splitmix64(np.asarray(doc_hash, np.uint64) + _VALIDATION_SALT)
     return (x >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.normalize import defect, normalize, visible_characters, words
 from curation_assets.corpus.rows import RawRow
-from curation_assets.corpus.settings import DocumentSettings
 
 _LOST = "\ud800"  # cannot be written as UTF-8
 
@@ -20,11 +20,11 @@ def document_text(raw: RawRow, value: Any, settings: DocumentSettings) -> str | 
     text = joined_chat(value) if isinstance(value, list) else value
     if not isinstance(text, str):
         return "text_not_a_string", f"a {type(value).__name__}"
-    if found := defect(text):
-        return found
+    if problem := defect(text):
+        return problem
     text = normalize(text)
-    if found := _too_little(text, settings):
-        return found
+    if problem := _too_little(text, settings):
+        return problem
     if len(text) > settings.max_chars:
         return "text_too_long", f"{len(text)} characters, limit {settings.max_chars}"
     return text
@@ -37,7 +37,7 @@ def joined_chat(messages: list[Any]) -> str | None:
     stand between messages. Content is a text or a list of parts, of which those with a "text" are joined by line feeds;
     pictures, and messages without content (calls of tools), are left out.
     """
-    said = []
+    turns = []
     for message in messages:
         if not isinstance(message, dict) or not ("content" in message or "value" in message):
             return None
@@ -53,8 +53,8 @@ def joined_chat(messages: list[Any]) -> str | None:
         if not isinstance(content, str) or not isinstance(role, str | None):
             return None
         if content:
-            said.append(f"{role}: {content}" if role else content)
-    return "\n\n".join(said)
+            turns.append(f"{role}: {content}" if role else content)
+    return "\n\n".join(turns)
 
 
 def _too_little(text: str, settings: DocumentSettings) -> tuple[str, str] | None:
@@ -64,8 +64,8 @@ def _too_little(text: str, settings: DocumentSettings) -> tuple[str, str] | None
         return "empty_text", f"{len(text)} characters, none of them visible"
     if visible < settings.min_chars:
         return "too_short", f"{visible} visible characters, at least {settings.min_chars}"
-    if settings.min_words and (found := words(text, settings.min_words)) < settings.min_words:
-        return "too_short", f"{found} words, at least {settings.min_words}"
+    if settings.min_words and (count := words(text, settings.min_words)) < settings.min_words:
+        return "too_short", f"{count} words, at least {settings.min_words}"
     return None
 
 

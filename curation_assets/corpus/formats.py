@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.columnar import columnar_rows
 from curation_assets.corpus.csv_rows import csv_rows
 from curation_assets.corpus.discover import open_file, split_suffixes
 from curation_assets.corpus.json_rows import json_lines, json_values
 from curation_assets.corpus.names import decoded
 from curation_assets.corpus.rows import CorruptShardError, Damaged, RawRow
-from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.streams import bounded_lines, unpacked, without_bom
 from curation_assets.corpus.text_rows import READERS
 
@@ -31,8 +31,8 @@ def folder_fields(key: str) -> dict[str, str | None]:
 
     `key` is the file's partition key, its path within the corpus: folders above the corpus give nothing.
     """
-    found = (match for folder in decoded(key).split("/")[:-1] if (match := _HIVE.fullmatch(folder)))
-    return {m[1]: None if m[2] == _HIVE_NULL else unquote(m[2]) for m in found}
+    pairs = (match for folder in decoded(key).split("/")[:-1] if (match := _HIVE.fullmatch(folder)))
+    return {m[1]: None if m[2] == _HIVE_NULL else unquote(m[2]) for m in pairs}
 
 
 def read_rows(
@@ -86,7 +86,7 @@ def _of_text(
     rows: Iterator[RawRow], settings: DocumentSettings, of_folders: FolderFields
 ) -> Iterator[RawRow]:
     kept = {name: of_folders[name] for name in settings.keep_fields if name in of_folders}
-    kept.pop(settings.id_field or "", None)  # a text file has no ids
+    kept.pop(settings.id_field, None)  # a text file has no ids
     for raw in rows:
         if raw.fields is not None:
             raw.fields.update({**kept, **raw.fields})

@@ -8,8 +8,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.rows import HEAD, Damaged, RawRow, from_record, not_utf8, too_long
-from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.streams import Lines, bounded_lines
 
 _SPACE = re.compile(r"[\s,]*")
@@ -134,8 +134,8 @@ class _Scan:
             if self._open:
                 state = self._advance()
             else:
-                found = _SCALAR.match(self._text, self._start)  # a number, a word or a bracket too many
-                self._at = found.end() if found else self._start + 1
+                match = _SCALAR.match(self._text, self._start)  # a number, a word or a bracket too many
+                self._at = match.end() if match else self._start + 1
                 state = "more" if self._at == len(self._text) and not last else "ended"
             if state == "broken" or (state == "more" and last):
                 self.broken = self._lost = True
@@ -181,13 +181,13 @@ class _Scan:
                 self._open.pop()
                 self._at = at + 1
                 continue
-            found = _BRACKET.search(text, self._at)
-            self._at = found.end() if found else len(text)
-            if found is None:
+            match = _BRACKET.search(text, self._at)
+            self._at = match.end() if match else len(text)
+            if match is None:
                 return "more"
-            if found[0] in '{["':
-                self._open.append(found[0])
-            elif _CLOSES[found[0]] != self._open.pop():
+            if match[0] in '{["':
+                self._open.append(match[0])
+            elif _CLOSES[match[0]] != self._open.pop():
                 return "broken"
         return "ended"
 
@@ -203,20 +203,20 @@ class _Scan:
 
     def _find_again(self) -> bool:
         """Go to the next object that a value may begin with; False where there is none yet."""
-        found = self._next().search(self._text, self._start)
-        self._lost = found is None
-        if found:
-            self._start = found.end()
+        match = self._next().search(self._text, self._start)
+        self._lost = match is None
+        if match:
+            self._start = match.end()
         else:  # the last line's end may be followed by one
             last = max(self._text.rfind(mark, self._start) for mark in ("\n,") if mark == "\n" or self.array)
             self._start = last if last >= 0 else len(self._text)
         self._at = self._start
-        return found is not None
+        return match is not None
 
     def _next(self) -> re.Pattern[str]:
         return _NEXT_ELEMENT if self.array else _NEXT_OBJECT
 
 
-def _end_of(found: re.Match[str] | None) -> int:
-    assert found is not None  # the pattern matches nothing, too
-    return found.end()
+def _end_of(match: re.Match[str] | None) -> int:
+    assert match is not None  # the pattern matches nothing, too
+    return match.end()

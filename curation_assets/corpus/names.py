@@ -49,8 +49,8 @@ def _seen(character: str) -> bool:
     return character in _JOINERS or unicodedata.category(character) not in _UNSEEN
 
 
-def _encoded(found: re.Match[str]) -> str:
-    text, at_an_end = found[0], found.start() == 0 or found.end() == len(found.string)
+def _encoded(match: re.Match[str]) -> str:
+    text, at_an_end = match[0], match.start() == 0 or match.end() == len(match.string)
     if not text.isascii() and not (at_an_end and text.isspace()) and all(map(_seen, text)):
         return text  # of another script
     return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))

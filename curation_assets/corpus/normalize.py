@@ -64,10 +64,10 @@ def defect(text: str) -> tuple[str, str] | None:
     except UnicodeEncodeError as error:
         return "invalid_unicode", f"lone surrogate U+{ord(text[error.start]):04X} at character {error.start}"
     suspect = len(data.translate(None, _ASCII_CONTROLS)) < len(data) or _C1_CONTROL.search(data)
-    if suspect and (found := _CONTROL.search(text)):
-        return "control_characters", f"U+{ord(found[0]):04X} at character {found.start()}"
-    if _LONG_RUN in data.translate(_NOT_ASCII) and (found := _mark_run().search(text)):
-        return "invalid_unicode", f"over {_MAX_MARKS} combining marks in a row at character {found.start()}"
+    if suspect and (match := _CONTROL.search(text)):
+        return "control_characters", f"U+{ord(match[0]):04X} at character {match.start()}"
+    if _LONG_RUN in data.translate(_NOT_ASCII) and (match := _mark_run().search(text)):
+        return "invalid_unicode", f"over {_MAX_MARKS} combining marks in a row at character {match.start()}"
     return None
 
 

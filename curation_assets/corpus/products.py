@@ -58,7 +58,7 @@ CORPUS = (
     Product(
         "corpus/validation",
         build.validation,
-        "The two evaluation sets for perplexity, as token ids.",
+        "The two evaluation sets for perplexity, as texts and as token ids.",
         "`in_distribution` are held-out documents of the corpus, `hq` the high-quality texts that the profile names.",
         files="for each set `NAME.ids.npy` and `NAME.offsets.npy`",
         paper="C4's validation set and HQ: English wiki40b, realnews and webtext of C4, LM1B news",

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.engine.workspace import Workspace
+from curation_assets.engine.artifacts import Artifacts
 
 Repeats = Mapping[str, NDArray[np.int64]]
 """{shard: rows of its documents table that are left out, rising}: those that an earlier shard has, and what `left_out` adds."""
@@ -17,17 +17,17 @@ Repeats = Mapping[str, NDArray[np.int64]]
 NO_ROWS = np.zeros(0, np.int64)
 
 
-def open_documents(workspace: Workspace, shard: str) -> Path:
+def open_documents(workspace: Artifacts, shard: str) -> Path:
     """Return the path of a shard's documents, a Parquet file."""
     return workspace.open("corpus/documents", shard) / "documents.parquet"
 
 
-def open_hashes(workspace: Workspace, shard: str) -> NDArray[np.uint64]:
+def open_hashes(workspace: Artifacts, shard: str) -> NDArray[np.uint64]:
     """Return the `doc_hash` column of a shard's documents, uint64 [n]."""
     return pq.read_table(open_documents(workspace, shard), columns=["doc_hash"])["doc_hash"].to_numpy()
 
 
-def read_repeats(workspace: Workspace) -> Repeats:
+def read_repeats(workspace: Artifacts) -> Repeats:
     """Return what `corpus/index` found; memory: 8 bytes for each repeat."""
     table = pq.read_table(workspace.open("corpus/index") / "repeats.parquet", columns=["shard", "row"])
     shards = table["shard"].combine_chunks().dictionary_encode()
@@ -38,7 +38,7 @@ def read_repeats(workspace: Workspace) -> Repeats:
     return dict(zip(shards.dictionary.to_pylist(), parts, strict=False))
 
 
-def left_out(workspace: Workspace) -> Repeats:
+def left_out(workspace: Artifacts) -> Repeats:
     """Return the rows that no subset and no training on full data may have.
 
     These are the repeats and, if the profile says `evaluation.decontaminate`, documents that share n-grams with
@@ -55,13 +55,13 @@ def left_out(workspace: Workspace) -> Repeats:
     return with_contaminated(workspace, repeats, workspace.shards())
 
 
-def with_contaminated(workspace: Workspace, repeats: Repeats, shards: Iterable[str]) -> Repeats:
+def with_contaminated(workspace: Artifacts, repeats: Repeats, shards: Iterable[str]) -> Repeats:
     """Return `repeats` and, of some shards, the documents that share n-grams with evaluation inputs."""
-    found = {s: np.union1d(repeats.get(s, NO_ROWS), read_contaminated(workspace, s)) for s in shards}
-    return {**repeats, **found}
+    rows = {s: np.union1d(repeats.get(s, NO_ROWS), read_contaminated(workspace, s)) for s in shards}
+    return {**repeats, **rows}
 
 
-def read_contaminated(workspace: Workspace, shard: str) -> NDArray[np.int64]:
+def read_contaminated(workspace: Artifacts, shard: str) -> NDArray[np.int64]:
     """Return the rows of a shard's documents that share n-grams with evaluation inputs, rising, int64 [k]."""
     path = workspace.open("evaluation/contamination", shard) / "contamination.parquet"
     return np.unique(pq.read_table(path, columns=["row"])["row"].to_numpy())

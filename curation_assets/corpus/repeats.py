@@ -32,7 +32,7 @@ SHARED_SCHEMA = pa.schema(
 )
 DOCUMENTS_IN_MEMORY = 20_000_000
 _EXAMPLES = 10  # ids in the table of examples
-_SAID = 2  # of them in a sentence
+_SHOWN = 2  # of them in a sentence
 _NAMED = 3  # files of each
 _ROWS = 65_536
 _PAIR = np.dtype([("id", "<u8"), ("document", "<u8")])
@@ -58,12 +58,12 @@ class Repeats:
     examples: pa.Table
 
     def about(self) -> dict[str, int | str]:
-        """Return the metadata of `corpus/index` that `told` reads."""
+        """Return the metadata of `corpus/index` that `describe_repeats` reads."""
         return {
             "repeated_in_later_shards": len(self.repeats),
             "ids_with_several_texts": self.ids,
             "documents_of_such_ids": self.documents,
-            "such_ids": "; ".join(_named(row) for row in self.examples.slice(0, _SAID).to_pylist()),
+            "such_ids": "; ".join(_named(row) for row in self.examples.slice(0, _SHOWN).to_pylist()),
         }
 
 
@@ -104,19 +104,21 @@ def find_repeats(
     return Repeats(repeats, ids, documents, _examples(shards, path, named))
 
 
-def told(about: Mapping[str, Any]) -> list[str]:
+def describe_repeats(about: Mapping[str, Any]) -> list[str]:
     """Return what people should know of ids and repeats, a sentence each, from the metadata of `corpus/index`."""
-    said = []
+    sentences = []
     if n := about.get("repeated_in_later_shards"):
         who = f"{n:,} documents stand" if n > 1 else "1 document stands"
-        said.append(f"{who} in an earlier file as well, with the same id and the same text: counted once")
+        sentences.append(
+            f"{who} in an earlier file as well, with the same id and the same text: counted once"
+        )
     if n := about.get("ids_with_several_texts"):
         who = f"{n:,} ids stand" if n > 1 else "1 id stands"
-        said.append(
+        sentences.append(
             f"{who} for several texts: {about['such_ids']}. All {about['documents_of_such_ids']:,} documents stay; "
             "join by shard and source_row, not by doc_id alone"
         )
-    return said
+    return sentences
 
 
 def _files(documents: Path) -> list[Path]:
@@ -157,11 +159,11 @@ def _compare(pairs: np.ndarray) -> tuple[Hashes, Hashes, NDArray[np.int64]]:
     return again, ids[firsts[counts > 1]], counts[counts > 1]
 
 
-def _repeats(shards: list[str], path: Callable[[str], Path], wanted: Hashes) -> pa.Table:
+def _repeats(shards: list[str], path: Callable[[str], Path], hashes: Hashes) -> pa.Table:
     first: dict[int, dict[str, str]] = {}
     rows = []
-    if len(wanted):
-        for shard, row, doc_id, doc_hash in _those(shards, path, wanted, by_id=False):
+    if len(hashes):
+        for shard, row, doc_id, doc_hash in _those(shards, path, hashes, by_id=False):
             keeper = first.setdefault(doc_hash, {}).setdefault(doc_id, shard)
             if keeper != shard:
                 rows.append((shard, row, doc_id, keeper))
@@ -171,11 +173,11 @@ def _repeats(shards: list[str], path: Callable[[str], Path], wanted: Hashes) -> 
     )
 
 
-def _examples(shards: list[str], path: Callable[[str], Path], wanted: Hashes) -> pa.Table:
+def _examples(shards: list[str], path: Callable[[str], Path], hashes: Hashes) -> pa.Table:
     texts: dict[str, set[int]] = {}
     places: dict[str, dict[str, None]] = {}
-    if len(wanted):
-        for shard, _, doc_id, doc_hash in _those(shards, path, wanted, by_id=True):
+    if len(hashes):
+        for shard, _, doc_id, doc_hash in _those(shards, path, hashes, by_id=True):
             texts.setdefault(doc_id, set()).add(doc_hash)
             places.setdefault(doc_id, {})[shard] = None
     rows = [
@@ -205,9 +207,9 @@ def _those(
                 hashes = hash_ids(batch["doc_id"]) if by_id else batch["doc_hash"].to_numpy()
                 at = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
                 rows = np.flatnonzero(wanted[at] == hashes)
-                found = batch.take(pa.array(rows))
+                hits = batch.take(pa.array(rows))
                 for row, doc_id, doc_hash in zip(
-                    rows.tolist(), found["doc_id"].to_pylist(), found["doc_hash"].to_pylist(), strict=True
+                    rows.tolist(), hits["doc_id"].to_pylist(), hits["doc_hash"].to_pylist(), strict=True
                 ):
                     yield shard, start + row, doc_id, doc_hash
                 start += batch.num_rows

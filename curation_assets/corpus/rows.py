@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.names import visible
-from curation_assets.corpus.settings import DocumentSettings
 
 HEAD = 1000  # bytes of a row that are kept for the quarantine
 _SEEN = 20  # names of fields that are told of a row
@@ -28,7 +28,7 @@ class RawRow:
 
     `row` counts as people find it: the 1-based line (jsonl, text, csv; of its first line where it has several), the
     1-based number of the value (a JSON array), or the 0-based row index (Parquet, Arrow). `fields` holds what was read,
-    or is None: then `reason` is a key of `settings.REASONS`. `head` is the start of the raw row. `lacks` names the text
+    or is None: then `reason` is a key of `quarantine.REASONS`. `head` is the start of the raw row. `lacks` names the text
     or id field where the row has none, `seen` then its fields; `lost` the kept fields whose value cannot be text.
     """
 

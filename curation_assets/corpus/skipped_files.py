@@ -88,8 +88,8 @@ def grouped(files: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
     by_reason: dict[str, list[str]] = {}
     for about in files:
         by_reason.setdefault(about["reason"], []).append(about["file"])
-    found = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-    return [(_named(names), reason) for reason, names in found]
+    groups = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    return [(_named(names), reason) for reason, names in groups]
 
 
 def _named(names: list[str]) -> str:

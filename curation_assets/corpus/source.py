@@ -14,24 +14,25 @@ from curation_assets.corpus.demo import build as builtin
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.skipped_files import grouped
 from curation_assets.corpus.watch import listings, not_read, places, state
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 
 _REASONS = 20  # of the most frequent that the metadata count
 
 
-def source(workspace: Workspace) -> BuildOne:
+def source(workspace: Context) -> BuildOne:
     """List the corpus: {shard: url, bytes, modified}; first build it where the profile says "builtin"."""
     profile = workspace.profile
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         if "builtin" in (profile.corpus.url, profile.corpus.hq_url):
             home = workspace.data / "builtin"
-            wanted = profile.corpus.builtin.model_dump()
-            wanted["documents"] = tuple(wanted["documents"].items())
-            builtin.build(home, builtin.BuiltinSettings(**wanted), progress)
+            settings = profile.corpus.builtin
+            documents = tuple(settings.documents.items())
+            builtin.build(home, settings.to(builtin.BuiltinSettings, documents=documents), progress)
         (url, hq_url), listed = places(workspace), listings(workspace)
-        for place, found in listed.items():
-            _check(place, found)
+        for place, contents in listed.items():
+            _check(place, contents)
         files, listing = listed[url].files, state(listed[url].files)
         write_json(folder / "shards.json", listing)
         options = profile.corpus.storage_options
@@ -56,9 +57,9 @@ def source(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _check(url: str, found: discover.Listing) -> None:
-    if not found.files:
-        missed = [{"file": name, "reason": why} for name, why in found.passed_over]
+def _check(url: str, listing: discover.Listing) -> None:
+    if not listing.files:
+        missed = [{"file": name, "reason": why} for name, why in listing.passed_over]
         also = "".join(f"; {names}: {why}" for names, why in grouped(missed))
         raise ValueError(f"{visible(url)}: no corpus files there ({discover.READ}){also}")
 

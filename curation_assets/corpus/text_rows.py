@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.rows import HEAD, RawRow, not_utf8, too_long
-from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.streams import Lines
 
 

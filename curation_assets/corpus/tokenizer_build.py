@@ -8,14 +8,15 @@ from pathlib import Path
 
 from curation_assets.common.files import read_batches
 from curation_assets.common.progress import Progress
-from curation_assets.corpus.losses import no_documents
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.workspace import BuildOne, Metadata, Workspace
+from curation_assets.corpus.rejected_rows import no_documents
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.models.sources import resolve
 from curation_assets.models.tokenizer import load_tokenizer, train_tokenizer
 
 
-def tokenizer(workspace: Workspace) -> BuildOne:
+def tokenizer(workspace: Context) -> BuildOne:
     """Train the tokenizer on the corpus, or copy the one that the profile names."""
     settings = workspace.profile.tokenizer
 
@@ -26,25 +27,25 @@ def tokenizer(workspace: Workspace) -> BuildOne:
                 raise ValueError(lost)
             texts = _sample(workspace, settings.training_documents)
             about["training_documents"] = len(texts)
-            made = train_tokenizer(texts, settings.vocab_size, folder)
+            trained = train_tokenizer(texts, settings.vocab_size, folder)
         else:
-            found = resolve(settings.model, cache=workspace.scratch / "models", weights=False)
+            model = resolve(settings.model, cache=workspace.scratch / "models", weights=False)
             for name in (
                 "tokenizer.json",
                 "spiece.model",
                 "tokenizer_config.json",
                 "special_tokens_map.json",
             ):
-                if (found.folder / name).exists():
-                    shutil.copyfile(found.folder / name, folder / name)
-            about["digest"] = found.digest
-            made = load_tokenizer(folder)
-        return {**about, "vocab_size": made.vocab_size, "first_sentinel": made.first_sentinel_id}
+                if (model.folder / name).exists():
+                    shutil.copyfile(model.folder / name, folder / name)
+            about["digest"] = model.digest
+            trained = load_tokenizer(folder)
+        return {**about, "vocab_size": trained.vocab_size, "first_sentinel": trained.first_sentinel_id}
 
     return build
 
 
-def _sample(workspace: Workspace, limit: int) -> list[str]:
+def _sample(workspace: Context, limit: int) -> list[str]:
     """Return the texts of the `limit` documents with the smallest hashes, by hash: the same for any shard layout."""
     kept: list[tuple[int, str]] = []  # a heap of (-hash, text)
     for shard in workspace.shards():

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib import format as npy
 
+from curation_assets.common.files import atomic_file
+
 if TYPE_CHECKING:
     from curation_assets.models.tokenizer import Tokenizer
 
@@ -29,13 +31,13 @@ def write_tokens(
     Document i's ids are `ids[offsets[i]:offsets[i + 1]]`, in the order of the texts, without special tokens. Memory:
     one batch. The files appear under their names only when both are complete.
     """
-    folder = Path(folder)
-    paths = _paths(folder, name)
-    drafts = [path.with_name(f"{path.name}.tmp") for path in paths]
+    ids_path, offsets_path = _paths(Path(folder), name)
     documents = tokens = 0
     with (
-        _Appender(drafts[0], ids_dtype(tokenizer.vocab_size)) as ids,
-        _Appender(drafts[1], np.dtype(np.int64)) as offsets,
+        atomic_file(ids_path, durable=False) as ids_draft,
+        atomic_file(offsets_path, durable=False) as offsets_draft,
+        _Appender(ids_draft, ids_dtype(tokenizer.vocab_size)) as ids,
+        _Appender(offsets_draft, np.dtype(np.int64)) as offsets,
     ):
         offsets.append(np.zeros(1, np.int64))
         for texts in batches:
@@ -46,8 +48,6 @@ def write_tokens(
             ids.append(np.concatenate(encoded))
             offsets.append(ends)
             documents, tokens = documents + len(encoded), int(ends[-1])
-    for draft, path in zip(drafts, paths, strict=True):
-        draft.replace(path)
     return documents, tokens
 
 

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,8 @@ def walk_local(root: str, below: Below, enter: Enter) -> Iterator[Entry]:
     # Of each folder: its path, its real path, whether a link was followed to it, and the real paths above it.
     folders: list[tuple[str, str, bool, tuple[str, ...]]] = [("", top, Path(root).is_symlink(), (top,))]
     while folders:
-        folder, really, through_link, above = folders.pop()
-        for entry in _scan(really, f"{root}/{folder}"):
+        folder, real_path, through_link, above = folders.pop()
+        for entry in _scan(real_path, f"{root}/{folder}"):
             path = folder + entry.name
             if not (below.takes(path) or below.enters(path)):
                 continue
@@ -102,7 +103,7 @@ def walk_local(root: str, below: Below, enter: Enter) -> Iterator[Entry]:
             except OSError as error:
                 yield from _dead_link(path, entry, error)
                 continue
-            lies_at = os.path.realpath(entry.path) if link else f"{really.rstrip('/')}/{entry.name}"
+            lies_at = os.path.realpath(entry.path) if link else f"{real_path.rstrip('/')}/{entry.name}"
             if not stat.S_ISDIR(mode):
                 if below.takes(path):
                     yield _local_entry(path, entry.stat(), lies_at if link or through_link else "")
@@ -117,10 +118,10 @@ def walk_local(root: str, below: Below, enter: Enter) -> Iterator[Entry]:
                 folders.append((f"{path}/", lies_at, link or through_link, (*above, lies_at)))
 
 
-def _scan(really: str, folder: str) -> list[os.DirEntry[str]]:
+def _scan(real_path: str, folder: str) -> list[os.DirEntry[str]]:
     """List a folder by its real path: the system follows no more than 40 links of one path."""
     try:
-        with os.scandir(really) as entries:
+        with os.scandir(real_path) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise IncompleteListing(folder.rstrip("/"), error) from error
@@ -159,7 +160,7 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
     """
     fs.invalidate_cache()
     if below.deep and _lists_trees(fs):
-        for name, info in _ask(root, lambda: fs.find(root, detail=True)).items():
+        for name, info in _or_incomplete(root, lambda: fs.find(root, detail=True)).items():
             path = name[len(root) :].lstrip("/")
             marker = not path or path.endswith("/")  # an object that stands for a folder
             if not marker and info.get("type") != "directory" and below.takes(path):
@@ -168,7 +169,8 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
     folders = [""]
     while folders:
         here = f"{root}/{folders.pop()}".rstrip("/")
-        for info in sorted(_ask(here, lambda: fs.ls(here, detail=True)), key=lambda info: info["name"]):  # noqa: B023
+        entries = _or_incomplete(here, partial(fs.ls, here, detail=True))
+        for info in sorted(entries, key=lambda info: info["name"]):
             name = info["name"].rstrip("/")
             path = name[len(root) :].lstrip("/")
             if name == here or not name.startswith(here):
@@ -185,9 +187,9 @@ def _lists_trees(fs: Any) -> bool:
     return getattr(type(fs), method) not in (AbstractFileSystem.find, AsyncFileSystem._find)
 
 
-def _ask(place: str, question: Callable[[], Any]) -> Any:
+def _or_incomplete(place: str, call: Callable[[], Any]) -> Any:
     try:
-        return question()
+        return call()
     except OSError as error:
         raise IncompleteListing(place, error) from error
 

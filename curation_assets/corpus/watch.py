@@ -1,4 +1,4 @@
-"""Noticing that the corpus changed: by its listing alone, so that a look is cheap and reads no file."""
+"""Noticing that the corpus changed: by its listing alone, so that a check is cheap and reads no file."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any
 from curation_assets.common.files import fingerprint, read_json
 from curation_assets.corpus import discover
 from curation_assets.corpus.names import decoded, visible
+from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.attempts import pause
 from curation_assets.engine.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look at the corpus found: whether to list it anew, why or why not, and what the next look must know."""
+class ListingCheck:
+    """Whether to list it anew, why or why not, and what the next check must know."""
 
     changed: bool
-    said: str
+    reason: str
     cursor: str
 
 
-def places(workspace: Workspace) -> tuple[str, str]:
+def places(workspace: Artifacts) -> tuple[str, str]:
     """Return the URLs of the corpus and of the high-quality texts, "builtin" resolved."""
     home = workspace.data / "builtin"
     corpus = workspace.profile.corpus
@@ -33,7 +34,7 @@ def places(workspace: Workspace) -> tuple[str, str]:
     return url, str(home / "hq_validation.jsonl") if corpus.hq_url == "builtin" else corpus.hq_url
 
 
-def listings(workspace: Workspace) -> dict[str, discover.Listing]:
+def listings(workspace: Artifacts) -> dict[str, discover.Listing]:
     """Return {URL: what is there now} of the corpus and of the high-quality texts, where the profile names some."""
     options = workspace.profile.corpus.storage_options
     return {url: discover.find_files(url, options) for url in places(workspace) if url}
@@ -48,24 +49,24 @@ def state(files: list[discover.ShardFile]) -> dict[str, dict[str, Any]]:
     }
 
 
-def not_read(found: Collection[discover.Listing]) -> dict[str, Any]:
+def not_read(listings: Collection[discover.Listing]) -> dict[str, Any]:
     """Return what listings passed over, as `corpus/source` keeps it.
 
     `files` are {file, reason} of what may be meant as data, `not_meant_as_data` counts the rest by kind, and `alike`
     are the names of files that differ in their compression alone.
     """
-    kinds = sum((Counter(listing.ignored) for listing in found), Counter())
+    kinds = sum((Counter(listing.ignored) for listing in listings), Counter())
     return {
-        "files": [{"file": name, "reason": why} for listing in found for name, why in listing.passed_over],
+        "files": [{"file": name, "reason": why} for listing in listings for name, why in listing.passed_over],
         "not_meant_as_data": dict(sorted(kinds.items())),
-        "alike": [names for listing in found for names in listing.alike],
+        "alike": [names for listing in listings for names in listing.alike],
     }
 
 
-def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> Look:
+def check_listing(workspace: Workspace, cursor: str | None, now: float | None = None) -> ListingCheck:
     """Compare the corpus with its last listing.
 
-    A changed file that is younger than `automation.settle_seconds` is taken to be still written, unless the last look
+    A changed file that is younger than `automation.settle_seconds` is taken to be still written, unless the last check
     saw it just so. The cursor is of constant size: what is known of the files lies in `corpus/source`.
 
     Raises
@@ -76,41 +77,43 @@ def look(workspace: Workspace, cursor: str | None, now: float | None = None) -> 
     now = time.time() if now is None else now
     settings = workspace.profile.automation
     before: dict[str, Any] = json.loads(cursor) if cursor else {}
-    found, known = _found(workspace), _known(workspace)
-    if known is not None and found == known:
-        return Look(False, f"{len(found['files']):,} files, as listed before", "")
-    seen = fingerprint(found)
-    old = known["files"] if known else {}
-    different = [key for key, about in found["files"].items() if old.get(key) != about]
-    young = [key for key in different if _age(found["files"][key], now) < settings.settle_seconds]
+    listing, before_listing = _listed_now(workspace), _last_listing(workspace)
+    if before_listing is not None and listing == before_listing:
+        return ListingCheck(False, f"{len(listing['files']):,} files, as listed before", "")
+    seen = fingerprint(listing)
+    old = before_listing["files"] if before_listing else {}
+    different = [key for key, about in listing["files"].items() if old.get(key) != about]
+    young = [key for key in different if _age(listing["files"][key], now) < settings.settle_seconds]
     after = {**before, "seen": seen}
     if young and before.get("seen") != seen:
-        return Look(False, f"{_named(young)} still being written", json.dumps(after))
+        return ListingCheck(False, f"{_named(young)} still being written", json.dumps(after))
     times = before.get("times", 0) if before.get("asked") == seen else 0
     if times and now < before["at"] + pause(times, settings.retry_seconds):
-        return Look(
+        return ListingCheck(
             False,
             "the new listing was asked for; if it does not come it is asked for again",
             json.dumps(after),
         )
-    gone = sorted(old.keys() - found["files"].keys())
-    said = f"{_counted('new or changed', different)}, {_counted('gone', gone)}"
-    if known is not None and found["passed_over"] != known["passed_over"]:
-        said += f", {len(found['passed_over']):,} passed over"
-    return Look(True, said, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1}))
+    deleted = sorted(old.keys() - listing["files"].keys())
+    summary = f"{_counted('new or changed', different)}, {_counted('gone', deleted)}"
+    if before_listing is not None and listing["passed_over"] != before_listing["passed_over"]:
+        summary += f", {len(listing['passed_over']):,} passed over"
+    return ListingCheck(
+        True, summary, json.dumps({"seen": seen, "asked": seen, "at": now, "times": times + 1})
+    )
 
 
-def _found(workspace: Workspace) -> dict[str, Any]:
+def _listed_now(workspace: Workspace) -> dict[str, Any]:
     url, hq_url = places(workspace)
-    found = listings(workspace)
+    listed = listings(workspace)
     return {
-        "files": state(found[url].files),
-        "hq": state(found[hq_url].files) if hq_url else {},
-        "passed_over": not_read(found.values())["files"],
+        "files": state(listed[url].files),
+        "hq": state(listed[hq_url].files) if hq_url else {},
+        "passed_over": not_read(listed.values())["files"],
     }
 
 
-def _known(workspace: Workspace) -> dict[str, Any] | None:
+def _last_listing(workspace: Workspace) -> dict[str, Any] | None:
     if workspace.store.receipt("corpus/source") is None:
         return None
     folder = workspace.open("corpus/source")

@@ -5,9 +5,9 @@ from typing import Any
 import dagster as dg
 
 from curation_assets.common.markdown import escaped
-from curation_assets.defs.invariants import INVARIANTS, Invariant
 from curation_assets.defs.resources import Curation
 from curation_assets.engine.check_result import Outcome
+from curation_assets.invariants import INVARIANTS, Invariant
 
 
 def all_checks() -> list[dg.AssetChecksDefinition]:

@@ -116,7 +116,7 @@ def _again(step: Step) -> str:
     if step.key == "corpus/source":
         return "by the sensor `corpus_changes` and by every run"
     if step.key == "clusters/centroids":
-        return "when its settings change, when the corpus drifted by `clusters.drift`, or when you ask (job `refresh_models`)"
+        return "when its settings change, when the corpus drifted by `samplers.clusters.drift`, or when you ask (job `refresh_models`)"
     if step.learned():
         how = ", by a person or `automation.training`" if step.trains else ""
         return f"when its settings change{how}, or when you ask (job `refresh_models`); not when the corpus changes"

@@ -81,7 +81,7 @@ def _closure(profile: Profile, ends: Iterable[str]) -> list[Step]:
 
 
 def _up_to(end: str) -> Callable[[Profile, Chosen], list[Step]]:
-    return lambda profile, choice: _closure(profile, [f"{name}/{end}" for name in profile.samplers])
+    return lambda profile, choice: _closure(profile, [f"{name}/{end}" for name in profile.chosen_samplers])
 
 
 def _sections(profile: Profile, choice: Chosen) -> list[Step]:
@@ -101,7 +101,7 @@ JOBS: dict[str, tuple[str, Callable[[Profile, Chosen], list[Step]]]] = {
         "Draw every sampler's subsets anew from the scores that are there.\n\n"
         "No model runs and nothing is scored: seconds. Use it after a change of `selection` or `evaluation.decontaminate`, or "
         "when scores were made one by one. A sampler without scores is named, and the others go on.",
-        lambda profile, choice: [STEPS[f"{name}/subset"] for name in profile.samplers],
+        lambda profile, choice: [STEPS[f"{name}/subset"] for name in profile.chosen_samplers],
     ),
     "train_and_evaluate_one_cell": (
         "Train a T5 on one sampler's subset and measure it.\n\n"
@@ -174,7 +174,9 @@ def _forms(profile: Profile) -> dict[str, type[dg.Config]]:
         sizes: list[Size] = Field(default_factory=list, description=f"Sizes of the T5; {these}")
 
     class Cell(dg.Config):
-        sampler: Sampler = Field(default=Sampler[profile.samplers[0]], description="Whose subset to train on")
+        sampler: Sampler = Field(
+            default=Sampler[profile.chosen_samplers[0]], description="Whose subset to train on"
+        )
         rate: int = Field(default=int(profile.run.rates[0]), description=f"In {percent}")
         size: Size = Field(default=Size[profile.run.sizes[0]], description="Size of the T5")
 

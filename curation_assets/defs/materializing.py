@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dagster as dg
 
-from curation_assets.corpus.losses import no_documents
+from curation_assets.corpus.rejected_rows import no_documents
 from curation_assets.defs import partitions
 from curation_assets.defs.checks import severity, told
 from curation_assets.defs.dagster_private import TargetMaterialization
@@ -26,6 +26,7 @@ from curation_assets.engine.executors import Checked, Committed, Executor, Faile
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.executors.local import LocalExecutor
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.reasons import Reason
 from curation_assets.engine.scope import Scope
 from curation_assets.engine.step import EDGE, Step
 from curation_assets.engine.store import Receipt
@@ -126,6 +127,7 @@ def carry_out(
     sign(context)
     outcome = Outcome()
     inputs: dict[str, dict[str, str]] = {}
+    reasons: dict[str, Mapping[str, tuple[Reason, ...]]] = {}
     partitions.sync_shards(context.instance, workspace.listed())
     for happened in bring_up_to_date(
         workspace,
@@ -143,14 +145,15 @@ def carry_out(
                 outcome.current += len(current)
                 yield from _retold(context, workspace, step, current, retell, shown)
             case Started(step):
-                inputs[step.key] = seen(context, step, workspace)
+                inputs[step.key], reasons[step.key] = seen(context, step, workspace), happened.reasons
             case Committed(key, receipt, made):
                 step = STEPS[key]
                 if key == EDGE[0]:
                     partitions.sync_shards(context.instance, workspace.listed())
                 elif made:
                     outcome.made[key] = outcome.made.get(key, 0) + 1
-                yield shown(step, receipt, _metadata(workspace, step, receipt, made), inputs[key])
+                why = reasons[key].get(receipt.partition, ())
+                yield shown(step, receipt, _metadata(workspace, step, receipt, made, why), inputs[key])
             case Failed():
                 outcome.failures.append(happened)
                 if happened.trace:
@@ -206,8 +209,10 @@ def _unknown(
     return unknown - (others & instance.get_materialized_partitions(key)) if others else unknown
 
 
-def _metadata(workspace: Workspace, step: Step, receipt: Receipt, made: bool) -> dict[str, Any]:
-    return {name: _value(value) for name, value in about(workspace, step, receipt, made).items()}
+def _metadata(
+    workspace: Workspace, step: Step, receipt: Receipt, made: bool, reasons: tuple[Reason, ...] = ()
+) -> dict[str, Any]:
+    return {name: _value(value) for name, value in about(workspace, step, receipt, made, reasons).items()}
 
 
 def _verdict(context: Context, checked: Checked, tell: Tell) -> Iterator[dg.AssetCheckEvaluation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from curation_assets.common.markdown import preview
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.defs.table_schemas import Column, tables, written
 from curation_assets.engine.materialize import shown
+from curation_assets.engine.reasons import Reason
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.stored import open_parquet
@@ -47,8 +49,10 @@ class Columns:
     columns: list[Column]
 
 
-def about(workspace: Workspace, step: Step, receipt: Receipt, made: bool) -> Metadata:
-    """Return what people are shown of an artifact; numbers are rounded, and all text of the corpus is inert."""
+def about(
+    workspace: Workspace, step: Step, receipt: Receipt, made: bool, reasons: Sequence[Reason] = ()
+) -> Metadata:
+    """Return what people are shown of an artifact, with why it was made; numbers are rounded, and all text of the corpus is inert."""
     folder = f"{workspace.store.place(step.key, receipt.partition)}/{receipt.folder}".rstrip("/")
     found = {name: _rounded(value) for name, value in shown(workspace, receipt).items()}
     found |= _table(workspace, step, receipt, any(isinstance(value, Markdown) for value in found.values()))
@@ -56,6 +60,7 @@ def about(workspace: Workspace, step: Step, receipt: Receipt, made: bool) -> Met
         **_measured_on(workspace, step, receipt.partition),
         **_page(workspace, step),
         "made": made,
+        **({"made_because": [str(reason) for reason in reasons]} if made and reasons else {}),
         "seconds": receipt.seconds,
         "folder": Place(folder),
         ADDRESS: workspace.store.fs.unstrip_protocol(folder),

@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from curation_assets.config.profile import Profile
-from curation_assets.corpus.watch import look
+from curation_assets.corpus.watch import check_listing
 from curation_assets.defs.instance import job_at_work
 from curation_assets.defs.jobs import FOLLOW, follow_changes
 from curation_assets.defs.resources import CHANGE, DUE, Curation
@@ -56,12 +56,12 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
         workspace, instance = curation.workspace, context.instance
         if (why := _left_to_others(instance, workspace.profile)) is not None:
             return dg.SensorResult(skip_reason=why, cursor=context.cursor)
-        found, follow = look(workspace, context.cursor), _due(instance, workspace)
+        found, follow = check_listing(workspace, context.cursor), _due(instance, workspace)
         if not found.changed and follow.idle():
             return dg.SensorResult(
-                skip_reason="; ".join([found.said, *follow.waiting()]), cursor=found.cursor
+                skip_reason="; ".join([found.reason, *follow.waiting()]), cursor=found.cursor
             )
-        change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: {found.said if found.changed else 'the corpus is as it was'}"
+        change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: {found.reason if found.changed else 'the corpus is as it was'}"
         tags = {CHANGE: change} | ({} if follow.idle() else {DUE: "; ".join(follow.reasons())})
         return dg.SensorResult(
             [dg.RunRequest(run_config=_config(found.changed), tags=tags)], cursor=found.cursor

@@ -48,9 +48,7 @@ def tables(step: Step, profile: Profile) -> dict[str, list[Column]]:
     told = _told()
     found = {name: dict(columns) for name, columns in told.get(step.key, told.get(f"*/{stage}", {})).items()}
     if owner in SAMPLERS and stage == "scores":
-        found = {"scores": dict(told["*/scores"]["scores"])}
-        for key in (f"{SAMPLERS[owner].family}/scores", step.key):
-            found["scores"] |= told.get(key, {}).get("scores", {})
+        found["scores"] |= SAMPLERS[owner].columns
     if step.key == "corpus/documents":
         for name in ("documents", "validation"):
             found[name] |= dict.fromkeys(profile.corpus.keep_fields, _KEPT)

@@ -12,13 +12,14 @@ from curation_assets.common.files import read_batches
 from curation_assets.common.progress import Progress, after
 from curation_assets.corpus.reading import open_documents
 from curation_assets.embeddings.encoder import Encoder
-from curation_assets.engine.workspace import BuildOne, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.models.sources import resolve
 
 _BATCH = 2048
 
 
-def embeddings(workspace: Workspace) -> BuildOne:
+def embeddings(workspace: Context) -> BuildOne:
     """Load the encoder once, then embed shard by shard, row by row.
 
     `embeddings.npy`: unit float32 [n, dim]. `readable.npy`: bool [n], False where more than a fifth of a document's

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from curation_assets.common.batching import length_batches
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.windows import cut_windows
-from curation_assets.embeddings.reading import Reader, Tokens
+from curation_assets.embeddings.tokenization import Reader, Tokens
 
 _BUCKET = 8  # a document is padded to a multiple of this, whatever its neighbours: about 4 wasted tokens
 _FP16_OVERFLOWS = ("t5", "mt5", "umt5", "longt5")  # their activations leave float16's range and turn to NaN
@@ -26,7 +27,7 @@ class Encoder:
     move it by rounding alone (below 1e-5 in float32; in bfloat16 or float16 by that type's own rounding).
 
     A document of at most `max_tokens` is one window. Of a longer one as many windows as it needs are read, at most
-    `windows`, evenly spaced from its beginning to its end (`scoring.perplexity.cut_windows`), and the vector is the
+    `windows`, evenly spaced from its beginning to its end (`common.windows.cut_windows`), and the vector is the
     normalised mean of theirs. The paper cuts documents at the model's limit, which is `windows = 1`: then documents with
     a common beginning, as files under one licence, are copies of one another.
 
@@ -118,7 +119,7 @@ class Encoder:
         vectors = np.empty((len(document), self.dim), dtype=np.float32)
         done = 0
         progress(0, n, "documents")
-        for part, padded in self._batches(size):
+        for part, padded in length_batches(size, self.batch_tokens, self.max_tokens, _BUCKET):
             vectors[part] = self._forward(*self._padded(tokens.ids, place[part], size[part], padded))
             done += len(part)
             progress(n * done / len(document), n, "documents")
@@ -152,16 +153,6 @@ class Encoder:
         padded[body] = ids[(place[:, None] + column - len(before))[body]]
         np.put_along_axis(padded, end + np.arange(len(after)), after[None], axis=1)
         return padded, (column < size[:, None]).astype(np.int64)
-
-    def _batches(self, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-        """Yield (rows, padded length), longest bucket first so that memory peaks at once."""
-        buckets = np.minimum(-(-lengths // _BUCKET) * _BUCKET, self.max_tokens)
-        order = np.argsort(-buckets, kind="stable")
-        padded, starts = np.unique(-buckets[order], return_index=True)
-        for length, rows in zip(-padded, np.split(order, starts[1:]), strict=True):
-            size = max(1, self.batch_tokens // int(length))
-            for begin in range(0, len(rows), size):
-                yield rows[begin : begin + size], int(length)
 
     def _forward(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         import torch
@@ -255,7 +246,7 @@ def _load(folder: Path, device: str, dtype: str) -> Any:
     return model.eval()
 
 
-def _token_limit(model: Any, wanted: int | None, folder: Path) -> int:
+def _token_limit(model: Any, max_tokens: int | None, folder: Path) -> int:
     """Return the tokens kept per document, checked against what the model and its tokenizer can do."""
     first = model[0]
     tokenizer = getattr(first, "tokenizer", None)
@@ -263,7 +254,7 @@ def _token_limit(model: Any, wanted: int | None, folder: Path) -> int:
         raise ValueError(f"{folder} does not begin with a transformer that has a fast tokenizer")
     if any(getattr(head, "include_prompt", True) is False for head in model):
         raise ValueError(f"{folder} pools without its prompt, which is not supported")
-    limit = wanted if wanted is not None else model.max_seq_length
+    limit = max_tokens if max_tokens is not None else model.max_seq_length
     positions = getattr(first.config, "max_position_embeddings", None)
     if limit is None or limit > 10**9:  # transformers writes 1e30 for "unknown"
         raise ValueError(f"{folder} states no longest input: give max_tokens")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,8 +17,9 @@ from curation_assets.engine.executors import Check, Checked, Committed, Ended, E
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.forecast import Plan
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.narration import Story, opening
+from curation_assets.engine.reasons import Reason
 from curation_assets.engine.refresh import prune_marks
+from curation_assets.engine.run_log import StepLog
 from curation_assets.engine.scope import Scope
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import EDGE, Step
@@ -37,10 +38,11 @@ class Current:
 
 @dataclass(frozen=True)
 class Started:
-    """A step begins: these partitions of it are made."""
+    """A step begins: these partitions of it are made, and why."""
 
     step: Step
     partitions: tuple[str, ...]
+    reasons: Mapping[str, tuple[Reason, ...]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class _Run:
     relearn: bool
     checks: bool
     refusal: Refusal
-    _stories: dict[str, Story] = field(default_factory=dict)
+    _logs: dict[str, StepLog] = field(default_factory=dict)
     _settled: dict[tuple[str, str], bool] = field(default_factory=dict)
     _queue: list[Make] = field(default_factory=list)
     _checks: deque[Check] = field(default_factory=deque)
@@ -144,9 +146,10 @@ class _Run:
                 self._checks.append(Check(step.key))  # a person named these: what is there is checked
             return
         self._queue += tasks
-        self._stories[step.key] = Story(step, len(asked), current=len(asked) - len(stale))
-        yield Started(step, tuple(todo))
-        yield opening(self.workspace, step, todo)
+        log = self._logs[step.key] = StepLog(step, len(asked), current=len(asked) - len(stale))
+        opening = log.opening(self.workspace, todo)
+        yield Started(step, tuple(todo), log.reasons)
+        yield opening
 
     def _stale(self, versions: Versions, step: Step, asked: list[str]) -> list[str]:
         if self.scope.by_itself and step.key != EDGE[0]:
@@ -199,15 +202,15 @@ class _Run:
             yield message
 
     def _finished(self, message: Committed | Failed) -> Iterator[Event]:
-        step, story = STEPS[message.key], self._stories[message.key]
+        step, log = STEPS[message.key], self._logs[message.key]
         if isinstance(message, Committed):
             self._plan.finish(step, message.receipt.partition, message.receipt)
-            line = story.finished(message.receipt, message.made)
+            line = log.finished(message.receipt, message.made)
             yield message
             yield line
             return
         self._plan.finish(step, message.partition, None)
-        line = story.went_wrong(message.partition, RuntimeError(message.reason))
+        line = log.went_wrong(message.partition, RuntimeError(message.reason))
         yield Blocked(message.key, message.partition, message.reason) if message.missing else message
         yield line
 
@@ -215,8 +218,7 @@ class _Run:
         yield self._line(task, "end")
         if not self._plan.end(STEPS[task.key]):
             return
-        story = self._stories[task.key]
-        if self.checks or story.failed:
+        if self.checks or self._logs[task.key].failed:
             self._checks.append(Check(task.key))
 
 

@@ -8,12 +8,9 @@ from weakref import WeakKeyDictionary
 from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets
-from curation_assets.engine.staleness import Versions
+from curation_assets.engine.staleness import At, Versions
 from curation_assets.engine.step import EDGE, Step, reads_all, upstream
 from curation_assets.engine.workspace import MissingInput
-
-At = tuple[str, str]
-"""An artifact: (asset key, partition)."""
 
 _LACKING = f"{MissingInput.__name__}: "
 _MEMOS: WeakKeyDictionary[Versions, dict[At, At | None]] = WeakKeyDictionary()
@@ -46,24 +43,24 @@ def _first_failed(versions: Versions, step: Step, partition: str) -> At | None:
             continue
         everything = (key, "*") if only is None and reads_all(step.by, need.by) else None
         if everything in memo:
-            found = memo[everything]
+            cause = memo[everything]
         else:
             wanted = upstream(step, partition, need, versions.partitions, only)
-            each = (_failed_or_waiting(versions, need, p) for p in _asked(versions, need, wanted, only))
-            found = next(filter(None, each), None) if wanted else _no_shards(versions)
+            each = (_failed_or_waiting(versions, need, p) for p in _requested(versions, need, wanted, only))
+            cause = next(filter(None, each), None) if wanted else _no_shards(versions)
             if everything:
-                memo[everything] = found
-        if found:
-            return found
+                memo[everything] = cause
+        if cause:
+            return cause
     return None
 
 
-def _asked(versions: Versions, need: Step, wanted: list[str], only: str | None) -> list[str]:
+def _requested(versions: Versions, need: Step, wanted: list[str], only: str | None) -> list[str]:
     """Leave out cells of training that the profile does not ask for: what a job made besides is nobody's cause."""
     if only is not None or need.by not in ("size", "rate|size"):
         return wanted
-    asked = targets(versions.workspace, need)
-    return [p for p in wanted if p in asked]
+    requested = targets(versions.workspace, need)
+    return [p for p in wanted if p in requested]
 
 
 def _stages_there(versions: Versions, step: Step) -> set[str]:

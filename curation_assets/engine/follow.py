@@ -14,7 +14,6 @@ from datetime import datetime
 
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
-from curation_assets.engine.reasons import reasons
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import EDGE, Step, upstream
 from curation_assets.engine.workspace import MissingInput, Workspace, title
@@ -72,7 +71,8 @@ class Follow:
 
     def _why(self, step: Step, partitions: list[str]) -> str:
         count = f"{step.key}: {len(partitions):,}" if step.by else step.key
-        return f"{count} ({'; '.join(reasons(self._versions, step, partitions[0]))})"
+        reasons = self._versions.reasons(step, partitions[0])
+        return f"{count} ({'; '.join(map(str, reasons))})"
 
     def waiting(self, most: int = _SHOWN) -> list[str]:
         """Return a sentence for the first few steps of which something is out of date but not due: what it waits for."""
@@ -132,8 +132,8 @@ class Follow:
             return there and (not step.pinned or self._versions.current(step, partition))
         if not self._versions.current(step, partition):
             return there and self._unreadable(step, partition)
-        if step.pinned:  # the corpus may move on under it; only the centroids look how far
-            return step.key != "clusters/centroids" or self._is_settled(STEPS["corpus/index"], "")
+        if step.pinned:  # the corpus may move on under it; how far, only a step with a limit looks
+            return not step.drift or self._is_settled(STEPS["corpus/index"], "")
         return self._inputs_settled(step, partition)
 
     def _unreadable(self, step: Step, partition: str) -> bool:

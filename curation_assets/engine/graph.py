@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from curation_assets.config import identity
-from curation_assets.config.model_sources import parse
-from curation_assets.config.profile import Profile
+from curation_assets.config.lazy import LazyDict
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
+from curation_assets.engine.borrowed import bases, contaminated, model_at
 from curation_assets.engine.report_steps import report_steps
-from curation_assets.engine.step import Step, nothing
+from curation_assets.engine.step import Step
+
+_DOCUMENTS = (
+    *("corpus.text_field", "corpus.id_field", "corpus.keep_fields", "corpus.sample_by"),
+    *("corpus.max_chars", "corpus.min_chars", "corpus.min_words", "corpus.validation_share"),
+)
+"""What decides which documents there are: all of `corpus` but where it lies."""
+_TRAINING = ("pretraining", "ladder")
+_MEASURING = ("evaluation.seed", "evaluation.window", "evaluation.max_windows", "evaluation.finetuning")
+_FIRST_SEED = "pretraining.seeds"
+"""Of a model that is lent, the first seed's weights are."""
 
 _CORPUS = (
-    Step("corpus/source", "", (), "corpus", ("python",), lambda p: p.corpus.builtin.identity(), code=2),
+    Step("corpus/source", "", (), "corpus", ("python",), ("corpus.builtin",), code=2),
     Step("corpus/shards", "shard", ("corpus/source",), "corpus", ("file",)),
     Step(
         "corpus/documents",
@@ -20,7 +27,7 @@ _CORPUS = (
         ("corpus/shards",),
         "corpus",
         ("parquet",),
-        identity.document_settings,
+        _DOCUMENTS,
         code=2,
     ),
     Step(
@@ -29,7 +36,7 @@ _CORPUS = (
         ("corpus/documents",),
         "corpus",
         ("huggingface",),
-        lambda p: p.tokenizer.identity(),
+        ("tokenizer",),
         code=3,
         pinned=True,
     ),
@@ -38,14 +45,11 @@ _CORPUS = (
     Step(
         "corpus/validation",
         "",
-        ("corpus/source", "corpus/tokens", "corpus/tokenizer"),
+        ("corpus/source", "corpus/documents", "corpus/tokenizer"),
         "corpus",
         ("numpy",),
-        lambda p: {
-            "hq": bool(p.corpus.hq_url),
-            "n": p.evaluation.max_documents,
-            "corpus": identity.document_settings(p),
-        },
+        (*_DOCUMENTS, "evaluation.max_documents"),
+        code=2,
     ),
     Step(
         "corpus/embeddings",
@@ -53,7 +57,7 @@ _CORPUS = (
         ("corpus/documents",),
         "embeddings",
         ("huggingface", "pytorch"),
-        lambda p: p.embeddings.identity(),
+        ("embeddings",),
         code=2,
         accelerated=True,
     ),
@@ -66,18 +70,17 @@ _EVALUATION = (
         ("corpus/documents",),
         "evaluation",
         ("parquet",),
-        lambda p: {
-            name: value
-            for name, value in p.evaluation.identity().items()
-            if name in ("suites", "instructions", "max_examples", "max_training_examples", "seed")
-        },
+        (
+            *("evaluation.suites", "evaluation.instructions", "evaluation.seed"),
+            *("evaluation.max_examples", "evaluation.max_training_examples", "corpus.keep_fields"),
+        ),
         code=2,
         pinned=True,  # what models are measured by stays the same while the corpus moves on
     ),
     Step(
         "evaluation/ngrams",
         "",
-        ("evaluation/examples", "corpus/validation", "corpus/source", "corpus/documents"),
+        ("evaluation/examples", "corpus/validation"),
         "evaluation",
         ("numpy",),
         pinned=True,
@@ -91,59 +94,16 @@ _EVALUATION = (
     ),
 )
 
-_COVERAGE = (
-    Step(
-        "clusters/centroids",
-        "",
-        ("corpus/embeddings", "corpus/index"),
-        "coverage",
-        ("faiss",),
-        lambda p: {k: v for k, v in p.clusters.identity().items() if k != "drift"},
-        code=2,
-        pinned=True,
-        accelerated=True,
-    ),
-    Step(
-        "clusters/assignments", "shard", ("corpus/embeddings", "clusters/centroids"), "coverage", ("numpy",)
-    ),
-    Step(
-        "density/shard_sketch",
-        "shard",
-        ("corpus/embeddings",),
-        "coverage",
-        ("pytorch",),
-        lambda p: p.density.identity(),
-        code=2,
-        accelerated=True,
-    ),
-    Step(
-        "density/sketch",
-        "",
-        ("density/shard_sketch",),
-        "coverage",
-        ("numpy",),
-        lambda p: p.density.identity(),
-    ),
-    Step(
-        "semdedup/neighbours",
-        "",
-        ("corpus/documents", "corpus/embeddings", "clusters/assignments", "clusters/centroids"),
-        "coverage",
-        ("pytorch",),
-        code=2,
-        accelerated=True,
-    ),
-)
-
-
 _JUDGE = (
     Step(
         "judge/teacher",
         "",
         (),
         "judge",
+        ("huggingface",),
+        ("judge.teacher",),
         pinned=True,
-        **identity.from_source(lambda p: parse(p.judge.teacher)),
+        borrows=model_at("judge.teacher"),
     ),
     Step(
         "judge/labels",
@@ -151,14 +111,7 @@ _JUDGE = (
         ("corpus/documents", "judge/teacher"),
         "judge",
         ("huggingface", "pytorch"),
-        lambda p: {
-            **{
-                k: v
-                for k, v in p.judge.identity().items()
-                if k in ("documents", "teacher_max_tokens", "seed")
-            },
-            "prompt": p.ask_llm.prompt,
-        },
+        ("judge.documents", "judge.teacher_max_tokens", "judge.seed", "samplers.ask_llm.prompt"),
         pinned=True,
         accelerated=True,
     ),
@@ -168,39 +121,43 @@ _JUDGE = (
         ("judge/labels", "corpus/tokenizer"),
         "judge",
         ("pytorch",),
-        lambda p: {
-            **{
-                k: v
-                for k, v in p.judge.identity().items()
-                if k not in ("teacher", "documents", "teacher_max_tokens")
-            },
-            "ask_llm": identity.ask_llm_settings(p),
-        },
+        (
+            *("judge.held_out", "judge.bases", "judge.target", "judge.epochs", "judge.batch_size"),
+            *("judge.learning_rate", "judge.final_learning_rate", "judge.warmup_share", "judge.clip_norm"),
+            *("judge.seed", "samplers.ask_llm.prompt", "samplers.ask_llm.max_tokens", _FIRST_SEED),
+        ),
         pinned=True,
         trains=True,
         accelerated=True,
-        borrows=identity.bases,
+        borrows=bases,
     ),
 )
 
 
-def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
-    """Return a sampler's own chain: the model behind its scores if there is one, scores, subset, checkpoint, metrics."""
-    name, family = spec.name, spec.family
-    model = Step(f"{name}/model", "", (), family, **identity.from_source(lambda p: p.model_source(name)))
+def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
+    """Return a sampler's steps: the model behind its scores if there is one, what it brings, scores, subset, checkpoint, metrics."""
+    name, family = sampler.name, sampler.family
+    model = Step(
+        f"{name}/model",
+        *("", (), family, ("huggingface",)),
+        (sampler.model, _FIRST_SEED),
+        borrows=model_at(sampler.model),
+    )
+    inputs = (*sampler.inputs, *((model.key,) if sampler.model else ()))
     return (
-        *((model,) if spec.model else ()),
+        *((model,) if sampler.model else ()),
+        *sampler.steps,
         Step(
             f"{name}/scores",
             "shard",
             # Scores are of these documents, whatever else they are made from: their version must say of which.
-            tuple(dict.fromkeys(("corpus/documents", *spec.needs))),
+            tuple(dict.fromkeys(("corpus/documents", *inputs))),
             family,
-            ("pytorch", "parquet") if spec.model else ("parquet",),
-            identity.SCORE_SETTINGS.get(name, identity.SCORE_SETTINGS.get(family, nothing)),
-            code=3 if family == "coverage" else 2,
-            placed="semdedup/neighbours" in spec.needs,
-            accelerated=bool(spec.model),
+            ("pytorch", "parquet") if sampler.model else ("parquet",),
+            sampler.setting_paths,
+            code=sampler.code,
+            placed=sampler.placed,
+            accelerated=bool(sampler.model),
         ),
         Step(
             f"{name}/subset",
@@ -208,9 +165,10 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             (f"{name}/scores", "corpus/index", "corpus/tokens"),
             family,
             ("parquet",),
-            lambda p: {"technique": spec.technique, **p.selection.identity()},
+            ("selection", "evaluation.decontaminate"),
+            variant=sampler.technique,
             code=2,
-            borrows=identity.contaminated,
+            borrows=contaminated,
         ),
         Step(
             f"{name}/checkpoint",
@@ -218,7 +176,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             (f"{name}/subset", "corpus/tokens", "corpus/tokenizer"),
             family,
             ("pytorch",),
-            identity.training,
+            _TRAINING,
             trains=True,
             accelerated=True,
         ),
@@ -228,7 +186,7 @@ def _chain(spec: SamplerSpec) -> tuple[Step, ...]:
             (f"{name}/checkpoint", "corpus/validation", "corpus/tokenizer", "evaluation/examples"),
             family,
             ("pytorch", "parquet"),
-            identity.evaluation_settings,
+            _MEASURING,
             code=2,
             trains=True,
             accelerated=True,
@@ -240,14 +198,14 @@ _FULL_DATA = (
     Step(
         "full_data/checkpoint",
         "size",
-        ("corpus/index", "corpus/tokens", "corpus/tokenizer"),
+        ("corpus/documents", "corpus/index", "corpus/tokens", "corpus/tokenizer"),
         "full_data",
         ("pytorch",),
-        identity.training_on_all,
+        (*_TRAINING, "evaluation.decontaminate"),
         pinned=True,
         trains=True,
         accelerated=True,
-        borrows=identity.contaminated,
+        borrows=contaminated,
     ),
     Step(
         "full_data/metrics",
@@ -255,25 +213,22 @@ _FULL_DATA = (
         ("full_data/checkpoint", "corpus/validation", "corpus/tokenizer", "evaluation/examples"),
         "full_data",
         ("pytorch", "parquet"),
-        identity.evaluation_settings,
+        _MEASURING,
         code=2,
         trains=True,
         accelerated=True,
     ),
 )
 
-_CHAINS = tuple(step for spec in SAMPLERS.values() for step in _chain(spec))
-_COSTLY = tuple(step.key for step in (*_COVERAGE, *_JUDGE, *_FULL_DATA, *_CHAINS))
-"""What choosing the data may take time for."""
 
-_MADE = (*_CORPUS, *_EVALUATION, *_COVERAGE, *_FULL_DATA, *_JUDGE, *_CHAINS)
+def _steps() -> dict[str, Step]:
+    chains = {step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}
+    costly = [
+        step.key for step in (*_JUDGE, *_FULL_DATA, *chains.values()) if not step.key.endswith("/subset")
+    ]
+    made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains
+    return made | {step.key: step for step in report_steps(tuple(costly), made)}
 
 
-def _code_versions(profile: Profile, keys: Iterable[str]) -> dict[str, str]:
-    return {key: STEPS[key].code_version(profile) for key in keys}
-
-
-STEPS: dict[str, Step] = {
-    step.key: step for step in (*_MADE, *report_steps(_COSTLY, _code_versions, [step.key for step in _MADE]))
-}
+STEPS = LazyDict("steps", _steps)
 """Every step by key, each after the steps that it needs."""

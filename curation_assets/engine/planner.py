@@ -45,7 +45,7 @@ def _sizes(profile: Profile, step: Step, readers: list[Step]) -> set[str]:
 def wanted_steps(profile: Profile) -> list[Step]:
     """Return the steps that the profile's samplers need, each after what it needs."""
     chains = ("subset", "metrics")
-    roots = [f"{name}/{end}" for name in profile.samplers for end in chains]
+    roots = [f"{name}/{end}" for name in profile.chosen_samplers for end in chains]
     reports = [key for key in STEPS if key.startswith("report/")]
     keys, todo = set(), ["full_data/metrics", "evaluation/contamination", *reports, *roots]
     while todo:

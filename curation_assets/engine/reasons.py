@@ -1,217 +1,206 @@
-"""Why an artifact is missing or out of date, in sentences; what is pinned and behind; what will follow from what.
-
-`Versions.current` decides whether an artifact is current. This says why it is not: there is a reason exactly where that
-says no.
-"""
+"""Why an artifact is missing or out of date, as data; a reason's sentence is made last, from its values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import Any, Literal
 
-from curation_assets.common.files import file_states
-from curation_assets.engine.input_reasons import (
-    Reading,
-    input_reasons,
-    missing_inputs,
-    named,
-    pinned_reasons,
-    readings,
-    short,
-)
-from curation_assets.engine.staleness import Versions
-from curation_assets.engine.step import Step
-from curation_assets.engine.store import RECEIPT, Receipt, Store
-from curation_assets.engine.workspace import MissingInput
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.step import By
+from curation_assets.engine.workspace import title
 
-LISTED_AGAIN = "every run lists the corpus again"
-"""The reason that the corpus's listing always has: it does not mean that anything changed."""
+Kind = Literal[
+    "missing",
+    "damaged",
+    "settings_or_code",
+    "code",
+    "listed_again",
+    "unlisted",
+    "file_moved",
+    "file_changed",
+    "file_rewritten",
+    "file_relinked",
+    "input_missing",
+    "no_shards",
+    "input_changed",
+    "input_changed_in",
+    "input_new_in",
+    "input_gone_from",
+    "input_changed_in_some",
+    "input_added",
+    "input_dropped",
+    "inconsistent",
+    "drifted",
+    "refresh_asked",
+    "outside_changed",
+    "outside_unreadable",
+    "behind",
+    "incomparable",
+]
 
-_COUNTS_THE_CORPUS = ("full_data/checkpoint", "clusters/centroids")  # "documents": of the whole corpus, then
+UNITS: dict[By, str] = {"": "artifact", "shard": "shard", "rate": "rate", "size": "size", "rate|size": "run"}
+"""What a partition of a kind is called."""
+
+_NAMED = 3  # partitions that a sentence names
+_SUMMARY = 2  # reasons that a summary names
 
 
-@dataclass
-class _Memo:
-    """What has been found with one `Versions`, so that a walk over the graph costs one look at each artifact."""
+@dataclass(frozen=True)
+class Reason:
+    """One reason why an artifact is missing or out of date; `str` gives its sentence.
 
-    reasons: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    follows: dict[tuple[str, str], bool] = field(default_factory=dict)
-    any_out: dict[tuple[str, bool], bool] = field(default_factory=dict)
+    `behind` and `incomparable` are no reasons to make anything: a pinned model is kept although the corpus moved on, or
+    although what it would be learned from is not all there. A value that a reason does not have is left out of its sentence.
 
-
-_MEMOS: WeakKeyDictionary[Versions, _Memo] = WeakKeyDictionary()
-
-
-def _memo(versions: Versions) -> _Memo:
-    if versions not in _MEMOS:
-        _MEMOS[versions] = _Memo()
-    return _MEMOS[versions]
-
-
-def reasons(versions: Versions, step: Step, partition: str) -> list[str]:
-    """Tell why an artifact is missing or out of date; [] where it is current, as `Versions.current` has it.
-
-    Parameters
+    Attributes
     ----------
-    versions
-        Receipts as they stand; what is found is remembered for as long as this object lives.
-    partition
-        "" for a step that is not partitioned.
+    subject : an input's asset key, a setting's path or a folder outside the graph; "" for the artifact itself.
+    partitions : partitions of the input (or files of the folder), the first few.
+    count, of : how many partitions those are in all, of how many.
+    before, now : version, code number, bytes, documents or address: what the artifact was made from, and what is there.
+    limit : the setting's value.
     """
-    memo, at = _memo(versions).reasons, (step.key, partition)
-    if at not in memo:
-        memo[at] = tuple(_reasons(versions, step, partition))
-    return list(memo[at])
+
+    kind: Kind
+    subject: str = ""
+    partitions: tuple[str, ...] = ()
+    count: int = 0
+    of: int = 0
+    before: str | int | None = None
+    now: str | int | None = None
+    limit: float | None = None
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return _SENTENCES[self.kind](self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return kind, the values that it has, and the sentence as `text`."""
+        values = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        return {**values, "text": str(self)}
 
 
-def out_of_date(versions: Versions, step: Step, partition: str) -> bool:
-    """Tell whether an artifact is missing or out of date, other than that the corpus is always listed again."""
-    return any(reason != LISTED_AGAIN for reason in reasons(versions, step, partition))
+def about(kind: Kind, subject: str, partitions: Sequence[str], of: int = 0) -> Reason:
+    """Return a reason that speaks of some partitions ("" for a single artifact) of an input, or of some files of a folder."""
+    return Reason(kind, subject, tuple(filter(None, partitions[:_NAMED])), len(partitions), of)
 
 
-def _reasons(versions: Versions, step: Step, partition: str) -> Iterator[str]:
-    receipt = versions.receipt(step.key, partition)
-    if receipt is None:
-        yield _absent(versions.workspace.store, step.key, partition)
-    elif step.key == "corpus/shards":
-        yield from _shard_reasons(versions, partition, receipt)
-    else:
-        if receipt.code != step.code_version(versions.workspace.profile):
-            yield "settings or code changed"
-        if step.key == "corpus/source":
-            yield LISTED_AGAIN
-        elif step.pinned:
-            yield from _pinned_reasons(versions, step, partition, receipt)
-            yield from _files_outside(receipt)
-        else:
-            yield from _following_reasons(versions, step, partition, receipt)
-            yield from _files_outside(receipt)
+def short(version: str) -> str:
+    """Return as much of a version as tells it from others."""
+    return version[:10]
 
 
-def _absent(store: Store, key: str, partition: str) -> str:
-    if store.fs.exists(f"{store.place(key, partition)}/{RECEIPT}"):
-        return "damaged: its receipt was changed, or a file is missing or not as long as the receipt says"
-    return "not made yet"
+def named(names: Sequence[str], count: int = 0) -> str:
+    """Return the first few names, and how many more there are (of `count`, where not all are given)."""
+    more = max(count, len(names)) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _shard_reasons(versions: Versions, shard: str, receipt: Receipt) -> Iterator[str]:
-    listed, then = versions.listing.get(shard), receipt.metadata
-    if listed is None:
-        yield "not in the corpus any more"
-    elif then.get("url") != listed["url"]:
-        yield f"its file is another one: {then.get('url')} then, {listed['url']} now"
-    elif then.get("bytes") != listed["bytes"]:
-        yield f"its file changed: {then.get('bytes', 0):,} bytes then, {listed['bytes']:,} now"
-    elif then.get("modified") != listed["modified"]:
-        yield "its file was written again, as long as before"
-    elif then.get("leads_to") != listed.get("leads_to"):
-        yield "its link leads to another file"
+def _names(reason: Reason) -> str:
+    return named(reason.partitions, reason.count)
 
 
-def _following_reasons(versions: Versions, step: Step, partition: str, receipt: Receipt) -> Iterator[str]:
-    """Tell what is wrong with the inputs of an artifact that follows all of them."""
-    profile = versions.workspace.profile
-    try:
-        recipe = step.recipe(profile, versions.inputs(step, partition), partition)
-    except MissingInput:
-        recipe = ""
-    if receipt.recipe == recipe:
-        return
-    told = list(input_reasons(versions, step, partition, receipt))
-    yield from told
-    if not told and receipt.code == step.code_version(profile):
-        yield f"its receipt does not add up: recipe {short(receipt.recipe)}, by its inputs {short(recipe)}"
+def _counted(reason: Reason) -> str:
+    return f"{reason.count:,} {UNITS[STEPS[reason.subject].by]}{'' if reason.count == 1 else 's'}"
 
 
-def _pinned_reasons(versions: Versions, step: Step, partition: str, receipt: Receipt) -> Iterator[str]:
-    if versions.drifted(step, receipt):
-        index = versions.receipt("corpus/index", "")
-        then, now = receipt.metadata["documents"], index.metadata["documents"] if index else 0
-        limit = versions.workspace.profile.clusters.drift
-        yield f"the corpus drifted: {then:,} documents then, {now:,} now (clusters.drift = {limit:g})"
-    yield from pinned_reasons(versions, step, partition, receipt)
-    if versions.marked(step, partition) and versions.behind(step, partition):
-        yield "asked to be learned anew, and the corpus moved on since it was"
+def _versions(reason: Reason) -> str:
+    return "" if reason.before is None else f" ({reason.before} -> {reason.now})"
 
 
-def _files_outside(receipt: Receipt) -> Iterator[str]:
-    """Tell which files outside the graph that an artifact speaks of do not look as they did then."""
-    seen = receipt.metadata.get("seen", {})
-    changed, gone = [], []
-    for name in seen:
-        try:
-            if file_states(Path(receipt.metadata["place"]), [name])[name] != seen[name]:
-                changed.append(name)
-        except OSError:
-            gone.append(name)
-    for what, names in (("changed", changed), ("cannot be read", gone)):
-        if names:
-            yield f"files in {receipt.metadata['place']} {what}: {named(names)}"
+def _then_and_now(reason: Reason, unit: str = "") -> str:
+    then, now = (f"{v:,}" if isinstance(v, int) else v for v in (reason.before, reason.now))
+    return "" if reason.before is None else f": {then}{unit} then, {now} now"
 
 
-def behind(versions: Versions, step: Step, partition: str) -> str | None:
-    """Tell of a pinned artifact that is kept although the corpus moved on; None where it did not, or it is not kept."""
-    receipt = versions.receipt(step.key, partition)
-    if receipt is None or not versions.behind(step, partition) or reasons(versions, step, partition):
-        return None
-    if missing := missing_inputs(versions, step, partition):
-        return f"cannot be compared with the corpus now: {'; '.join(missing)}"
-    index = versions.receipt("corpus/index", "")
-    if step.key in _COUNTS_THE_CORPUS and index is not None:
-        then, now = receipt.metadata["documents"], index.metadata["documents"]
-        return f"learned from an earlier corpus: {then:,} documents then, {now:,} now"
-    return "learned from an earlier corpus, which changed since"
+def _input(reason: Reason) -> str:
+    return title(reason.subject, reason.partitions[0] if reason.partitions else "")
 
 
-def follows(versions: Versions, step: Step, partition: str) -> bool:
-    """Tell whether an ancestor is out of date, so that the artifact may have to follow."""
-    memo, at = _memo(versions).follows, (step.key, partition)
-    if at not in memo:
-        memo[at] = any(_any_out(versions, r, step.partial) for r in _followed(versions, step, partition))
-    return memo[at]
+def _input_missing(reason: Reason) -> str:
+    if reason.of > 1:
+        return f"{reason.subject} is missing for {_counted(reason)} of {reason.of:,} ({_names(reason)})"
+    return f"{_input(reason)} is missing"
 
 
-def inherited(versions: Versions, step: Step, partition: str) -> list[tuple[str, str]]:
-    """Return (key, partition) of the ancestors that are missing or out of date and that the artifact follows, nearest first.
-
-    Pinned artifacts do not follow the corpus: of what is above them, only what is pinned itself counts.
-    """
-    found: list[tuple[str, str]] = []
-    seen: set[tuple[str, str]] = set()
-    level = [(step, partition)]
-    while level:
-        above: list[tuple[Step, str]] = []
-        for reader, at in level:
-            if not follows(versions, reader, at):
-                continue
-            for need, partitions, *_ in _followed(versions, reader, at):
-                fresh = [p for p in partitions if (need.key, p) not in seen]
-                seen.update((need.key, p) for p in fresh)
-                above += [(need, p) for p in fresh]
-        found += [(need.key, p) for need, p in above if out_of_date(versions, need, p)]
-        level = above
-    return found
+def _files(reason: Reason) -> str:
+    return f": {_names(reason)}" if reason.partitions else ""
 
 
-def _followed(versions: Versions, step: Step, partition: str) -> Iterator[Reading]:
-    if step.key == "corpus/shards":  # follows the listed files, not the listing's version
-        return
-    for reading in readings(versions, step, partition):
-        if not step.pinned or reading.need.pinned:
-            yield reading
+def _in_partitions(reason: Reason, verb: str) -> str:
+    where = f"{_counted(reason)} ({_names(reason)})" if reason.count else "some partitions"
+    return f"{reason.subject} {verb} {where}"
 
 
-def _any_out(versions: Versions, reading: Reading, partial: bool) -> bool:
-    """Tell whether one of the partitions is out of date or follows one that is; of all partitions of a step only once."""
-    need, memo = reading.need, _memo(versions).any_out
-    if not reading.several:
-        return any(_out(versions, need, p) for p in reading.partitions)
-    if (need.key, partial) not in memo:
-        memo[need.key, partial] = any(_out(versions, need, p) for p in reading.partitions)
-    return memo[need.key, partial]
+def _changed_in_some(reason: Reason) -> str:
+    since = f" (made since: {_names(reason)})" if reason.partitions else ""
+    return f"{reason.subject} changed in some {UNITS[STEPS[reason.subject].by]}{since}"
 
 
-def _out(versions: Versions, step: Step, partition: str) -> bool:
-    return out_of_date(versions, step, partition) or follows(versions, step, partition)
+_SENTENCES: dict[Kind, Callable[[Reason], str]] = {
+    "missing": lambda r: "not made yet",
+    "damaged": lambda r: (
+        "damaged: its receipt was changed, or a file is missing or not as long as the receipt says"
+    ),
+    "settings_or_code": lambda r: "settings or code changed",
+    "code": lambda r: f"code changed{_versions(r)}",
+    "listed_again": lambda r: "every run lists the corpus again",
+    "unlisted": lambda r: "not in the corpus any more",
+    "file_moved": lambda r: f"its file is another one{_then_and_now(r)}",
+    "file_changed": lambda r: f"its file changed{_then_and_now(r, ' bytes')}",
+    "file_rewritten": lambda r: "its file was written again, as long as before",
+    "file_relinked": lambda r: "its link leads to another file",
+    "input_missing": _input_missing,
+    "no_shards": lambda r: f"{r.subject} is missing: the corpus has no shards",
+    "input_changed": lambda r: f"{_input(r)} changed{_versions(r)}",
+    "input_changed_in": lambda r: _in_partitions(r, "changed in"),
+    "input_new_in": lambda r: _in_partitions(r, "is new in"),
+    "input_gone_from": lambda r: _in_partitions(r, "is gone from"),
+    "input_changed_in_some": _changed_in_some,
+    "input_added": lambda r: f"it now reads {r.subject}, too",
+    "input_dropped": lambda r: f"it does not read {r.subject} any more",
+    "inconsistent": lambda r: "its receipt does not add up: its recipe is not that of its inputs",
+    "drifted": lambda r: f"the corpus drifted{_then_and_now(r, ' documents')} ({r.subject} = {r.limit:g})",
+    "refresh_asked": lambda r: "asked to be learned anew, and the corpus moved on since it was",
+    "outside_changed": lambda r: f"files in {r.subject} changed{_files(r)}",
+    "outside_unreadable": lambda r: f"files in {r.subject} cannot be read{_files(r)}",
+    "behind": lambda r: (
+        f"learned from an earlier corpus{_then_and_now(r, ' documents') or ', which changed since'}"
+    ),
+    "incomparable": lambda r: f"cannot be compared with the corpus now: {_input_missing(r)}",
+}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A reason, and how many artifacts of a step have it."""
+
+    reason: Reason
+    artifacts: int
+
+
+def counted(reasons: Iterable[Sequence[Reason]]) -> list[Counted]:
+    """Count the reasons of some artifacts of a step, most common first; those that differ in their values alone are one."""
+    alike: dict[tuple[Kind, str], list[Reason]] = {}
+    for reason in chain.from_iterable(reasons):
+        alike.setdefault((reason.kind, reason.subject), []).append(reason)
+    found = [
+        Counted(same[0] if len(set(same)) == 1 else Reason(*at, limit=same[0].limit), len(same))
+        for at, same in alike.items()
+    ]
+    return sorted(found, key=lambda each: -each.artifacts)
+
+
+def summary(found: Sequence[Counted]) -> str:
+    """Return the most common reasons in one line."""
+    more = f"; and {len(found) - _SUMMARY:,} more" if len(found) > _SUMMARY else ""
+    return "; ".join(str(each.reason) for each in found[:_SUMMARY]) + more
+
+
+def as_data(value: Any) -> dict[str, Any]:
+    """Return a dataclass as plain data, a reason with its sentence: the `default` of `json.dumps`."""
+    if isinstance(value, Reason):
+        return value.to_json()
+    return {field.name: getattr(value, field.name) for field in fields(value)}

@@ -44,3 +44,8 @@ def parse_receipt(content: bytes) -> Receipt | None:
         return None
     files = {name: (size, digest) for name, (size, digest) in fields.pop("files").items()}
     return Receipt(files=files, **fields)
+
+
+def title(key: str, partition: str) -> str:
+    """Return an artifact's name for people."""
+    return f"{key}[{partition}]" if partition else key

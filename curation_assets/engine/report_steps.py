@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Mapping
 
-from curation_assets.config import identity
-from curation_assets.config.profile import Profile
 from curation_assets.config.registry import SAMPLERS
+from curation_assets.engine.borrowed import contaminated
 from curation_assets.engine.step import Step
 
 REPORTS = (
@@ -22,56 +20,47 @@ REPORTS = (
 )
 """The sections of the report, in their order on the page."""
 
-_MODELS = ("full_data/checkpoint", *(f"{name}/checkpoint" for name in SAMPLERS))
-_METRICS = ("full_data/metrics", *(f"{name}/metrics" for name in SAMPLERS))
-_SCORES = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS))
 
-
-CodeVersions = Callable[[Profile, Iterable[str]], dict[str, str]]
-"""(profile, asset keys) -> {asset key: code version}."""
-
-
-def report_steps(costly: tuple[str, ...], code_versions: CodeVersions, made: list[str]) -> tuple[Step, ...]:
+def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Step, ...]:
     """Return the steps of the report.
 
     What a report shows as current, or leaves out as stale, depends on settings that the versions of its inputs do not show: the
-    code versions of these assets are among its settings.
+    code versions of the steps that it asks about count as its own.
 
     Parameters
     ----------
     costly : asset keys that the report on costs reads the receipts of.
-    code_versions : gives {asset key: code version}, for settings.
-    made : the asset keys of all steps that are no reports.
+    made : all steps that are no reports, by asset key.
     """
-    scored = [f"{name}/scores" for name in SAMPLERS]
-    chosen = [f"{name}/subset" for name in SAMPLERS]
-
-    def of_scores(profile: Profile) -> Any:
-        return [profile.report.identity(), code_versions(profile, scored)]
-
-    return (
+    models = ("full_data/checkpoint", *(f"{name}/checkpoint" for name in SAMPLERS))
+    metrics = ("full_data/metrics", *(f"{name}/metrics" for name in SAMPLERS))
+    scored = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS))
+    scores = tuple(made[f"{name}/scores"] for name in SAMPLERS)
+    chosen = tuple(made[f"{name}/subset"] for name in SAMPLERS)
+    counted = tuple(made[key] for key in ("corpus/index", "corpus/tokens", "clusters/assignments"))
+    sections = (
         Step(
             "report/comparison",
             "",
             (
                 "corpus/index",
                 "evaluation/examples",
-                *_MODELS,
-                *_METRICS,
+                *models,
+                *metrics,
             ),
             "report",
             ("polars",),
-            lambda p: [p.pretraining.identity(), p.report.seed, p.evaluation.suites, p.selection.rate_of],
-            code=5,
+            ("pretraining", "ladder", "report.seed", "evaluation.suites", "selection.rate_of"),
+            code=6,
             partial=True,
         ),
         Step(
             "report/convergence",
             "",
-            (*_MODELS, *_METRICS),
+            (*models, *metrics),
             "report",
             ("polars", "python"),
-            code=4,
+            code=5,
             partial=True,
         ),
         Step(
@@ -83,40 +72,43 @@ def report_steps(costly: tuple[str, ...], code_versions: CodeVersions, made: lis
             ),
             "report",
             ("polars", "python"),
-            lambda p: [
-                identity.training(p),
-                *(s.identity() for s in (p.perplexity, p.ask_llm, p.judge, p.embeddings, p.density)),
-            ],
-            code=4,
+            (
+                *("pretraining", "ladder", "judge", "embeddings"),
+                *("samplers.perplexity", "samplers.ask_llm", "samplers.density"),
+                "evaluation.decontaminate",
+            ),
+            code=5,
             partial=True,
         ),
         Step(
             "report/correlation",
             "",
-            _SCORES,
+            scored,
             "report",
             ("python",),
-            of_scores,
-            code=3,
+            ("report",),
+            versions_of=scores,
+            code=4,
             partial=True,
         ),
         Step(
             "report/quality",
             "",
-            ("evaluation/examples", *_METRICS),
+            ("evaluation/examples", *metrics),
             "report",
             ("polars", "python"),
-            code=3,
+            code=4,
             partial=True,
         ),
         Step(
             "report/distributions",
             "",
-            _SCORES,
+            scored,
             "report",
             ("polars", "python"),
-            lambda p: [of_scores(p), p.selection.rate_of],
-            code=2,
+            ("report", "selection.rate_of"),
+            versions_of=scores,
+            code=3,
             partial=True,
         ),
         Step(
@@ -129,29 +121,32 @@ def report_steps(costly: tuple[str, ...], code_versions: CodeVersions, made: lis
             ),
             "report",
             ("polars", "python"),
-            lambda p: code_versions(p, chosen),
-            code=3,
+            ("evaluation.decontaminate",),
+            versions_of=(*chosen, *scores, *counted),
+            code=4,
             partial=True,
-            borrows=identity.contaminated,
+            borrows=contaminated,
         ),
         Step(
             "report/documents",
             "",
-            _SCORES,
+            scored,
             "report",
             ("polars", "python"),
-            of_scores,
-            code=2,
-            partial=True,
-        ),
-        Step(
-            "report/page",
-            "",
-            tuple(f"report/{name}" for name in REPORTS),
-            "report",
-            ("python",),
-            lambda p: code_versions(p, [*made, *(f"report/{name}" for name in REPORTS)]),
+            ("report",),
+            versions_of=scores,
             code=3,
             partial=True,
         ),
     )
+    page = Step(
+        "report/page",
+        "",
+        ("corpus/index", *(f"report/{name}" for name in REPORTS)),
+        "report",
+        ("python",),
+        versions_of=(*made.values(), *sections),
+        code=4,
+        partial=True,
+    )
+    return (*sections, page)

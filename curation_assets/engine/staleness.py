@@ -1,17 +1,50 @@
-"""What is current: artifacts compared with what their code, settings and inputs would make now."""
+"""What is out of date, and why: artifacts compared with what their code, settings and inputs would make now.
+
+`Versions.reasons` is the one answer. An artifact is current where it gives none; plans, the status, traces, logs, the
+page and Dagster's UI show what it gives.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from curation_assets.common.files import file_states, fingerprint
+from curation_assets.common.files import fingerprint
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.step import By, Step, reads_all, upstream
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.input_reasons import (
+    corpus_file_reasons,
+    input_reasons,
+    missing_input,
+    outside_reasons,
+)
+from curation_assets.engine.reasons import Reason
+from curation_assets.engine.step import EDGE, By, Step, reads_all, upstream
+from curation_assets.engine.store import RECEIPT, Receipt
 from curation_assets.engine.workspace import MissingInput, Workspace, title
+
+At = tuple[str, str]
+"""An artifact: (asset key, partition)."""
+
+LISTING, CORPUS_FILE = EDGE[:2]
+"""Steps at the edge of the graph, whose inputs are files and not artifacts."""
+
+_COUNTED = "corpus/index"  # has the number of documents that there are to choose from
+_NEXT_CODE = 3  # later numbers of code that are tried as well: what another version of the product made
+
+
+class Reading(NamedTuple):
+    """What an artifact reads of one input: these partitions; `several` where their versions count as one fingerprint.
+
+    `required`: without it the artifact cannot be made.
+    """
+
+    need: Step
+    partitions: list[str]
+    several: bool
+    required: bool
 
 
 class Versions:
@@ -19,8 +52,13 @@ class Versions:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._receipts: dict[tuple[str, str], Receipt | None] = {}
+        self._receipts: dict[At, Receipt | None] = {}
         self._partitions: dict[By, list[str]] = {}
+        self._code: dict[str, str] = {}
+        self._all: dict[str, str] = {}
+        self._reasons: dict[At, tuple[Reason, ...]] = {}
+        self._follows: dict[At, bool] = {}
+        self._any_outdated: dict[tuple[str, bool], bool] = {}
 
     def receipt(self, key: str, partition: str) -> Receipt | None:
         """Return an artifact's receipt, or None."""
@@ -35,64 +73,6 @@ class Versions:
             self._partitions[by] = self.workspace.partitions(by)
         return self._partitions[by]
 
-    def inputs(self, step: Step, partition: str) -> dict[str, str]:
-        """Return the version of each input; of several partitions, the fingerprint of {partition: version}.
-
-        Raises
-        ------
-        MissingInput
-            When something that the step needs has not been materialized (partial steps need nothing).
-        """
-        found = {}
-        for key, only in step.reads(self.workspace.profile).items():
-            need = STEPS[key]
-            wanted = upstream(step, partition, need, self.partitions, only)
-            receipts = {p: self.receipt(key, p) for p in wanted}
-            missing = [p for p, receipt in receipts.items() if receipt is None]
-            if (missing or not wanted) and not step.partial:
-                what = title(key, missing[0]) if missing else f"{key} (the corpus has no shards)"
-                raise MissingInput(
-                    f"{title(step.key, partition)} needs {what}, which has not been materialized"
-                )
-            versions = {p: receipt.version for p, receipt in receipts.items() if receipt is not None}
-            several = (only is None and reads_all(step.by, need.by)) or not versions
-            found[key] = fingerprint(versions) if several else versions[wanted[0]]
-        return found
-
-    def current(self, step: Step, partition: str) -> bool:
-        """Tell whether the artifact is there and is what its code, settings and inputs would make now."""
-        receipt = self.receipt(step.key, partition)
-        if receipt is None:
-            return False
-        if step.key in _ALWAYS:
-            return _ALWAYS[step.key](self, partition, receipt)
-        if receipt.code != step.code_version(self.workspace.profile):
-            return False
-        if step.pinned:
-            kept = not self.drifted(step, receipt) and self._pinned_inputs_hold(step, partition, receipt)
-            if kept and self.marked(step, partition):
-                kept = not self.behind(step, partition)
-            return kept and _unchanged_outside(receipt)
-        return self._made_so(step, partition, receipt) and _unchanged_outside(receipt)
-
-    def behind(self, step: Step, partition: str) -> bool:
-        """Tell whether a pinned artifact is kept although it would be another one, made now."""
-        receipt = self.receipt(step.key, partition) if step.pinned else None
-        return receipt is not None and not self._made_so(step, partition, receipt)
-
-    def marked(self, step: Step, partition: str) -> bool:
-        """Tell whether somebody asked to learn a pinned artifact anew, and it has not been since."""
-        asked, receipt = self.refresh_asked.get(title(step.key, partition)), self.receipt(step.key, partition)
-        return asked is not None and (receipt is None or asked > receipt.created)
-
-    def _made_so(self, step: Step, partition: str, receipt: Receipt) -> bool:
-        try:
-            return receipt.recipe == step.recipe(
-                self.workspace.profile, self.inputs(step, partition), partition
-            )
-        except MissingInput:
-            return False
-
     @cached_property
     def refresh_asked(self) -> dict[str, float]:
         """What `Workspace.refresh_asked` gave."""
@@ -103,60 +83,230 @@ class Versions:
         """What `Workspace.listing` gave."""
         return self.workspace.listing()
 
+    # What an artifact reads
+
+    def readings(self, step: Step, partition: str) -> list[Reading]:
+        """Return what an artifact reads: of each input the partitions, for a partial step those that there are."""
+        readings = []
+        for key, only in step.reads(self.workspace.profile).items():
+            need = STEPS[key]
+            wanted = upstream(step, partition, need, self.partitions, only)
+            if step.partial:
+                wanted = [p for p in wanted if self.receipt(key, p) is not None]
+            several = only is None and reads_all(step.by, need.by)
+            readings.append(Reading(need, wanted, several, not step.partial))
+        return readings
+
+    def missing(self, reading: Reading) -> list[str]:
+        """Return those partitions of an input that have not been made."""
+        return [p for p in reading.partitions if self.receipt(reading.need.key, p) is None]
+
+    def version(self, reading: Reading) -> str:
+        """Return the version of an input; of several partitions the fingerprint of {partition: version}, of those that there are."""
+        key = reading.need.key
+        if reading.several and key in self._all:
+            return self._all[key]
+        receipts = {p: self.receipt(key, p) for p in reading.partitions}
+        versions = {p: receipt.version for p, receipt in receipts.items() if receipt is not None}
+        if versions and not reading.several:
+            return next(iter(versions.values()))
+        combined = fingerprint(versions)
+        if reading.several:  # all partitions, whoever reads them
+            self._all[key] = combined
+        return combined
+
+    def inputs(self, step: Step, partition: str) -> dict[str, str]:
+        """Return the version of each input.
+
+        Raises
+        ------
+        MissingInput
+            When something that the step needs has not been materialized (partial steps need nothing).
+        """
+        readings = self.readings(step, partition)
+        if missing := self._missing_input(readings):
+            there_are_shards = bool(missing.partitions)
+            what = (
+                title(missing.subject, missing.partitions[0])
+                if there_are_shards
+                else f"{missing.subject} (the corpus has no shards)"
+            )
+            raise MissingInput(f"{title(step.key, partition)} needs {what}, which has not been materialized")
+        return {reading.need.key: self.version(reading) for reading in readings}
+
+    def _missing_input(self, readings: Iterable[Reading]) -> Reason | None:
+        return next(filter(None, (missing_input(self, reading) for reading in readings)), None)
+
+    def input_versions(self, step: Step, partition: str) -> dict[str, str]:
+        """Return the version of each input as `inputs` does, but of what there is where something is missing."""
+        return {reading.need.key: self.version(reading) for reading in self.readings(step, partition)}
+
     def wanted(self, step: Step, partition: str) -> str:
         """Return what an attempt at the artifact is an attempt at: a recipe, or what the listing says of a corpus file."""
-        if step.key == "corpus/shards":
+        if step.key == CORPUS_FILE:
             return fingerprint(self.listing.get(partition))
         return step.recipe(self.workspace.profile, self.inputs(step, partition), partition)
 
-    def _pinned_inputs_hold(self, step: Step, partition: str, receipt: Receipt) -> bool:
-        """Tell whether the pinned artifacts that a pinned one was made from are still the same: only the corpus is let go by."""
-        for key, only in step.reads(self.workspace.profile).items():
-            need = STEPS[key]
-            if need.pinned:
-                wanted = upstream(step, partition, need, self.partitions, only)
-                found = [self.receipt(key, p) for p in wanted]
-                if [r.version if r else None for r in found] != [receipt.inputs.get(key)]:
-                    return False
-        return True
+    # What is out of date
 
-    def drifted(self, step: Step, receipt: Receipt) -> bool:
-        """Tell whether a pinned model that refits by itself (the centroids) has drifted past its limit."""
-        if step.key != "clusters/centroids":
-            return False
-        index = self.receipt("corpus/index", "")
-        if index is None:
-            return False
-        before, now = receipt.metadata["documents"], index.metadata["documents"]
-        return abs(now - before) > self.workspace.profile.clusters.drift * before
+    def reasons(self, step: Step, partition: str) -> tuple[Reason, ...]:
+        """Return why an artifact is missing or out of date: not what its code, settings and inputs would make now."""
+        at = (step.key, partition)
+        if at not in self._reasons:
+            self._reasons[at] = tuple(self._differences(step, partition))
+        return self._reasons[at]
+
+    def current(self, step: Step, partition: str) -> bool:
+        """Tell whether the artifact is there and there is no reason to make it anew."""
+        return self.receipt(step.key, partition) is not None and not self.reasons(step, partition)
 
     def stale(self, step: Step, partitions: list[str]) -> list[str]:
         """Return those of `partitions` whose artifact is missing or out of date."""
         return [p for p in partitions if not self.current(step, p)]
 
+    def outdated(self, step: Step, partition: str) -> bool:
+        """Tell whether an artifact is missing or out of date, other than that the corpus is always listed again."""
+        return any(reason.kind != "listed_again" for reason in self.reasons(step, partition))
 
-def _listing_is_current(versions: Versions, partition: str, receipt: Receipt) -> bool:
-    return False  # listing the corpus is how a change is noticed: always looked at again
+    def _differences(self, step: Step, partition: str) -> Iterator[Reason]:
+        receipt = self.receipt(step.key, partition)
+        if receipt is None:
+            yield Reason("damaged" if self._is_damaged(step.key, partition) else "missing")
+            return
+        if step.key == CORPUS_FILE:
+            yield from corpus_file_reasons(receipt, self.listing.get(partition))
+            return
+        if receipt.code != self._code_version(step):
+            yield self._other_code(step, receipt)
+        elif step.key == LISTING:  # a change is noticed by listing the corpus
+            yield Reason("listed_again")
+        if step.key == LISTING:
+            return
+        different = self._pinned_differences if step.pinned else self._input_differences
+        yield from different(step, partition, receipt)
+        yield from outside_reasons(receipt)
 
+    def _is_damaged(self, key: str, partition: str) -> bool:
+        store = self.workspace.store
+        return bool(store.fs.exists(f"{store.place(key, partition)}/{RECEIPT}"))
 
-def _shard_is_current(versions: Versions, partition: str, receipt: Receipt) -> bool:
-    listed = versions.listing.get(partition)
-    return listed is not None and all(
-        receipt.metadata.get(k) == listed.get(k) for k in ("url", "bytes", "modified", "leads_to")
-    )
+    def _code_version(self, step: Step) -> str:
+        if step.key not in self._code:
+            self._code[step.key] = step.code_version(self.workspace.profile)
+        return self._code[step.key]
 
+    def _other_code(self, step: Step, receipt: Receipt) -> Reason:
+        """Tell whether the code changed alone: then the settings give the receipt's fingerprint with another number of it."""
+        for number in range(1, step.code + _NEXT_CODE):
+            if receipt.code == replace(step, code=number).code_version(self.workspace.profile):
+                return Reason("code", before=number, now=step.code)
+        return Reason("settings_or_code")
 
-def _unchanged_outside(receipt: Receipt) -> bool:
-    """Tell whether the files outside the graph that an artifact speaks of still look as they did then."""
-    try:
-        seen = receipt.metadata.get("seen", {})
-        return not seen or file_states(Path(receipt.metadata["place"]), seen) == seen
-    except OSError:
-        return False
+    def _input_differences(self, step: Step, partition: str, receipt: Receipt) -> Iterator[Reason]:
+        """Yield how the inputs differ of an artifact that follows all of them."""
+        readings = self.readings(step, partition)
+        if self._made_from(step, receipt, readings):
+            return
+        differing = [*input_reasons(self, readings, receipt)]
+        dropped = sorted(receipt.inputs.keys() - {reading.need.key for reading in readings})
+        differing += [Reason("input_dropped", key) for key in dropped]
+        yield from differing
+        if not differing and receipt.code == self._code_version(step):
+            yield Reason("inconsistent")
 
+    def _made_from(self, step: Step, receipt: Receipt, readings: list[Reading]) -> bool:
+        """Tell whether the artifact was made from what is there now."""
+        if self._missing_input(readings):
+            return False
+        inputs = {reading.need.key: self.version(reading) for reading in readings}
+        return receipt.recipe == step.recipe(self.workspace.profile, inputs, receipt.partition)
 
-_ALWAYS: dict[str, Callable[[Versions, str, Receipt], bool]] = {
-    "corpus/source": _listing_is_current,
-    "corpus/shards": _shard_is_current,
-}
-"""Steps at the edge of the graph, whose inputs are files and not artifacts."""
+    # What is pinned: a model learned from the corpus, which may move on under it
+
+    def _pinned_differences(self, step: Step, partition: str, receipt: Receipt) -> Iterator[Reason]:
+        """Yield why a pinned artifact is not kept: the corpus drifted too far, another model that it is made from, a request."""
+        if step.drift and (drifted := self._drifted(step, receipt)):
+            yield drifted
+        pinned = [reading for reading in self.readings(step, partition) if reading.need.pinned]
+        yield from input_reasons(self, pinned, receipt)
+        if self.marked(step, partition) and self.behind(step, partition):
+            yield Reason("refresh_asked")
+
+    def _drifted(self, step: Step, receipt: Receipt) -> Reason | None:
+        """Return that the number of documents moved by more than the step's limit, if it did."""
+        index = self.receipt(_COUNTED, "")
+        if index is None:
+            return None
+        limit = attrgetter(step.drift)(self.workspace.profile)
+        before, now = receipt.metadata["documents"], index.metadata["documents"]
+        moved = abs(now - before) > limit * before
+        return Reason("drifted", step.drift, before=before, now=now, limit=limit) if moved else None
+
+    def behind(self, step: Step, partition: str) -> bool:
+        """Tell whether a pinned artifact is kept although it would be another one, made now."""
+        receipt = self.receipt(step.key, partition) if step.pinned else None
+        return receipt is not None and not self._made_from(step, receipt, self.readings(step, partition))
+
+    def marked(self, step: Step, partition: str) -> bool:
+        """Tell whether somebody asked to learn a pinned artifact anew, and it has not been since."""
+        asked, receipt = self.refresh_asked.get(title(step.key, partition)), self.receipt(step.key, partition)
+        return asked is not None and (receipt is None or asked > receipt.created)
+
+    def kept(self, step: Step, partition: str) -> Reason | None:
+        """Return how far a pinned artifact that is current is behind the corpus; None where it is not."""
+        receipt = self.receipt(step.key, partition)
+        if receipt is None or not self.behind(step, partition) or not self.current(step, partition):
+            return None
+        if missing := self._missing_input(self.readings(step, partition)):
+            return replace(missing, kind="incomparable")
+        index = self.receipt(_COUNTED, "")
+        if _COUNTED in step.needs and index is not None:  # then its documents are those of the whole corpus
+            return Reason("behind", before=receipt.metadata["documents"], now=index.metadata["documents"])
+        return Reason("behind")
+
+    # What will follow from that
+
+    def follows(self, step: Step, partition: str) -> bool:
+        """Tell whether an ancestor is out of date, so that the artifact may have to follow."""
+        at = (step.key, partition)
+        if at not in self._follows:
+            self._follows[at] = any(self._any_out(reading) for reading in self._followed(step, partition))
+        return self._follows[at]
+
+    def inherited(self, step: Step, partition: str) -> list[At]:
+        """Return the ancestors that are missing or out of date and that the artifact follows, nearest first.
+
+        Pinned artifacts do not follow the corpus: of what is above them, only what is pinned itself counts.
+        """
+        ancestors: list[At] = []
+        seen: set[At] = set()
+        level = [(step, partition)]
+        while level:
+            above: list[tuple[Step, str]] = []
+            for reader, at in level:
+                if not self.follows(reader, at):
+                    continue
+                for need, partitions, *_ in self._followed(reader, at):
+                    fresh = [p for p in partitions if (need.key, p) not in seen]
+                    seen.update((need.key, p) for p in fresh)
+                    above += [(need, p) for p in fresh]
+            ancestors += [(need.key, p) for need, p in above if self.outdated(need, p)]
+            level = above
+        return ancestors
+
+    def _followed(self, step: Step, partition: str) -> list[Reading]:
+        if step.key == CORPUS_FILE:  # follows the listed files, not the listing's version
+            return []
+        return [r for r in self.readings(step, partition) if not step.pinned or r.need.pinned]
+
+    def _any_out(self, reading: Reading) -> bool:
+        """Tell whether one of the partitions is out of date or follows one that is; of all partitions of a step only once."""
+        need, at = reading.need, (reading.need.key, reading.required)
+        if not reading.several:
+            return any(self._out(need, p) for p in reading.partitions)
+        if at not in self._any_outdated:
+            self._any_outdated[at] = any(self._out(need, p) for p in reading.partitions)
+        return self._any_outdated[at]
+
+    def _out(self, step: Step, partition: str) -> bool:
+        return self.outdated(step, partition) or self.follows(step, partition)

@@ -11,19 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from curation_assets.common.files import fingerprint
+from curation_assets.config.paths import identity_at
 from curation_assets.config.profile import Profile
+from curation_assets.engine.borrowed import Borrows, nothing
 
 By = Literal["", "shard", "rate", "size", "rate|size"]
-
-
-def nothing(profile: Profile) -> Any:
-    """Return the identity settings of a step that has none."""
-    return None
-
-
-def no_others(profile: Profile) -> dict[str, str | None]:
-    """Return what a step borrows whose inputs are the same under every profile."""
-    return {}
 
 
 @dataclass(frozen=True)
@@ -36,10 +28,14 @@ class Step:
     by : what partitions it; "" for a single artifact.
     needs : asset keys that it reads under every profile.
     borrows : {asset key: partition} that it reads because of a model source in the profile; None for its own partition.
-    settings : the identity settings that change its content.
+    settings : paths of the settings that its builder reads and that change its content: of fields, tables or whole sections.
+        Settings of execution may be read by every step, and are never among them.
+    variant : what of a registry's row changes its content.
+    versions_of : steps whose code versions count as its own, since it shows what of them is current.
     code : number to raise when the code changes the content.
     pinned : a model learned from the corpus (or its teacher): a change of the corpus leaves it behind but does not remake
         it, a change of a pinned input does, and what depends on it goes by the digest of its content.
+    drift : path of the setting by how much the number of documents may move before a pinned model is learned anew, by itself.
     partial : reads what there is of its inputs (reports do), instead of requiring all of it.
     trains : expensive and never automatic.
     placed : by shard, but reads what an unpartitioned artifact has of its shard: equal inputs of two shards make no equal content.
@@ -51,22 +47,30 @@ class Step:
     needs: tuple[str, ...]
     group: str
     kinds: tuple[str, ...] = ("python",)
-    settings: Callable[[Profile], Any] = nothing
+    settings: tuple[str, ...] = ()
+    variant: str = ""
+    versions_of: tuple[Step, ...] = ()
     code: int = 1
     pinned: bool = False
+    drift: str = ""
     partial: bool = False
     trains: bool = False
     accelerated: bool = False
     placed: bool = False
-    borrows: Callable[[Profile], dict[str, str | None]] = no_others
+    borrows: Borrows = nothing
 
     def reads(self, profile: Profile) -> dict[str, str | None]:
         """Return {asset key: the one partition that is read, or None for those that follow from `by`}."""
         return dict.fromkeys(self.needs) | self.borrows(profile)
 
+    def identity(self, profile: Profile) -> dict[str, Any]:
+        """Return {path: what of the setting changes results} of the settings that it declares."""
+        return {path: identity_at(profile, path) for path in self.settings}
+
     def code_version(self, profile: Profile) -> str:
         """Return the fingerprint of code and identity settings: Dagster's code version."""
-        return fingerprint(self.key, self.code, self.settings(profile))
+        others = {step.key: step.code_version(profile) for step in self.versions_of}
+        return fingerprint(self.key, self.code, self.variant, self.identity(profile), others)
 
     def recipe(self, profile: Profile, inputs: dict[str, str], partition: str) -> str:
         """Return the version that a partition's artifact has when made from inputs of these versions.

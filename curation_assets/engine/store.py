@@ -12,7 +12,6 @@ or the new one, and a run that is killed leaves no half artifact behind, only a 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import uuid
@@ -21,8 +20,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from curation_assets.common.files import file_system, fingerprint, safe_name, seal, sha256, write_bytes
-from curation_assets.engine.receipt import Receipt, parse_receipt
+from filelock import FileLock, Timeout
+
+from curation_assets.common.files import (
+    file_system,
+    fingerprint,
+    publish,
+    safe_name,
+    seal,
+    sha256,
+    write_bytes,
+)
+from curation_assets.engine.receipt import Receipt, parse_receipt, title
 
 RECEIPT = "current.json"
 MANIFEST = "receipt.json"
@@ -82,7 +91,7 @@ class Store:
         receipt = self.receipt(key, partition)
         if receipt is None:
             raise FileNotFoundError(
-                f"{_title(key, partition)} has not been materialized (or is damaged); do that first"
+                f"{title(key, partition)} has not been materialized (or is damaged); do that first"
             )
         try:
             return self.files_of(receipt)
@@ -112,9 +121,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
             self._fetch(place, receipt, folder)
         if problem := _damaged(folder, receipt):
-            raise DamagedArtifact(
-                f"{_title(receipt.key, receipt.partition)}: {problem}; it will be made anew"
-            )
+            raise DamagedArtifact(f"{title(receipt.key, receipt.partition)}: {problem}; it will be made anew")
         self._verified.add(str(folder))
         return folder
 
@@ -155,12 +162,13 @@ class Store:
 
     def remove_abandoned(self) -> None:
         """Remove the folders that `staged` and `temporary` gave to processes that were killed since."""
-        left = [*self.cache.glob(f"*/{_STAGING}*")]
+        locks = [*self.cache.glob(f"*/{_STAGING}*.lock")]
         if self.local:
-            left += Path(self.root).glob(f"*/*/*/{_STAGING}*")
-        for folder in left:
-            with contextlib.suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(folder, ignore_errors=True)
+            locks += Path(self.root).glob(f"*/*/*/{_STAGING}*.lock")
+        for lock in locks:
+            with contextlib.suppress(Timeout), FileLock(lock, blocking=False):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
 
     def commit(self, folder: Path, receipt: Receipt) -> Receipt:
         """Make the staged folder the current artifact: hash its files, store them, then replace the receipt.
@@ -180,14 +188,12 @@ class Store:
         place, manifest = self.place(receipt.key, receipt.partition), seal(asdict(done))
         (folder / MANIFEST).write_bytes(manifest)
         for relative in (*files, MANIFEST):
-            if self.local:
-                _fsync(folder / relative)
-            else:
+            if not self.local:
                 self.fs.put_file(str(folder / relative), f"{place}/{name}/{relative}")
         with self.alone(receipt.key, receipt.partition):
             previous = self.receipt(receipt.key, receipt.partition)
             if self.local:
-                folder.rename(f"{place}/{name}")
+                publish(folder, Path(place, name))
                 self._verified.add(f"{place}/{name}")
             self.write(f"{place}/{RECEIPT}", manifest)
             self._clean(place, keep={name, previous.folder if previous else ""})
@@ -199,9 +205,9 @@ class Store:
         if not self.local:
             yield
             return
-        place = self.place(key, partition)
-        Path(place).mkdir(parents=True, exist_ok=True)
-        with _locked(Path(place)):
+        place = Path(self.place(key, partition))
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / ".lock"):
             yield
 
     def _clean(self, place: str, keep: set[str]) -> None:
@@ -243,37 +249,18 @@ class Store:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold a folder against other processes of this machine; the kernel lets go of it when this one dies."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, how)
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
 def _owned(home: Path) -> Iterator[Path]:
-    """Give a fresh folder that is known as this process's for as long as it lives, and is removed afterwards."""
-    folder, handle = _take(home)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
-
-
-def _take(home: Path) -> tuple[Path, int]:
-    while True:
-        folder = home / f"{_STAGING}{uuid.uuid4().hex[:12]}"
-        folder.mkdir(parents=True)
-        with contextlib.suppress(FileNotFoundError):
-            handle = os.open(folder, os.O_RDONLY)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, handle
-            os.close(handle)  # it was taken for a dead process's before it was locked
+    """Give a fresh folder, which is removed afterwards; the lock beside it says that its process lives."""
+    home.mkdir(parents=True, exist_ok=True)
+    folder = home / f"{_STAGING}{uuid.uuid4().hex[:12]}"
+    lock = folder.with_name(f"{folder.name}.lock")
+    with FileLock(lock):
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def _damaged(folder: Path, receipt: Receipt) -> str:
@@ -291,12 +278,3 @@ def _with_receipt(folder: str) -> list[str]:
     with os.scandir(folder) as entries:
         paths = [f"{entry.path}/{RECEIPT}" for entry in entries]
     return [path for path in paths if Path(path).exists()]
-
-
-def _fsync(path: Path) -> None:
-    with path.open("rb") as source:
-        os.fsync(source.fileno())
-
-
-def _title(key: str, partition: str) -> str:
-    return f"{key}[{partition}]" if partition else key

@@ -17,14 +17,14 @@ from curation_assets.engine.store import Receipt, Store
 
 _THREADS = 8  # most of a look into a shard is waiting for its file
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @contextmanager
 def open_file(store: Store, receipt: Receipt, name: str) -> Iterator[IO[bytes]]:
     """Open a file of an artifact for reading; what is not asked for is not fetched from a remote store."""
     path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-    with _damage_told(store, receipt), store.fs.open(path, "rb") as file:
+    with _damage_checked(store, receipt), store.fs.open(path, "rb") as file:
         yield file
 
 
@@ -33,7 +33,7 @@ def open_parquet(store: Store, receipt: Receipt, name: str) -> Iterator[pq.Parqu
     """Open a Parquet file of an artifact."""
     if store.local:  # read by Arrow itself, without the interpreter's lock
         path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-        with _damage_told(store, receipt), pq.ParquetFile(path) as table:
+        with _damage_checked(store, receipt), pq.ParquetFile(path) as table:
             yield table
         return
     with open_file(store, receipt, name) as file, pq.ParquetFile(file) as table:
@@ -45,7 +45,7 @@ def read_filtered(
 ) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file that pass; row groups whose statistics rule them out are not read."""
     path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-    with _damage_told(store, receipt):
+    with _damage_checked(store, receipt):
         rows: list[dict[str, Any]] = pq.read_table(
             path, columns=columns, filters=filters, filesystem=None if store.local else store.fs
         ).to_pylist()
@@ -53,7 +53,7 @@ def read_filtered(
 
 
 @contextmanager
-def _damage_told(store: Store, receipt: Receipt) -> Iterator[None]:
+def _damage_checked(store: Store, receipt: Receipt) -> Iterator[None]:
     """Raise DamagedArtifact for an error that comes of a file that is not as it was written."""
     try:
         yield
@@ -62,7 +62,7 @@ def _damage_told(store: Store, receipt: Receipt) -> Iterator[None]:
         raise
 
 
-def in_threads(function: Callable[[Item], Found], items: Iterable[Item]) -> Generator[Found, None, None]:
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
     """Yield `function` of each item, in order; close the generator to drop what has not begun."""
     with ThreadPoolExecutor(_THREADS) as pool:
         try:

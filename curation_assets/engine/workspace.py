@@ -6,21 +6,25 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curation_assets.common.files import read_json, safe_name, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, ProfileError
 from curation_assets.config.registry import RATES
 from curation_assets.engine.attempts import Attempts
+from curation_assets.engine.receipt import title
 from curation_assets.engine.step import EDGE, By
-from curation_assets.engine.store import Store
+from curation_assets.engine.store import Receipt, Store
+
+if TYPE_CHECKING:
+    from curation_assets.engine.context import Context
 
 Metadata = dict[str, Any]
 BuildOne = Callable[[str, Path, Progress], Metadata]
 """Makes one partition: (partition, folder to write into, progress) -> metadata (numbers, strings, `Markdown`)."""
-Builder = Callable[["Workspace"], BuildOne]
-"""Loads what all partitions share (a model, say) once, and returns the function that makes one of them."""
+Builder = Callable[["Context"], BuildOne]
+"""Loads what all partitions share (a model, say) once, and returns the function that makes one of them (`context.load`)."""
 
 
 class Markdown(str):
@@ -153,9 +157,13 @@ class Workspace:
                 raise
             raise MissingInput(str(error)) from None
 
+    def receipt(self, key: str, partition: str = "") -> Receipt | None:
+        """Return an artifact's receipt, or None."""
+        return self.store.receipt(key, partition)
+
     def metadata(self, key: str, partition: str = "") -> Metadata:
         """Return the metadata in an artifact's receipt."""
-        receipt = self.store.receipt(key, partition)
+        receipt = self.receipt(key, partition)
         if receipt is None:
             raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
         return receipt.metadata
@@ -170,8 +178,3 @@ def _read_note(path: Path) -> dict[str, Any]:
     if not isinstance(note, dict):
         raise ProfileError(f"{path} is damaged: remove it, and try again")
     return note
-
-
-def title(key: str, partition: str) -> str:
-    """Return an artifact's name for people."""
-    return f"{key}[{partition}]" if partition else key

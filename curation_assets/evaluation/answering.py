@@ -43,17 +43,17 @@ class Answering:
         self,
         inputs: Sequence[Ids],
         options: Sequence[Sequence[str]],
-        told: Callable[[int], object] = lambda done: None,
+        progress: Callable[[int], object] = lambda done: None,
     ) -> list[int]:
         """Return, for each input, which of its options is likeliest: sum of log-probabilities, end included; the first of equals.
 
         `inputs` are token ids without their end; `told` is called with the number of inputs answered.
         """
-        asked, lengths = self._ended(inputs)
+        prompts, lengths = self._ended(inputs)
         widest = max((len(o) for o in options), default=1)
         chosen, done = np.zeros(len(inputs), np.int64), 0
         for rows, length in length_batches(lengths, self.batch_tokens // widest, self.max_input):
-            hidden, mask = self._encode([asked[row] for row in rows], length)
+            hidden, mask = self._encode([prompts[row] for row in rows], length)
             counts = [len(options[row]) for row in rows]
             repeats = torch.tensor(counts, device=self.device)
             targets = self._targets([option for row in rows for option in options[row]])
@@ -63,28 +63,28 @@ class Answering:
             for row, part in zip(rows, np.split(scores, np.cumsum(counts)[:-1]), strict=True):
                 chosen[row] = int(part.argmax())
             done += len(rows)
-            told(done)
+            progress(done)
         return chosen.tolist()
 
     @torch.inference_mode()
     def generate(
-        self, inputs: Sequence[Ids], most: int, told: Callable[[int], object] = lambda done: None
+        self, inputs: Sequence[Ids], most: int, progress: Callable[[int], object] = lambda done: None
     ) -> list[str]:
         """Return, for each input, the text that greedy decoding gives, of at most `most` tokens."""
-        asked, lengths = self._ended(inputs)
+        prompts, lengths = self._ended(inputs)
         texts, done = [""] * len(inputs), 0
         for rows, length in length_batches(lengths, self.batch_tokens, self.max_input):
-            hidden, mask = self._encode([asked[row] for row in rows], length)
+            hidden, mask = self._encode([prompts[row] for row in rows], length)
             for row, ids in zip(rows, self._greedy(hidden, mask, most).tolist(), strict=True):
                 texts[row] = self.tokenizer.decode(ids).strip()
             done += len(rows)
-            told(done)
+            progress(done)
         return texts
 
     def _ended(self, inputs: Sequence[Ids]) -> tuple[list[Ids], NDArray[np.int64]]:
         """Return what the encoder reads of each input, and how long that is."""
-        asked = [ended(ids, self.max_input, self.tokenizer.eos_id) for ids in inputs]
-        return asked, np.fromiter(map(len, asked), np.int64, len(asked))
+        prompts = [ended(ids, self.max_input, self.tokenizer.eos_id) for ids in inputs]
+        return prompts, np.fromiter(map(len, prompts), np.int64, len(prompts))
 
     def _encode(self, inputs: Sequence[Ids], length: int) -> tuple[torch.Tensor, torch.Tensor]:
         ids = torch.from_numpy(padded(inputs, length, self.tokenizer.pad_id)).to(self.device)
@@ -98,15 +98,13 @@ class Answering:
         new = list(dict.fromkeys(a for a in answers if a not in self._answers))
         for answer, ids in zip(new, self.tokenizer.encode_batch(new), strict=True):
             self._answers[answer] = np.append(ids, self.tokenizer.eos_id).astype(np.int32)
-        found = [self._answers[answer] for answer in answers]
-        return torch.from_numpy(padded(found, max(map(len, found)), -100)).to(self.device)
+        rows = [self._answers[answer] for answer in answers]
+        return torch.from_numpy(padded(rows, max(map(len, rows)), -100)).to(self.device)
 
     def _log_likelihood(
         self, hidden: torch.Tensor, mask: torch.Tensor, targets: torch.Tensor
     ) -> NDArray[np.float32]:
-        pad = self.tokenizer.pad_id
-        read = torch.roll(targets, 1, dims=1).masked_fill(torch.roll(targets, 1, dims=1) < 0, pad)
-        read[:, 0] = pad
+        read = self.model.prepare_decoder_input_ids_from_labels(targets)
         logits = self.model(
             encoder_outputs=(hidden,), attention_mask=mask, decoder_input_ids=read, use_cache=False
         ).logits

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.common.drawing.pictures import lines, png_markdown
+from curation_assets.common.drawing.charts import lines
 from curation_assets.common.files import safe_name, write_table
 from curation_assets.common.markdown import markdown_table
-from curation_assets.common.progress import Progress, one_of
+from curation_assets.common.progress import Progress, one_of, part_of
 from curation_assets.corpus.build import VALIDATION_SETS
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
+from curation_assets.evaluation.examples_build import read_suites
 from curation_assets.evaluation.finetune import FineTuneConfig
-from curation_assets.evaluation.gathering import read_suites
-from curation_assets.evaluation.perplexity import PerplexityResult, PerplexitySettings, TokenSet, evaluate
+from curation_assets.evaluation.perplexity import PerplexityResult, TokenSet, evaluate
 from curation_assets.evaluation.suites import SuiteConfig, SuiteExamples, run_suite
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
+from curation_assets.scoring.perplexity import SpanPerplexity
 
 METRICS_SCHEMA = pa.schema(
     [
@@ -57,10 +61,10 @@ def metrics(sampler: str) -> Builder:
     `predictions.parquet` suite, task, seed, id, prediction and answer, so that two runs can be compared document by document.
     """
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         sets, held_out = _validation_sets(workspace)
-        settings = _settings(workspace)
         tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
+        scorer = _scorer(workspace, tokenizer)
         suites = read_suites(workspace.open("evaluation/examples"))
 
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -75,7 +79,7 @@ def metrics(sampler: str) -> Builder:
                 )
                 stages = _stages(len(snapshots), sets, suites, workspace)
                 part = one_of(progress, number, len(runs))
-                result = evaluate([s.folder for s in snapshots], sets, settings, next(stages)(part))
+                result = evaluate([s.folder for s in snapshots], sets, scorer, next(stages)(part))
                 measured.add_perplexities(result, held_out)
                 for suite in suites:
                     config = _suite_config(workspace, tokenizer, seed)
@@ -126,58 +130,43 @@ class _Measured:
 
 
 def _stages(
-    snapshots: int, sets: dict[str, TokenSet], suites: list[SuiteExamples], workspace: Workspace
+    snapshots: int, sets: dict[str, TokenSet], suites: list[SuiteExamples], workspace: Context
 ) -> Iterator[Callable[[Progress], Progress]]:
-    """Yield, for perplexity and then each suite, how its progress becomes part of the cell's: by the examples to read."""
+    """Return, for perplexity and then each suite, how its progress becomes part of the cell's: by the examples to read."""
     tuning = workspace.profile.evaluation.finetuning
     work = [snapshots * sum(len(hashes) for _, _, hashes in sets.values())]
     work += [tuning.steps * tuning.batch_size + sum(map(len, suite.tests.values())) for suite in suites]
-    begun = 0
-    for part in work:
-
-        def wrap(progress: Progress, before: float = begun, size: float = part) -> Progress:
-            def told(done: float, total: float, unit: str, note: str = "") -> None:
-                progress(before + size * done / total, sum(work), "examples", note)
-
-            return told
-
-        yield wrap
-        begun += part
-
-
-def _suite_config(workspace: Workspace, tokenizer: Tokenizer, seed: int) -> SuiteConfig:
-    wanted = workspace.profile.evaluation
-    recipe = wanted.finetuning.identity()
-    del recipe["max_prompt"]
-    tuning = FineTuneConfig(
-        **recipe,
-        seed=seed,
-        eos=tokenizer.eos_id,
-        pad=tokenizer.pad_id,
-    )
-    return SuiteConfig(
-        tuning,
-        max_prompt=wanted.finetuning.max_prompt,
-        device=workspace.device,
-        resume_seconds=wanted.finetuning.resume_seconds,
-        batch_tokens=wanted.batch_tokens,
+    return (
+        partial(part_of, before=before, size=size, whole=sum(work), in_unit="examples")
+        for before, size in zip(accumulate(work, initial=0), work, strict=False)
     )
 
 
-def _settings(workspace: Workspace) -> PerplexitySettings:
-    wanted, tokenizer = workspace.profile.evaluation, load_tokenizer(workspace.open("corpus/tokenizer"))
-    return PerplexitySettings(
+def _suite_config(workspace: Context, tokenizer: Tokenizer, seed: int) -> SuiteConfig:
+    settings = workspace.profile.evaluation
+    tuning = settings.finetuning.to(FineTuneConfig, seed=seed, eos=tokenizer.eos_id, pad=tokenizer.pad_id)
+    return settings.finetuning.to(
+        SuiteConfig, tuning=tuning, device=workspace.device, batch_tokens=settings.batch_tokens
+    )
+
+
+def _scorer(workspace: Context, tokenizer: Tokenizer) -> Callable[[Any], SpanPerplexity]:
+    """Return what scores with a model, whichever snapshot's it is."""
+    settings = workspace.profile.evaluation
+    return partial(
+        SpanPerplexity,
         eos=tokenizer.eos_id,
         first_sentinel=tokenizer.first_sentinel_id,
-        seed=wanted.seed,
-        window=wanted.window,
-        max_windows=wanted.max_windows or None,
-        batch_tokens=wanted.batch_tokens,
+        seed=settings.seed,
+        window=settings.window,
+        max_windows=settings.max_windows or None,
+        batch_tokens=settings.batch_tokens,
         device=workspace.device,
+        dtype="float32",
     )
 
 
-def _validation_sets(workspace: Workspace) -> tuple[dict[str, TokenSet], dict[str, pa.Table]]:
+def _validation_sets(workspace: Context) -> tuple[dict[str, TokenSet], dict[str, pa.Table]]:
     """Return the sets as token ids, and which documents they are (doc_id, doc_hash)."""
     folder = workspace.open("corpus/validation")
     sets, documents = {}, {}
@@ -220,7 +209,7 @@ def _about(rows: list[dict[str, Any]]) -> Metadata:
         series[task] = ([r["tokens_seen"] for r in first_seed], [r["value"] for r in first_seed])
     shown = ["seed", "tokens_seen", "task", "value", "n"]
     picture = lines(series, "perplexity (first seed)", "raw tokens seen", "perplexity")
-    about["curve"] = Markdown(png_markdown(picture, "perplexity by tokens seen"))
+    about["curve"] = Markdown(picture.markdown("perplexity by tokens seen"))
     about["perplexities"] = Markdown(markdown_table(perplexities, shown))
     if tuned:
         about["tasks"] = Markdown(markdown_table(tuned, ["seed", "suite", "task", "metric", "value", "n"]))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,11 @@ import pyarrow.parquet as pq
 from curation_assets.common.files import fingerprint, read_batches, write_batches
 from curation_assets.common.markdown import markdown_table, preview
 from curation_assets.common.progress import Progress
-from curation_assets.corpus.build import VALIDATION_SETS, validation_candidates
+from curation_assets.corpus.build import VALIDATION_SETS
 from curation_assets.corpus.reading import open_documents, read_contaminated
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
-from curation_assets.evaluation.ngram_inputs import INPUTS_SCHEMA, TaskInputs, build_index
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
+from curation_assets.evaluation.ngram_index import INPUTS_SCHEMA, TaskInputs, build_index
 from curation_assets.evaluation.ngrams import NgramIndex
 from curation_assets.models.files import file_digest
 
@@ -43,7 +43,7 @@ _BYTES = 4 << 20  # of text looked up together
 _TASKS_SHOWN = 200
 
 
-def ngrams(workspace: Workspace) -> BuildOne:
+def ngrams(workspace: Context) -> BuildOne:
     """Index the n-grams of all evaluation inputs: test examples, and the texts that perplexity is measured on."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -56,14 +56,14 @@ def ngrams(workspace: Workspace) -> BuildOne:
                 done += batch.num_rows
                 progress(done, total, "inputs", "all are read twice")
 
-        with workspace.store.temporary() as scratch:
+        with workspace.temporary() as scratch:
             tasks = build_index(batches, folder, scratch)
         return _about(tasks)
 
     return build
 
 
-def _count(workspace: Workspace) -> int:
+def _count(workspace: Context) -> int:
     folder = workspace.open("corpus/validation")
     paths = [folder / f"{name}.parquet" for name in VALIDATION_SETS]
     paths.append(workspace.open("evaluation/examples") / "test.parquet")
@@ -80,34 +80,19 @@ def _about(tasks: list[TaskInputs]) -> Metadata:
     }
 
 
-def _inputs(workspace: Workspace) -> Iterator[pa.RecordBatch]:
+def _inputs(workspace: Context) -> Iterator[pa.RecordBatch]:
     """Yield what models are measured on, as INPUTS_SCHEMA."""
     path = workspace.open("evaluation/examples") / "test.parquet"
     for batch in read_batches(path, INPUTS_SCHEMA.names, _ROWS):
         yield batch.select(INPUTS_SCHEMA.names)
-    folder, candidates = workspace.open("corpus/validation"), validation_candidates(workspace)
+    folder = workspace.open("corpus/validation")
     for name in VALIDATION_SETS:
-        used = pq.read_table(folder / f"{name}.parquet", columns=["doc_hash"])["doc_hash"].to_pylist()
-        found = _used_texts(name, set(used), candidates[name])
-        while texts := list(islice(found, _ROWS)):
-            columns = [["perplexity"] * len(texts), [name] * len(texts), texts]
+        for batch in read_batches(folder / f"{name}.parquet", ["text"], _ROWS):
+            columns = [["perplexity"] * batch.num_rows, [name] * batch.num_rows, batch["text"]]
             yield pa.record_batch([pa.array(c, pa.string()) for c in columns], schema=INPUTS_SCHEMA)
 
 
-def _used_texts(name: str, used: set[int], candidates: Iterable[tuple[int, str, str]]) -> Iterator[str]:
-    """Yield the texts behind a validation set, which itself holds their token ids only."""
-    found = set()
-    for doc_hash, _, text in candidates:
-        if doc_hash in used:
-            found.add(doc_hash)
-            yield text
-    if found != used:
-        raise ValueError(
-            f"corpus/validation: {len(used - found)} texts of {name} are not in the corpus any more; materialize it again"
-        )
-
-
-def contamination(workspace: Workspace) -> BuildOne:
+def contamination(workspace: Context) -> BuildOne:
     """Find the documents of a shard that share n-grams with evaluation inputs: `contamination.parquet`.
 
     The version is that of the table's content: what reads it follows only where that changes.
@@ -120,7 +105,7 @@ def contamination(workspace: Workspace) -> BuildOne:
         tasks: Counter[str] = Counter()
         contaminated = 0
 
-        def found() -> Iterator[pa.RecordBatch]:
+        def overlapping() -> Iterator[pa.RecordBatch]:
             nonlocal contaminated
             row = 0
             for part in _parts(read_batches(path, ["doc_id", "text"], _ROWS)):
@@ -132,7 +117,7 @@ def contamination(workspace: Workspace) -> BuildOne:
                 progress(row, total, "documents")
                 yield batch
 
-        write_batches(out, found(), CONTAMINATION_SCHEMA)
+        write_batches(out, overlapping(), CONTAMINATION_SCHEMA)
         rows = [{"task": name, "documents": n} for name, n in tasks.most_common()]
         first = next(pq.ParquetFile(out).iter_batches(10), CONTAMINATION_SCHEMA.empty_table())
         return {
@@ -149,16 +134,16 @@ def contamination(workspace: Workspace) -> BuildOne:
 
 def _overlaps(index: NgramIndex, documents: pa.RecordBatch, row: int) -> tuple[np.ndarray, pa.RecordBatch]:
     """Return the different n-grams of each document, and the rows of CONTAMINATION_SCHEMA; `row` is the first one's."""
-    found = index.overlaps(documents["text"])
+    overlaps = index.overlaps(documents["text"])
     suites, tasks = (pa.array([name[i] for name in index.tasks], pa.string()) for i in (0, 1))
     columns = [
-        documents["doc_id"].take(pa.array(found.document)),
-        pa.array(found.document + row),
-        suites.take(pa.array(found.task)),
-        tasks.take(pa.array(found.task)),
-        pa.array(found.shared),
+        documents["doc_id"].take(pa.array(overlaps.document)),
+        pa.array(overlaps.document + row),
+        suites.take(pa.array(overlaps.task)),
+        tasks.take(pa.array(overlaps.task)),
+        pa.array(overlaps.shared),
     ]
-    return found.distinct, pa.record_batch(columns, schema=CONTAMINATION_SCHEMA)
+    return overlaps.distinct, pa.record_batch(columns, schema=CONTAMINATION_SCHEMA)
 
 
 def _parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -14,16 +14,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from curation_assets.common.batching import ended, padded
 from curation_assets.common.progress import Progress, silent
 from curation_assets.models import t5
 from curation_assets.models.files import file_digest
-from curation_assets.pretraining.snapshots import RunFolder
-from curation_assets.pretraining.tuning import Recipe, Tuning
+from curation_assets.pretraining.finetuning import Recipe, Tuning
+from curation_assets.pretraining.run_folder import RunFolder
 
-_IGNORED = -100
+_IGNORED = -100  # by the loss of transformers' models
 
 
 class Pairs(NamedTuple):
@@ -108,17 +107,13 @@ class _FineTuning(Tuning):
         targets = [self.targets[row] for row in rows]
         wide = self.padded(max(map(len, targets)), self.config.max_target)
         labels = padded(targets, wide, _IGNORED)
-        read = np.full_like(labels, self.config.pad)
-        read[:, 1:] = np.where(labels[:, :-1] == _IGNORED, self.config.pad, labels[:, :-1])
         where = {"device": self.device, "non_blocking": True}
-        logits = self.model(
+        return self.model(
             input_ids=torch.from_numpy(inputs).to(**where),
             attention_mask=torch.from_numpy((inputs != self.config.pad).astype(np.int64)).to(**where),
-            decoder_input_ids=torch.from_numpy(read).to(**where),
+            labels=torch.from_numpy(labels).to(**where),
             use_cache=False,
-        ).logits
-        wanted = torch.from_numpy(labels).to(**where)
-        return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=_IGNORED)
+        ).loss
 
 
 def _digest(pairs: Pairs) -> str:

@@ -85,10 +85,10 @@ class Source:
         if self.root:
             folder = self._folder(dataset, config)
             names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-            found = {name.removesuffix(end) for name in names for end in SUFFIXES if name.endswith(end)}
-            if not found:
+            splits = {name.removesuffix(end) for name in names for end in SUFFIXES if name.endswith(end)}
+            if not splits:
                 raise MissingData(f"{dataset} {config}: {folder} has no {', '.join(SUFFIXES)} file")
-            return found
+            return splits
         self._must_be_on_the_hub(dataset, config, "")
         import datasets
 
@@ -132,15 +132,15 @@ class Source:
         if not self.root:
             return []
         folder = self._folder(dataset, config)
-        found = [path for end in SUFFIXES if (path := folder / f"{split}{end}").is_file()]
-        if not found:
-            wanted = folder / f"{split}{{{','.join(SUFFIXES)}}}"
-            raise MissingData(f"{dataset} {config} {split}: there is no {wanted}")
-        if len(found) > 1:
+        paths = [path for end in SUFFIXES if (path := folder / f"{split}{end}").is_file()]
+        if not paths:
+            expected = folder / f"{split}{{{','.join(SUFFIXES)}}}"
+            raise MissingData(f"{dataset} {config} {split}: there is no {expected}")
+        if len(paths) > 1:
             raise ValueError(
-                f"{dataset} {config} {split} is there twice: keep one of {', '.join(map(str, found))}"
+                f"{dataset} {config} {split} is there twice: keep one of {', '.join(map(str, paths))}"
             )
-        return found
+        return paths
 
     def _folder(self, dataset: str, config: str) -> Path:
         return Path(self.root, *dataset.split("/"), config)

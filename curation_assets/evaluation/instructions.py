@@ -29,7 +29,7 @@ def instruction_examples(settings: Evaluation, source: Source) -> Iterator[tuple
     if settings.instructions != "tasks":
         yield _dataset(settings, source)
         return
-    found = False
+    any_examples = False
     for task in TASKS:
         if not task.train or task.one_split() or task.group in _HELD_OUT:
             continue
@@ -38,9 +38,9 @@ def instruction_examples(settings: Evaluation, source: Source) -> Iterator[tuple
             note = f"instructions: {split}"
         except MissingData as error:
             examples, note = [], f"missing: {error}"
-        found = found or bool(examples)
+        any_examples = any_examples or bool(examples)
         yield _name(task), examples, note
-    if not found:
+    if not any_examples:
         raise MissingData(
             f"{source.root or 'the hub'} has no training set of any task to make instructions of"
         )

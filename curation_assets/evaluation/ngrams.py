@@ -51,33 +51,11 @@ def word_hashes(texts: pa.Array) -> tuple[Hashes, Numbers]:
     ValueError
         A text is missing.
     """
-    found = pc.split_pattern_regex(_lowered(texts), _BETWEEN)
-    document = np.repeat(np.arange(len(texts)), pc.list_value_length(found).to_numpy(zero_copy_only=False))
-    words = found.flatten()
+    split = pc.split_pattern_regex(_lowered(texts), _BETWEEN)
+    document = np.repeat(np.arange(len(texts)), pc.list_value_length(split).to_numpy(zero_copy_only=False))
+    words = split.flatten()
     real = pc.greater(pc.binary_length(words), 0)  # a text may begin and end between words
     return hash_ids(words.filter(real)), document[real.to_numpy(zero_copy_only=False)]
-
-
-def ngram_hashes(texts: pa.Array, n: int = WORDS) -> tuple[Hashes, Numbers]:
-    """Hash every n-gram of every text.
-
-    Parameters
-    ----------
-    texts
-        Strings, none missing.
-    n
-        Words of an n-gram, at least 1.
-
-    Returns
-    -------
-    hashes, document
-        uint64 [k] and int64 [k], in the order of the texts: a text of m words has max(m - n + 1, 0), repeated ones included.
-    """
-    words, document = word_hashes(texts)
-    for _, hashes in grams(words, (n,)):
-        inside = document[: len(hashes)] == document[n - 1 :]
-        return hashes[inside], document[: len(hashes)][inside]
-    return np.zeros(0, np.uint64), np.zeros(0, np.int64)
 
 
 def grams(words: Hashes, lengths: Collection[int]) -> Iterator[tuple[int, Hashes]]:
@@ -118,7 +96,7 @@ class Overlaps(NamedTuple):
 
 
 class NgramIndex:
-    """The n-grams of evaluation inputs and the tasks that they are of, memory-mapped from the files of `ngram_inputs.build_index`.
+    """The n-grams of evaluation inputs and the tasks that they are of, memory-mapped from the files of `ngram_index.build_index`.
 
     A filter in memory, of 2 to 4 bytes for each n-gram, spares most texts the search.
 
@@ -147,8 +125,8 @@ class NgramIndex:
         hashes, document = self._candidates(*word_hashes(texts))
         first = np.searchsorted(self._hashes, hashes, "left")
         count = np.searchsorted(self._hashes, hashes, "right") - first
-        there = count > 0
-        first, count, document = first[there], count[there], document[there]
+        present = count > 0
+        first, count, document = first[present], count[present], document[present]
         of_match = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
         task = self._task[np.repeat(first, count) + of_match].astype(np.int64)
         every = max(len(self.tasks), 1)
@@ -159,10 +137,10 @@ class NgramIndex:
     def _candidates(self, words: Hashes, document: Numbers) -> tuple[Hashes, Numbers]:
         """Return the different (hash, text) of n-grams that pass the filter."""
         hashes, documents = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-        for n, found in grams(words, self._lengths):
-            at = np.flatnonzero(self._may_have(found))
+        for n, candidates in grams(words, self._lengths):
+            at = np.flatnonzero(self._may_have(candidates))
             at = at[document[at] == document[at + n - 1]]
-            hashes.append(found[at])
+            hashes.append(candidates[at])
             documents.append(document[at])
         return different(np.concatenate(hashes), np.concatenate(documents))
 
@@ -174,7 +152,7 @@ class NgramIndex:
     def _make_filter(self) -> NDArray[np.uint8]:
         """Return one bit for each value of the first bits of a hash: whether the index has such a hash."""
         shift, total = np.uint64(64 - self._bits), 1 << self._bits
-        made = np.zeros(total // 8, np.uint8)
+        bits = np.zeros(total // 8, np.uint8)
         step = min(_FILTERED, total)
         for low in range(0, total, step):
             ends = np.array([low << int(shift), ((low + step) << int(shift)) - 1], np.uint64)
@@ -182,8 +160,8 @@ class NgramIndex:
             end = np.searchsorted(self._hashes, ends[1], "right")
             taken = np.zeros(step, np.bool_)
             taken[(self._hashes[begin:end] >> shift) - np.uint64(low)] = True
-            made[low // 8 : (low + step) // 8] = np.packbits(taken, bitorder="little")
-        return made
+            bits[low // 8 : (low + step) // 8] = np.packbits(taken, bitorder="little")
+        return bits
 
 
 def different(hashes: Hashes, document: Numbers) -> tuple[Hashes, Numbers]:

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.common.progress import Progress, silent
 
+if TYPE_CHECKING:
+    from curation_assets.scoring.perplexity import SpanPerplexity
+
 TokenSet = tuple[NDArray[np.integer], NDArray[np.int64], NDArray[np.uint64]]
 """Flat token ids (may be a memory map), int64[n + 1] offsets, uint64[n] document hashes."""
-
-
-@dataclass(frozen=True)
-class PerplexitySettings:
-    """How a set is scored. All but the last three decide the values."""
-
-    eos: int
-    first_sentinel: int
-    seed: int = 0
-    window: int = 512
-    max_windows: int | None = None
-    batch_tokens: int = 8_192
-    device: str = "auto"
-    dtype: str = "float32"
 
 
 class DocumentNll(NamedTuple):
@@ -51,7 +39,7 @@ class PerplexityResult(NamedTuple):
 def evaluate(
     snapshots: Sequence[Path | str],
     sets: Mapping[str, TokenSet],
-    settings: PerplexitySettings,
+    scorer: Callable[[Any], SpanPerplexity],
     progress: Progress = silent,
 ) -> PerplexityResult:
     """Return the perplexity of every set at every snapshot: exp(total nll / total target tokens).
@@ -64,6 +52,8 @@ def evaluate(
         Folders that the trainer wrote, in the order of training.
     sets
         By task name.
+    scorer
+        Gives the scorer of a model.
     progress
         Called with documents scored and to score, over all snapshots and sets.
 
@@ -74,7 +64,6 @@ def evaluate(
     """
     from curation_assets.models.snapshots import read_snapshot
     from curation_assets.models.t5 import load
-    from curation_assets.scoring.perplexity import SpanPerplexity
 
     empty = [name for name, (_, offsets, _) in sets.items() if len(offsets) < 2]
     if not snapshots or empty:
@@ -85,19 +74,9 @@ def evaluate(
     done = 0
     for folder in snapshots:
         seen = read_snapshot(folder).tokens
-        scorer = SpanPerplexity(
-            load(folder),
-            eos=settings.eos,
-            first_sentinel=settings.first_sentinel,
-            seed=settings.seed,
-            window=settings.window,
-            max_windows=settings.max_windows,
-            batch_tokens=settings.batch_tokens,
-            device=settings.device,
-            dtype=settings.dtype,
-        )
+        scores = scorer(load(folder))
         for name, (ids, offsets, hashes) in sets.items():
-            documents[name] = DocumentNll(*scorer.nll_flat(ids, offsets, hashes))
+            documents[name] = DocumentNll(*scores.nll_flat(ids, offsets, hashes))
             mean = documents[name].nll.sum() / documents[name].target_tokens.sum()
             for metric, value in (("perplexity", math.exp(mean)), ("nll", float(mean))):
                 rows.append(

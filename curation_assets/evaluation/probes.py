@@ -39,15 +39,15 @@ def origins(sources: Iterable[str]) -> tuple[str, ...]:
 
 def document_origin(documents: pa.Table, field: str, known: Sequence[str]) -> list[Example]:
     """Return an example for each document of a known source; columns `doc_id`, `text` and `field` are read."""
-    found = []
+    examples = []
     columns = (documents[name].to_pylist() for name in ("doc_id", "text", field))
     for doc_id, text, source in zip(*columns, strict=True):
         if source in known:
             start = " ".join(text[:_CHARS].split())
-            found.append(
+            examples.append(
                 Example(doc_id, f"origin of the document: {start}", source, tuple(known), (source,), "")
             )
-    return found
+    return examples
 
 
 def shuffled_words(documents: pa.Table, seed: int, limit: int = 0) -> list[Example]:
@@ -56,22 +56,22 @@ def shuffled_words(documents: pa.Table, seed: int, limit: int = 0) -> list[Examp
     How it is shuffled follows from hashes of (seed, document, sentence). Documents are taken in their order until there are
     `limit` examples (0: all); columns `doc_id`, `doc_hash` and `text` are read.
     """
-    found: list[Example] = []
+    examples: list[Example] = []
     ids = documents["doc_id"].to_pylist()
     hashes = documents["doc_hash"].to_numpy()
     for doc_id, key, text in zip(ids, hashes, documents["text"].to_pylist(), strict=True):
-        if limit and len(found) >= limit:
+        if limit and len(examples) >= limit:
             break
         sentences = (sentence.split() for sentence in _SENTENCE.findall(text))
         usable = islice((words for words in sentences if len(words) in _WORDS), _SENTENCES)
         for number, words in enumerate(usable):
             mixed = _reordered(words, key ^ np.uint64(number << 32), seed)
             if mixed != words:
-                found += [
+                examples += [
                     _question(f"{doc_id}#{number}{end}", shown, answer)
                     for end, shown, answer in (("", words, INTACT[0]), ("*", mixed, INTACT[1]))
                 ]
-    return found[:limit] if limit else found
+    return examples[:limit] if limit else examples
 
 
 def _question(name: str, words: list[str], answer: str) -> Example:

@@ -6,7 +6,7 @@ from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.product import Product
 from curation_assets.evaluation.build import metrics
 from curation_assets.evaluation.contamination import contamination, ngrams
-from curation_assets.evaluation.gathering import examples
+from curation_assets.evaluation.examples_build import examples
 
 EVALUATION = (
     Product(

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from curation_assets.common.files import fingerprint, read_json, safe_name, write_json
-from curation_assets.common.progress import Progress, after, silent
+from curation_assets.common.progress import Progress, after, part_of, silent
 from curation_assets.evaluation.answering import Answering
 from curation_assets.evaluation.examples import SHOT_BREAK, Example
 from curation_assets.evaluation.finetune import FineTuneConfig, Pairs, fine_tune
-from curation_assets.evaluation.measures import measure
+from curation_assets.evaluation.metrics import measure
 from curation_assets.evaluation.tasks import lookup
 from curation_assets.models.files import file_digest
 from curation_assets.models.tokenizer import Tokenizer
@@ -71,7 +71,7 @@ def run_suite(
     Parameters
     ----------
     checkpoint
-        A folder that `pretraining.model.save` wrote.
+        A folder that `models.t5.save` wrote.
     home
         Where the work is kept while it goes on; a finished suite leaves its results there and no weights.
 
@@ -100,8 +100,10 @@ def run_suite(
         part = after(progress, trained, trained + tested)
         _answer_all(examples, tuned, tokenizer, config, paths, part)
     shutil.rmtree(folder / "tuned", ignore_errors=True)
-    found = [read_json(path) for path in paths.values()]
-    return [row for one in found for row in one["rows"]], [row for one in found for row in one["predictions"]]
+    results = [read_json(path) for path in paths.values()]
+    return [row for one in results for row in one["rows"]], [
+        row for one in results for row in one["predictions"]
+    ]
 
 
 def _tune(
@@ -116,9 +118,6 @@ def _tune(
     targets = tokenizer.encode_batch([example.target for example in examples.train])
     share = config.tuning.steps * config.tuning.batch_size
 
-    def told(done: float, total: float, unit: str, note: str = "") -> None:
-        progress(share * done / total, share, unit, f"{examples.suite}: {note}")
-
     return fine_tune(
         config.tuning,
         checkpoint,
@@ -126,7 +125,7 @@ def _tune(
         folder,
         device=config.device,
         resume_seconds=config.resume_seconds,
-        progress=told,
+        progress=part_of(progress, 0, share, share, prefix=f"{examples.suite}: "),
     )
 
 
@@ -174,16 +173,16 @@ def answer(
             continue
         part = after(progress, done, len(tests))
 
-        def told(n: int, part: Progress = part, of: int = len(rows)) -> None:
+        def report(n: int, part: Progress = part, of: int = len(rows)) -> None:
             part(n, of, "examples", f"{suite}/{task}")
 
-        mine = [inputs[row] for row in rows]
+        chosen_inputs = [inputs[row] for row in rows]
         if choose:
             options = [tests[row].options for row in rows]
-            chosen = answering.choose(mine, options, told)
+            chosen = answering.choose(chosen_inputs, options, report)
             texts = [o[k] for o, k in zip(options, chosen, strict=True)]
         else:
-            texts = answering.generate(mine, config.tuning.max_target, told)
+            texts = answering.generate(chosen_inputs, config.tuning.max_target, report)
         for row, text in zip(rows, texts, strict=True):
             predictions[row] = text
         done += len(rows)
@@ -195,14 +194,14 @@ def prompts(texts: Sequence[str], tokenizer: Tokenizer, limit: int) -> list[NDAr
 
     What stays are whole blocks (see `families`), at least the last one, the question, which is never dropped.
     """
-    found = tokenizer.encode_batch(list(texts))
-    for row, ids in enumerate(found):
+    encoded = tokenizer.encode_batch(list(texts))
+    for row, ids in enumerate(encoded):
         text = texts[row]
         while limit and len(ids) + 1 > limit and SHOT_BREAK in text:
             text = text.split(SHOT_BREAK, 1)[1]
             (ids,) = tokenizer.encode_batch([text])
-        found[row] = ids
-    return found
+        encoded[row] = ids
+    return encoded
 
 
 def measured(suite: str, task: str, tests: Sequence[Example], predictions: Sequence[str]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Task:
     ----------
     suite, group, task : where it stands in tables; `group` divides the suite `flan` and elsewhere equals the suite.
     family : module of `evaluation.families` that turns hub rows into examples ("perplexity": there are none).
-    metric : metric of record, a name for `measures.measure`.
+    metric : metric of record, a name for `metrics.measure`.
     method : how a checkpoint is measured.
     shots : solved examples before the question.
     dataset, configs : hub id and configs, whose examples are pooled.

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.common.drawing.pictures import lines, png_markdown
+from curation_assets.common.drawing.charts import lines
 from curation_assets.common.files import (
     fingerprint,
     read_json,
@@ -25,15 +25,17 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.model_sources import parse
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.reading import open_documents, open_hashes
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.judges.distill import DistillConfig, DistillResult, distill
-from curation_assets.judges.labels import LabelTable, choose, held_out, label
-from curation_assets.models.build import find, open_scorer
+from curation_assets.judges.labels import LabelTable, held_out, label, sample
+from curation_assets.models.build import open_scorer, resolve_model
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
-from curation_assets.samplers.by_model import ask_llm, same_pieces
+from curation_assets.samplers.ask_llm import ask_llm
+from curation_assets.samplers.models import same_pieces
 
 
-def labels(workspace: Workspace) -> BuildOne:
+def labels(workspace: Context) -> BuildOne:
     """Have the teacher judge a hash sample of the corpus: `labels.parquet`, with the texts, best first.
 
     Judgements are kept in the scratch folder by teacher, prompt and length, so that a killed run goes on, and one on a
@@ -44,41 +46,41 @@ def labels(workspace: Workspace) -> BuildOne:
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         chosen = _sample(workspace, settings.documents, settings.seed)
         teacher = read_json(workspace.open("judge/teacher") / "model.json")
-        about = (teacher["digest"], workspace.profile.ask_llm.prompt, settings.teacher_max_tokens)
+        about = (teacher["digest"], workspace.profile.samplers.ask_llm.prompt, settings.teacher_max_tokens)
 
         def load() -> object:
             progress(0, chosen.num_rows, "documents", "loading the teacher")
             return ask_llm(workspace, *open_scorer(workspace, "judge/teacher"), settings.teacher_max_tokens)
 
         cache = workspace.scratch / "labels" / fingerprint(*about)
-        found = label(load, chosen["text"].to_pylist(), cache, progress=progress)  # type: ignore[arg-type]
-        columns = {name: pa.array(values) for name, values in asdict(found).items() if name != "reused"}
+        judged = label(load, chosen["text"].to_pylist(), cache, progress=progress)  # type: ignore[arg-type]
+        columns = {name: pa.array(values) for name, values in asdict(judged).items() if name != "reused"}
         table = pa.table({**dict(zip(chosen.column_names, chosen.columns, strict=True)), **columns})
         best_first = table.sort_by([("score", "descending")])
         write_table(folder / "labels.parquet", best_first)
-        return _about_labels(best_first, found, teacher)
+        return _about_labels(best_first, judged, teacher)
 
     return build
 
 
-def _about_labels(table: pa.Table, found: LabelTable, teacher: dict[str, object]) -> Metadata:
-    p = np.exp(found.score)
+def _about_labels(table: pa.Table, judged: LabelTable, teacher: dict[str, object]) -> Metadata:
+    p = np.exp(judged.score)
     best = table.select(["score", "tokens", "doc_id", "text"])
     return {
         "documents": table.num_rows,
-        "reused": found.reused,
+        "reused": judged.reused,
         "teacher": teacher["source"],
         "probability_mean": float(p.mean()),
         "probability_10th_percentile": float(np.percentile(p, 10)),
         "probability_90th_percentile": float(np.percentile(p, 90)),
-        "cut_share": float(found.cut.mean()),
-        "flagged": int((found.flags > 0).sum()),
+        "cut_share": float(judged.cut.mean()),
+        "flagged": int((judged.flags > 0).sum()),
         "liked_most": Markdown(preview(best.slice(0, 8).to_pylist())),
         "liked_least": Markdown(preview(best.slice(max(len(best) - 8, 0)).to_pylist())),
     }
 
 
-def _sample(workspace: Workspace, count: int, seed: int) -> pa.Table:
+def _sample(workspace: Context, count: int, seed: int) -> pa.Table:
     """Return doc_id, doc_hash, shard and text of the sampled documents, each once; memory does not grow with the corpus."""
     kept = pa.table(
         {
@@ -89,11 +91,11 @@ def _sample(workspace: Workspace, count: int, seed: int) -> pa.Table:
     )
     for shard in workspace.shards():
         hashes = open_hashes(workspace, shard)
-        rows = choose(hashes, count, seed)
+        rows = sample(hashes, count, seed)
         rows = rows[~np.isin(hashes[rows], kept["doc_hash"].to_numpy())]
         one = {"doc_hash": hashes[rows], "shard": pa.array([shard] * len(rows), pa.string()), "row": rows}
         kept = pa.concat_tables([kept, pa.table(one)])
-        kept = kept.take(pa.array(choose(kept["doc_hash"].to_numpy(), count, seed)))
+        kept = kept.take(pa.array(sample(kept["doc_hash"].to_numpy(), count, seed)))
     if not kept.num_rows:
         raise ValueError("the corpus has no documents to label")
     texts = pa.concat_tables(_texts(workspace, kept))
@@ -104,18 +106,18 @@ def _sample(workspace: Workspace, count: int, seed: int) -> pa.Table:
     )
 
 
-def _texts(workspace: Workspace, chosen: pa.Table) -> Iterator[pa.Table]:
+def _texts(workspace: Context, chosen: pa.Table) -> Iterator[pa.Table]:
     for one in chosen.to_pylist():
         rows = slice(one["row"], one["row"] + 1)
         yield read_rows(open_documents(workspace, one["shard"]), ["doc_id", "text"], rows)
 
 
-def judge(workspace: Workspace) -> BuildOne:
+def judge(workspace: Context) -> BuildOne:
     """Fine-tune the size's base model on the labels: `model/`, and what it agrees with in `distillation.json`."""
     settings = workspace.profile.judge
     tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
     table = pq.read_table(workspace.open("judge/labels") / "labels.parquet").sort_by("doc_hash")
-    pieces = workspace.store.receipt("corpus/tokenizer").version  # type: ignore[union-attr]  # opened just now
+    pieces = workspace.receipt("corpus/tokenizer").version  # type: ignore[union-attr]  # opened just now
     apart = held_out(table["doc_hash"].to_numpy(), settings.held_out, settings.seed)
 
     def build(size: str, folder: Path, progress: Progress) -> Metadata:
@@ -125,19 +127,19 @@ def judge(workspace: Workspace) -> BuildOne:
                 f"{workspace.profile.source} has no judge.bases.{size}: nothing to make this judge from"
             )
         source = parse(base)
-        found = find(workspace, source)
+        model = resolve_model(workspace, source)
         if source.kind != "asset":
-            _check_reads_alike(workspace, base, load_tokenizer(found.folder))
+            _check_reads_alike(workspace, base, load_tokenizer(model.folder))
         config = distill_config(workspace.profile)
         home = workspace.scratch / "runs" / "judge" / safe_name(size)
         labelled = {"doc_hash": table["doc_hash"].to_pylist(), "score": table["score"].to_pylist()}
-        run = home / fingerprint(asdict(config), found.digest, labelled, apart.tolist(), pieces)
+        run = home / fingerprint(asdict(config), model.digest, labelled, apart.tolist(), pieces)
         for other in home.glob("*"):
             if other != run:
                 shutil.rmtree(other, ignore_errors=True)
-        made = distill(
+        result = distill(
             config,
-            found.folder,
+            model.folder,
             tokenizer,
             table["text"].to_pylist(),
             table["score"].to_numpy(),
@@ -147,16 +149,16 @@ def judge(workspace: Workspace) -> BuildOne:
             resume_seconds=settings.resume_seconds,
             progress=progress,
         )
-        shutil.copytree(made.model, folder / "model")
+        shutil.copytree(result.model, folder / "model")
         write_json(
-            folder / "distillation.json", {**made.metadata(), "base": base, "base_digest": found.digest}
+            folder / "distillation.json", {**result.metadata(), "base": base, "base_digest": model.digest}
         )
-        return _about(made, base)
+        return _about(result, base)
 
     return build
 
 
-def _check_reads_alike(workspace: Workspace, base: str, own: Tokenizer) -> None:
+def _check_reads_alike(workspace: Context, base: str, own: Tokenizer) -> None:
     """Refuse a base that learned to read with other pieces: trained with the corpus's it would be worthless, and run."""
     if not same_pieces(workspace, own):
         raise ValueError(
@@ -166,38 +168,27 @@ def _check_reads_alike(workspace: Workspace, base: str, own: Tokenizer) -> None:
 
 def distill_config(profile: Profile) -> DistillConfig:
     """Return the profile's recipe for judges."""
-    wanted = profile.judge
-    return DistillConfig(
-        epochs=wanted.epochs,
-        batch_size=wanted.batch_size,
-        learning_rate=wanted.learning_rate,
-        final_learning_rate=wanted.final_learning_rate,
-        warmup_share=wanted.warmup_share,
-        clip_norm=wanted.clip_norm,
-        max_tokens=profile.ask_llm.max_tokens,
-        template=profile.ask_llm.prompt,
-        target=wanted.target,
-        seed=wanted.seed,
-    )
+    ask_llm = profile.samplers.ask_llm
+    return profile.judge.to(DistillConfig, max_tokens=ask_llm.max_tokens, template=ask_llm.prompt)
 
 
-def _about(made: DistillResult, base: str) -> Metadata:
+def _about(result: DistillResult, base: str) -> Metadata:
     about: Metadata = {
         "base": base,
-        "documents": made.documents,
-        "held_out": made.agreement.n,
-        "steps": made.steps,
-        "loss": made.loss,
-        "held_out_loss": made.held_out_loss,
-        "least_possible_loss": made.entropy,
+        "documents": result.documents,
+        "held_out": result.agreement.n,
+        "steps": result.steps,
+        "loss": result.loss,
+        "held_out_loss": result.held_out_loss,
+        "least_possible_loss": result.entropy,
     }
-    for name, found in (("tau", made.agreement), ("tau_of_length", made.length)):
-        figures = {name: found.tau, f"{name}_low": found.low, f"{name}_high": found.high}
+    for name, agreement in (("tau", result.agreement), ("tau_of_length", result.length)):
+        figures = {name: agreement.tau, f"{name}_low": agreement.low, f"{name}_high": agreement.high}
         about |= {key: value for key, value in figures.items() if value is not None}
     series: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name, column in (("held out", "held_out_loss"), ("trained on", "loss")):
-        points = [(row["epoch"], row[column]) for row in made.history if row[column] is not None]
+        points = [(row["epoch"], row[column]) for row in result.history if row[column] is not None]
         epoch, loss = np.array(points, np.float64).reshape(-1, 2).T
         series[name] = (epoch, loss)
     picture = lines(series, "loss against the teacher's labels", "epochs", "nats per document")
-    return {**about, "loss_curve": Markdown(png_markdown(picture, "loss by epoch"))}
+    return {**about, "loss_curve": Markdown(picture.markdown("loss by epoch"))}

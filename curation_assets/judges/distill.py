@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from curation_assets.common.batching import Ids, length_batches
+from curation_assets.common.files import write_json
 from curation_assets.common.progress import Progress, silent
 from curation_assets.judges.agreement import Agreement, kendall
 from curation_assets.judges.distill_config import DistillConfig, DistillResult
@@ -29,9 +30,8 @@ from curation_assets.models import t5
 from curation_assets.models.encoding import document_encoder
 from curation_assets.models.files import file_digest
 from curation_assets.models.tokenizer import Tokenizer
-from curation_assets.pretraining.durable import write_json
-from curation_assets.pretraining.snapshots import RunFolder
-from curation_assets.pretraining.tuning import Tuning
+from curation_assets.pretraining.finetuning import Tuning
+from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.scoring.ask_llm import AskLLM, answer_ids
 
 _ROUNDING = 1e-6  # by which a teacher's log-probability may exceed 0
@@ -55,11 +55,11 @@ def distill(
     Parameters
     ----------
     model_folder
-        A T5 that `pretraining.model.save` wrote.
+        A T5 that `models.t5.save` wrote.
     texts, log_p_yes, held_out : [n]
         Documents, the teacher's log P("yes") of each, and which of them are measured on and not trained on.
     folder
-        A local folder for this run alone; see `pretraining.snapshots`.
+        A local folder for this run alone; see `pretraining.run_folder`.
     device
         A torch device; "auto" for CUDA where there is one, which then computes in bfloat16 with weights in float32.
     resume_seconds

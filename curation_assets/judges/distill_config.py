@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curation_assets.judges.agreement import Agreement
-from curation_assets.pretraining.tuning import Recipe
+from curation_assets.pretraining.finetuning import Recipe
 from curation_assets.scoring.prompt import TEMPLATE
 
 TARGETS = ("probability", "rank")
@@ -57,7 +57,7 @@ class DistillResult:
 
     folder: Path
     model: Path
-    """Where `pretraining.model.load` and `models.loading.load_scorer` find the judge."""
+    """Where `models.t5.load` and `models.loading.load_scorer` find the judge."""
     steps: int
     documents: int
     """Trained on."""

@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.common.files import write_bytes
 from curation_assets.common.hashing import noise
 from curation_assets.common.progress import Progress, silent
-from curation_assets.pretraining.durable import replacing
-from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.scoring.ask_llm import ScoreTable, check_texts
 
 _LOG = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class _Label(NamedTuple):
     flags: int
 
 
-def choose(doc_hash: NDArray[np.uint64], count: int, seed: int) -> NDArray[np.int64]:
+def sample(doc_hash: NDArray[np.uint64], count: int, seed: int) -> NDArray[np.int64]:
     """Return the indices of `count` documents (all, if there are fewer), in the order of their salted hashes.
 
     A uniform sample that is a function of the documents' `doc_hash` (uint64[n]) and the seed, in
@@ -87,10 +87,10 @@ def choose(doc_hash: NDArray[np.uint64], count: int, seed: int) -> NDArray[np.in
 
 
 def held_out(doc_hash: NDArray[np.uint64], share: float, seed: int) -> NDArray[np.bool_]:
-    """Tell which documents are kept from training, bool[n]: each with probability `share`, independent of `choose`.
+    """Tell which documents are kept from training, bool[n]: each with probability `share`, independent of `sample`.
 
     A function of the document's hash and the seed alone, so that no document changes sides when others come. Raises as
-    `choose` does, where `share` is not in [0, 1].
+    `sample` does, where `share` is not in [0, 1].
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share must lie in [0, 1], not {share}")
@@ -204,8 +204,7 @@ def _write(cache: Path, labels: dict[bytes, _Label]) -> Path:
     pq.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), sink, compression="zstd")
     content = sink.getvalue().to_pybytes()
     path = cache / _name(content)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
     return path
 
 

@@ -1,17 +1,16 @@
-"""The model assets: where the scorers' models come from, and the judges that are made in the graph."""
+"""The judges that are made in the graph, and the teacher that they learn from."""
 
 from __future__ import annotations
 
 from curation_assets.config.model_sources import parse
-from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.product import Product
 from curation_assets.judges import build as judges
-from curation_assets.models.build import found_model
+from curation_assets.models.build import model_note
 
 MODELS = (
     Product(
         "judge/teacher",
-        found_model(lambda p: parse(p.judge.teacher)),
+        model_note(lambda p: parse(p.judge.teacher)),
         "The instruction-tuned model that the judges learn from.",
         "Which weights it is, by digest: the source is `judge.teacher` in the profile.",
         files="`model.json` (digest, parameters, files)",
@@ -33,17 +32,5 @@ MODELS = (
         files="`model/` (weights), `distillation.json` (agreement, losses)",
         paper="Flan-T5 of five sizes",
         use="the check `agrees_with_teacher` warns when a judge is not above chance.",
-    ),
-    *(
-        Product(
-            f"{name}/model",
-            found_model(lambda p, name=name: p.model_source(name)),  # type: ignore[misc]
-            f"{name}: the model that it scores with.",
-            f"Where `{spec.family}.models.{spec.model}` was found, its digest and size. Scores follow the digest: the same weights in "
-            "another place change nothing.",
-            files="`model.json` (digest, parameters, files)",
-        )
-        for name, spec in SAMPLERS.items()
-        if spec.model
     ),
 )

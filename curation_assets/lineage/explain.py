@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -17,17 +17,18 @@ from curation_assets.corpus.discover import split_suffixes
 from curation_assets.corpus.names import decoded, key_of, visible
 from curation_assets.corpus.reading import Repeats, read_repeats, with_contaminated
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.reasons import Reason
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.stored import read_filtered
-from curation_assets.engine.workspace import Workspace
-from curation_assets.lineage.locate import Place, SetAside, find, near_ids
-from curation_assets.lineage.sampler_view import Choice, Standing, standing
+from curation_assets.engine.workspace import Workspace, title
+from curation_assets.lineage.locate import Place, SetAside, locate, near_ids
+from curation_assets.lineage.sampler_view import SamplerView, SubsetChoice, sampler_view
 from curation_assets.scoring.prompt import Flag
 
 State = Literal["document", "held out", "quarantined"]
 _CONTAMINATION = "evaluation/contamination"
 _STALE = "*"
-_MOST_DOCUMENTS = 5  # of one id whose standings are told: each takes a pass over the scores
+_MOST_DOCUMENTS = 5  # of one id about which samplers are asked: each takes a pass over the scores
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Explanation:
     state : a "document" for samplers to choose, "held out" for validation, or "quarantined" and nothing else.
     places : rows that hold it, the one that counts first; later ones are repeats.
     set_aside : quarantined rows that name the id; of a document, those of the shards that hold it.
-    standings : for each sampler asked for, in the registry's order; none unless it is a document, and none after the
+    samplers : how each sampler sees it of those asked for, in the registry's order; none unless it is a document, and none after the
         first five documents of an id.
     searched : shards that were searched.
     notes : what is out of date, so that the answer may change; and which other documents have this id.
@@ -49,7 +50,7 @@ class Explanation:
     state: State
     places: tuple[Place, ...]
     set_aside: tuple[SetAside, ...]
-    standings: tuple[Standing, ...]
+    samplers: tuple[SamplerView, ...]
     searched: int
     notes: tuple[str, ...]
 
@@ -61,7 +62,7 @@ def explain(
     progress: Progress = silent,
     shard: str = "",
 ) -> list[Explanation]:
-    """Tell what became of the document with an id, or of each where the id stands for several texts.
+    """Return what became of the document with an id, or of each where the id stands for several texts.
 
     Nothing is made or changed, and no digest is checked: of a shard only id columns are read, and of a sampler's
     scores the column of scores, once for each document.
@@ -69,9 +70,9 @@ def explain(
     Parameters
     ----------
     samplers
-        Those to tell of; all by default.
+        Those to ask; all by default.
     shard
-        Tell only of the documents that this shard has; of all by default.
+        Only the documents that this shard has; all by default.
 
     Raises
     ------
@@ -91,22 +92,22 @@ def explain(
         shard = next((name for name in names if name in versions.listing), shard)
     if shard and shard not in versions.listing:
         raise ValueError(f"no shard {shard!r} in the corpus{nearest(shard, versions.listing)}")
-    found = find(versions, doc_id, progress, shard)
-    if not found.places and not found.set_aside:
-        raise ValueError(_unknown(versions, doc_id, [shard] if shard else found.shards))
-    if not found.places:
-        return [Explanation(doc_id, "quarantined", (), tuple(found.set_aside), (), len(found.shards), ())]
+    search = locate(versions, doc_id, progress, shard)
+    if not search.places and not search.set_aside:
+        raise ValueError(_unknown(versions, doc_id, [shard] if shard else search.shards))
+    if not search.places:
+        return [Explanation(doc_id, "quarantined", (), tuple(search.set_aside), (), len(search.shards), ())]
     documents: dict[int, list[Place]] = {}
-    for place in found.places:
+    for place in search.places:
         documents.setdefault(place.doc_hash, []).append(place)
     left_out = _left_out(versions)
     explained = []
     for at, places in enumerate(documents.values()):
-        first, standings = places[0], []
+        first, views = places[0], []
         if first.table == "documents" and at < _MOST_DOCUMENTS:
             dropped = "" if not workspace.profile.evaluation.decontaminate else _overlaps(versions, first)
             asked = [name for name in SAMPLERS if not samplers or name in samplers]
-            standings = [standing(versions, name, first, left_out, progress, dropped) for name in asked]
+            views = [sampler_view(versions, name, first, left_out, progress, dropped) for name in asked]
         state: State = "held out" if first.table == "validation" else "document"
         here = {place.shard for place in places}
         explained.append(
@@ -114,10 +115,10 @@ def explain(
                 doc_id,
                 state,
                 tuple(places),
-                tuple(row for row in found.set_aside if row.shard in here),
-                tuple(standings),
-                len(found.shards),
-                (*_several(at, len(documents), found.more), *_notes(versions, first, state)),
+                tuple(row for row in search.set_aside if row.shard in here),
+                tuple(views),
+                len(search.shards),
+                (*_several(at, len(documents), search.more), *_notes(versions, first, state)),
             )
         )
     return explained
@@ -132,11 +133,6 @@ def _several(at: int, count: int, more: int) -> Iterator[str]:
         yield f"{more:,} more rows have this id"
     if at >= _MOST_DOCUMENTS:
         yield f"samplers are asked about the first {_MOST_DOCUMENTS} documents of an id: name a shard for others"
-
-
-def to_json(found: Explanation) -> dict[str, Any]:
-    """Return an explanation as plain data for JSON; its keys are the attributes' names."""
-    return asdict(found)
 
 
 def _unknown(versions: Versions, doc_id: str, shards: list[str]) -> str:
@@ -174,10 +170,11 @@ def _overlaps(versions: Versions, place: Place) -> str:
 
 def _notes(versions: Versions, place: Place, state: State) -> Iterator[str]:
     for key in ("corpus/shards", "corpus/documents", "corpus/tokens"):
-        if not versions.current(STEPS[key], place.shard):
-            yield f"{key}[{place.shard}] is missing or out of date"
-    if state == "document" and not versions.current(STEPS["corpus/index"], ""):
-        yield "corpus/index is missing or out of date: other documents may be candidates"
+        yield from _outdated(versions, key, place.shard)
+    if state == "document":
+        yield from (
+            f"{note}; other documents may be candidates" for note in _outdated(versions, "corpus/index")
+        )
     if state == "document":
         yield from _contaminated(versions, place)
     receipt = versions.receipt("corpus/validation", "")
@@ -188,33 +185,44 @@ def _notes(versions: Versions, place: Place, state: State) -> Iterator[str]:
         yield "perplexity is measured on it" if used else "perplexity is measured on others of its kind"
 
 
+def _outdated(versions: Versions, key: str, partition: str = "") -> Iterator[str]:
+    """Yield why an artifact is missing or out of date, in one line."""
+    if reasons := versions.reasons(STEPS[key], partition):
+        word = "missing" if versions.receipt(key, partition) is None else "out of date"
+        yield f"{title(key, partition)} is {word}: {_sentences(reasons)}"
+
+
+def _sentences(reasons: Sequence[Reason]) -> str:
+    return "; ".join(map(str, reasons))
+
+
 def _contaminated(versions: Versions, place: Place) -> Iterator[str]:
     dropped = versions.workspace.profile.evaluation.decontaminate
     receipt = versions.receipt(_CONTAMINATION, place.shard)
-    if dropped and not versions.current(STEPS[_CONTAMINATION], place.shard):
-        yield f"{_CONTAMINATION}[{place.shard}] is missing or out of date"
+    if dropped:
+        yield from _outdated(versions, _CONTAMINATION, place.shard)
     if receipt is not None and (overlaps := _overlaps(versions, place)):
         yield f"{overlaps}; {'no subset and no training has it' if dropped else 'it is not dropped for that'}"
 
 
-def to_text(found: Explanation) -> str:
+def to_text(explanation: Explanation) -> str:
     """Render the explanation of one document for a terminal."""
-    lines = wrapped(f"{_plain(found.doc_id)}: {_WHAT[found.state]}")
-    for place in found.places:
+    lines = wrapped(f"{_plain(explanation.doc_id)}: {_WHAT[explanation.state]}")
+    for place in explanation.places:
         lines += _place(place)
-    for row in found.set_aside:
+    for row in explanation.set_aside:
         where, detail = _where(row.shard, row.row), f": {_plain(row.detail)}" if row.detail else ""
         lines += wrapped(f"quarantined: {where}: {row.reason} ({row.meaning}){detail}")
-        if not found.places:
+        if not explanation.places:
             lines += wrapped(_plain(row.start), "  ")
-    lines += [line for note in found.notes for line in wrapped(f"note: {note}")]
-    said = [line for reason in _reasons(found.standings) for line in wrapped(reason)]
-    return "\n".join([*lines, *_table(found.standings), *said]).rstrip()
+    lines += [line for note in explanation.notes for line in wrapped(f"note: {note}")]
+    remarks = [line for remark in _remarks(explanation.samplers) for line in wrapped(remark)]
+    return "\n".join([*lines, *_table(explanation.samplers), *remarks]).rstrip()
 
 
-def _table(standings: Sequence[Standing]) -> list[str]:
+def _table(views: Sequence[SamplerView]) -> list[str]:
     """Return a row for each sampler that has a score or a subset, between empty lines."""
-    shown = [s for s in standings if s.score is not None or _drawn(s)]
+    shown = [s for s in views if s.score is not None or _drawn(s)]
     if not shown:
         return [""]
     of = {s.candidates for s in shown if s.rank is not None}
@@ -256,65 +264,72 @@ def _place(place: Place) -> Iterator[str]:
     yield from wrapped(f"{_plain(place.text)}{'…' if place.n_chars > len(place.text) else ''}", "  ")
 
 
-def _row(found: Standing, rank: str) -> dict[str, Any]:
-    scored = found.rank is not None and found.percentile is not None
-    of = "" if rank != "rank" else f" of {found.candidates:,}"
-    inside = " ".join(f"{c.rate}{_STALE if c.stale else ''}" for c in found.choices if c.state == "in")
+def _row(view: SamplerView, rank: str) -> dict[str, Any]:
+    scored = view.rank is not None and view.percentile is not None
+    of = "" if rank != "rank" else f" of {view.candidates:,}"
+    inside = " ".join(f"{c.rate}{_STALE if c.stale else ''}" for c in view.choices if c.state == "in")
     return {
-        "sampler": found.sampler,
-        "score": number(found.score) + (_STALE if found.stale else "") if found.score is not None else "",
-        "percentile": f"{100 * found.percentile:.1f}" if scored and found.percentile is not None else "",
-        rank: f"{found.rank:,}{of}" if scored else "",
-        "in subsets of %": inside or ("-" if _drawn(found) else ""),
+        "sampler": view.sampler,
+        "score": number(view.score) + (_STALE if view.stale else "") if view.score is not None else "",
+        "percentile": f"{100 * view.percentile:.1f}" if scored and view.percentile is not None else "",
+        rank: f"{view.rank:,}{of}" if scored else "",
+        "in subsets of %": inside or ("-" if _drawn(view) else ""),
     }
 
 
-def _details(found: Standing) -> str:
+def _details(view: SamplerView) -> str:
     """Say what a sampler's other columns hold, in words."""
-    said = dict(found.details or {})
+    columns = dict(view.details or {})
     parts = []
-    if said.get("duplicate_of") is not None:
-        where = f" of {_plain(said['duplicate_shard'])}" if said.get("duplicate_shard") else ""
-        parts.append(f"most like {said['duplicate_of']}{where} (similarity {said['similarity']:.3f})")
-    if said.get("readable") is False:
+    if columns.get("duplicate_of") is not None:
+        where = f" of {_plain(columns['duplicate_shard'])}" if columns.get("duplicate_shard") else ""
+        parts.append(f"most like {columns['duplicate_of']}{where} (similarity {columns['similarity']:.3f})")
+    if columns.get("readable") is False:
         parts.append("the encoder cannot read it: scored at random")
-    if said.get("flags"):
-        names = ", ".join(str(flag.name).lower() for flag in Flag if flag in Flag(said["flags"]))
+    if columns.get("flags"):
+        names = ", ".join(str(flag.name).lower() for flag in Flag if flag in Flag(columns["flags"]))
         parts.append(f"talks to the judge: {names}")
-    if said.get("cut"):
+    if columns.get("cut"):
         parts.append("cut")
-    if "target_tokens" in said:
-        parts.append(f"over {said['target_tokens']:,} tokens")
-    if found.unscored:
-        parts.append(f"{found.unscored:,} shards have no scores")
+    if "target_tokens" in columns:
+        parts.append(f"over {columns['target_tokens']:,} tokens")
+    if view.unscored:
+        parts.append(f"{view.unscored:,} shards have no scores")
     return "; ".join(parts)
 
 
-def _drawn(found: Standing) -> bool:
-    return any(choice.state != "none" for choice in found.choices)
+def _drawn(view: SamplerView) -> bool:
+    return any(choice.state != "none" for choice in view.choices)
 
 
-def _reasons(standings: Sequence[Standing]) -> Iterator[str]:
+def _remarks(views: Sequence[SamplerView]) -> Iterator[str]:
     """Say why the document is not where it is not: by sampler, rates of one reason together."""
-    unscored = [s.sampler for s in standings if s.score is None and not s.stale]
-    undrawn = [s.sampler for s in standings if s.score is not None and not _drawn(s)]
+    unscored = [s.sampler for s in views if s.score is None and not s.stale]
+    undrawn = [s.sampler for s in views if s.score is not None and not _drawn(s)]
     for what, names in (("scores", unscored), ("subset", undrawn)):
         if names:
             yield f"no {what} yet: {', '.join(names)}"
-    for found in standings:
-        if details := _details(found):
-            yield f"{found.sampler}: {details}"
-        if found.score is None and found.stale:
-            yield f"{found.sampler}: {found.note}"
-        low = [c for c in found.choices if c.state == "out" and not c.stale and _below(c)]
+    for view in views:
+        if details := _details(view):
+            yield f"{view.sampler}: {details}"
+        if view.score is None and view.stale:
+            yield f"{view.sampler}: {view.note}"
+        if view.reasons:
+            yield f"{view.sampler}: its scores are out of date: {_sentences(view.reasons)}"
+        low = [c for c in view.choices if c.state == "out" and not c.stale and _below(c)]
         if low:
             cuts = ", ".join(f"{number(c.threshold or 0.0)} at {c.rate} %" for c in low)
-            yield f"{found.sampler}: its key {number(low[0].key or 0.0)} is below the threshold {cuts}"
-        others = [c for c in found.choices if c.why and c not in low and (c.state != "none" or _drawn(found))]
-        for (state, why), same in itertools.groupby(others, key=lambda c: (c.state, c.why)):
+            yield f"{view.sampler}: its key {number(low[0].key or 0.0)} is below the threshold {cuts}"
+        others = [c for c in view.choices if _why(c) and c not in low and (c.state != "none" or _drawn(view))]
+        for (state, why), same in itertools.groupby(others, key=lambda c: (c.state, _why(c))):
             rates = ", ".join(c.rate for c in same)
-            yield f"{found.sampler}: {'' if state == 'in' else 'not '}in {rates} %: {why}"
+            yield f"{view.sampler}: {'' if state == 'in' else 'not '}in {rates} %: {why}"
 
 
-def _below(choice: Choice) -> bool:
+def _why(choice: SubsetChoice) -> str:
+    """Return why the document is not in a subset, or why the subset may be another one."""
+    return choice.why or _sentences(choice.reasons)
+
+
+def _below(choice: SubsetChoice) -> bool:
     return choice.key is not None and choice.threshold is not None and choice.key < choice.threshold

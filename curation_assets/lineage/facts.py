@@ -39,12 +39,12 @@ def facts(key: str, metadata: dict[str, Any]) -> str:
     return _joined({name: metadata[name] for name in names if name in metadata})
 
 
-def facts_of_all(key: str, found: Iterable[dict[str, Any]]) -> str:
+def facts_of_all(key: str, of_each: Iterable[dict[str, Any]]) -> str:
     """Return the figures of many artifacts as text: counts as sums, others where all have the same."""
     total: dict[str, Any] = {}
     names = _SHOWN.get(key.rpartition("/")[2])
     mixed: set[str] = set()
-    for metadata in found:
+    for metadata in of_each:
         for name in metadata if names is None else names:
             if name not in metadata or name in mixed:
                 continue

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation_assets.common.progress import Progress
-from curation_assets.corpus.settings import REASONS, RESERVED
+from curation_assets.config.settings import DOCUMENT_COLUMNS
+from curation_assets.corpus.quarantine import REASONS
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import Receipt
@@ -71,7 +72,7 @@ class SetAside:
 
 @dataclass
 class Search:
-    """What a search found; `shards` are those with documents, `more` counts rows with the id beyond `places`."""
+    """The rows with an id; `shards` are those with documents, `more` counts rows with the id beyond `places`."""
 
     shards: list[str]
     places: list[Place] = field(default_factory=list)
@@ -79,15 +80,15 @@ class Search:
     more: int = 0
 
 
-def find(versions: Versions, doc_id: str, progress: Progress, shard: str = "") -> Search:
+def locate(versions: Versions, doc_id: str, progress: Progress, shard: str = "") -> Search:
     """Find an id among documents, held-out documents and quarantined rows.
 
-    An id may stand for several texts, so every shard is looked at; with `shard`, what is told is of the documents and the
+    An id may stand for several texts, so every shard is looked at; with `shard`, the answer is of the documents and the
     quarantined rows that this one has. A quarantined row is found where its detail names the id, or where the id field
     stands within the start that is kept of the row.
     """
     receipts = _receipts(versions)
-    found = Search(list(receipts))
+    search = Search(list(receipts))
     hits = [
         hit
         for table in ("documents", "validation")
@@ -100,14 +101,14 @@ def find(versions: Versions, doc_id: str, progress: Progress, shard: str = "") -
     for hit in hits[:MOST_PLACES]:
         keeper = keepers.setdefault(hit.doc_hash, hit.receipt.partition)
         again = hit.table == "documents" and keeper != hit.receipt.partition
-        found.places.append(_place(versions, hit, keeper if again else ""))
-    found.more = len(hits[MOST_PLACES:])
-    where = {shard} if shard else {place.shard for place in found.places} or set(receipts)
+        search.places.append(_place(versions, hit, keeper if again else ""))
+    search.more = len(hits[MOST_PLACES:])
+    where = {shard} if shard else {place.shard for place in search.places} or set(receipts)
     asides = [r for s, r in receipts.items() if s in where and r.metadata.get("quarantined")]
     field_name = versions.workspace.profile.corpus.id_field
     parts = in_threads(lambda receipt: _set_aside(versions, receipt, doc_id, field_name), asides)
-    found.set_aside = [row for part in parts for row in part]
-    return found
+    search.set_aside = [row for part in parts for row in part]
+    return search
 
 
 def _receipts(versions: Versions) -> dict[str, Receipt]:
@@ -143,7 +144,7 @@ def _hits(
 def positions_of(file: pq.ParquetFile, doc_id: str) -> dict[int, int]:
     """Return {row: doc_hash} of the rows that hold an id; row groups whose statistics rule it out are not read."""
     about, column = file.metadata, file.schema_arrow.get_field_index("doc_id")
-    found: dict[int, int] = {}
+    positions: dict[int, int] = {}
     start = 0
     for group in range(about.num_row_groups):
         part = about.row_group(group)
@@ -153,9 +154,9 @@ def positions_of(file: pq.ParquetFile, doc_id: str) -> dict[int, int]:
             rows = np.flatnonzero(pc.equal(ids, doc_id).to_numpy())
             if len(rows):
                 hashes = file.read_row_group(group, columns=["doc_hash"])["doc_hash"].to_numpy()[rows]
-                found |= zip((start + rows).tolist(), hashes.tolist(), strict=True)
+                positions |= zip((start + rows).tolist(), hashes.tolist(), strict=True)
         start += part.num_rows
-    return found
+    return positions
 
 
 def _place(versions: Versions, hit: _Hit, keeper: str) -> Place:
@@ -180,7 +181,7 @@ def _place(versions: Versions, hit: _Hit, keeper: str) -> Place:
         row["text"][:TEXT_START],
         row["n_chars"],
         _tokens(versions, shard, table, position),
-        {name: value for name, value in row.items() if name not in RESERVED},
+        {name: value for name, value in row.items() if name not in DOCUMENT_COLUMNS},
         hit.doc_hash,
         keeper,
     )
@@ -221,17 +222,17 @@ def near_ids(versions: Versions, doc_id: str, count: int = 3) -> list[str]:
     store = versions.workspace.store
 
     def nearest(at: tuple[Receipt, str]) -> list[tuple[float, str]]:
-        found: list[tuple[float, str]] = []
+        closest: list[tuple[float, str]] = []
         with open_parquet(store, at[0], f"{at[1]}.parquet") as file:
             for batch in file.iter_batches(65_536, columns=["doc_id"]):
                 like = alike(batch.column("doc_id"), doc_id)
                 top = np.argsort(-like, kind="stable")[:count]
                 ids = batch.column("doc_id").take(pa.array(top)).to_pylist()
-                found += [
+                closest += [
                     (-share, i) for share, i in zip(like[top].tolist(), ids, strict=True) if share >= _ALIKE
                 ]
-                found = heapq.nsmallest(count, found)
-        return found
+                closest = heapq.nsmallest(count, closest)
+        return closest
 
     def tables() -> Iterator[tuple[Receipt, str]]:
         for receipt in _receipts(versions).values():

@@ -10,8 +10,7 @@ from typing import Any
 from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.failures import failed, waits_for
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.input_reasons import input_versions
-from curation_assets.engine.reasons import behind, follows, out_of_date, reasons
+from curation_assets.engine.reasons import Reason
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step, reads_all, upstream
 from curation_assets.engine.workspace import title
@@ -32,10 +31,10 @@ class Record:
     created: str
     seconds: float
     run_id: str
-    reasons: list[str]
+    reasons: tuple[Reason, ...]
     failure: str
     waits_for: str
-    behind: str | None
+    behind: Reason | None
     follows: bool
     metadata: dict[str, Any]
 
@@ -84,27 +83,21 @@ class Node:
 
 def record(versions: Versions, step: Step, partition: str) -> Record:
     """Return what is known of one artifact."""
-    receipt = versions.receipt(step.key, partition)
-    why, late = reasons(versions, step, partition), behind(versions, step, partition)
-    later = not out_of_date(versions, step, partition) and follows(versions, step, partition)
-    failure, cause = (
-        _failure(versions, step, partition) if out_of_date(versions, step, partition) else ("", "")
-    )
-    if receipt is None:
-        return Record(step.key, partition, "", "", 0.0, "", why, failure, cause, late, later, {})
+    receipt, outdated = versions.receipt(step.key, partition), versions.outdated(step, partition)
+    failure, blocked_by = _failure(versions, step, partition) if outdated else ("", "")
     return Record(
         step.key,
         partition,
-        receipt.version,
-        iso(receipt.created),
-        receipt.seconds,
-        receipt.run_id,
-        why,
+        receipt.version if receipt else "",
+        iso(receipt.created) if receipt else "",
+        receipt.seconds if receipt else 0.0,
+        receipt.run_id if receipt else "",
+        versions.reasons(step, partition),
         failure,
-        cause,
-        late,
-        later,
-        receipt.metadata,
+        blocked_by,
+        versions.kept(step, partition),
+        not outdated and versions.follows(step, partition),
+        receipt.metadata if receipt else {},
     )
 
 
@@ -140,16 +133,16 @@ def build(
     at = (step.key, tuple(partitions))
     reference = at in seen
     seen.add(at)
-    out = {p for p in partitions if out_of_date(versions, step, p)}
+    out = {p for p in partitions if versions.outdated(step, p)}
     return Node(
         step,
         partitions,
         edge,
-        step.settings(versions.workspace.profile),
+        step.identity(versions.workspace.profile),
         reference,
         len(out),
         sum(versions.receipt(step.key, p) is None for p in out),
-        sum(follows(versions, step, p) for p in partitions if p not in out),
+        sum(versions.follows(step, p) for p in partitions if p not in out),
         [] if reference else _inputs(versions, step, partitions, seen),
         versions,
     )
@@ -170,11 +163,11 @@ def _needs(versions: Versions, step: Step, partitions: list[str]) -> Iterator[tu
     for key, only in step.reads(versions.workspace.profile).items():
         need = STEPS[key]
         same = only is not None or not need.by or reads_all(step.by, need.by)
-        found = [
+        read = [
             upstream(step, p, need, versions.partitions, only)
             for p in (partitions[:1] or [""] if same else partitions)
         ]
-        wanted = list(dict.fromkeys(partition for part in found for partition in part))
+        wanted = list(dict.fromkeys(partition for part in read for partition in part))
         if step.partial:
             wanted = [p for p in wanted if versions.receipt(key, p) is not None]
         if wanted or not step.partial:
@@ -189,7 +182,7 @@ def _edges(versions: Versions, step: Step, partitions: list[str]) -> dict[str, E
     others = dict.fromkeys(keys, 0)
     for partition in partitions:
         receipt = versions.receipt(step.key, partition)
-        now = input_versions(versions, step, partition)
+        now = versions.input_versions(step, partition)
         for key in keys:
             after[key].add(now[key])
             if receipt is not None:

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from curation_assets.corpus.losses import lost
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.corpus.repeats import told
-from curation_assets.corpus.settings import REASONS
+from curation_assets.corpus.quarantine import REASONS
+from curation_assets.corpus.rejected_rows import why_no_documents
+from curation_assets.corpus.repeats import describe_repeats
 from curation_assets.corpus.skipped_files import grouped
 from curation_assets.engine.staleness import Versions
 
@@ -21,7 +21,7 @@ _FILES = 10  # that are named
 
 
 def notices(versions: Versions) -> list[str]:
-    """Return the lines; none where there is nothing to be told, or nothing has been read yet."""
+    """Return the lines; none where there is nothing to say, or nothing has been read yet."""
     return [*_files(versions), *_rows(versions), *_lost(versions), *_ids(versions)]
 
 
@@ -35,12 +35,12 @@ def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
 
 
 def _files(versions: Versions) -> Iterator[str]:
-    found = versions.workspace.passed_over()
-    reasons = grouped(found["files"])
+    passed_over = versions.workspace.passed_over()
+    reasons = grouped(passed_over["files"])
     yield from (f"passed over: {names}: {reason}" for names, reason in reasons[:_FILES])
     if len(reasons) > _FILES:
         yield f"passed over for {len(reasons) - _FILES:,} more reasons: see passed_over.json of corpus/source"
-    for names in found["alike"][:_FILES]:
+    for names in passed_over["alike"][:_FILES]:
         yield f"same name: {', '.join(names)}: all are read; remove those that hold the same documents"
 
 
@@ -50,25 +50,24 @@ def _rows(versions: Versions) -> Iterator[str]:
         rows += about.get("rows", 0)
         reasons.update(about.get("reasons") or {})
     if reasons:
-        said = _by_count(reasons, {name: f" ({meaning})" for name, meaning in REASONS.items()})
-        yield f"{sum(reasons.values()):,} of {_s(rows, 'row')} quarantined: {said}"
+        counts = _by_count(reasons, {name: f" ({meaning})" for name, meaning in REASONS.items()})
+        yield f"{sum(reasons.values()):,} of {_s(rows, 'row')} quarantined: {counts}"
 
 
 def _lost(versions: Versions) -> Iterator[str]:
     """Yield why files have no document, and which kept fields have values that cannot be text."""
-    corpus = versions.workspace.profile.corpus
     receipts = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
-    found = {receipt.partition: receipt.metadata for receipt in receipts if receipt is not None}
+    read = {receipt.partition: receipt.metadata for receipt in receipts if receipt is not None}
     kept: Counter[str] = Counter()
-    for about in found.values():
+    for about in read.values():
         kept.update(about.get("kept_fields_lost", {}))
     files = [
-        f"{visible(decoded(shard))}: {lost([about], corpus)}"
-        for shard, about in found.items()
+        f"{visible(decoded(shard))}: {why_no_documents([about])}"
+        for shard, about in read.items()
         if _is_lost(about)
     ]
-    if len(files) == len(found) > 1:
-        files = [f"no document in {_s(len(found), 'file')}: {lost(found.values(), corpus)}"]
+    if len(files) == len(read) > 1:
+        files = [f"no document in {_s(len(read), 'file')}: {why_no_documents(read.values())}"]
     yield from files[:_FILES]
     if len(files) > _FILES:
         yield f"{len(files) - _FILES:,} more files without a document to choose"
@@ -82,7 +81,7 @@ def _is_lost(about: dict[str, Any]) -> bool:
 
 def _ids(versions: Versions) -> Iterator[str]:
     for about in _metadata(versions, "corpus/index"):
-        yield from told(about)
+        yield from describe_repeats(about)
 
 
 def _by_count(counts: dict[str, int], meanings: dict[str, str] | None = None) -> str:

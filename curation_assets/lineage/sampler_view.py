@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +14,10 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.reasons import Reason
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.stored import in_threads, open_file, open_parquet, read_filtered
-from curation_assets.engine.workspace import MissingInput
 from curation_assets.lineage.locate import Place
 from curation_assets.selection.keys import selection_keys
 
@@ -25,17 +25,17 @@ _OWN = ("doc_id", "doc_hash", "source_row", "score")  # columns of every score t
 
 
 @dataclass(frozen=True)
-class Choice:
+class SubsetChoice:
     """Whether a subset has the document.
 
     Attributes
     ----------
     state : "in", "out", or "none" where the subset has not been drawn.
-    stale : whether the subset is out of date.
+    stale : whether the subset is out of date, for `reasons`.
     key : the document's selection key: in the subset, or else as it is now; None where it is not known, or the document is
         none to choose from.
     threshold : the lowest key in the subset.
-    why : why it is not in, or what about the subset is out of date; "" otherwise.
+    why : why it is not in a subset that is current; "" otherwise.
     """
 
     rate: str
@@ -44,10 +44,11 @@ class Choice:
     key: float | None = None
     threshold: float | None = None
     why: str = ""
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
-class Standing:
+class SamplerView:
     """A document as a sampler sees it.
 
     Attributes
@@ -57,7 +58,7 @@ class Standing:
     rank : 1 for the highest score; equal scores have the same.
     candidates : documents that the two are counted over.
     unscored : shards without scores, whose documents are not among these.
-    stale : whether the score is out of date.
+    stale : whether the score is out of date, for `reasons`.
     details : the other columns of the score table.
     """
 
@@ -70,7 +71,8 @@ class Standing:
     stale: bool = False
     details: dict[str, Any] | None = None
     note: str = ""
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[SubsetChoice, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
 
 class _OneSampler(Versions):
@@ -87,14 +89,14 @@ class _OneSampler(Versions):
         return super().receipt(key, partition)
 
 
-def standing(
+def sampler_view(
     shared: Versions,
     sampler: str,
     place: Place,
     left_out: Repeats,
     progress: Progress,
     why_not: str = "",
-) -> Standing:
+) -> SamplerView:
     """Return how a sampler sees the document at `place`; one pass over the sampler's scores.
 
     Parameters
@@ -109,35 +111,25 @@ def standing(
     versions = _OneSampler(shared)
     key = f"{sampler}/scores"
     receipt = versions.receipt(key, place.shard)
+    rows = _rows_of(versions, receipt, "scores.parquet", [], place) if receipt else []
+    score = float(rows[0]["score"]) if rows else None
+    choices = tuple(_choices(versions, sampler, place, None if why_not else score, why_not))
     if receipt is None:
-        return Standing(
-            sampler,
-            note="no scores yet",
-            choices=tuple(_choices(versions, sampler, place, None, why_not)),
-        )
-    rows = _rows_of(versions, receipt, "scores.parquet", [], place)
-    stale = not versions.current(STEPS[key], place.shard)
-    if not rows:
-        note = "its scores were of other documents than the shard has now"
-        choices = tuple(_choices(versions, sampler, place, None, why_not))
-        return Standing(sampler, stale=stale, note=note, choices=choices)
-    details = {name: value for name, value in rows[0].items() if name not in _OWN}
-    score = float(rows[0]["score"])
+        return SamplerView(sampler, note="no scores yet", choices=choices)
+    reasons = versions.reasons(STEPS[key], place.shard)
+    view = SamplerView(sampler, score, stale=bool(reasons), choices=choices, reasons=reasons)
+    if score is None:
+        return replace(view, note="its scores were of other documents than the shard has now")
+    view = replace(view, details={name: value for name, value in rows[0].items() if name not in _OWN})
     if why_not:
-        choices = tuple(_choices(versions, sampler, place, None, why_not))
-        return Standing(sampler, score, stale=stale, details=details, choices=choices)
-    lower, equal, count, unscored = _rank(versions, sampler, score, left_out, progress)
-    return Standing(
-        sampler,
-        score,
-        (lower + (equal - 1) / 2) / count,
-        count - lower - equal + 1,
-        count,
-        unscored,
-        stale,
-        details,
-        "",
-        tuple(_choices(versions, sampler, place, score)),
+        return view
+    lower, equal, count, shards = _rank(versions, sampler, score, left_out, progress)
+    return replace(
+        view,
+        percentile=(lower + (equal - 1) / 2) / count,
+        rank=count - lower - equal + 1,
+        candidates=count,
+        unscored=shards,
     )
 
 
@@ -176,7 +168,7 @@ def _rows_of(
 
 def _choices(
     versions: Versions, sampler: str, place: Place, score: float | None, why_not: str = ""
-) -> Iterator[Choice]:
+) -> Iterator[SubsetChoice]:
     spec, seed = SAMPLERS[sampler], versions.workspace.profile.selection.seed
     key = None
     if score is not None:
@@ -185,47 +177,33 @@ def _choices(
     for rate in RATES:
         receipt = versions.receipt(f"{sampler}/subset", rate)
         if receipt is None:
-            yield Choice(rate, "none", why="no subset yet")
+            yield SubsetChoice(rate, "none", why="no subset yet")
         else:
             yield _choice(versions, receipt, place, key, why_not)
 
 
-def _choice(versions: Versions, receipt: Receipt, place: Place, key: float | None, why_not: str) -> Choice:
+def _choice(
+    versions: Versions, receipt: Receipt, place: Place, key: float | None, why_not: str
+) -> SubsetChoice:
     store, rate = versions.workspace.store, receipt.partition
     with open_file(store, receipt, "manifest.json") as file:
         threshold = json.load(file)["threshold"]
-    changed = _changed(versions, receipt)
+    reasons = versions.reasons(STEPS[receipt.key], rate)
     rows = _rows_of(versions, receipt, "subset.parquet", [("shard", "=", place.shard)], place)
-    if changed and not rows:  # the document may have stood in another shard then
+    if reasons and not rows:  # the document may have stood in another shard then
         rows = _rows_of(versions, receipt, "subset.parquet", [], place)
     if rows:
-        return Choice(rate, "in", bool(changed), rows[0]["key"], threshold, changed)
-    if changed:
-        return Choice(rate, "out", True, key, threshold, changed)
-    if why_not:
-        why = why_not
-    elif threshold is None:
-        why = "the subset is empty"
-    elif key is None:
-        why = "it has no score"
-    elif key < threshold:
-        why = f"its key {number(key)} is below the threshold {number(threshold)}"
-    else:
-        why = "its key equals the threshold, and of equal keys the documents with the smaller hashes stay"
-    return Choice(rate, "out", False, key, threshold, why)
+        return SubsetChoice(rate, "in", bool(reasons), rows[0]["key"], threshold, reasons=reasons)
+    if reasons:
+        return SubsetChoice(rate, "out", True, key, threshold, reasons=reasons)
+    return SubsetChoice(rate, "out", False, key, threshold, why_not or _why_out(key, threshold))
 
 
-def _changed(versions: Versions, receipt: Receipt) -> str:
-    """Tell what changed since a subset was drawn, "" if it is current."""
-    step = STEPS[receipt.key]
-    if versions.current(step, receipt.partition):
-        return ""
-    if receipt.code != step.code_version(versions.workspace.profile):
-        return "settings changed since the subset was drawn"
-    try:
-        inputs = versions.inputs(step, receipt.partition)
-    except MissingInput as error:
-        return str(error)
-    changed = [key for key, version in inputs.items() if receipt.inputs.get(key) != version]
-    names = ["scores" if key.endswith("/scores") else key for key in changed]
-    return f"{', '.join(names) or 'its inputs'} changed since the subset was drawn"
+def _why_out(key: float | None, threshold: float | None) -> str:
+    if threshold is None:
+        return "the subset is empty"
+    if key is None:
+        return "it has no score"
+    if key < threshold:
+        return f"its key {number(key)} is below the threshold {number(threshold)}"
+    return "its key equals the threshold, and of equal keys the documents with the smaller hashes stay"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from curation_assets.common.progress import duration
 from curation_assets.common.terminal import columns, shortened, wrapped
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.embeddings.unread import unread_text
+from curation_assets.embeddings.checks import unread_text
 from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.failures import failed, waiting, waits_for
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
-from curation_assets.engine.reasons import behind, follows, out_of_date
-from curation_assets.engine.staleness import Versions
+from curation_assets.engine.reasons import Counted, Reason, counted, summary
+from curation_assets.engine.staleness import LISTING, Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage.nodes import ended, iso
@@ -47,11 +47,12 @@ _DIGITS, _LEAST = 6, 8  # characters of a count (99,999), and of a name in a nar
 
 @dataclass(frozen=True)
 class Row:
-    """A step, and how many of the partitions that the profile asks for are in which state."""
+    """A step, how many of the partitions that the profile asks for are in which state, and why they are not current."""
 
     key: str
     group: str
     counts: dict[State, int]
+    reasons: list[Counted] = field(default_factory=list)
 
     @property
     def partitions(self) -> int:
@@ -82,8 +83,8 @@ class Status:
 
     Before `corpus/index` is current these are all that were read so far.
 
-    `running`, `failed`, `stopped`, `behind`, `set_aside` and `warned` give (artifact or shard, what is to be said of it),
-    `blocked` (artifact, the failed one that it waits for); `train` counts the training runs of an update. `notices` are
+    `running`, `failed`, `stopped`, `set_aside` and `warned` give (artifact or shard, what is to be said of it), `behind`
+    (artifact, how far), `blocked` (artifact, the failed one that it waits for); `train` counts the training runs of an update. `notices` are
     lines about the corpus (`lineage.notices`).
     """
 
@@ -98,7 +99,7 @@ class Status:
     failed: list[tuple[str, str]] = field(default_factory=list)
     blocked: list[tuple[str, str]] = field(default_factory=list)
     stopped: list[tuple[str, str]] = field(default_factory=list)
-    behind: list[tuple[str, str]] = field(default_factory=list)
+    behind: list[tuple[str, Reason]] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     warned: list[tuple[str, str]] = field(default_factory=list)
@@ -109,12 +110,12 @@ def status(workspace: Workspace) -> Status:
     versions = Versions(workspace)
     steps = wanted_steps(workspace.profile)
     asked = {step.key: targets(workspace, step) for step in steps}
-    listing = versions.receipt("corpus/source", "")
+    listing = versions.receipt(LISTING, "")
     read = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
     index = versions.receipt("corpus/index", "")
     counted = index.metadata if index and versions.current(STEPS["corpus/index"], "") else {}
     documents = counted.get("documents", sum(receipt.metadata["documents"] for receipt in read if receipt))
-    found = Status(
+    result = Status(
         workspace.profile.name,
         iso(listing.created) if listing else "",
         len(versions.listing),
@@ -127,12 +128,12 @@ def status(workspace: Workspace) -> Status:
         notices=notices(versions),
     )
     for step in steps:
-        found.rows.append(_row(versions, step, asked[step.key], found))
-    return found
+        result.rows.append(_row(versions, step, asked[step.key], result))
+    return result
 
 
-def _row(versions: Versions, step: Step, partitions: list[str], found: Status) -> Row:
-    """Count the states of a step's partitions; what is to be said of single ones goes into `found`."""
+def _row(versions: Versions, step: Step, partitions: list[str], status: Status) -> Row:
+    """Count the states of a step's partitions, and why they are not current; what single ones need goes into `status`."""
     counts = dict.fromkeys(STATES, 0)
     for partition in partitions:
         name = title(step.key, partition)
@@ -141,20 +142,20 @@ def _row(versions: Versions, step: Step, partitions: list[str], found: Status) -
         state = _state(versions, step, partition, attempt, cause)
         counts[state] += 1
         if cause:
-            found.blocked.append((name, title(*cause)))
+            status.blocked.append((name, title(*cause)))
         elif attempt is not None and state == "running":
-            found.running.append((name, _going_on(attempt)))
+            status.running.append((name, _going_on(attempt)))
         elif attempt is not None:
-            (found.failed if state == "failed" else found.stopped).append((name, ended(attempt)))
-        late = behind(versions, step, partition) if step.pinned else None
-        if late:
-            found.behind.append((name, late))
-    return Row(step.key, step.group, counts)
+            (status.failed if state == "failed" else status.stopped).append((name, ended(attempt)))
+        if step.pinned and (behind := versions.kept(step, partition)):
+            status.behind.append((name, behind))
+    reasons = counted(versions.reasons(step, p) for p in partitions if versions.outdated(step, p))
+    return Row(step.key, step.group, counts, reasons)
 
 
 def _attempt(versions: Versions, step: Step, partition: str) -> Attempt | None:
     """Return the attempt at an artifact that did not succeed; of one that is current none is looked for."""
-    if out_of_date(versions, step, partition) or step.key == "corpus/source":
+    if versions.outdated(step, partition) or step.key == LISTING:
         return versions.workspace.attempts.read(step.key, partition)
     return None
 
@@ -163,7 +164,7 @@ def _wanting(versions: Versions, step: Step, partition: str, attempt: Attempt | 
     """Tell whether an artifact may be waiting: not there or not current, and no attempt at it failed by itself."""
     if attempt is not None and (attempt.running() or not attempt.error or failed(attempt)):
         return False
-    return out_of_date(versions, step, partition)
+    return versions.outdated(step, partition)
 
 
 def _state(
@@ -175,9 +176,9 @@ def _state(
         return "running" if attempt.running() else "failed" if attempt.error else "stopped"
     if versions.receipt(step.key, partition) is None:
         return "missing"
-    if out_of_date(versions, step, partition):
+    if versions.outdated(step, partition):
         return "out_of_date"
-    return "following" if follows(versions, step, partition) else "current"
+    return "following" if versions.follows(step, partition) else "current"
 
 
 def _going_on(attempt: Attempt) -> str:
@@ -191,7 +192,7 @@ def _is_training(step: Step) -> bool:
 
 
 def _to_do(versions: Versions, step: Step, partition: str) -> bool:
-    return out_of_date(versions, step, partition) or follows(versions, step, partition)
+    return versions.outdated(step, partition) or versions.follows(step, partition)
 
 
 def _costs(versions: Versions, steps: list[Step], asked: dict[str, list[str]]) -> Iterator[Cost]:
@@ -214,35 +215,33 @@ def _costs(versions: Versions, steps: list[Step], asked: dict[str, list[str]]) -
             sum(sizes.values()),
             sum(sizes.get(shard, 0) for partitions in to_do.values() for shard in partitions),
             len(shards) - len(sizes),
-            any(not out_of_date(versions, s, p) for s in members for p in to_do[s.key]),
+            any(not versions.outdated(s, p) for s in members for p in to_do[s.key]),
         )
 
 
-def to_json(found: Status) -> dict[str, Any]:
-    """Return the status as plain data for JSON; its keys are the attributes' names."""
-    return asdict(found)
-
-
-def to_text(found: Status) -> str:
+def to_text(status: Status) -> str:
     """Return the status for people: a table with a line for each group, and for each step that is not all current."""
-    corpus = f"{found.shards:,} shard{_s(found.shards)}, {found.documents:,} documents, listed {found.listed}"
+    corpus = (
+        f"{status.shards:,} shard{_s(status.shards)}, {status.documents:,} documents, listed {status.listed}"
+    )
     lines = [
         *wrapped(
-            f"profile {found.profile}: {corpus if found.listed else 'the corpus has not been listed yet'}"
+            f"profile {status.profile}: {corpus if status.listed else 'the corpus has not been listed yet'}"
         ),
         "",
-        *_table(found.rows),
+        *_table(status.rows),
         "",
     ]
-    lines += [line for said in _update(found) for line in wrapped(said)]
-    lines += _listed("RUNNING", found.running)
-    lines += _listed("FAILED", found.failed)
-    lines += _lines("BLOCKED", waiting((name.partition("[")[0], cause) for name, cause in found.blocked))
-    lines += _listed("STOPPED", found.stopped)
-    lines += _listed("SET ASIDE", found.set_aside)
-    lines += _listed("BEHIND", found.behind)
-    lines += _listed("WARNING", found.warned)
-    lines += _lines("NOTE", found.notices)
+    lines += [line for sentence in _update(status) for line in wrapped(sentence)]
+    lines += _lines("OUT OF DATE", list(_outdated(status.rows)))
+    lines += _listed("RUNNING", status.running)
+    lines += _listed("FAILED", status.failed)
+    lines += _lines("BLOCKED", waiting((name.partition("[")[0], cause) for name, cause in status.blocked))
+    lines += _listed("STOPPED", status.stopped)
+    lines += _listed("SET ASIDE", status.set_aside)
+    lines += _listed("BEHIND", status.behind)
+    lines += _listed("WARNING", status.warned)
+    lines += _lines("NOTE", status.notices)
     return "\n".join(lines).rstrip()
 
 
@@ -276,30 +275,38 @@ def _line(name: str, rows: list[Row], cells: dict[State, int], names: int) -> st
     return f"{shortened(name, names):<{names}}" + "".join(numbers)
 
 
-def _update(found: Status) -> Iterator[str]:
-    if not found.listed:
+def _update(status: Status) -> Iterator[str]:
+    if not status.listed:
         return
-    for cost in found.costs:
+    for cost in status.costs:
         unread = f" and those of {cost.unread:,} shard{_s(cost.unread)} not read yet" if cost.unread else ""
         scores = f", {cost.scores:,} scores" if cost.samplers > 1 else ""
         yield (
             f"an update scores {'at most ' if cost.at_most else ''}{cost.shards:,} shard{_s(cost.shards)}, "
             f"{cost.documents:,} documents{unread} with {cost.samplers} {cost.family} sampler{_s(cost.samplers)}{scores}"
         )
-    if found.train:
-        yield f"an update trains at most {found.train:,} model{_s(found.train)}"
-    if not found.costs and not found.train:
+    if status.train:
+        yield f"an update trains at most {status.train:,} model{_s(status.train)}"
+    if not status.costs and not status.train:
         yield "an update scores and trains nothing"
 
 
-def _listed(word: str, found: Iterable[tuple[str, str]]) -> list[str]:
-    return _lines(word, [f"{name}: {said}" for name, said in found])
+def _outdated(rows: list[Row]) -> Iterator[str]:
+    """Yield for each step why what has been made is to be made anew."""
+    for row in rows:
+        if reasons := [each for each in row.reasons if each.reason.kind != "missing"]:
+            count = max(each.artifacts for each in reasons)
+            yield f"{row.key}: {f'{count:,} of {row.partitions:,}, ' if row.partitions > 1 else ''}{summary(reasons)}"
 
 
-def _lines(word: str, said: list[str]) -> list[str]:
+def _listed(word: str, entries: Iterable[tuple[str, str | Reason]]) -> list[str]:
+    return _lines(word, [f"{name}: {text}" for name, text in entries])
+
+
+def _lines(word: str, sentences: list[str]) -> list[str]:
     """Return the first few sentences of a kind, each begun with its word."""
-    more = [f"{len(said) - _LISTED:,} more"] if len(said) > _LISTED else []
-    return [line for each in said[:_LISTED] + more for line in wrapped(each, f"{word}  ")]
+    more = [f"{len(sentences) - _LISTED:,} more"] if len(sentences) > _LISTED else []
+    return [line for each in sentences[:_LISTED] + more for line in wrapped(each, f"{word}  ")]
 
 
 def _s(number: int) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import chain, islice
 from typing import Any
 
@@ -16,8 +15,7 @@ from curation_assets.common.terminal import wrapped
 from curation_assets.config.settings import nearest
 from curation_assets.corpus.names import key_of
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.input_reasons import UNITS, named, short
-from curation_assets.engine.reasons import LISTED_AGAIN, inherited
+from curation_assets.engine.reasons import UNITS, as_data, named, short
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace, title
@@ -40,10 +38,10 @@ def trace(workspace: Workspace, key: str, partition: str = "") -> Node:
     versions = Versions(workspace)
     if key in STEPS and STEPS[key].by == "shard" and partition not in versions.listing:
         partition = key_of(partition)  # a file's name as it is does as well
-    return build(versions, find(versions, key, partition), [partition])
+    return build(versions, checked_step(versions, key, partition), [partition])
 
 
-def find(versions: Versions, key: str, partition: str) -> Step:
+def checked_step(versions: Versions, key: str, partition: str) -> Step:
     """Return the step of an artifact that there is or might be; else ValueError."""
     if key not in STEPS:
         raise ValueError(f"there is no asset {key!r}{nearest(key, STEPS)}")
@@ -60,23 +58,15 @@ def find(versions: Versions, key: str, partition: str) -> Step:
     raise ValueError(f"{key} has no partition {partition!r}{nearest(partition, known)}; there are {there}")
 
 
-def to_json(node: Node) -> dict[str, Any]:
-    """Return the tree as plain data, with a flat record of every artifact: all shards of every step."""
-    if node.reference:
-        return _head(node)
-    artifacts = [asdict(record) for record in node.records()]
-    return _head(node) | {"artifacts": artifacts, "inputs": [to_json(need) for need in node.inputs]}
-
-
 def json_pieces(node: Node) -> Iterator[str]:
-    """Yield `to_json` as text, piece by piece, one record at a time."""
-    head = json.dumps(_head(node))
+    """Yield the tree as JSON, with a flat record of every artifact (all shards of every step), one record at a time."""
+    head = json.dumps(_head(node), default=as_data)
     if node.reference:
         yield head
         return
     yield f'{head[:-1]}, "artifacts": ['
     for number, record in enumerate(node.records()):
-        yield (",\n" if number else "\n") + json.dumps(asdict(record))
+        yield (",\n" if number else "\n") + json.dumps(record, default=as_data)
     yield '], "inputs": ['
     for number, need in enumerate(node.inputs):
         yield ",\n" if number else "\n"
@@ -93,7 +83,7 @@ def _head(node: Node) -> dict[str, Any]:
         "missing": node.missing,
         "following": node.following,
         "settings_now": node.settings,
-        "edge": asdict(node.edge) if node.edge else None,
+        "edge": node.edge,
         "reference": node.reference,
     }
 
@@ -123,7 +113,7 @@ def _body(node: Node, reader: Node | None, shards: int) -> Iterator[str]:
     yield next(about)
     yield from _history(node, reader) if reader else ()
     yield from about
-    if node.settings is not None and not node.reference:
+    if node.settings and not node.reference:
         text = json.dumps(node.settings, ensure_ascii=False)
         yield "settings now: " + (text if len(text) <= _SETTINGS else f"{text[: _SETTINGS - 1]}…")
 
@@ -133,10 +123,10 @@ def _about_one(node: Node, name: str) -> Iterator[str]:
     yield f"{name}  {_made(record)}"
     yield from _state(record)
     if record.follows:
-        above = inherited(node.versions, node.step, record.partition)
+        above = node.versions.inherited(node.step, record.partition)
         yield f"current with what is there, but out of date: {named([title(*at) for at in above])}"
-    if said := facts(node.step.key, record.metadata):
-        yield said
+    if figures := facts(node.step.key, record.metadata):
+        yield figures
 
 
 def _about_many(node: Node, name: str, shards: int) -> Iterator[str]:
@@ -148,8 +138,8 @@ def _about_many(node: Node, name: str, shards: int) -> Iterator[str]:
     yield name if late else f"{name}; all current"
     if late:
         yield late
-    if said := facts_of_all(node.step.key, (r.metadata for r in receipts)):
-        yield said
+    if figures := facts_of_all(node.step.key, (r.metadata for r in receipts)):
+        yield figures
     out = (record for record in node.records() if record.reasons) if node.out_of_date else iter(())
     others = (record for record in node.records() if not record.reasons)
     for record in islice(chain(out, others), shards):
@@ -172,10 +162,10 @@ def _group_name(node: Node) -> str:
 
 def _counts(node: Node) -> str:
     missing = f" ({node.missing:,} of them missing)" if node.missing else ""
-    told = [f"{node.out_of_date:,} out of date{missing}"] if node.out_of_date else []
+    parts = [f"{node.out_of_date:,} out of date{missing}"] if node.out_of_date else []
     if node.following:
-        told.append(f"{node.following:,} made from what is out of date")
-    return ", ".join(told)
+        parts.append(f"{node.following:,} made from what is out of date")
+    return ", ".join(parts)
 
 
 def _made(record: Record) -> str:
@@ -187,7 +177,7 @@ def _made(record: Record) -> str:
 
 def _state(record: Record) -> Iterator[str]:
     word = "OUT OF DATE" if record.version else "MISSING"
-    yield from (f"{word}: {reason}" for reason in record.reasons if reason != LISTED_AGAIN)
+    yield from (f"{word}: {reason}" for reason in record.reasons if reason.kind != "listed_again")
     if record.failure:
         yield f"FAILED: {record.failure}"
     if record.waits_for:

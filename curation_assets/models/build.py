@@ -14,39 +14,41 @@ from curation_assets.common.files import file_states, read_json, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.profile import Profile
-from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
+from curation_assets.engine.artifacts import Artifacts
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Metadata
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.sources import ResolvedModel, resolve
 
 
-def found_model(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
+def model_note(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
     """Return the builder of a model's note; `source_of` reads the source from the profile."""
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
             source = source_of(workspace.profile)
             if source is None:
                 raise ValueError(f"{workspace.profile.source} names no model for this sampler")
-            found = find(workspace, source)
+            model = resolve_model(workspace, source)
             about: Metadata = {
                 "source": str(source),
-                "digest": found.digest,
-                "files": len(found.files),
-                "bytes": sum((found.folder / name).stat().st_size for name in found.files),
+                "digest": model.digest,
+                "files": len(model.files),
+                "bytes": sum((model.folder / name).stat().st_size for name in model.files),
             }
-            if found.parameters is not None:
-                about["parameters"] = found.parameters
-            write_json(folder / "model.json", {**about, "files": list(found.files)})
+            if model.parameters is not None:
+                about["parameters"] = model.parameters
+            write_json(folder / "model.json", {**about, "files": list(model.files)})
             if source.kind in ("pip", "path"):  # files outside the graph may change: `Versions.current` looks
-                about |= {"seen": file_states(found.folder, found.files), "place": str(found.folder)}
-            return {**about, "version": found.digest[:20]}
+                about |= {"seen": file_states(model.folder, model.files), "place": str(model.folder)}
+            return {**about, "version": model.digest[:20]}
 
         return build
 
     return load
 
 
-def find(workspace: Workspace, source: ModelSource) -> ResolvedModel:
+def resolve_model(workspace: Artifacts, source: ModelSource) -> ResolvedModel:
     """Return a model's files; those of a hub or in parts are kept in the workspace's scratch folder."""
     return resolve(
         source,
@@ -55,7 +57,7 @@ def find(workspace: Workspace, source: ModelSource) -> ResolvedModel:
     )
 
 
-def checkpoint_folder(workspace: Workspace, source: ModelSource) -> Path:
+def checkpoint_folder(workspace: Artifacts, source: ModelSource) -> Path:
     """Return the folder of weights that an `asset:` source names: of the first seed, after the share of its training.
 
     Raises
@@ -78,7 +80,7 @@ def checkpoint_folder(workspace: Workspace, source: ModelSource) -> Path:
     )
 
 
-def open_scorer(workspace: Workspace, key: str) -> tuple[Any, Any]:
+def open_scorer(workspace: Context, key: str) -> tuple[Any, Any]:
     """Load the model of the note `key` and its tokenizer, in evaluation mode, on the workspace's device.
 
     Models of this graph read with the corpus's tokenizer, others with their own.
@@ -92,11 +94,11 @@ def open_scorer(workspace: Workspace, key: str) -> tuple[Any, Any]:
 
     note = read_json(workspace.open(key) / "model.json")
     source = parse(note["source"])
-    found = find(workspace, source)
-    if found.digest != note["digest"]:
-        workspace.store.forget(key)  # else it would count as current
+    model = resolve_model(workspace.through(key), source)
+    if model.digest != note["digest"]:
+        workspace.forget(key)  # else it would count as current
         raise RuntimeError(f"{source} has changed since {key} was materialized: materialize that again")
-    single = found.folder / found.files[0] if found.files[0].endswith(".gguf") else found.folder
+    single = model.folder / model.files[0] if model.files[0].endswith(".gguf") else model.folder
     return load_scorer(
         single,
         tokenizer=workspace.open("corpus/tokenizer") if source.kind == "asset" else None,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from curation_assets.common.files import sha256
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+
+from curation_assets.common.files import TEMPORARY, atomic_file, sha256
 
 _GGUF_MAGIC = b"GGUF"
 
@@ -34,11 +35,11 @@ def find_packaged(package: str, pattern: str = "*.gguf", *, install: str | None 
     """
     if not package.isidentifier():  # find_spec imports the parents of a dotted name
         raise ValueError(f"{package!r} is not the import name of a top-level package")
-    found = importlib.util.find_spec(package)
-    if found is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None:
         command = install or f"pip install {package.replace('_', '-')}"
         raise ModuleNotFoundError(f"package {package} is not installed: {command}", name=package)
-    roots = [Path(root) for root in found.submodule_search_locations or ()]
+    roots = [Path(root) for root in spec.submodule_search_locations or ()]
     files = sorted(file for root in roots for file in root.glob(pattern) if file.is_file())
     if len(files) != 1:
         raise FileNotFoundError(
@@ -73,19 +74,18 @@ def join_parts(parts: Sequence[str | Path], cache: str | Path, *, suffix: str = 
     if whole.is_file() and whole.stat().st_size == size:
         return whole
     whole.parent.mkdir(parents=True, exist_ok=True)
-    draft = whole.with_name(f".joining-{whole.name}")  # one name: what a killed process left is written over
-    with draft.open("ab") as out:
-        fcntl.flock(out, fcntl.LOCK_EX)
+    with FileLock(whole.with_name(f".{whole.name}.lock")):
         if whole.is_file() and whole.stat().st_size == size:
             return whole  # another process has joined it meanwhile
-        out.truncate(0)
-        for file in files:
-            with file.open("rb") as source:
-                shutil.copyfileobj(source, out, 1 << 20)
-        out.flush()
-        if os.fstat(out.fileno()).st_size != size:
-            raise OSError(f"a part of {whole} changed while it was joined")
-        draft.replace(whole)
+        for abandoned in whole.parent.glob(f"{TEMPORARY}{whole.name}.*"):
+            abandoned.unlink()
+        with atomic_file(whole) as draft:
+            with draft.open("wb") as out:
+                for file in files:
+                    with file.open("rb") as source:
+                        shutil.copyfileobj(source, out, 1 << 20)
+            if draft.stat().st_size != size:
+                raise OSError(f"a part of {whole} changed while it was joined")
     return whole
 
 
@@ -129,17 +129,9 @@ def count_parameters(paths: Iterable[Path]) -> int:
 
 
 def _count_in_file(path: Path) -> int:
-    """Sum the sizes of a safetensors file's tensors; its layout is a length (u64, little-endian), JSON, data."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= path.stat().st_size - 8:
-            raise ValueError(f"{path} is not a safetensors file: its header claims {length} bytes")
-        try:
-            header = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-            tensors = [(entry["dtype"], entry["shape"]) for entry in header.values()]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} is not a safetensors file: its header cannot be read ({error})"
-            ) from error
-    return sum(math.prod(shape) for dtype, shape in tensors if dtype.startswith(("F", "BF")))
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118  (no dictionary)
+            return sum(math.prod(t.get_shape()) for t in tensors if t.get_dtype().startswith(("F", "BF")))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error

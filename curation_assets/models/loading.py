@@ -6,19 +6,18 @@ Nothing is fetched, unpickled or run: weights are safetensors or GGUF, and code 
 from __future__ import annotations
 
 import contextlib
-import json
-import struct
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import safe_open
+
 from curation_assets.models.files import check_gguf
+from curation_assets.models.sources import PICKLES
 
 if TYPE_CHECKING:
     import torch
-
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def load_scorer(
@@ -30,7 +29,7 @@ def load_scorer(
     ----------
     place
         A folder with `config.json` and safetensors (encoder-decoder or decoder-only, also a T5 that
-        `pretraining.model.save` wrote), a `.gguf` file, or a folder with just one.
+        `models.t5.save` wrote), a `.gguf` file, or a folder with just one.
     tokenizer
         Where the tokenizer is, if not beside the model.
     device
@@ -41,7 +40,7 @@ def load_scorer(
     Returns
     -------
     model, tokenizer
-        The tokenizer of a T5 is a `corpus.tokenizer.Tokenizer`, any other one that of transformers.
+        The tokenizer of a T5 is a `models.tokenizer.Tokenizer`, any other one that of transformers.
 
     Raises
     ------
@@ -105,10 +104,10 @@ def _load_gguf(file: Path, kind: torch.dtype, *, with_tokenizer: bool) -> tuple[
     causal: Any = AutoModelForCausalLM  # typed as if it returned the model alone
     # dequantize: else transformers may fetch kernels that compute on packed weights.
     packed = GgufConfig(dequantize=True)
-    model, told = causal.from_pretrained(
+    model, info = causal.from_pretrained(
         file.parent, **options, dtype=kind, quantization_config=packed, output_loading_info=True
     )
-    _check_complete(file, told)
+    _check_complete(file, info)
     return model, tokenizer
 
 
@@ -118,7 +117,7 @@ def _load_folder(folder: Path, kind: torch.dtype) -> Any:
     from curation_assets.models import t5
 
     if not any(folder.glob("*.safetensors")):
-        pickled = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
+        pickled = sorted(file.name for file in folder.iterdir() if file.name.endswith(PICKLES))
         raise ValueError(
             f"{folder} has only pickled weights ({pickled[0]}), which are never loaded: convert to safetensors"
             if pickled
@@ -130,29 +129,29 @@ def _load_folder(folder: Path, kind: torch.dtype) -> Any:
         own: torch.nn.Module = t5.load(folder)
         return own.to(dtype=kind)
     of_kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    model, told = of_kind.from_pretrained(
+    model, info = of_kind.from_pretrained(
         folder, **options, dtype=kind, use_safetensors=True, output_loading_info=True
     )
-    _check_complete(folder, told)
+    _check_complete(folder, info)
     return model
 
 
 def _is_own_t5(folder: Path, config: Any) -> bool:
-    """Tell whether `pretraining.model.save` wrote the folder: one file, a head, and the shared embedding once.
+    """Tell whether `models.t5.save` wrote the folder: one file, a head, and the shared embedding once.
 
     transformers may tie such a model's head to its embedding, and no message would say so.
     """
     file = folder / "model.safetensors"
     if config.model_type != "t5" or not file.is_file():
         return False
-    with file.open("rb") as opened:
-        names = json.loads(opened.read(struct.unpack("<Q", opened.read(8))[0]))
-    return {"lm_head.weight", "shared.weight"} <= names.keys() and "encoder.embed_tokens.weight" not in names
+    with safe_open(file, framework="numpy") as weights:
+        names = set(weights.keys())
+    return {"lm_head.weight", "shared.weight"} <= names and "encoder.embed_tokens.weight" not in names
 
 
-def _check_complete(place: Path, told: dict[str, Any]) -> None:
+def _check_complete(place: Path, info: dict[str, Any]) -> None:
     """Refuse a model with weights that no file gave: transformers draws these at random and only warns."""
-    if missing := sorted(told["missing_keys"]) + sorted(map(str, told["mismatched_keys"])):
+    if missing := sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"])):
         raise ValueError(f"{place} lacks {len(missing)} of the model's weights, {missing[0]} the first")
 
 

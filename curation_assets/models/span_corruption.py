@@ -16,6 +16,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from curation_assets.common.hashing import splitmix64
+
 SENTINELS = 100  # T5's vocabulary has <extra_id_0> ... <extra_id_99>
 _TRAINING, _DOCUMENT = 0x7261696E, 0x646F6375  # two families of keys that never meet
 
@@ -30,10 +32,7 @@ def mix(*parts: ArrayLike) -> NDArray[np.uint64]:
     """
     state = np.zeros(1, np.uint64)
     for part in parts:
-        state = state ^ (np.atleast_1d(part).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
+        state = splitmix64(state ^ (np.atleast_1d(part).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
     return state
 
 
@@ -232,24 +231,3 @@ def _compact(values: NDArray[np.int64], keep: NDArray[np.bool_], pad: int) -> tu
     out = np.full((len(values), width), pad, np.int64)
     out[np.arange(width) < counts[:, None]] = values[keep]
     return out, counts
-
-
-def corrupt_document(
-    token_ids: ArrayLike,
-    doc_hash: int,
-    window: int = 0,
-    seed: int = 0,
-    *,
-    eos: int,
-    first_sentinel: int,
-    density: float = 0.15,
-    mean_span: float = 3.0,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Corrupt one document, or window number `window` of it: `(inputs, targets)`, a pure function of the arguments."""
-    tokens = np.asarray(token_ids, np.int64).reshape(1, -1)
-    keys = document_keys(np.uint64(doc_hash), window, seed)
-    mask = noise_mask(keys, tokens.shape[1], density, mean_span)
-    inputs, _, targets, _ = corrupt_padded(
-        tokens, mask, tokens.shape[1], eos=eos, first_sentinel=first_sentinel
-    )
-    return inputs[0], targets[0]

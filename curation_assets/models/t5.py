@@ -39,13 +39,14 @@ class Shape:
                 raise ValueError(f"{name} must be at least 1, not {value}")
 
 
-V1_1 = {  # google/t5-v1_1-*, the paper's models
+V1_1 = {
     "small": Shape(d_model=512, d_kv=64, d_ff=1024, num_layers=8, num_heads=6),
     "base": Shape(d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_heads=12),
     "large": Shape(d_model=1024, d_kv=64, d_ff=2816, num_layers=24, num_heads=16),
     "xl": Shape(d_model=2048, d_kv=64, d_ff=5120, num_layers=24, num_heads=32),
     "xxl": Shape(d_model=4096, d_kv=64, d_ff=10240, num_layers=24, num_heads=64),
 }
+"""The paper's models, google/t5-v1_1-*: for who uses the library, and for the benchmarks."""
 
 
 def t5_config(shape: Shape, vocab_size: int, *, eos: int = 1, pad: int = 0) -> T5Config:

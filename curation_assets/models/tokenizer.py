@@ -233,16 +233,16 @@ def _character_map(proto: bytes) -> bytes:
     return _field(_field(proto, 3), 2)
 
 
-def _field(message: bytes, wanted: int) -> bytes:
+def _field(message: bytes, number: int) -> bytes:
     """Return the last length-delimited field number `wanted` of a protobuf message, b"" where it is absent."""
-    found, at = b"", 0
+    value, at = b"", 0
     while at < len(message):
         tag, at = _varint(message, at)
         kind = tag & 7
         if kind == 2:
             size, at = _varint(message, at)
-            if tag >> 3 == wanted:
-                found = message[at : at + size]
+            if tag >> 3 == number:
+                value = message[at : at + size]
             at += size
         elif kind == 0:
             _, at = _varint(message, at)
@@ -250,7 +250,7 @@ def _field(message: bytes, wanted: int) -> bytes:
             at += 8 if kind == 1 else 4
         else:
             raise ValueError("not a SentencePiece model")
-    return found
+    return value
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

@@ -12,28 +12,27 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.common.drawing.pictures import lines, png_markdown
+from curation_assets.common.drawing.charts import lines
 from curation_assets.common.files import fingerprint, safe_name, write_json
 from curation_assets.common.progress import Progress, one_of
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_hashes
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
 from curation_assets.models.t5 import Shape
 from curation_assets.models.tokenizer import load_tokenizer
 from curation_assets.pretraining.flops import training_flops
 from curation_assets.pretraining.launch import train_distributed
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.speed import Speed
-from curation_assets.pretraining.trainer import Execution, TrainConfig, TrainResult, read_losses
-
-_PRECISION = {"auto": "auto", "float32": "fp32", "bfloat16": "bf16"}
+from curation_assets.pretraining.trainer import RuntimeConfig, TrainConfig, TrainResult, read_losses
 
 
 def subset_checkpoint(sampler: str) -> Builder:
     """Return the builder of `<sampler>/checkpoint`; partition "rate|size"."""
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
             rate, size = partition.split("|")
             shards = list(_subset_shards(workspace, f"{sampler}/subset", rate))
@@ -44,7 +43,7 @@ def subset_checkpoint(sampler: str) -> Builder:
     return load
 
 
-def full_data_checkpoint(workspace: Workspace) -> BuildOne:
+def full_data_checkpoint(workspace: Context) -> BuildOne:
     """Train on every document of the corpus that is not left out (`corpus.reading.left_out`); partition is the size."""
 
     def build(size: str, folder: Path, progress: Progress) -> Metadata:
@@ -56,30 +55,18 @@ def full_data_checkpoint(workspace: Workspace) -> BuildOne:
 
 def train_config(profile: Profile, size: str, **tokens: Any) -> TrainConfig:
     """Return the profile's recipe for a model size; `tokens` gives the tokenizer's vocabulary and special ids."""
-    recipe, shape = profile.pretraining, profile.ladder[size]  # type: ignore[index]
-    return TrainConfig(
-        shape=Shape(**shape.model_dump()),
-        tokens=recipe.tokens,
-        batch_size=recipe.batch_size,
-        input_length=recipe.input_length,
-        learning_rate=recipe.learning_rate,
-        final_learning_rate=recipe.final_learning_rate,
-        warmup_share=recipe.warmup_share,
-        weight_decay=recipe.weight_decay,
-        clip_norm=recipe.clip_norm,
-        noise_density=recipe.noise_density,
-        mean_noise_span=recipe.mean_noise_span,
-        snapshots=tuple(recipe.snapshots),
-        precision=_PRECISION[profile.execution.dtype],
+    return profile.pretraining.to(
+        TrainConfig,
+        shape=profile.ladder[size].to(Shape),  # type: ignore[index]
+        snapshots=tuple(profile.pretraining.snapshots),
+        precision=profile.execution.dtype,
         **tokens,
     )
 
 
 def recipe(profile: Profile) -> dict[str, int]:
     """Return what is equal for all runs: budget in raw tokens, steps, batch size and raw sequence length."""
-    config = train_config(
-        profile, profile.sizes[0], vocab_size=profile.tokenizer.vocab_size, first_sentinel=0
-    )
+    config = train_config(profile, profile.sizes[0], vocab_size=1, first_sentinel=0)  # neither counts here
     return {
         "tokens": config.steps * config.tokens_per_step,
         "steps": config.steps,
@@ -88,7 +75,7 @@ def recipe(profile: Profile) -> dict[str, int]:
     }
 
 
-def _subset_shards(workspace: Workspace, key: str, rate: str) -> Iterator[Shard]:
+def _subset_shards(workspace: Context, key: str, rate: str) -> Iterator[Shard]:
     table = pq.read_table(workspace.open(key, rate) / "subset.parquet", columns=["shard", "row", "doc_hash"])
     for shard in workspace.shards():
         chosen = table.filter(pc.equal(table["shard"], shard))
@@ -97,7 +84,7 @@ def _subset_shards(workspace: Workspace, key: str, rate: str) -> Iterator[Shard]
             yield Shard(ids, offsets, chosen["row"].to_numpy(), chosen["doc_hash"].to_numpy())
 
 
-def _all_shards(workspace: Workspace) -> Iterator[Shard]:
+def _all_shards(workspace: Context) -> Iterator[Shard]:
     unused = left_out(workspace)
     for shard in workspace.shards():
         ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
@@ -107,7 +94,7 @@ def _all_shards(workspace: Workspace) -> Iterator[Shard]:
 
 
 def _train(
-    workspace: Workspace,
+    workspace: Context,
     key: str,
     partition: str,
     size: str,
@@ -125,10 +112,9 @@ def _train(
         pad=tokenizer.pad_id,
         first_sentinel=tokenizer.first_sentinel_id,
     )
-    execution = Execution(
+    execution = profile.execution.to(
+        RuntimeConfig,
         device=workspace.device,
-        processes=profile.execution.processes,
-        compile=profile.execution.compile,
         micro_batch_size=profile.pretraining.micro_batch_size,
         resume_seconds=profile.pretraining.resume_seconds,
     )
@@ -168,7 +154,7 @@ def _about(
     }
     write_json(folder / "training.json", {**about, "config": asdict(config)})
     picture = lines(curves, "training loss", "raw tokens seen", "nats per target token")
-    curve = Markdown(png_markdown(picture, "training loss by tokens seen"))
+    curve = Markdown(picture.markdown("training loss by tokens seen"))
     tokens = stream.tokens_per_epoch - len(stream)  # of the documents: what ends each is not theirs
     return {**about, "tokens": tokens, **cost(config, results), "loss_curve": curve}
 
@@ -185,17 +171,17 @@ def cost(config: TrainConfig, results: list[TrainResult]) -> dict[str, float]:
     speed = Speed()
     for result in results:
         speed = speed.plus(result.speed)
-    made = {"flops": flops * len(results), "seconds_trained": round(speed.seconds, 3)}
+    figures = {"flops": flops * len(results), "seconds_trained": round(speed.seconds, 3)}
     if not speed.steps:
-        return made
-    return made | {
+        return figures
+    return figures | {
         "tokens_per_second": round(speed.steps * config.tokens_per_step / speed.seconds, 1),
         "share_of_peak": round(speed.share(flops / config.steps), 5),
     }
 
 
 def _run_folder(
-    workspace: Workspace, key: str, partition: str, config: TrainConfig, stream: TokenStream
+    workspace: Context, key: str, partition: str, config: TrainConfig, stream: TokenStream
 ) -> Path:
     """Return where a run lives while it trains; runs of the same partition on other data or settings are removed."""
     home = workspace.scratch / "runs" / key / safe_name(partition)

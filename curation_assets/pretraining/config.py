@@ -1,4 +1,4 @@
-"""What a training run is (`TrainConfig`), how it is carried out (`Execution`), and what comes out (`TrainResult`)."""
+"""What a training run is (`TrainConfig`), how it is carried out (`RuntimeConfig`), and what comes out (`TrainResult`)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TrainConfig:
     seed: int = 0
     """Of the initial weights and the masks; the order of documents is the stream's."""
     precision: str = "auto"
-    """"bf16", "fp32", or "auto": bf16 where the accelerator has it. T5 diverges in fp16. Weights stay in float32."""
+    """"bfloat16", "float32", or "auto": bfloat16 where the accelerator has it. T5 diverges in float16. Weights stay in float32."""
     data: str = ""
     """The caller's fingerprint of the training data, kept with the run; the stream's own digest is kept beside it."""
 
@@ -58,8 +58,8 @@ class TrainConfig:
             raise ValueError(f"warmup_share must lie in [0, 1), not {self.warmup_share}")
         if not all(0 < share <= 1 for share in self.snapshots):
             raise ValueError(f"snapshots must be shares in (0, 1], not {self.snapshots}")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"precision must be auto, bf16 or fp32, not {self.precision!r}")
+        if self.precision not in ("auto", "bfloat16", "float32"):
+            raise ValueError(f"precision must be auto, bfloat16 or float32, not {self.precision!r}")
         if not self.first_sentinel < self.vocab_size:
             raise ValueError(
                 f"sentinel {self.first_sentinel} lies outside the vocabulary of {self.vocab_size}"
@@ -102,7 +102,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class Execution:
+class RuntimeConfig:
     """Where and how a run is carried out; none of it is meant to change the result."""
 
     device: str = "auto"
@@ -118,7 +118,7 @@ class Execution:
     compile: bool = False
     """Compile the model with torch.compile: minutes at the start, faster steps on a GPU."""
     tf32: bool = True
-    """Let a GPU multiply in TF32 where the precision is fp32. It does nothing to bf16 runs and on a CPU."""
+    """Let a GPU multiply in TF32 where the precision is float32. It does nothing to bfloat16 runs and on a CPU."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from curation_assets.pretraining.config import Execution, TrainConfig
+from curation_assets.pretraining.config import RuntimeConfig, TrainConfig
 
 
-def device_of(execution: Execution) -> torch.device:
+def device_of(execution: RuntimeConfig) -> torch.device:
     """Return the device that an execution names; ValueError where there is none such."""
     available = torch.cuda.is_available()
     name = ("cuda" if available else "cpu") if execution.device == "auto" else execution.device
@@ -23,7 +23,7 @@ def device_of(execution: Execution) -> torch.device:
     return device
 
 
-def process_count(execution: Execution) -> int:
+def process_count(execution: RuntimeConfig) -> int:
     """Return how many processes train: those asked for, or one per visible GPU, or one on a CPU.
 
     Raises
@@ -46,7 +46,7 @@ def process_count(execution: Execution) -> int:
     return count or visible
 
 
-def accelerator(config: TrainConfig, execution: Execution) -> Any:
+def accelerator(config: TrainConfig, execution: RuntimeConfig) -> Any:
     """Return accelerate's view of device, precision and processes; its environment variables say which process this is."""
     from accelerate import Accelerator
 
@@ -55,7 +55,7 @@ def accelerator(config: TrainConfig, execution: Execution) -> Any:
     if device.index is not None and on_gpu:
         torch.cuda.set_device(device)
     auto = on_gpu and torch.cuda.is_bf16_supported()
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and auto)
+    bf16 = config.precision == "bfloat16" or (config.precision == "auto" and auto)
     return Accelerator(cpu=not on_gpu, mixed_precision="bf16" if bf16 else "no")
 
 

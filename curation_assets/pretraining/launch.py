@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from curation_assets.common.progress import Progress, silent
 from curation_assets.models.t5 import Shape
-from curation_assets.pretraining.config import Execution, TrainConfig, TrainResult
+from curation_assets.pretraining.config import RuntimeConfig, TrainConfig, TrainResult
 from curation_assets.pretraining.devices import device_of, process_count
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import finished, open_run, train
@@ -51,7 +51,7 @@ class Job:
     """One run, as its processes read it."""
 
     config: TrainConfig
-    execution: Execution
+    execution: RuntimeConfig
     stream: TokenStream
     folder: Path
 
@@ -62,7 +62,7 @@ def train_distributed(
     folder: Path | str,
     *,
     progress: Progress = silent,
-    execution: Execution | None = None,
+    execution: RuntimeConfig | None = None,
 ) -> TrainResult:
     """Train as `trainer.train` does, in `execution.processes` processes; with one, in this process.
 
@@ -79,7 +79,7 @@ def train_distributed(
     ValueError, FloatingPointError, RuntimeError
         As `trainer.train` does; RuntimeError also where a process dies without a word.
     """
-    execution = execution or Execution()
+    execution = execution or RuntimeConfig()
     count = process_count(execution)
     if count == 1:
         return train(config, stream, folder, progress=progress, execution=execution)
@@ -121,8 +121,8 @@ def write_job(job: Job, home: Path) -> Path:
 
 def read_job(path: Path) -> Job:
     """Read a job; the stream's arrays are memory maps."""
-    found = json.loads(path.read_text())
-    config, stream = found["config"], found["stream"]
+    job = json.loads(path.read_text())
+    config, stream = job["config"], job["stream"]
     for name in ("betas", "snapshots"):
         config[name] = tuple(config[name])
     shards = [
@@ -130,9 +130,9 @@ def read_job(path: Path) -> Job:
     ]
     return Job(
         TrainConfig(**config | {"shape": Shape(**config["shape"])}),
-        Execution(**found["execution"]),
+        RuntimeConfig(**job["execution"]),
         TokenStream(shards, **stream),
-        Path(found["folder"]),
+        Path(job["folder"]),
     )
 
 
@@ -163,12 +163,12 @@ def _run(job: Path, count: int, progress: Progress) -> int:
         listener.start()
         while listener.is_alive() or not lines.empty() or any(p.poll() is None for p in processes):
             try:
-                told = json.loads(lines.get(timeout=0.1))
+                message = json.loads(lines.get(timeout=0.1))
             except queue.Empty:
-                told = {}
-            resumed = told.get("resumed_from", resumed)
-            if "progress" in told:
-                progress(*told["progress"])
+                message = {}
+            resumed = message.get("resumed_from", resumed)
+            if "progress" in message:
+                progress(*message["progress"])
             if failing is None and any(p.poll() for p in processes):
                 failing = time.monotonic()
             if failing is not None and time.monotonic() - failing > _PATIENCE:

@@ -86,8 +86,3 @@ class ScaledAdamW(torch.optim.Optimizer):
             torch._foreach_add_(parameters, update)
             if group["weight_decay"]:
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-
-
-def clip_gradients(parameters: Iterable[torch.nn.Parameter], largest: float) -> torch.Tensor:
-    """Scale all gradients so that their joint L2 norm is at most `largest`; return the norm before, on the device."""
-    return torch.nn.utils.clip_grad_norm_(parameters, largest, foreach=True)

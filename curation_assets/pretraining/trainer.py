@@ -26,11 +26,11 @@ from curation_assets.common.progress import Progress, silent
 from curation_assets.models import span_corruption
 from curation_assets.models.t5 import build, parameter_count
 from curation_assets.pretraining import devices, divergence
-from curation_assets.pretraining.config import Execution, TrainConfig, TrainResult
+from curation_assets.pretraining.config import RuntimeConfig, TrainConfig, TrainResult
 from curation_assets.pretraining.flops import device_flops, training_flops
-from curation_assets.pretraining.optimizer import ScaledAdamW, clip_gradients
+from curation_assets.pretraining.optimizer import ScaledAdamW
 from curation_assets.pretraining.packing import Stream
-from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.pretraining.speed import Meter
 
 
@@ -40,7 +40,7 @@ def train(
     folder: Path | str,
     *,
     progress: Progress = silent,
-    execution: Execution | None = None,
+    execution: RuntimeConfig | None = None,
 ) -> TrainResult:
     """Train to the end of the budget, from wherever the folder's run has come to; a finished run returns at once.
 
@@ -49,7 +49,7 @@ def train(
     stream
         Gives the raw sequences. Its `digest` is stored with the configuration.
     folder
-        A local folder for this run alone; `snapshots` says what is in it.
+        A local folder for this run alone; `run_folder` says what is in it.
     progress
         Called with raw tokens done and to do, every `flush_steps` steps; its note gives the loss and the share of the devices'
         measured matrix multiplication rate since the last call.
@@ -66,7 +66,7 @@ def train(
     RuntimeError
         Where another process is training in the folder.
     """
-    execution = execution or Execution()
+    execution = execution or RuntimeConfig()
     accelerator = devices.accelerator(config, execution)
     run = open_run(config, stream, folder)
     with run.locked() if accelerator.is_main_process else nullcontext():
@@ -116,7 +116,7 @@ class _Training:
         stream: Stream,
         run: RunFolder,
         accelerator: Any,
-        execution: Execution,
+        execution: RuntimeConfig,
         progress: Progress,
     ) -> None:
         if config.batch_size % accelerator.num_processes:
@@ -223,7 +223,7 @@ class _Training:
                 loss = loss * (len(inputs[part]) / len(inputs))  # all targets are equally long
                 self.accelerator.backward(loss)
             self.recent[step - self.flushed] += loss.detach()
-        clip_gradients(self.parameters, self.config.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm, foreach=True)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(step)
         self.optimizer.step()

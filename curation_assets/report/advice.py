@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from curation_assets.common.drawing.styles import FULL
 from curation_assets.common.progress import duration
-from curation_assets.report.figures import FULL
-from curation_assets.report.quality import OVER_SCALING, title
+from curation_assets.report.quality import OVER_SCALING, name_of
 from curation_assets.report.ties import LEVEL
 
 Cell = tuple[str, str]
@@ -42,16 +42,16 @@ def advice(quality: pl.DataFrame, seconds: Seconds) -> list[str]:
     )
     if ours.is_empty():
         return ["No sampler's model has been measured yet: train and evaluate at least two samplers."]
-    said, silent = [], []
+    sentences, silent = [], []
     for (size, rate), cell in ours.group_by("size", "rate", maintain_order=True):
         known = cell.filter(pl.col("tied_with_best").is_not_null())
         if known.is_empty():
             silent.append(f"{rate} % with the {size} T5")
         else:
-            said.append(_one(known, (str(rate), str(size)), seconds))
+            sentences.append(_one(known, (str(rate), str(size)), seconds))
     if silent:
-        said.append(_too_few(ours, silent, some=bool(said)))
-    return said
+        sentences.append(_too_few(ours, silent, some=bool(sentences)))
+    return sentences
 
 
 def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:
@@ -61,7 +61,7 @@ def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:
     lacking = compared.filter(pl.col("len") < len(metrics))["sampler"].to_list()
     compared = compared.filter(pl.col("len") == len(metrics))
     names = compared.filter(pl.col("tied_with_best"))["sampler"].to_list()
-    by = ", ".join(title(metric).removesuffix(" %") for metric in metrics)
+    by = ", ".join(name_of(metric) for metric in metrics)
     where = f"At {rate} % with the {size} T5"
     if len(compared) < 2:
         return f"{where} fewer than two samplers were measured by every metric ({by}): measure all of them by the same suites."
@@ -87,21 +87,20 @@ def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:
 
 def _cheapest(names: list[str], cell: Cell, seconds: Seconds) -> str:
     spent = {name: seconds.get((name, *cell)) for name in names}
-    told = {name: value for name, value in spent.items() if value is not None}
-    if len(told) < len(names):
+    if None in spent.values():
         return ""  # one without a known cost may be cheaper
-    name = min(told, key=lambda n: (told[n], n))
-    return f"{name} ({duration(told[name])} of scoring and preparing)"
+    cost, name = min((cost, name) for name, cost in spent.items() if cost is not None)
+    return f"{name} ({duration(cost)} of scoring and preparing)"
 
 
 def _against_full(known: pl.DataFrame, names: list[str]) -> str:
     """Tell which of those named are worse than full data beyond the noise, in any metric."""
-    told = known.filter(pl.col("sampler").is_in(names) & pl.col("vs_full_p").is_not_null())
-    if told.is_empty():
+    tested = known.filter(pl.col("sampler").is_in(names) & pl.col("vs_full_p").is_not_null())
+    if tested.is_empty():
         return "There is no full data of that size with these seeds to compare with."
     beyond = (pl.col("vs_full_p") < LEVEL) & ((pl.col("vs_full") > 0) != pl.col("higher_is_better"))
-    worse = told.filter(beyond)["sampler"].unique(maintain_order=True).to_list()
-    count = told["sampler"].n_unique()
+    worse = tested.filter(beyond)["sampler"].unique(maintain_order=True).to_list()
+    count = tested["sampler"].n_unique()
     those = "them" if count == len(names) else f"the {count} that could be compared with it"
     if not worse:
         start = "It is not" if len(names) == 1 else f"None of {those} is"

@@ -1,17 +1,18 @@
-"""How the comparison is made from the metrics and models that there are."""
+"""How the comparison and the correlation are made from the metrics, models and scores that there are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from curation_assets.common.files import write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput
 from curation_assets.pretraining.build import recipe
-from curation_assets.report import comparison as table_of
+from curation_assets.report import comparison_view, correlation_view
 from curation_assets.report import correlation as tau
-from curation_assets.report import correlation_said
-from curation_assets.report.comparison_said import section
+from curation_assets.report.comparison import compare, with_figures
 from curation_assets.report.figures import figures, suites
 from curation_assets.report.inputs import (
     ORDER,
@@ -23,49 +24,51 @@ from curation_assets.report.inputs import (
 )
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.scores import Scores
+from curation_assets.report.section import publish
 
 
-def comparison(workspace: Workspace) -> BuildOne:
-    """Join every metrics artifact that there is with what its model was trained on, and work out the figures of merit."""
+def comparison(workspace: Context) -> BuildOne:
+    """Join every metrics artifact that there is with what its model was trained on, and work out the figures of merit.
+
+    Writes `comparison.parquet`, `.csv` and `.md`, `over_scaling.parquet` (by metric), `differences.parquet` and `recipe.json`.
+    """
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         metrics = read_metrics(workspace)
         scores = Scores(metrics, read_chance(workspace))
-        found = figures(scores, read_ladder(workspace), workspace.profile.report.seed)
-        table = table_of.with_figures(table_of.compare(metrics, read_trained(workspace), ORDER), found)
+        merit = figures(scores, read_ladder(workspace), workspace.profile.report.seed)
+        runs = with_figures(compare(metrics, read_trained(workspace), ORDER), merit)
+        chance = {suite: scores.chance(suite) for suite in suites(scores)}
         about = {
             **recipe(workspace.profile),
             "suites": suites(scores),
-            "chance": {
-                suite: known for suite in suites(scores) if (known := scores.chance(suite)) is not None
-            },
+            "chance": {suite: known for suite, known in chance.items() if known is not None},
             "rate_of": workspace.profile.selection.rate_of,
-            "verdicts": found.verdicts,
             "gaps": _gaps(workspace, scores),
         }
-        parts = table_of.write(folder, table, about, found)
-        shown = section(folder, table, about, found)
-        return {"rows": len(table), **shown, **{name: Markdown(part) for name, part in parts.items()}}
+        runs.write_parquet(folder / "comparison.parquet")
+        runs.write_csv(folder / "comparison.csv")
+        merit.by_metric.write_parquet(folder / "over_scaling.parquet")
+        merit.differences.write_parquet(folder / "differences.parquet")
+        write_json(folder / "recipe.json", about)
+        section, drawn = (
+            comparison_view.section(runs, merit, about),
+            comparison_view.figures(merit.differences),
+        )
+        shown = publish(folder, section, drawn, page="comparison.md", progress=progress)
+        return {"rows": len(runs), **shown}
 
     return build
 
 
-def _gaps(workspace: Workspace, scores: Scores) -> list[str]:
-    """Return sentences on what was not measured, or not as it should be."""
-    lacking, standins = not_measured(workspace), scores.standins()
-    wanted = {metric.name.split("/")[0] for metric in scores.metrics}
-    absent = [suite for suite in getattr(workspace.profile.evaluation, "suites", []) if suite not in wanted]
-    said = []
-    if absent:
-        said.append(f"No run has been measured by {', '.join(absent)}, which the profile names.")
-    if lacking:
-        said.append(f"There were no data for {', '.join(lacking)}.")
-    if standins:
-        said.append(f"On a stand-in split and part of no figure: {', '.join(standins)}.")
-    return said
+def _gaps(workspace: Context, scores: Scores) -> dict[str, list[str]]:
+    """Return the suites and tasks that were not measured, and those that were measured on a stand-in split."""
+    measured = {metric.name.split("/")[0] for metric in scores.metrics}
+    absent = [suite for suite in getattr(workspace.profile.evaluation, "suites", []) if suite not in measured]
+    return {"suites": absent, "tasks": not_measured(workspace), "standins": scores.standins()}
 
 
-def correlation(workspace: Workspace) -> BuildOne:
+def correlation(workspace: Context) -> BuildOne:
     """Correlate the scores of every sampler whose scores are current for the whole corpus, over a hash sample of its documents."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -76,14 +79,14 @@ def correlation(workspace: Workspace) -> BuildOne:
             raise MissingInput(
                 f"{sample.seen} documents are too few to correlate scores: {tau.LEAST} are needed"
             )
-        found = tau.kendall(sample.scores())
-        text = correlation_said.write(folder, found)
-        left_out = ", ".join(name for name in SAMPLERS if name not in names) or "none"
+        kendall = tau.kendall(sample.scores())
+        tau.pairs(kendall).write_parquet(folder / "correlation.parquet")
+        section, drawn = correlation_view.section(kendall), correlation_view.figures(kendall)
         return {
-            "documents": found.n,
+            "documents": kendall.n,
             "samplers": len(names),
-            "not_current": left_out,
-            "correlation": Markdown(text),
+            "not_current": ", ".join(name for name in SAMPLERS if name not in names) or "none",
+            **publish(folder, section, drawn, page="correlation.md"),
         }
 
     return build

@@ -6,17 +6,19 @@ with the corpus.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from curation_assets.common.drawing.looks import FULL
+from curation_assets.common.drawing.styles import FULL
+from curation_assets.config.registry import RATES
 from curation_assets.report.intervals import holm
+from curation_assets.report.schemas import schema
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -26,47 +28,31 @@ Key = tuple[str, str]
 WHOLE: Key = (FULL, "100")
 LENGTHS = 64
 """Length bins before they are joined: bin b has documents of 2**b to 2**(b + 1) - 1 tokens, bin 0 those of none as well."""
+OTHER = "all others"
+_NO_SOURCE = "no source"
+_RESERVED = (_NO_SOURCE, OTHER, "sampler", "rate", "documents", "tokens")
+"""Columns and parts that no source may be taken for."""
+_SOURCES = 8  # told apart; the others are summed up
+_MAIN = 20  # percent: the paper's rate of comparison (table 1)
 _LEAST_VARIANCE = 9.0  # of a count, for the normal approximation
 _LARGEST = 0.01  # of the clusters
 _DRAWS = 400
 _MOST_DOCUMENTS = 10**9  # of which numpy draws without replacement
 
-SHARES = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "part": pl.String,
-    "documents": pl.Int64,
-    "tokens": pl.Int64,
-    "share": pl.Float64,
-    "token_share": pl.Float64,
-    "corpus_share": pl.Float64,
-    "ratio": pl.Float64,
-    "expected": pl.Float64,
-    "sd": pl.Float64,
-    "z": pl.Float64,
-    "p": pl.Float64,
-}
+SHARES = schema(
+    "text sampler rate part",
+    "whole documents tokens",
+    "real share token_share corpus_share ratio expected sd z p",
+)
 """Columns of a table of shares. Shares are of documents; `expected` and `sd` are those of the documents in a random choice of the same
 size; z and p (Holm's over the table) are null where that is too small to tell."""
 
-SPREAD = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "documents": pl.Int64,
-    "tokens": pl.Int64,
-    "clusters": pl.Int64,
-    "effective": pl.Float64,
-    "effective_random": pl.Float64,
-    "effective_low": pl.Float64,
-    "effective_high": pl.Float64,
-    "gini": pl.Float64,
-    "gini_random": pl.Float64,
-    "largest": pl.Float64,
-    "largest_random": pl.Float64,
-    "over": pl.Int64,
-    "under": pl.Int64,
-    "tested": pl.Int64,
-}
+SPREAD = schema(
+    "text sampler rate",
+    "whole documents tokens clusters",
+    "real effective effective_random effective_low effective_high gini gini_random largest largest_random",
+    "whole over under tested",
+)
 """Columns of a table of clusters: `clusters` met, `effective` number of them, `largest` is the share of the documents in the corpus's
 largest 1 % of clusters. Columns with `random` are means over random choices of the same size, low and high hold 95 % of those;
 `over` and `under` are clusters beyond chance (Holm's over the clusters of the choice), of those `tested`."""
@@ -193,37 +179,29 @@ def shares(
     `parts` are (name, numbers of the division that are in it).
     """
     whole, _ = _joined(corpus, division, parts)
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple] = []
     for (sampler, rate), tally in {WHOLE: corpus, **choices}.items():
         documents, tokens = _joined(tally, division, parts)
         expected, sd, z = deviations(documents, whole)
         for i, (part, _) in enumerate(parts):
             share, of = documents[i] / max(tally.documents, 1), whole[i] / max(corpus.documents, 1)
-            told = sampler != FULL
-            cells = (
-                *(sampler, rate, part, int(documents[i]), int(tokens[i])),
-                *(share, tokens[i] / max(tally.tokens, 1), of),
-                share / of if of else None,
-                *(
-                    (float(expected[i]), float(sd[i]), None if np.isnan(z[i]) else float(z[i]))
-                    if told
-                    else (None,) * 3
-                ),
-                None,
+            chance = (
+                (None,) * 3 if sampler == FULL else (expected[i], sd[i], None if np.isnan(z[i]) else z[i])
             )
-            rows.append(dict(zip(SHARES, cells, strict=True)))
-    table = pl.DataFrame(rows, schema=SHARES)
+            about = (sampler, rate, part, documents[i], tokens[i], share, tokens[i] / max(tally.tokens, 1))
+            rows.append((*about, of, share / of if of else None, *chance, None))
+    table = pl.DataFrame(rows, schema=SHARES, orient="row")
     p = adjusted(table["z"].fill_null(float("nan")).to_numpy())
     return table.with_columns(pl.Series("p", p, pl.Float64))
 
 
 def _joined(tally: Tally, division: str, parts: Sequence[tuple[str, Sequence[int]]]) -> tuple[Ints, Ints]:
     length = 1 + max((number for _, numbers in parts for number in numbers), default=0)
-    found = []
+    sums = []
     for counts in (tally.counts, tally.token_counts):
         held = padded(counts.get(division), length)
-        found.append(np.array([held[list(numbers)].sum() for _, numbers in parts], np.int64))
-    return found[0], found[1]
+        sums.append(np.array([held[list(numbers)].sum() for _, numbers in parts], np.int64))
+    return sums[0], sums[1]
 
 
 def evenness(counts: NDArray, corpus: Ints) -> Floats:
@@ -267,13 +245,34 @@ def spread(corpus: Tally, choices: Mapping[Key, Tally]) -> pl.DataFrame:
         _, _, z = deviations(counts, whole)
         p = np.array([np.nan if value is None else value for value in adjusted(z)], np.float64)
         beyond = p < 0.05
-        effective, gini, largest = (float(value) for value in evenness(counts, whole))
-        means = [None] * 3 if drawn is None else [float(value) for value in drawn.mean(axis=0)]
-        ends = [None] * 2 if drawn is None else [float(v) for v in np.quantile(drawn[:, 0], [0.025, 0.975])]
-        cells = (
-            *(sampler, rate, tally.documents, tally.tokens, int((counts > 0).sum())),
-            *(effective, means[0], *ends, gini, means[1], largest, means[2]),
-            *(int((beyond & (z > 0)).sum()), int((beyond & (z < 0)).sum()), int(np.isfinite(z).sum())),
-        )
-        rows.append(dict(zip(SPREAD, cells, strict=True)))
-    return pl.DataFrame(rows, schema=SPREAD)
+        effective, gini, largest = evenness(counts, whole)
+        means = [None] * 3 if drawn is None else drawn.mean(axis=0)
+        ends = [None] * 2 if drawn is None else np.quantile(drawn[:, 0], [0.025, 0.975])
+        signs = ((beyond & (z > 0)).sum(), (beyond & (z < 0)).sum(), np.isfinite(z).sum())
+        about = (sampler, rate, tally.documents, tally.tokens, (counts > 0).sum())
+        rows.append((*about, effective, means[0], *ends, gini, means[1], largest, means[2], *signs))
+    return pl.DataFrame(rows, schema=SPREAD, orient="row")
+
+
+def source_name(source: str | None) -> str:
+    """Return what a source is called; None is that of documents without one."""
+    if source is None:
+        return _NO_SOURCE
+    return f"“{source}”" if source in _RESERVED else source
+
+
+def source_parts(corpus: Tally, sources: list[str | None]) -> list[tuple[str, list[int]]]:
+    """Return [(name, numbers)] of the sources with most documents, the most frequent first, and of all others together."""
+    counts = padded(corpus.counts.get("source"), len(sources) + 1)
+    order = sorted(range(len(sources)), key=lambda i: (-counts[i], sources[i] is None, sources[i] or ""))
+    order = [i for i in order if counts[i]]
+    kept = order if len(order) <= _SOURCES and not counts[-1] else order[:_SOURCES]
+    rest = sorted({*range(len(sources) + 1)} - set(kept))
+    parts = [(source_name(sources[i]), [i]) for i in kept]
+    return [*parts, (OTHER, rest)] if counts[rest].sum() else parts
+
+
+def main_rate(rates: Sequence[str]) -> str:
+    """Return the rate with most subsets, of several the one closest to the paper's rate of comparison."""
+    count = Counter(rates)
+    return max(RATES, key=lambda rate: (count[rate], -abs(int(rate) - _MAIN), rate))

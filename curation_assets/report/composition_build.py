@@ -14,33 +14,31 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation_assets.common.files import read_batches, read_json
-from curation_assets.common.markdown import markdown_table
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents
-from curation_assets.engine.graph import STEPS
-from curation_assets.engine.staleness import Versions
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, MissingInput, Workspace, title
+from curation_assets.engine.context import Context, DeclaredVersions
+from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, title
 from curation_assets.report import composition as compute
-from curation_assets.report import composition_said as said
-from curation_assets.report.composition_figures import draw
-from curation_assets.report.section import Section, bullets
+from curation_assets.report import composition_view
+from curation_assets.report.section import publish
 from curation_assets.selection.candidates import token_counts
 
 _FIELD = "source"
-_ROOM = 2000  # sources held while the frequent ones are found: all with more than 0.05 % of the documents
-_NAMED = 8  # sources told apart; the others are summed up
+_ROOM = (
+    2000  # sources held while the frequent ones are looked for: all with more than 0.05 % of the documents
+)
 _BATCH = 16_384
 _CLUSTERS, _TOKENS, _INDEX = "clusters/assignments", "corpus/tokens", "corpus/index"
 Ints = NDArray[np.int64]
 
 
-def composition(workspace: Workspace) -> BuildOne:
+def composition(workspace: Context) -> BuildOne:
     """Count what every current subset is made of: `source.parquet`, `length.parquet`, `clusters.parquet`, figures, the section."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        shards, versions = workspace.shards(), Versions(workspace)
-        if not shards or versions.stale(STEPS[_TOKENS], shards) or versions.stale(STEPS[_INDEX], [""]):
+        shards, versions = workspace.shards(), workspace.versions()
+        if not shards or versions.stale(_TOKENS, shards) or not versions.current(_INDEX):
             raise MissingInput(
                 "tokens or index of the corpus are missing or out of date: run the graph first"
             )
@@ -48,89 +46,66 @@ def composition(workspace: Workspace) -> BuildOne:
         if not made:
             raise MissingInput("no sampler has a current subset: there is nothing to show")
         reader = _Reader(
-            workspace, shards, clustered=not versions.stale(STEPS[_CLUSTERS], shards), progress=progress
+            workspace, shards, clustered=not versions.stale(_CLUSTERS, shards), progress=progress
         )
         sources = reader.sources()
         corpus, choices = reader.count(made, sources)
-        tables = {
-            "length": compute.shares(
-                corpus, choices, "length", compute.joined_lengths(corpus.counts["length"])
-            )
-        }
+        tables = {}
         if sources:
-            tables = {
-                "source": compute.shares(corpus, choices, "source", source_parts(corpus, sources)),
-                **tables,
-            }
+            parts = compute.source_parts(corpus, sources)
+            tables["source"] = compute.shares(corpus, choices, "source", parts)
+        lengths = compute.joined_lengths(corpus.counts["length"])
+        tables["length"] = compute.shares(corpus, choices, "length", lengths)
         if reader.clustered:
             tables["clusters"] = compute.spread(corpus, choices)
         for name, table in tables.items():
             table.write_parquet(folder / f"{name}.parquet")
-        rate = said.main_rate([key[1] for key in made])
-        gaps = said.gaps(state, has_sources=bool(sources), clustered=reader.clustered)
-        figures, shown = draw(folder, tables, rate)
-        findings = said.findings(tables, rate, gaps)
-        told = said.tables(tables, state)
-        method = said.method(corpus.documents, tables)
-        Section(said.TITLE, said.intro(tables), findings, figures, told, method).write(folder)
+        rate = compute.main_rate([key[1] for key in made])
+        section = composition_view.section(corpus.documents, tables, state, rate)
         return {
             "documents": corpus.documents,
             "subsets": len(made),
             "not_current": f"{sum(value != 'current' for value in state.values())} of {len(state)}",
-            **shown,
-            "findings": Markdown(bullets(findings)),  # names of sources are not ours
-            **{name: Markdown(markdown_table(rows)) for name, rows in said.previews(tables, rate).items()},
+            **publish(folder, section, composition_view.figures(tables, rate)),
         }
 
     return build
 
 
-def subsets(versions: Versions, shards: list[str]) -> tuple[list[compute.Key], dict[compute.Key, str]]:
+def subsets(
+    versions: DeclaredVersions, shards: list[str]
+) -> tuple[list[compute.Key], dict[compute.Key, str]]:
     """Return the subsets that are up to date with the documents as they are, and what each of all is: current, out of date, not made."""
     state = {}
     for name in SAMPLERS:
-        scored = not versions.stale(STEPS[f"{name}/scores"], shards)
+        scored = not versions.stale(f"{name}/scores", shards)
         for rate in RATES:
-            step = STEPS[f"{name}/subset"]
-            there = versions.receipt(step.key, rate) is not None
-            current = there and scored and versions.current(step, rate)
+            there = versions.receipt(f"{name}/subset", rate) is not None
+            current = there and scored and versions.current(f"{name}/subset", rate)
             state[name, rate] = "current" if current else "out of date" if there else "not made"
     return [key for key, value in state.items() if value == "current"], state
-
-
-def source_parts(corpus: compute.Tally, sources: list[str | None]) -> list[tuple[str, list[int]]]:
-    """Return [(name, numbers)] of the sources with most documents, the most frequent first, and of all others together."""
-    counts = compute.padded(corpus.counts.get("source"), len(sources) + 1)
-    order = sorted(range(len(sources)), key=lambda i: (-counts[i], sources[i] is None, sources[i] or ""))
-    order = [i for i in order if counts[i]]
-    kept = order if len(order) <= _NAMED and not counts[-1] else order[:_NAMED]
-    rest = sorted({*range(len(sources) + 1)} - set(kept))
-    parts = [(said.source_name(sources[i]), [i]) for i in kept]
-    return [*parts, (said.OTHER, rest)] if counts[rest].sum() else parts
 
 
 class _Reader:
     """The corpus shard by shard: sources, lengths and clusters of its documents, and which of them subsets have."""
 
-    def __init__(
-        self, workspace: Workspace, shards: list[str], *, clustered: bool, progress: Progress
-    ) -> None:
+    def __init__(self, workspace: Context, shards: list[str], *, clustered: bool, progress: Progress) -> None:
         self._workspace, self._shards, self.clustered, self._progress = workspace, shards, clustered, progress
         self._left_out = left_out(workspace)
         self._done = 0
 
     def sources(self) -> list[str | None]:
         """Return the frequent values of the field `source`, [] where documents have no such field or none has a value."""
-        found = compute.Frequent(_ROOM)
+        result = compute.Frequent(_ROOM)
         for shard in self._shards:
             path = open_documents(self._workspace, shard)
             if _FIELD not in pq.read_schema(path).names:
                 self._done = len(self._shards)
                 return []
             for batch in read_batches(path, [_FIELD], _BATCH):
-                found.add(pl.Series(_FIELD, batch[_FIELD]))
+                result.add(pl.Series(_FIELD, batch[_FIELD]))
             self._tell()
-        values = found.values()
+        values = result.values()
         return values if any(value is not None for value in values) else []
 
     def count(
@@ -153,21 +128,21 @@ class _Reader:
 
     def _numbers(self, shard: str, tokens: Ints, sources: list[str | None]) -> dict[str, Ints]:
         """Return for each division the part that each document of a shard is in [n]."""
-        found = {"length": compute.length_bins(tokens)}
+        result = {"length": compute.length_bins(tokens)}
         if sources:
             column = pq.read_table(open_documents(self._workspace, shard), columns=[_FIELD])[_FIELD]
             place = pc.index_in(column, pa.array(sources, pa.string())).fill_null(len(sources))
-            found["source"] = place.to_numpy().astype(np.int64)
+            result["source"] = place.to_numpy().astype(np.int64)
         if self.clustered:
-            found["cluster"] = np.load(self._workspace.open(_CLUSTERS, shard) / "clusters.npy").astype(
+            result["cluster"] = np.load(self._workspace.open(_CLUSTERS, shard) / "clusters.npy").astype(
                 np.int64
             )
-        for name, x in found.items():
+        for name, x in result.items():
             if len(x) != len(tokens):
                 raise ValueError(
                     f"{shard} has {len(tokens):,} documents, but {name} of {len(x):,}: run the graph first"
                 )
-        return found
+        return result
 
     def _tell(self) -> None:
         self._done += 1
@@ -175,7 +150,7 @@ class _Reader:
 
 
 @contextmanager
-def _rows(workspace: Workspace, key: compute.Key, shards: list[str]) -> Iterator[Iterator[Ints]]:
+def _rows(workspace: Context, key: compute.Key, shards: list[str]) -> Iterator[Iterator[Ints]]:
     """Open a subset; give for one shard after another the rows of its documents table that the subset has [k].
 
     Raises

@@ -1,6 +1,6 @@
 """How alike the samplers order the corpus: Kendall's tau of their scores (paper v1, figure 7).
 
-`HashSample` picks the documents shard by shard, `kendall` correlates their scores; `correlation_said` tells of it.
+`HashSample` picks the documents shard by shard, `kendall` correlates their scores.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from scipy.stats import kendalltau
 
 from curation_assets.common.hashing import noise
+from curation_assets.report.documents import Best, Scored
 
 _SALT = 0x6A09E667F3BCC908  # so that the sample is not the documents whose random scores are small
-_Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
+Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
 LEAST = 3
 """Documents that Kendall's tau needs."""
 
@@ -23,7 +25,7 @@ class HashSample:
     """A uniform sample of documents with their scores: the `limit` documents whose salted hashes are smallest.
 
     Which documents it holds depends on their hashes and the seed alone, not on the order or the sizes of the shards
-    that it is fed. It needs memory for twice `limit` documents and one shard.
+    that it is fed. It needs memory for `limit` documents and one shard.
 
     Attributes
     ----------
@@ -32,61 +34,33 @@ class HashSample:
     """
 
     def __init__(self, limit: int, seed: int = 0) -> None:
-        if limit < 1:
-            raise ValueError(f"a sample must have room for at least one document, not {limit}")
         noise(np.empty(0, dtype=np.uint64), seed)  # raises where it is no seed
         self.limit, self._seed = limit, int(seed) ^ _SALT
-        self._names: tuple[str, ...] | None = None
-        self._parts: list[tuple[np.ndarray, ...]] = []  # (key [m], doc_hash [m], scores [k, m])
-        self._held, self._bound = 0, np.inf
-        self.seen = 0
+        self._best, self.seen = Best(limit), 0
+        self._names: tuple[str, ...] = ()
 
     def add(self, doc_hash: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:
-        """Take in a shard.
-
-        Parameters
-        ----------
-        doc_hash
-            Of the documents, uint64 [n].
-        scores
-            Of each sampler, finite, [n]; the same samplers in every shard.
+        """Take in a shard: documents' hashes, uint64 [n], and each sampler's scores, finite, [n]; the same samplers in every shard.
 
         Raises
         ------
         ValueError
-            The samplers are not those of the first shard, a sampler's scores are not as many as the documents or
-            not finite, or a document occurs twice.
+            The samplers are not those of the first shard, or a sampler's scores are not as many as the documents or not finite.
         """
-        names = tuple(scores) if self._names is None else self._names
+        names = self._names or tuple(scores)
         if not names or set(names) != set(scores):
             raise ValueError(f"a shard has scores of {sorted(scores)}, wanted are those of {sorted(names)}")
-        columns = {name: _finite(name, scores[name], len(doc_hash)) for name in names}
-        key = noise(doc_hash, self._seed)
-        near = key <= self._bound
-        rows = np.stack([columns[name][near] for name in names])
-        self._parts.append((key[near], doc_hash[near], rows))
-        self._names, self.seen, self._held = names, self.seen + len(key), self._held + rows.shape[1]
-        if self._held > 2 * self.limit:
-            self._cut()
+        rows = np.stack([_finite(name, scores[name], len(doc_hash)) for name in names])
+        self._best.add(-noise(doc_hash, self._seed), Scored(0, np.arange(len(doc_hash)), doc_hash, rows))
+        self._names, self.seen = names, self.seen + len(doc_hash)
 
     def scores(self) -> dict[str, np.ndarray]:
         """Return each sampler's scores of the sampled documents: float64 [min(limit, seen)], in hash order."""
-        if self._names is None:
-            return {}
-        self._cut()
-        return dict(zip(self._names, self._parts[0][2], strict=True))
-
-    def _cut(self) -> None:
-        key, doc_hash, rows = (np.concatenate(part, axis=-1) for part in zip(*self._parts, strict=True))
-        order = np.lexsort((doc_hash, key))
-        twice = np.flatnonzero(np.diff(doc_hash[order]) == 0)
+        picked = self._best.picked()
+        twice = picked.doc_hash[1:][np.diff(picked.doc_hash) == 0]  # neighbours, since their noise is equal
         if len(twice):
-            raise ValueError(f"the document with hash {doc_hash[order][twice[0]]} occurs twice")
-        order = order[: self.limit]
-        self._parts = [(key[order], doc_hash[order], rows[:, order])]
-        self._held = len(order)
-        if self._held == self.limit:
-            self._bound = key[order[-1]]
+            raise ValueError(f"the document with hash {twice[0]} occurs twice")
+        return dict(zip(self._names, picked.scores, strict=True))
 
 
 @dataclass(frozen=True)
@@ -134,11 +108,11 @@ def kendall(scores: Mapping[str, np.ndarray]) -> Correlation:
     if n < LEAST:
         raise ValueError(f"Kendall's tau needs at least {LEAST} documents, there are {n}")
     # Ranks order as scores do, and integers sort faster than floats.
-    found = [
+    ranked = [
         np.unique(_finite(name, scores[name], n), return_inverse=True, return_counts=True) for name in names
     ]
-    ranks = [inverse for _, inverse, _ in found]
-    untied = np.array([1 - float((counts * (counts - 1.0)).sum()) / (n * (n - 1)) for *_, counts in found])
+    ranks = [inverse for _, inverse, _ in ranked]
+    untied = np.array([1 - float((counts * (counts - 1.0)).sum()) / (n * (n - 1)) for *_, counts in ranked])
     matrix = np.diag(np.where(untied > 0, 1.0, np.nan))
     for i, j in zip(*np.triu_indices(len(names), 1), strict=True):
         both = untied[i] > 0 and untied[j] > 0
@@ -149,6 +123,15 @@ def kendall(scores: Mapping[str, np.ndarray]) -> Correlation:
     itself = np.eye(len(names), dtype=bool)  # without error: a sampler agrees with itself on every sample
     low, high = np.where(itself, matrix, low), np.where(itself, matrix, high)
     return Correlation(names, n, matrix, low, high)
+
+
+def pairs(correlation: Correlation) -> pl.DataFrame:
+    """Return one row for each ordered pair: sampler_a, sampler_b, tau, low, high (null where there is no tau) and n."""
+    k, names = len(correlation.names), np.array(correlation.names)
+    columns = {"sampler_a": names.repeat(k), "sampler_b": np.tile(names, k)}
+    values = {"tau": correlation.matrix, "low": correlation.low, "high": correlation.high}
+    table = pl.DataFrame(columns | {name: matrix.ravel() for name, matrix in values.items()})
+    return table.with_columns(pl.col(*values).fill_nan(None), n=pl.lit(correlation.n, pl.Int64))
 
 
 def interval(
@@ -179,7 +162,7 @@ def interval(
     a, b = (np.where(np.isnan(tau), 1.0, x) for x in (a, b))
     top = 1 / np.maximum(a, b)
     bend = 0.75 * (1 / a + 1 / b) - top / 2
-    c = 2 * _Z**2 / n
+    c = 2 * Z**2 / n
     # The roots of (t - tau)^2 = c (top - bend tau^2); what rounding makes negative under the root is zero.
     half = np.sqrt(np.maximum(c * (top * (1 + c * bend) - bend * tau**2), 0.0))
     low, high = (tau - half) / (1 + c * bend), (tau + half) / (1 + c * bend)

@@ -121,11 +121,6 @@ def similarity_flops(cluster_sizes: ArrayLike, dim: int) -> float:
     return float((n * (n - 1) * dim).sum())
 
 
-def saved_share(reached: float | None, total: float) -> float:
-    """Return the share of a run's tokens that it does not need to be as good as full data: 0 where it never is."""
-    return 0.0 if reached is None else 1.0 - reached / total
-
-
 def break_even(scoring: float, training: float, saved: float) -> int | None:
     """Return after how many trainings scoring has paid off; None if never, since they save nothing.
 

@@ -111,8 +111,8 @@ class OrderStatistics:
         )
         self.tied = self._counts[self._which, digits]
         self._left = self._left - (upto[self._which, digits] - self.tied)
-        found = (self._prefixes[self._which] << np.uint64(_DIGIT)) | digits.astype(np.uint64)
-        self._prefixes, self._which = np.unique(found, return_inverse=True)
+        result = (self._prefixes[self._which] << np.uint64(_DIGIT)) | digits.astype(np.uint64)
+        self._prefixes, self._which = np.unique(result, return_inverse=True)
         self._depth += _DIGIT
         self._counts = np.zeros((len(self._prefixes), 1 << _DIGIT), np.int64)
 
@@ -188,9 +188,9 @@ class Distribution:
         self._passes += 1
         if self._passes == PASSES:
             scores, tied = self._order.scores()
-            found = {key: Cut(float(s), int(t)) for key, s, t in zip(at, scores, tied, strict=True)}
-            self.quantiles = {q: found[q].score for q in QUANTILES if q in found}
-            self.cuts = {rate: found[rate] for rate in RATES if rate in found}
+            result = {key: Cut(float(s), int(t)) for key, s, t in zip(at, scores, tied, strict=True)}
+            self.quantiles = {q: result[q].score for q in QUANTILES if q in result}
+            self.cuts = {rate: result[rate] for rate in RATES if rate in result}
             self.edges = drawn_range(self.quantiles)
             self.counts = np.zeros(len(self.edges) - 1, np.int64)
 

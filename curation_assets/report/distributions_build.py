@@ -9,25 +9,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.common.drawing.canvas import Picture
-from curation_assets.common.drawing.pictures import png_markdown
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import RATES, SAMPLERS
-from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Workspace
-from curation_assets.report import distributions_said as said
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import BuildOne, Metadata
+from curation_assets.report import distributions_view
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.distributions import PASSES, QUANTILES, Distribution
-from curation_assets.report.histograms import densities, joint
 from curation_assets.report.rank_change import rank_changes
 from curation_assets.report.scored import Corpus, scored
-from curation_assets.report.section import Figure, Section, bullets
+from curation_assets.report.section import publish
 
-_MARKS = ("10", "80", "40", "20", "60")  # where marks lie close together, the first of these has its label
-_TABLES = ("quantiles", "cuts", "rank_changes")  # in the metadata
 Pairs = Mapping[tuple[str, str], NDArray[np.int64]]
 
 
-def distributions(workspace: Workspace) -> BuildOne:
+def distributions(workspace: Context) -> BuildOne:
     """Count every sampler's scores, and compare the ranks that scorers of growing size give: figures, tables, the section."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
@@ -35,24 +31,29 @@ def distributions(workspace: Workspace) -> BuildOne:
         names = scored(workspace, shards, "there is nothing to show")
         missing = [name for name in SAMPLERS if name not in names]
         sample = HashSample(settings.documents, settings.seed)
-        found = read(Corpus(workspace, shards, names, progress, 1 + PASSES), sample)
+        by_sampler = read(Corpus(workspace, shards, names, progress, 1 + PASSES), sample)
         sampled = sample.scores()
         changes, counts = rank_changes(sampled)
-        histograms(found).write_parquet(folder / "distributions.parquet")
-        quantiles(found, missing, sampled).write_parquet(folder / said.QUANTILES)
-        cuts(found).write_parquet(folder / said.CUTS)
-        changes.write_parquet(folder / said.CHANGES)
-        figures, shown = draw(folder, found, missing, changes, counts)
-        findings, tables = said.findings(found, missing, changes), said.tables(found, missing, changes)
-        method = said.method(sample.seen, len(sampled[names[0]]), changes)
-        Section(said.title(changes), said.intro(changes), findings, figures, tables, method).write(folder)
+        tables = {
+            "distributions": histograms(by_sampler),
+            "quantiles": quantiles(by_sampler, missing, sampled),
+            "cuts": cuts(by_sampler),
+            "rank_change": changes,
+        }
+        for ladder in distributions_view.DRAWN:
+            part = changes.filter(pl.col("ladder") == ladder)
+            tables |= {f"rank_change_{ladder}": joint_counts(part, counts)} if len(part) else {}
+        for name, table in tables.items():
+            table.write_parquet(folder / f"{name}.parquet")
+        section = distributions_view.section(
+            by_sampler, missing, changes, sample.seen, len(sampled[names[0]])
+        )
+        drawn = distributions_view.figures(by_sampler, missing, changes, counts)
         return {
             "documents": sample.seen,
             "samplers": len(names),
             "not_current": ", ".join(missing) or "none",
-            **shown,
-            "findings": Markdown(bullets(findings)),
-            **{name: Markdown(one.markdown()) for name, one in zip(_TABLES, tables, strict=False)},
+            **publish(folder, section, drawn),
         }
 
     return build
@@ -67,24 +68,24 @@ def read(corpus: Corpus, sample: HashSample) -> dict[str, Distribution]:
         There are no documents.
     """
     rate_of = corpus.workspace.profile.selection.rate_of
-    found = {name: Distribution(SAMPLERS[name].technique, rate_of) for name in corpus.names}
+    by_sampler = {name: Distribution(SAMPLERS[name].technique, rate_of) for name in corpus.names}
     for number in range(1 + PASSES):
         for one in corpus:
-            for distribution, scores in zip(found.values(), one.scores, strict=True):
+            for distribution, scores in zip(by_sampler.values(), one.scores, strict=True):
                 distribution.add(scores)
             if number == 0:
                 sample.add(one.doc_hash, dict(zip(corpus.names, one.scores, strict=True)))
         if not sample.seen:
             raise ValueError("the corpus has no documents: there is nothing to show")
-        for distribution in found.values():
+        for distribution in by_sampler.values():
             distribution.advance()
-    return found
+    return by_sampler
 
 
-def histograms(found: Mapping[str, Distribution]) -> pl.DataFrame:
+def histograms(by_sampler: Mapping[str, Distribution]) -> pl.DataFrame:
     """Return one row a bin, and one for what lies outside on either side, so that the documents add up to all."""
     parts = []
-    for name, one in found.items():
+    for name, one in by_sampler.items():
         edges = np.concatenate([[one.quantiles[0]], one.edges, [one.quantiles[1]]])
         columns = {
             "sampler": [name] * (len(edges) - 1),
@@ -98,7 +99,7 @@ def histograms(found: Mapping[str, Distribution]) -> pl.DataFrame:
 
 
 def quantiles(
-    found: Mapping[str, Distribution], missing: list[str], sampled: Mapping[str, NDArray[np.float64]]
+    by_sampler: Mapping[str, Distribution], missing: list[str], sampled: Mapping[str, NDArray[np.float64]]
 ) -> pl.DataFrame:
     """Return one row a sampler; those that are missing have none but their name."""
     rows = [
@@ -114,13 +115,13 @@ def quantiles(
             "sampled": len(sampled[name]),
             "distinct_in_sample": len(np.unique(sampled[name])),
         }
-        for name, one in found.items()
+        for name, one in by_sampler.items()
     ]
     rows += [{"sampler": name} for name in missing]
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def cuts(found: Mapping[str, Distribution]) -> pl.DataFrame:
+def cuts(by_sampler: Mapping[str, Distribution]) -> pl.DataFrame:
     """Return one row a sampler and rate: the score at the cut, null for samplers that draw and for rates that keep nothing."""
     rows = [
         {
@@ -130,7 +131,7 @@ def cuts(found: Mapping[str, Distribution]) -> pl.DataFrame:
             "score": one.cuts[rate].score if rate in one.cuts else None,
             "tied": one.cuts[rate].tied if rate in one.cuts else None,
         }
-        for name, one in found.items()
+        for name, one in by_sampler.items()
         for rate in RATES
     ]
     return pl.DataFrame(rows, schema_overrides={"score": pl.Float64, "tied": pl.Int64})
@@ -151,44 +152,3 @@ def joint_counts(changes: pl.DataFrame, counts: Pairs) -> pl.DataFrame:
         }
         parts.append(pl.DataFrame(columns))
     return pl.concat(parts)
-
-
-def draw(
-    folder: Path, found: Mapping[str, Distribution], missing: list[str], changes: pl.DataFrame, counts: Pairs
-) -> tuple[list[Figure], dict[str, Markdown]]:
-    """Draw all figures into `folder`; return them, and their pictures as metadata."""
-    pictures = {"distributions": _densities(found)}
-    about = {
-        "distributions": ("distribution of each sampler's scores", said.distributions_caption(found, missing))
-    }
-    for ladder, part in changes.group_by("ladder", maintain_order=True):
-        if ladder[0] not in said.LADDER:
-            continue
-        name = f"rank_change_{ladder[0]}"
-        pictures[name] = _joint(str(ladder[0]), part, counts)
-        joint_counts(part, counts).write_parquet(folder / f"{name}.parquet")
-        about[name] = (f"{said.LADDER[str(ladder[0])]}: percentiles of documents", said.joint_caption(part))
-    figures, shown = [], {}
-    for name, picture in pictures.items():
-        alt, caption = about[name]
-        picture.save(folder, name)
-        figures.append(Figure(name, alt, caption))
-        shown[name] = Markdown(png_markdown(picture.png(), alt))
-    return figures, shown
-
-
-def _densities(found: Mapping[str, Distribution]) -> Picture:
-    return densities(
-        {name: (one.edges, one.counts) for name, one in found.items()},
-        f"Scores of the corpus{', and where the rates cut' if any(one.cuts for one in found.values()) else ''}",
-        cuts={name: {r: one.cuts[r].score for r in _MARKS if r in one.cuts} for name, one in found.items()},
-        notes={name: one.no_cut for name, one in found.items() if one.no_cut},
-    )
-
-
-def _joint(ladder: str, part: pl.DataFrame, counts: Pairs) -> Picture:
-    panels = {}
-    for row in part.iter_rows(named=True):
-        title = f"{said.short(row['smaller'])} → {said.short(row['larger'])}"
-        panels[title] = counts[row["smaller"], row["larger"]]
-    return joint(panels, said.LADDER[ladder], "percentile, smaller", "percentile, larger")

@@ -27,6 +27,8 @@ PAIRS: tuple[tuple[str, str], ...] = (
 """Samplers set against each other: a small judge and a large one, judge and perplexity of one size, quality and coverage."""
 
 MOST, LEAST = "likes most", "likes least"
+LOW_FIRST = ("ips", "bottom_k")
+"""Techniques that keep low scores first."""
 
 
 class Scored(NamedTuple):
@@ -39,7 +41,7 @@ class Scored(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class Picked:
     """Documents picked from all shards, best first: shard numbers, rows, hashes, all [m], and scores [samplers, m]."""
 
     shard: Ints
@@ -60,12 +62,13 @@ class Best:
             raise ValueError(f"a list needs room for at least one document, not {k}")
         self._k = k
         self._parts: list[tuple[NDArray, ...]] = []
+        self._least = -np.inf
 
     def add(self, values: Floats, documents: Scored) -> None:
         """Take in a shard's documents with their values [n]."""
-        near = np.arange(len(values))
-        if len(values) > self._k:
-            near = np.flatnonzero(values >= np.partition(values, -self._k)[-self._k])
+        near = np.flatnonzero(values >= self._least)
+        if len(near) > self._k:
+            near = near[values[near] >= np.partition(values[near], -self._k)[-self._k]]
         shard = np.full(len(near), documents.shard)
         held = (
             values[near],
@@ -77,18 +80,20 @@ class Best:
         self._parts.append(held)
         self._cut()
 
-    def found(self) -> Found:
+    def picked(self) -> Picked:
         """Return the documents, best first: k of them, or all where there are fewer."""
         if not self._parts:
             none = np.zeros(0, np.int64)
-            return Found(none, none, none.astype(np.uint64), np.zeros((0, 0)))
+            return Picked(none, none, none.astype(np.uint64), np.zeros((0, 0)))
         _, doc_hash, shard, row, scores = self._parts[0]
-        return Found(shard, row, doc_hash, scores)
+        return Picked(shard, row, doc_hash, scores)
 
     def _cut(self) -> None:
         whole = [np.concatenate(part, axis=-1) for part in zip(*self._parts, strict=True)]
         order = np.lexsort((whole[1], -whole[0]))[: self._k]
         self._parts = [tuple(part[..., order] for part in whole)]
+        if len(order) == self._k:
+            self._least = self._parts[0][0][-1]
 
 
 class Ranks:
@@ -133,15 +138,14 @@ class Counts:
         """Return the percentiles [samplers, m]; half of what ties counts as below."""
         if not self.seen:
             raise ValueError("no documents have been counted")
-        found = np.empty(self._wanted.shape)
-        np.put_along_axis(found, self._order, 50.0 * (self._below + self._upto) / self.seen, axis=1)
-        return found
+        picked = np.empty(self._wanted.shape)
+        np.put_along_axis(picked, self._order, 50.0 * (self._below + self._upto) / self.seen, axis=1)
+        return picked
 
 
 def signs(names: Sequence[str]) -> Floats:
     """Return for each sampler 1 where it keeps high scores, -1 where low ones (density keeps what is rare)."""
-    low = ("ips", "bottom_k")
-    return np.array([-1.0 if n in SAMPLERS and SAMPLERS[n].technique in low else 1.0 for n in names])
+    return np.array([-1.0 if n in SAMPLERS and SAMPLERS[n].technique in LOW_FIRST else 1.0 for n in names])
 
 
 class Entry(NamedTuple):
@@ -166,7 +170,9 @@ def lists(names: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
     ]
 
 
-def alone(names: Sequence[str], shards: Iterator[Scored], k: int) -> dict[tuple[tuple[str, ...], str], Found]:
+def alone(
+    names: Sequence[str], shards: Iterator[Scored], k: int
+) -> dict[tuple[tuple[str, ...], str], Picked]:
     """Return the k documents that each sampler likes most and least, {((sampler,), side): documents}, of all shards."""
     held = {at: Best(k) for at in lists(names) if len(at[0]) == 1}
     sign = signs(names)
@@ -174,12 +180,12 @@ def alone(names: Sequence[str], shards: Iterator[Scored], k: int) -> dict[tuple[
         for ((name,), side), best in held.items():
             i = names.index(name)
             best.add((sign[i] if side == MOST else -sign[i]) * documents.scores[i], documents)
-    return {at: best.found() for at, best in held.items()}
+    return {at: best.picked() for at, best in held.items()}
 
 
 def apart(
     names: Sequence[str], shards: Iterator[Scored], ranks: Ranks, k: int
-) -> dict[tuple[tuple[str, ...], str], Found]:
+) -> dict[tuple[tuple[str, ...], str], Picked]:
     """Return the k documents with the largest differences of percentiles, each way, for every pair of `PAIRS` that there is."""
     held = {at: Best(k) for at in lists(names) if len(at[0]) == 2}
     used = {name: names.index(name) for pair, _ in held for name in pair}
@@ -187,20 +193,20 @@ def apart(
         percentile = {name: ranks.of(i, documents.scores[i]) for name, i in used.items()}
         for ((above, below), _), best in held.items():
             best.add(percentile[above] - percentile[below], documents)
-    return {at: best.found() for at, best in held.items()}
+    return {at: best.picked() for at, best in held.items()}
 
 
-def merge(found: Mapping[tuple[tuple[str, ...], str], Found]) -> tuple[list[Entry], Found]:
+def merge(picked: Mapping[tuple[tuple[str, ...], str], Picked]) -> tuple[list[Entry], Picked]:
     """Return the entries of all lists, and the documents that they name, each once."""
-    columns = ([f.shard for f in found.values()], [f.row for f in found.values()])
+    columns = ([f.shard for f in picked.values()], [f.row for f in picked.values()])
     places = np.stack([np.concatenate(column) for column in columns])
     _, first, number = np.unique(places, axis=1, return_index=True, return_inverse=True)
-    scores = np.concatenate([f.scores for f in found.values()], axis=1)
-    hashes = np.concatenate([f.doc_hash for f in found.values()])
+    scores = np.concatenate([f.scores for f in picked.values()], axis=1)
+    hashes = np.concatenate([f.doc_hash for f in picked.values()])
     flat = iter(number.ravel().tolist())
     entries = [
         Entry(samplers, side, rank, next(flat))
-        for (samplers, side), part in found.items()
+        for (samplers, side), part in picked.items()
         for rank in range(1, part.row.size + 1)
     ]
-    return entries, Found(places[0][first], places[1][first], hashes[first], scores[:, first])
+    return entries, Picked(places[0][first], places[1][first], hashes[first], scores[:, first])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from curation_assets.common.drawing.styles import FULL, RANDOM
 from curation_assets.evaluation.tasks import STANDIN
-from curation_assets.report.intervals import Difference, Interval, bootstrap, compare_all
+from curation_assets.report.intervals import Difference, Interval, bootstrap, compare_all, summary
 from curation_assets.report.merit import (
     EffectiveSize,
     Floats,
@@ -18,10 +19,10 @@ from curation_assets.report.merit import (
     over_scaling,
     ranks,
 )
+from curation_assets.report.schemas import schema
 from curation_assets.report.scores import PERPLEXITY, SETS, Run, Scores
 
-FULL, RANDOM = "full_data", "random"
-_KEYS = {"sampler": pl.String, "rate": pl.String, "size": pl.String}
+_KEYS = schema("text sampler rate size")
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,12 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Figures:
-    """Tables: `columns`, one row a run; `by_metric`, over-scaling; `left_out`, metrics that did not count; `differences`.
-
-    `verdicts` are sentences: which differences to random sampling are beyond the noise, of each rate and size.
-    """
+    """Tables: `columns`, one row a run; `by_metric`, over-scaling; `left_out`, metrics that did not count; `differences`."""
 
     columns: pl.DataFrame
     by_metric: pl.DataFrame
     left_out: list[dict[str, Any]]
     differences: pl.DataFrame
-    verdicts: list[str] = field(default_factory=list)
 
 
 def in_words(group: str) -> str:
@@ -76,23 +73,19 @@ def figures(scores: Scores, ladder: Ladder, seed: int) -> Figures:
             rows[run] |= columns | _effective_size(scores, ladder, run, reasons)
             by_metric += parts
     differences: list[dict[str, Any]] = []
-    verdicts = []
     for rate, size in dict.fromkeys(run[1:] for run in scores.runs if run[0] != FULL):
         cell = [run for run in scores.runs if run[1:] == (rate, size)]
         for run, rank in _mean_ranks(scores, cell).items():
             rows[run]["mean_rank"] = rank
-        found = {group: _differences(scores, cell, group) for group in scores.groups}
-        for group, of_runs in found.items():
-            for run, difference in of_runs.items():
+        for group in scores.groups:
+            for run, difference in _differences(scores, cell, group).items():
                 rows[run] |= _columns(group, difference)
                 differences.append(_line(run, group, difference, scores.higher_is_better(group)))
-        verdicts.append(_verdict(scores, rate, size, cell, found))
     return Figures(
         pl.DataFrame(list(rows.values()), schema_overrides=_KEYS, infer_schema_length=None),
         pl.DataFrame(by_metric, schema={**_KEYS, "metric": pl.String, "over_scaling": pl.Float64}),
         reasons.rows(),
         pl.DataFrame(differences, schema=_DIFFERENCE),
-        verdicts,
     )
 
 
@@ -112,15 +105,11 @@ class _Reasons:
 
 
 def _averages(scores: Scores, run: Run) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
+    merit: dict[str, float | None] = {}
     for group in suites(scores):
-        by_seed = scores.column(run, group)
-        x = by_seed[np.isfinite(by_seed)]
-        found |= {
-            group: float(x.mean()) if len(x) else None,
-            f"{group}_sd": float(x.std(ddof=1)) if len(x) > 1 else None,
-        }
-    return found
+        over_seeds = summary(scores.column(run, group))
+        merit |= {group: over_seeds.mean, f"{group}_sd": over_seeds.sd}
+    return merit
 
 
 def _over_scaling(
@@ -128,7 +117,7 @@ def _over_scaling(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     larger = ladder.next_larger(run[2])
     above = (FULL, "100", larger)
-    found = over_scaling(
+    merit = over_scaling(
         scores.metrics, scores.values(run), scores.values((FULL, "100", run[2])), scores.values(above)
     )
     if not larger:
@@ -136,36 +125,36 @@ def _over_scaling(
     elif above not in scores.runs:
         reasons.add("over-scaling", run, {"all": f"full_data/metrics[{larger}] has not been made"})
     else:
-        reasons.add("over-scaling", run, found.left_out)
-    tasks = bootstrap(list(found.by_metric.values()), seed)
+        reasons.add("over-scaling", run, merit.left_out)
+    tasks = bootstrap(list(merit.by_metric.values()), seed)
     columns = {
-        "over_scaling": found.value,
-        **_ends("over_scaling_", found.interval),
-        "over_scaling_metrics": len(found.by_metric),
+        "over_scaling": merit.value,
+        **_ends("over_scaling_", merit.interval),
+        "over_scaling_metrics": len(merit.by_metric),
         **_ends("over_scaling_metrics_", tasks),
     }
     keys = dict(zip(_KEYS, run, strict=True))
     return columns, [
-        keys | {"metric": name, "over_scaling": value} for name, value in found.by_metric.items()
+        keys | {"metric": name, "over_scaling": value} for name, value in merit.by_metric.items()
     ]
 
 
 def _effective_size(scores: Scores, ladder: Ladder, run: Run, reasons: _Reasons) -> dict[str, Any]:
     sizes = [s for s in ladder.sizes if (FULL, "100", s) in scores.runs and s in ladder.parameters]
     parameters = [ladder.parameters[s] for s in sizes]
-    found = EffectiveSize(None, None, None, {})
+    merit = EffectiveSize(None, None, None, {})
     if len(sizes) < 2 or not (np.diff(parameters) > 0).all():
         too_few = f"{'one size was' if sizes else 'no size was'} measured on all data, and two are needed"
         why = too_few if len(sizes) < 2 else "sizes do not rise"
         reasons.add("effective size", run, {"all": why})
     else:
         rungs = np.stack([scores.values((FULL, "100", s)) for s in sizes])
-        found = effective_size(scores.metrics, parameters, rungs, scores.values(run))
-        reasons.add("effective size", run, found.left_out)
+        merit = effective_size(scores.metrics, parameters, rungs, scores.values(run))
+        reasons.add("effective size", run, merit.left_out)
     return {
-        **_size("effective_size", found.size),
-        **_size("effective_size_low", found.low),
-        **_size("effective_size_high", found.high),
+        **_size("effective_size", merit.size),
+        **_size("effective_size_low", merit.low),
+        **_size("effective_size_high", merit.high),
     }
 
 
@@ -178,9 +167,9 @@ def _mean_ranks(scores: Scores, runs: list[Run]) -> dict[Run, float | None]:
     x: Floats = np.stack([_seed_means(scores.values(run)) for run in runs])
     official = [not metric.name.endswith(STANDIN) for metric in scores.metrics]
     used = np.flatnonzero(np.isfinite(x).any(axis=0) & np.array(official))
-    found = ranks(x[:, used], [scores.metrics[i].higher_is_better for i in used])
+    merit = ranks(x[:, used], [scores.metrics[i].higher_is_better for i in used])
     return {
-        run: float(mean) if np.isfinite(mean) else None for run, mean in zip(runs, found.mean, strict=True)
+        run: float(mean) if np.isfinite(mean) else None for run, mean in zip(runs, merit.mean, strict=True)
     }
 
 
@@ -194,8 +183,8 @@ def _differences(scores: Scores, runs: list[Run], group: str) -> dict[Run, Diffe
     if not reference:
         return {}
     others = {run: scores.column(run, group) for run in runs if run[0] != RANDOM}
-    found = compare_all({run[0]: x for run, x in others.items()}, scores.column(reference[0], group))
-    return {run: found[run[0]] for run in others if run[0] in found}
+    merit = compare_all({run[0]: x for run, x in others.items()}, scores.column(reference[0], group))
+    return {run: merit[run[0]] for run in others if run[0] in merit}
 
 
 def _columns(group: str, difference: Difference) -> dict[str, Any]:
@@ -213,16 +202,13 @@ def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
     }
 
 
-_DIFFERENCE = {
-    **_KEYS,
-    "score": pl.String,
-    "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "seeds": pl.Int64,
-    "p_adjusted": pl.Float64,
-    "verdict": pl.String,
-}
+_DIFFERENCE = _KEYS | schema(
+    "text score",
+    "real difference low high",
+    "whole seeds",
+    "real p_adjusted",
+    "text verdict",
+)
 
 
 def verdict(difference: Difference, higher_is_better: bool) -> str:
@@ -243,26 +229,3 @@ def _line(run: Run, group: str, difference: Difference, higher_is_better: bool) 
         "p_adjusted": difference.p,
         "verdict": verdict(difference, higher_is_better),
     }
-
-
-def _verdict(
-    scores: Scores, rate: str, size: str, runs: list[Run], found: dict[str, dict[Run, Difference]]
-) -> str:
-    where = f"At {rate} % with the {size} T5"
-    if not any(found.values()):
-        missing = "random" if not any(run[0] == RANDOM for run in runs) else "another sampler"
-        return f"{where} there is no run of {missing} to compare with."
-    beyond = []
-    for group, of_runs in found.items():
-        for run, difference in of_runs.items():
-            if difference.beyond_noise:
-                word = verdict(difference, scores.higher_is_better(group))
-                beyond.append(f"{run[0]} is {word} by {in_words(group)}")
-    if beyond:
-        return f"{where}, beyond the noise of training and compared with random: {'; '.join(beyond)}."
-    decided = any(d.beyond_noise is not None for of_runs in found.values() for d in of_runs.values())
-    if decided:
-        return f"{where} no sampler differs from random beyond the noise of training."
-    seeds = max(d.seeds for of_runs in found.values() for d in of_runs.values())
-    what = "one seed cannot tell" if seeds < 2 else "seeds without a spread cannot tell"
-    return f"{where} {what} any sampler from random."

@@ -7,41 +7,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curation_assets.common.markdown import plus_minus, rounded
+from curation_assets.common.drawing.styles import FULL
 from curation_assets.report import ties
 from curation_assets.report.convergence import Curves
-from curation_assets.report.figures import FULL
-from curation_assets.report.intervals import t_interval
+from curation_assets.report.intervals import summary
 from curation_assets.report.merit import Floats
+from curation_assets.report.schemas import schema
 from curation_assets.report.scores import EPOCH, Run
 
 EPOCHS = (2, 3, 5, 10, 20, 30)
 """Where the paper cuts its runs."""
 
-SCHEMA = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "size": pl.String,
-    "set": pl.String,
-    "epochs": pl.Int64,
-    "subset_tokens": pl.Int64,
-    "passes": pl.Float64,
-    "value": pl.Float64,
-    "sd": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "seeds": pl.Int64,
-    "tied_with_best": pl.Boolean,
-}
-"""Columns of fresh.parquet; `passes` is how often the whole run repeats its subset, a cut after that has no value."""
-
-METHOD = (
-    "A run is cut after so many epochs, where it has seen as many times the tokens of its subset; between snapshots the perplexity is "
-    "read from straight lines over the logarithm of the tokens, before the first and after the last it is missing. At the same cut a "
-    "larger subset has seen more tokens, all of them repeated as often, so the rise along a line is what fresh tokens bring; the same "
-    "rate at a later cut has the same fresh tokens, repeated more often. The schedule of the learning rate is that of the whole run. "
-    "Samplers of one rate have equally many documents, or equally many tokens (selection.rate_of): seldom both."
+SCHEMA = schema(
+    "text sampler rate size set",
+    "whole epochs subset_tokens",
+    "real passes value sd low high",
+    "whole seeds",
+    "truth tied_with_best",
 )
+"""Columns of fresh.parquet; `passes` is how often the whole run repeats its subset, a cut after that has no value."""
 
 
 def read_at(tokens: Floats, values: Floats, at: float) -> float | None:
@@ -76,8 +60,10 @@ def _cut(curves: Curves, run: Run, task: str, tokens: int | None, epochs: int) -
     """Return {seed: value} of the seeds that reach the cut."""
     if not tokens:
         return {}
-    found = {seed: read_at(*curve, float(epochs * tokens)) for seed, curve in curves.seeds(run, task).items()}
-    return {seed: value for seed, value in found.items() if value is not None}
+    result = {
+        seed: read_at(*curve, float(epochs * tokens)) for seed, curve in curves.seeds(run, task).items()
+    }
+    return {seed: value for seed, value in result.items() if value is not None}
 
 
 def _rows(
@@ -96,76 +82,12 @@ def _rows(
     tied = ties.tied_with_best(table, higher_is_better=False)
     rows = []
     for run, values in runs.items():
-        x = np.array(list(values.values()))
-        interval, tokens = t_interval(x), known.get(run)
+        tokens, over_seeds = known.get(run), summary(list(values.values()))
         longest = max((float(seen[-1]) for seen, _ in curves.seeds(run, task).values()), default=None)
         cells = (
             *(*run, task, epochs, tokens),
             longest / tokens if longest is not None and tokens else None,
-            float(x.mean()) if len(x) else None,
-            float(x.std(ddof=1)) if len(x) > 1 else None,
-            *((interval.low, interval.high) if interval else (None, None)),
-            len(x),
-            tied.get(run[0]),
+            *(*over_seeds, tied.get(run[0])),
         )
         rows.append(dict(zip(SCHEMA, cells, strict=True)))
     return rows
-
-
-def findings(table: pl.DataFrame) -> list[str]:
-    """Return sentences: how far the runs go, and who cannot be told from the best at each cut, by held-out documents."""
-    runs = table.filter((pl.col("sampler") != FULL) & pl.col("passes").is_not_null())
-    if runs.is_empty():
-        return [
-            "How often runs repeat their subsets is not known: none of the subsets of the measured runs is there."
-        ]
-    shown = "in_distribution" if "in_distribution" in runs["set"] else runs["set"][0]
-    runs = runs.filter(pl.col("set") == shown)
-    passes = runs["passes"].to_list()
-    said = [f"Runs go {rounded(min(passes), 2)} to {rounded(max(passes), 2)} times over their subsets."]
-    reached = runs.filter(pl.col("value").is_not_null())
-    lacking = [epochs for epochs in EPOCHS if epochs not in set(reached["epochs"])]
-    if lacking:
-        said.append(
-            f"No run is as long as {', '.join(map(str, lacking))} epochs over its subset: those cuts are missing."
-        )
-    for _, part in reached.group_by("size", "epochs", "rate", maintain_order=True):
-        known = part.filter(pl.col("tied_with_best").is_not_null())
-        if known.is_empty():
-            continue  # one seed: the table has the values
-        tied = known.filter(pl.col("tied_with_best"))["sampler"].to_list()
-        names = (
-            f"all {len(tied)} samplers are tied"
-            if len(tied) == len(known)
-            else f"not told from the best: {', '.join(tied)}"
-        )
-        seeds, one = min(known["seeds"].to_list()), known.row(0, named=True)
-        where = f"{one['epochs']} epochs at {one['rate']} % with the {one['size']} T5"
-        said.append(f"Cut after {where}, over {seeds} seeds, {names}.")
-    if len(said) == 1 + bool(lacking) and not reached.is_empty():
-        few = max(reached["seeds"].to_list()) < 2
-        why = (
-            "One seed cannot"
-            if few
-            else "Without two samplers that share two seeds with a spread nothing can"
-        )
-        said.append(f"{why} tell samplers apart at any cut.")
-    return said
-
-
-def rows_for_people(table: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return one row a run and set: its passes, and the perplexity at each cut ("not reached" where it has none)."""
-    shown = []
-    keys = ["sampler", "rate", "size", "set"]
-    for _, part in table.group_by(keys, maintain_order=True):
-        run = part.row(0, named=True)
-        passes = run["passes"]
-        cells: dict[str, Any] = {"sampler": run["sampler"], "rate %": run["rate"], "T5": run["size"]}
-        cells["set"] = run["set"].replace("_", " ")
-        cells["epochs in all"] = "not known" if passes is None else f"{passes:.2f}"
-        for row in part.sort("epochs").iter_rows(named=True):
-            tied = ", tied" if row["tied_with_best"] else ""
-            told = f"{plus_minus(row['value'], row['sd']) or 'not reached'}{tied}"
-            cells[f"after {row['epochs']}"] = told
-        shown.append(cells)
-    return shown

@@ -10,23 +10,22 @@ seed, or seeds without any spread, give no interval, never one of width zero.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 _FEW_METRICS = 8  # a bootstrap over fewer says nothing
 _CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """A 95 % interval, how many seeds (or metrics) it is from, and the two-sided p of a mean of zero."""
+    """A 95 % interval, and the two-sided p of a mean of zero; NaN of a bootstrap, which tests nothing."""
 
     low: float
     high: float
-    n: int
-    p: float
+    p: float = float("nan")
 
 
 def t_interval(values: ArrayLike, center: float | None = None) -> Interval | None:
@@ -34,30 +33,51 @@ def t_interval(values: ArrayLike, center: float | None = None) -> Interval | Non
 
     `center` replaces the mean where the estimate is another one (a ratio of means).
     """
-    from scipy.stats import t
+    from scipy import stats
 
-    x = np.asarray(values, np.float64)
-    x = x[np.isfinite(x)]
-    n = len(x)
-    error = float(x.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
-    middle = float(x.mean()) if center is None and n else float(center or 0.0)
+    x = finite(values)
+    error = float(stats.sem(x)) if len(x) > 1 else 0.0
+    middle = center if center is not None else float(x.mean()) if len(x) else 0.0
     if error <= 1e-12 * max(1.0, abs(middle)):
         return None
-    reach = float(t.ppf((1 + _CONFIDENCE) / 2, n - 1)) * error
-    return Interval(middle - reach, middle + reach, n, float(2 * t.sf(abs(middle) / error, n - 1)))
+    low, high = stats.t.interval(_CONFIDENCE, len(x) - 1, middle, error)
+    return Interval(float(low), float(high), float(2 * stats.t.sf(abs(middle) / error, len(x) - 1)))
 
 
-def bootstrap(values: ArrayLike, seed: int, draws: int = 10_000) -> Interval | None:
+def bootstrap(values: ArrayLike, seed: int) -> Interval | None:
     """Return the percentile bootstrap interval of the mean of `values` [m] over metrics; None for fewer than eight."""
-    x = np.asarray(values, np.float64)
-    x = x[np.isfinite(x)]
+    from scipy import stats
+
+    x = finite(values)
     if len(x) < _FEW_METRICS:
         return None
-    generator = np.random.Generator(np.random.PCG64(seed))
-    means = x[generator.integers(len(x), size=(draws, len(x)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
-    p = 2 * min((means <= 0).mean(), (means >= 0).mean())
-    return Interval(float(low), float(high), len(x), float(min(p, 1.0)))
+    draws = {"n_resamples": 10_000, "method": "percentile", "rng": np.random.Generator(np.random.PCG64(seed))}
+    low, high = stats.bootstrap((x,), np.mean, confidence_level=_CONFIDENCE, **draws).confidence_interval
+    return Interval(float(low), float(high))
+
+
+def finite(values: ArrayLike) -> NDArray[np.float64]:
+    """Return the values that are no NaN."""
+    x = np.asarray(values, np.float64)
+    return x[np.isfinite(x)]
+
+
+class Summary(NamedTuple):
+    """Values over seeds: their mean, sample standard deviation and interval, None where there is none, and how many there are."""
+
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+def summary(by_seed: ArrayLike) -> Summary:
+    """Return the summary of a run's values [seeds], NaN where not measured."""
+    x, interval = finite(by_seed), t_interval(by_seed)
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    mean, sd = float(x.mean()) if len(x) else None, float(x.std(ddof=1)) if len(x) > 1 else None
+    return Summary(mean, sd, low, high, len(x))
 
 
 def no_intervals(seeds: Iterable[int]) -> str:
@@ -82,8 +102,7 @@ class Difference:
 
 def paired(one: ArrayLike, other: ArrayLike) -> Difference | None:
     """Compare two runs seed by seed, [seeds] each: one - other; None where no seed has both."""
-    difference = np.asarray(one, np.float64) - np.asarray(other, np.float64)
-    difference = difference[np.isfinite(difference)]
+    difference = finite(np.asarray(one, np.float64) - np.asarray(other, np.float64))
     if not len(difference):
         return None
     interval = t_interval(difference)
@@ -92,12 +111,9 @@ def paired(one: ArrayLike, other: ArrayLike) -> Difference | None:
 
 def compare_all(runs: Mapping[str, ArrayLike], reference: ArrayLike) -> dict[str, Difference]:
     """Compare each sampler's run with the reference (random sampling); p is Holm's over all samplers of the table."""
-    found = {name: difference for name, x in runs.items() if (difference := paired(x, reference))}
-    adjusted = holm([difference.p for difference in found.values()])
-    return {
-        name: Difference(d.mean, d.seeds, d.interval, p)
-        for (name, d), p in zip(found.items(), adjusted, strict=True)
-    }
+    differences = {name: difference for name, x in runs.items() if (difference := paired(x, reference))}
+    adjusted = holm([difference.p for difference in differences.values()])
+    return {name: replace(d, p=p) for (name, d), p in zip(differences.items(), adjusted, strict=True)}
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:

@@ -98,11 +98,11 @@ def _useless(metric: Metric, gain: Floats, value: Floats, least_gain: float) -> 
         return "not measured for all of the models"
     error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 0.0
     share = least_gain * abs(float(value.mean()))
-    found = float(gain.mean())
-    if found > max(share, 2 * error, 0.0):
+    gained = float(gain.mean())
+    if gained > max(share, 2 * error, 0.0):
         return ""
     bound = "twice its standard error" if 2 * error > share else f"{least_gain:.0%} of the value"
-    return f"the larger model gains {found:.3g}, not more than {bound}, {max(share, 2 * error):.3g}"
+    return f"the larger model gains {gained:.3g}, not more than {bound}, {max(share, 2 * error):.3g}"
 
 
 def _matrix(values: ArrayLike, metrics: Sequence[Metric]) -> Floats:
@@ -110,18 +110,6 @@ def _matrix(values: ArrayLike, metrics: Sequence[Metric]) -> Floats:
     if x.ndim != 2 or len(x) != len(metrics):
         raise ValueError(f"{len(metrics)} metrics need values of [metrics, seeds], not {list(x.shape)}")
     return x
-
-
-def isotonic(values: ArrayLike) -> Floats:
-    """Return the non-decreasing sequence nearest to `values` [n] in squares: pool adjacent violators."""
-    blocks: list[tuple[float, int]] = []
-    for value in np.asarray(values, np.float64):
-        mean, count = float(value), 1
-        while blocks and blocks[-1][0] > mean:
-            before, n = blocks.pop()
-            mean, count = (before * n + mean * count) / (n + count), n + count
-        blocks.append((mean, count))
-    return np.repeat([mean for mean, _ in blocks], [count for _, count in blocks]).astype(np.float64)
 
 
 class Size(NamedTuple):
@@ -142,7 +130,9 @@ def size_at(parameters: ArrayLike, scores: ArrayLike, score: float) -> Size:
     parameters, scores
         [rungs], parameters rising, two rungs at least.
     """
-    size, fit = np.asarray(parameters, np.float64), isotonic(scores)
+    from scipy.optimize import isotonic_regression
+
+    size, fit = np.asarray(parameters, np.float64), isotonic_regression(scores).x
     if len(size) < 2 or len(size) != len(fit) or not (np.diff(size) > 0).all() or size[0] <= 0:
         raise ValueError(f"a ladder needs two or more rungs, smallest first, not {size.tolist()}")
     if score < fit[0]:

@@ -1,6 +1,7 @@
 """The report as one HTML page that needs nothing else: no server, no script, no font, no picture from elsewhere.
 
-`render` takes what the sections say and returns the page. Whatever comes in is text, and is escaped by `html`.
+`render` takes what the sections say and returns the page, by the templates beside this file. Whatever comes in is text, and is
+escaped there; figures are images, in which nothing can run.
 """
 
 from __future__ import annotations
@@ -8,29 +9,111 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
+from itertools import accumulate, groupby
+from numbers import Integral, Real
+from typing import Any, Literal, NamedTuple
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from curation_assets.common.drawing.styles import style_of
+from curation_assets.common.files import fingerprint
+from curation_assets.common.markdown import HIDDEN, number, significant
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.workspace import title
-from curation_assets.report.html import EMPTY, Html, anchor, inline_svg, join, tag, text
-from curation_assets.report.page_appendix import Source, appendix
-from curation_assets.report.page_excerpts import excerpts
-from curation_assets.report.page_tables import Glance, Reference, References, data_table, glance, plain_table
-from curation_assets.report.section import Figure, Section
+from curation_assets.report.section import Excerpt, Link, Section, Table
 
-_LEAD = 3  # sentences of what was found; the rest is behind a click
-_FACTS = 6  # of what was compared, likewise
+_LEAD = 3  # sentences on the first screen; the rest is behind a click
+_WIDE = 28  # characters; a longer cell is broken into lines
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+Verdict = Literal["better", "worse", "noise", "unknown", "missing"]
+SIGNS: dict[Verdict, tuple[str, str]] = {
+    "better": ("▲", "better than random sampling, beyond the noise"),
+    "worse": ("▼", "worse than random sampling, beyond the noise"),
+    "noise": ("·", "within the noise"),
+    "unknown": ("?", "the noise is not known: one seed, or no spread over seeds"),
+    "missing": ("–", "not measured"),
+}
+
+
+class Mark(NamedTuple):
+    """A cell of a glance: the number as people read it, what it means, and the artifact that it comes from."""
+
+    shown: str
+    verdict: Verdict
+    link: Link | None = None
+
+    @property
+    def sign(self) -> str:
+        """What tells the verdict without colour."""
+        return SIGNS[self.verdict][0]
+
+    @property
+    def meaning(self) -> str:
+        """The verdict in words."""
+        return SIGNS[self.verdict][1]
 
 
 @dataclass(frozen=True)
-class Data:
-    """Rows behind a figure, for people: columns and as many rows as are shown; `total` is how many there are."""
+class Glance:
+    """Samplers against random sampling, {sampler: a mark for each column}; `spans` are (heading, columns under it)."""
 
-    columns: list[str]
-    rows: list[list[str | int | float | None]]
-    total: int
+    title: str
+    spans: Sequence[tuple[str, int]]
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Mark]]
+    note: str
+
+    def key(self) -> list[tuple[str, tuple[str, str]]]:
+        """Return the signs that occur, {verdict: (sign, meaning)}."""
+        used = {mark.verdict for marks in self.rows.values() for mark in marks}
+        return [(verdict, sign) for verdict, sign in SIGNS.items() if verdict in used]
+
+    def spans_of(self, columns: Sequence[tuple[int, bool]]) -> Iterator[tuple[str, int, str | None]]:
+        """Yield (heading, columns under it, class) for some columns, of which those with True show in large windows alone."""
+        for (name, width), end in zip(self.spans, accumulate(width for _, width in self.spans), strict=True):
+            own = [more for i, more in columns if end - width <= i < end]
+            few = own.count(False)
+            if few:
+                yield name, few, None if few == len(own) else "fewer"
+            if few < len(own):
+                yield name, len(own), "more"
+
+
+class Column(NamedTuple):
+    """A column on the page: numbers are aligned right, `more` shows in large windows alone."""
+
+    name: str
+    numeric: bool
+    more: bool = False
+
+    def classes(self, text: str = "") -> str | None:
+        """Return the classes of a cell with this text."""
+        wide = "w" if len(text) > _WIDE else ""
+        return " ".join(filter(None, ("n" if self.numeric else wide, "more" if self.more else ""))) or None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as it stands on the page: `lines` are (cells with their columns, what the row is about)."""
+
+    caption: str
+    columns: list[Column]
+    texts: list[list[str]]
+    references: Sequence[Reference | None] = ()
+    source: str | None = None
+
+    @property
+    def lines(self) -> Iterator[tuple[list[tuple[Column, str]], Reference | None]]:
+        """The rows."""
+        references = self.references or [None] * len(self.texts)
+        for row, reference in zip(self.texts, references, strict=True):
+            yield list(zip(self.columns, row, strict=True)), reference
 
 
 @dataclass(frozen=True)
@@ -42,10 +125,47 @@ class Part:
 
     key: str
     section: Section | None
-    stale: list[str] = field(default_factory=list)
-    svgs: Mapping[str, str] = field(default_factory=dict)
-    data: Mapping[str, Data] = field(default_factory=dict)
+    stale: Sequence[str] = ()
+    svgs: Mapping[str, bytes] = field(default_factory=dict)
+    data: Mapping[str, Grid] = field(default_factory=dict)
     downloads: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Its anchor."""
+        return anchor("part", self.key)
+
+    @property
+    def name(self) -> str:
+        """Its heading."""
+        return self.section.title if self.section else self.key.rsplit("/", 1)[-1].capitalize()
+
+    def files(self, figure: str) -> list[tuple[str, str]]:
+        """Return (what it is called, path) of a figure's downloads."""
+        known = [(end, self.downloads.get(f"{figure}.{end}")) for end in ("svg", "png", "pdf", "parquet")]
+        return [("data" if end == "parquet" else end.upper(), path) for end, path in known if path]
+
+
+class Source(NamedTuple):
+    """An artifact behind the page: asset key, partition, version ("" where it is missing), and what is wrong with it, if anything."""
+
+    key: str
+    partition: str
+    version: str
+    state: str = ""
+
+    @property
+    def trace(self) -> str:
+        """The shell command that follows it back."""
+        of = f" --partition {shlex.quote(self.partition)}" if self.partition else ""
+        return f"curation trace {shlex.quote(self.key)}{of}"
+
+
+class Reference(NamedTuple):
+    """Where on the page an artifact is told of, and its name."""
+
+    id: str
+    title: str
 
 
 @dataclass(frozen=True)
@@ -57,229 +177,239 @@ class Report:
 
     title: str
     advice: Sequence[str]
-    facts: Mapping[str, str]
+    facts: Sequence[tuple[str, str]]
     glances: Sequence[Glance]
     parts: Sequence[Part]
     sources: Sequence[Source]
 
+    @property
+    def comparison(self) -> Part | None:
+        """The comparison, where it has any finding."""
+        first = self.parts[0] if self.parts else None
+        return first if first and first.section and first.section.findings else None
+
+    @property
+    def lead(self) -> list[str]:
+        """What to use and the first findings of the comparison, three sentences in all, then the rest of both."""
+        if self.comparison is None or self.comparison.section is None:
+            return list(self.advice)
+        findings = self.comparison.section.findings
+        first = _LEAD - len(self.advice[:1])
+        return [*self.advice[:1], *findings[:first], *self.advice[1:], *findings[first:]]
+
+    @property
+    def warnings(self) -> list[Part]:
+        """What is missing or out of date."""
+        return [part for part in self.parts if part.section is None or part.stale]
+
 
 def render(report: Report) -> str:
     """Return the page. The same report gives the same bytes."""
-    css = files("curation_assets.report").joinpath("style.css").read_text("utf-8")
-    references: References = {
-        (s.key, s.partition): Reference(anchor("from", s.key, s.partition), title(s.key, s.partition))
-        for s in report.sources
-    }
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy(css)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("title", report.title),
-        tag("style", Html(css)),
-    )
-    body = tag(
-        "body",
-        tag("a", "Skip to the contents", class_="skip", href="#contents"),
-        _first_screen(report, references),
-        tag(
-            "div",
-            _contents(report),
-            tag(
-                "main",
-                [_part(part, references) for part in report.parts],
-                appendix(report.sources, references),
-            ),
-            class_="columns",
-        ),
-    )
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def _policy(css: str) -> str:
-    """Return a policy that lets this style sheet and style attributes in, and nothing else: no script, no request.
-
-    Browsers that do not tell sheets from attributes go by `style-src`.
-    """
+    css = files("curation_assets.report").joinpath("templates/style.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return (
+    # This style sheet and style attributes, and nothing else: browsers that do not tell one from the other go by `style-src`.
+    policy = (
         f"default-src 'none'; style-src 'unsafe-inline'; style-src-elem 'sha256-{digest}'; style-src-attr 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
+    references = {
+        source[:2]: Reference(anchor("from", *source[:2]), title(*source[:2])) for source in report.sources
+    }
+    page = _environment().get_template("page.html")
+    return page.render(report=report, references=references, css=Markup(css), policy=policy)
 
 
-def _first_screen(report: Report, references: References) -> Html:
-    comparison = report.parts[0] if report.parts else None
-    warnings = [_warning(part) for part in report.parts if part.section is None or part.stale]
-    return tag(
-        "header",
-        tag("h1", report.title),
-        tag(
-            "div",
-            tag(
-                "section",
-                tag("h2", "What was found"),
-                _found(report.advice, comparison),
-                class_="found",
-            ),
-            tag(
-                "section",
-                [glance(g, references, open_=i == 0) for i, g in enumerate(report.glances)],
-                class_="glances",
-            ),
-            tag(
-                "section",
-                tag("h2", "What was compared"),
-                _facts(list(report.facts.items())),
-            ),
-            class_="summary",
-        ),
-        tag("ul", warnings, class_="warnings") if warnings else None,
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("curation_assets.report"),
+        autoescape=True,
+        finalize=_finalized,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters |= {"strong": _strong, "prose": _prose, "base64": _base64}
+    functions = (anchor, fitted, fitted_glance, lists, percentiles)
+    environment.globals |= {function.__name__: function for function in functions}
+    return environment
 
 
-def _found(advice: Sequence[str], comparison: Part | None) -> Html:
-    """Return what to use and the first findings of the comparison, three sentences in all; the rest folded; where the reasons stand."""
-    said = comparison.section.findings if comparison and comparison.section else []
-    if comparison is None or not said:
-        nothing = tag("p", "Nothing yet: the comparison has not been made, or has found nothing.")
-        return join(_sentences(advice), nothing)
-    first = [*advice[:1], *said][:_LEAD]
-    rest = [*advice[1:], *said[len(first) - len(advice[:1]) :]]
-    return join(
-        _sentences([*first, *rest]), tag("p", tag("a", "Why, and how sure", href=f"#{_id(comparison)}"))
-    )
+def _finalized(value: Any) -> Any:
+    """Make every text visible on its way to being escaped."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _sentences(said: Sequence[str]) -> Html:
-    """Return sentences as a list, those after the first few folded away."""
-    lines = [tag("li", prose_line(one)) for one in said]
-    if len(lines) <= _LEAD:
-        return tag("ul", lines, class_="findings") if lines else EMPTY
-    more = tag("summary", f"{len(lines) - _LEAD} more")
-    return join(
-        tag("ul", lines[:_LEAD], class_="findings"),
-        tag("details", more, tag("ul", lines[_LEAD:], class_="findings"), class_="more-findings"),
-    )
+def visible(value: str) -> str:
+    """Replace characters that hide, reorder or steer text by symbols for them: ␛ for escape, ⟨U+202E⟩ for a bidi override.
+
+    Tabs and line feeds stay.
+    """
+    return HIDDEN.sub(_symbol, value)
 
 
-def _facts(facts: Sequence[tuple[str, str]]) -> Html:
-    def listed(some: Sequence[tuple[str, str]]) -> Html:
-        return tag("dl", [[tag("dt", k), tag("dd", v)] for k, v in some], class_="facts")
-
-    rest = tag("details", tag("summary", "More"), listed(facts[_FACTS:])) if facts[_FACTS:] else None
-    return join(listed(facts[:_FACTS]), rest)
-
-
-def _warning(part: Part) -> Html:
-    if part.section is None:
-        return tag("li", tag("a", _name(part), href=f"#{_id(part)}"), " has not been made.")
-    return tag("li", tag("a", _name(part), href=f"#{_id(part)}"), " is out of date.")
+def _symbol(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
 
 
-def _contents(report: Report) -> Html:
-    lines = [
-        tag("li", tag("a", _name(part), href=f"#{_id(part)}"), None if part.section else " (not made)")
-        for part in report.parts
-    ]
-    end = tag("li", tag("a", "Where the numbers come from", href="#sources"))
-    return tag("nav", tag("h2", "Contents"), tag("ol", lines, end), id="contents", aria_label="Contents")
-
-
-def _name(part: Part) -> str:
-    return part.section.title if part.section else part.key.rsplit("/", 1)[-1].capitalize()
-
-
-def _id(part: Part) -> str:
-    return anchor("part", part.key)
-
-
-def _part(part: Part, references: References) -> Html:
-    section = part.section
-    if section is None:
-        how = tag("p", tag("strong", "Not made yet."), " ", _how_to_make(part.key))
-        return tag("section", tag("h2", _name(part)), how, id=_id(part), class_="part missing")
-    tables = [data_table(table, references, part.downloads.get(table.source, "")) for table in section.tables]
-    origin = references.get((part.key, ""))
-    return tag(
-        "section",
-        tag("h2", section.title),
-        _stale(part) if part.stale else None,
-        prose(section.intro),
-        _sentences(section.findings) if section.findings else None,
-        [_figure(part, figure) for figure in section.figures],
-        excerpts(section.excerpts, references) if section.excerpts else None,
-        tables,
-        tag("details", tag("summary", "How this was computed"), prose(section.method), class_="method")
-        if section.method
-        else None,
-        tag("p", "From ", tag("a", tag("code", part.key), href=f"#{origin.id}"), class_="origin")
-        if origin
-        else None,
-        id=_id(part),
-        class_="part",
-    )
-
-
-def _stale(part: Part) -> Html:
-    return tag(
-        "div",
-        tag(
-            "p",
-            tag("strong", "Out of date. "),
-            "Made from what is not there any more: ",
-            "; ".join(part.stale),
-            ".",
-        ),
-        tag("p", _how_to_make(part.key)),
-        class_="stale",
-        role="note",
-    )
-
-
-def _how_to_make(key: str) -> Html:
-    return join(
-        "To make it: ", tag("code", "curation run"), ", or materialize ", tag("code", key), " in the UI."
-    )
-
-
-def _figure(part: Part, figure: Figure) -> Html:
-    links = [(end, part.downloads.get(f"{figure.name}.{end}")) for end in ("svg", "png", "pdf", "parquet")]
-    known = [tag("a", end.upper() if end != "parquet" else "data", href=path) for end, path in links if path]
-    return tag(
-        "figure",
-        tag(
-            "div",
-            inline_svg(part.svgs[figure.name], figure.alt),
-            class_="picture",
-            tabindex="0",
-            role="group",
-            aria_label=figure.alt,
-        ),
-        tag(
-            "figcaption",
-            tag("span", figure.caption or figure.alt),
-            tag("span", [[" ", link] for link in known], class_="downloads") if known else None,
-        ),
-        _data(part.data[figure.name]) if figure.name in part.data else None,
-        id=anchor("figure", part.key, figure.name),
-    )
-
-
-def _data(data: Data) -> Html:
-    shown = len(data.rows)
-    more = "" if shown == data.total else f", the first {shown:,} of {data.total:,} rows"
-    table = plain_table(data.columns, data.rows, f"Numbers of the figure{more}", digits=3)
-    return tag("details", tag("summary", "Numbers of this figure"), table)
-
-
-def prose(source: str) -> Html:
-    """Return paragraphs of plain text; `**words**` are strong."""
-    return join(*(tag("p", prose_line(part)) for part in re.split(r"\n\s*\n", source.strip()) if part))
-
-
-def prose_line(source: str) -> Html:
+def _strong(text: str) -> Markup:
     """Return a sentence of plain text as markup; `**words**` are strong."""
-    return Html(_BOLD.sub(r"<strong>\1</strong>", text(source))) if source else EMPTY
+    return Markup(_BOLD.sub(r"<strong>\1</strong>", str(escape(visible(text)))))
+
+
+def _prose(text: str) -> Markup:
+    """Return paragraphs of plain text as markup."""
+    parts = (part for part in re.split(r"\n\s*\n", text.strip()) if part)
+    return Markup("".join(f"<p>{_strong(part)}</p>" for part in parts))
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def anchor(*parts: str) -> str:
+    """Return an id that is safe in an address: readable, and another one for other parts."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", "-".join(parts)).strip("-").lower()[:60]
+    return f"{'' if slug[:1].isalpha() else 'x-'}{slug}-{fingerprint(*parts)[:10]}"
+
+
+class _Room(NamedTuple):
+    """Pixels for a table in a window of some width, and about what its parts take there (`style.css`)."""
+
+    width: float
+    character: float
+    padding: float
+    long: float
+
+    def fit(self, order: Sequence[int], widths: Sequence[int]) -> set[int]:
+        """Return the first columns of `order` that fit beside each other, one at least; `widths` are in characters."""
+        taken = accumulate(
+            self.long if widths[i] > _WIDE else self.padding + self.character * widths[i] for i in order
+        )
+        return {i for n, (i, end) in enumerate(zip(order, taken, strict=True)) if not n or end <= self.width}
+
+
+_SMALL, _LARGE = _Room(352, 7.6, 8, 150), _Room(880, 8.1, 13, 250)  # in a window of 390 pixels, and of 1200
+_GLANCE = _LARGE._replace(width=640)
+
+
+def _width(name: str, texts: Sequence[str]) -> int:
+    """Return how many characters wide a column is, whose heading is broken at spaces."""
+    return max(4, *map(len, texts), *map(len, name.split()))
+
+
+def _fold(shown: Collection[int], large: Collection[int], count: int) -> str | None:
+    """Return the classes of the fold with all columns, which large windows do not need where they show all; None without a fold."""
+    return None if len(shown) == count else "whole" if len(large) < count else "whole small"
+
+
+class Fitted(NamedTuple):
+    """A table with the columns that there is room for, with all of them where that is not all, and the classes of that fold."""
+
+    first: Grid
+    whole: Grid | None
+    fold: str | None
+
+
+def fitted(table: Table, references: Mapping[Link, Reference], source: str | None) -> Fitted:
+    """Return a section's table for the page; rows that are about an artifact refer to where that is told of."""
+    linked = [references.get(link) if link else None for link in table.links]
+    texts = [[_shown(value) for value in row] for row in table.rows]
+    count = len(table.columns)
+    widths = [_width(name, [row[i] for row in texts]) for i, name in enumerate(table.columns)]
+    order = [table.columns.index(name) for name in table.first] or list(range(count))
+    small, large = (room.fit(order, widths) for room in (_SMALL, _LARGE))
+    columns = [Column(name, name not in table.text, i not in small) for i, name in enumerate(table.columns)]
+    kept = [i for i in range(count) if i in large]
+    picked = [[row[i] for i in kept] for row in texts]
+    first = Grid(table.caption, [columns[i] for i in kept], picked, linked, source)
+    fold = _fold(small, large, count)
+    every = [column._replace(more=False) for column in columns]
+    return Fitted(first, Grid(f"{table.caption}: all columns", every, texts, linked) if fold else None, fold)
+
+
+class FittedGlance(NamedTuple):
+    """Columns as (number, whether large windows alone show it): those that there is room for, and all; the classes of the fold."""
+
+    columns: list[tuple[int, bool]]
+    spans: list[tuple[str, int, str | None]]
+    every: list[tuple[int, bool]]
+    fold: str | None
+
+
+def fitted_glance(glance: Glance) -> FittedGlance:
+    """Return which columns of a glance there is room for."""
+    count = len(glance.columns)
+    texts = [[f"{marks[i].shown} ·" for marks in glance.rows.values()] for i in range(count)]
+    widths = [_width(name, own) for name, own in zip(glance.columns, texts, strict=True)]
+    widths.append(_width("sampler", list(glance.rows)))
+    small, large = (room.fit([count, *range(count)], widths) - {count} for room in (_SMALL, _GLANCE))
+    columns = [(i, i not in small) for i in range(count) if i in large]
+    every = [(i, False) for i in range(count)]
+    return FittedGlance(columns, list(glance.spans_of(columns)), every, _fold(small, large, count))
+
+
+def numbers_of(columns: Sequence[str], rows: Sequence[Sequence[Any]], total: int) -> Grid:
+    """Return the rows behind a figure for people, of so many in `total`."""
+    more = "" if len(rows) == total else f", the first {len(rows):,} of {total:,} rows"
+    kinds = [{type(value) for value in values} - {type(None)} for values in zip(*rows, strict=True)]
+    heads = [
+        Column(name, bool(own) and own <= {int, float})
+        for name, own in zip(columns, kinds or [set()] * len(columns), strict=True)
+    ]
+    return Grid(f"Numbers of the figure{more}", heads, [[_shown(value, 3) for value in row] for row in rows])
+
+
+def _shown(value: Any, digits: int = 0) -> str:
+    """Return a cell as people read it; `digits` are the significant ones of numbers that are not whole, 0 for four."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, Real):
+        return str(value)
+    return number(value) if isinstance(value, Integral) or not digits else significant(value, digits)
+
+
+def lists(excerpts: Sequence[Excerpt]) -> list[tuple[str, list[tuple[str, list[Excerpt]]]]]:
+    """Return the documents to read as [(group, [(side, documents)])], in their order."""
+    return [
+        (" and ".join(samplers), [(side, list(part)) for side, part in groupby(members, lambda e: e.side)])
+        for samplers, members in groupby(excerpts, lambda e: e.samplers)
+    ]
+
+
+class Bar(NamedTuple):
+    """A bar of a strip."""
+
+    path: str
+    colour: str
+    title: str
+
+
+class Strip(NamedTuple):
+    """Percentiles of a document in words, and as bars from the middle percentile up or down, grouped by family."""
+
+    text: str
+    bars: list[Bar]
+    width: int
+
+
+def percentiles(of: Mapping[str, float]) -> Strip:
+    """Return percentiles of the registry's samplers in its order, then of others by name."""
+    known = [name for name in SAMPLERS if name in of]
+    names = [*known, *sorted(set(of) - set(known))]
+    bars: list[Bar] = []
+    x, last = 0, ""
+    for name in names:
+        family = SAMPLERS[name].family if name in SAMPLERS else "other"
+        x += 5 if bars and family != last else 0
+        last, y = family, 15 - (of[name] - 50) / 50 * 15
+        top, height = min(y, 15), max(abs(15 - y), 0.6)
+        path = f"M{x} {top:.1f}h7v{height:.1f}h-7z"
+        bars.append(Bar(path, style_of(name).colour, f"{name} {of[name]:.1f}"))
+        x += 9
+    return Strip(", ".join(bar.title for bar in bars), bars, x - 2)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from curation_assets.common.files import write_bytes
 from curation_assets.common.progress import Progress
+from curation_assets.engine.artifacts import Artifacts
+from curation_assets.engine.context import Context, DeclaredVersions
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.input_reasons import readings
-from curation_assets.engine.reasons import behind, follows, reasons
 from curation_assets.engine.report_steps import REPORTS
-from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
-from curation_assets.report.page import Data, Part, Report, render
-from curation_assets.report.page_appendix import Source
-from curation_assets.report.page_summary import facts, glances, to_use
-from curation_assets.report.page_tables import Glance
+from curation_assets.report.page import Glance, Grid, Part, Report, Source, numbers_of, render
 from curation_assets.report.section import SECTION, Section, read_section
+from curation_assets.report.summary import facts, glances, to_use
 
 PAGE = "index.html"
 _KEY = "report/page"
@@ -31,7 +27,7 @@ _FOLDERS = {"svg": _FIGURES, "png": _FIGURES, "pdf": _FIGURES, "parquet": _DATA}
 _ROWS = 100  # shown of the numbers behind a figure; the file has all
 
 
-def published(workspace: Workspace) -> Path:
+def published(workspace: Artifacts) -> Path:
     """Return where people find the page, whatever the store: report/index.html in the data folder."""
     return workspace.data / "report" / PAGE
 
@@ -47,14 +43,14 @@ def published_again(workspace: Workspace) -> Path | None:
     return target
 
 
-def page(workspace: Workspace) -> BuildOne:
+def page(workspace: Context) -> BuildOne:
     """Write the report as one page, with downloads beside it, and publish it in the data folder."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        versions = Versions(workspace)
+        versions = workspace.versions()
         parts = []
         for number, name in enumerate(REPORTS, 1):
-            parts.append(_part(versions, f"report/{name}", folder))
+            parts.append(_part(workspace, versions, f"report/{name}", folder))
             progress(number, len(REPORTS), "sections")
         if not any(part.section for part in parts):
             raise MissingInput("no report has been made yet: there is nothing to put on a page")
@@ -75,12 +71,12 @@ def page(workspace: Workspace) -> BuildOne:
     return build
 
 
-def _part(versions: Versions, key: str, folder: Path) -> Part:
+def _part(workspace: Context, versions: DeclaredVersions, key: str, folder: Path) -> Part:
     """Read a report, and put its figures and tables under `folder` for download."""
-    receipt = versions.receipt(key, "")
+    receipt = versions.receipt(key)
     if receipt is None or SECTION not in receipt.files:
         return Part(key, None)
-    source = versions.workspace.open(key)
+    source = workspace.open(key)
     section = read_section(source)
     downloads = {}
     for name in _wanted(section):
@@ -91,18 +87,11 @@ def _part(versions: Versions, key: str, folder: Path) -> Part:
     return Part(
         key,
         section,
-        _stale(versions, key),
-        {name: (source / f"{name}.svg").read_text("utf-8") for name in names},
+        versions.reasons(key),
+        {name: (source / f"{name}.svg").read_bytes() for name in names},
         {name: _rows(source / f"{name}.parquet") for name in names if (source / f"{name}.parquet").exists()},
         downloads,
     )
-
-
-def _stale(versions: Versions, key: str, partition: str = "") -> list[str]:
-    """Tell why an artifact is out of date; [] where it is not."""
-    found = reasons(versions, STEPS[key], partition)
-    above = not found and follows(versions, STEPS[key], partition)
-    return ["what it is made from is out of date itself"] if above else found
 
 
 def _wanted(section: Section) -> Iterator[str]:
@@ -117,17 +106,13 @@ def _file(key: str, name: str) -> str:
     return name if name.startswith(report) else f"{report}-{name}"
 
 
-def _rows(path: Path) -> Data:
+def _rows(path: Path) -> Grid:
     total = pl.scan_parquet(path).select(pl.len()).collect().item()
     table = pl.scan_parquet(path).head(_ROWS).collect()
-    return Data(table.columns, [[_plain(value) for value in row] for row in table.iter_rows()], total)
+    return numbers_of(table.columns, table.rows(), total)
 
 
-def _plain(value: Any) -> str | int | float | None:
-    return value if value is None or isinstance(value, str | int | float) else str(value)
-
-
-def _sources(versions: Versions, parts: list[Part], seen: list[Glance]) -> Iterator[Source]:
+def _sources(versions: DeclaredVersions, parts: list[Part], seen: list[Glance]) -> Iterator[Source]:
     """Yield the reports, then what their rows are about, in the graph's order."""
     linked = {mark.link for one in seen for marks in one.rows.values() for mark in marks if mark.link}
     for part in parts:
@@ -142,15 +127,12 @@ def _sources(versions: Versions, parts: list[Part], seen: list[Glance]) -> Itera
         yield Source(key, partition, receipt.version if receipt else "", _state(versions, key, partition))
 
 
-def _state(versions: Versions, key: str, partition: str) -> str:
+def _state(versions: DeclaredVersions, key: str, partition: str) -> str:
     """Tell what is wrong with an artifact, or that a model right above it is kept although the corpus moved on; "" where neither is."""
-    if found := _stale(versions, key, partition):
-        return "; ".join(found)
-    above = [
-        (reading.need, p) for reading in readings(versions, STEPS[key], partition) for p in reading.partitions
-    ]
-    kept = (behind(versions, step, p) for step, p in above if step.pinned)
-    return next((f"current, of a model that is kept: {why}" for why in kept if why), "")
+    if stale := versions.reasons(key, partition):
+        return "; ".join(stale)
+    kept = versions.kept(key, partition)
+    return f"current, of a model that is kept: {kept}" if kept else ""
 
 
 def _publish(folder: Path, target: Path) -> None:

@@ -8,49 +8,28 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curation_assets.common.drawing.styles import FULL
 from curation_assets.report import ties
-from curation_assets.report.figures import FULL, Ladder, in_words, suites
-from curation_assets.report.intervals import compare_all, t_interval
+from curation_assets.report.figures import Ladder, in_words, suites
+from curation_assets.report.intervals import Summary, compare_all, summary
 from curation_assets.report.merit import Floats, over_scaling, ranks
+from curation_assets.report.schemas import schema
 from curation_assets.report.scores import PERPLEXITY, Run, Scores
 
 OVER_SCALING = "over_scaling"
-SCHEMA = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "size": pl.String,
-    "metric": pl.String,
-    "higher_is_better": pl.Boolean,
-    "mean": pl.Float64,
-    "sd": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "seeds": pl.Int64,
-    "rank": pl.Float64,
-    "ranked": pl.Int64,
-    "mean_rank": pl.Float64,
-    "tied_with_best": pl.Boolean,
-    "vs_full": pl.Float64,
-    "vs_full_p": pl.Float64,
-    "chance": pl.Float64,
-}
+SCHEMA = schema(
+    "text sampler rate size metric",
+    "truth higher_is_better",
+    "real mean sd low high",
+    "whole seeds",
+    "real rank",
+    "whole ranked",
+    "real mean_rank",
+    "truth tied_with_best",
+    "real vs_full vs_full_p chance",
+)
 """Columns of quality.parquet; a cell that was not measured has a row with no mean and 0 seeds. `chance` is
 what knowing nothing scores by the metric."""
-
-METHOD = f"""\
-Each value is that of the last snapshot, averaged over seeds of training; ± is the sample standard deviation over them, and an \
-interval is Student's t at 95 % over seeds, drawn and given where there are two or more. A suite is the mean over its tasks, in \
-percent, of each task's metric of record; a run that lacks one of them has none. Over-scaling is as in the comparison (v1, table 1).
-
-Ranks are among the samplers of the same rate and size, 1 for the best, equals sharing the mean; the mean rank is over the metrics \
-(without over-scaling, which is made of them) that any sampler of the cell has, and only samplers that have them all get one. \
-Ranks of one seed are those of its noise, and are not shown. Chance is what the same answer to every example scores. \
-{ties.METHOD}
-
-A sampler is better or worse than full data where the paired t test over seeds, adjusted by Holm's method for the number of \
-samplers of the same rate and size, has p below 5 %. Metrics, rates and sizes are not adjusted for: of many cells without any \
-difference, 5 % would still show one.\
-"""
 
 
 class Cell:
@@ -61,7 +40,8 @@ class Cell:
         self.runs = [run for run in scores.runs if run[0] != FULL and run[1:] == (rate, size)]
         self.full: Run = (FULL, "100", size)
         self._larger = scores.values((FULL, "100", ladder.next_larger(size)))
-        self._found = {run: self._over_scaling(run) for run in self.runs}
+        values = (scores.values(self.full), self._larger)
+        self._found = {run: over_scaling(scores.metrics, scores.values(run), *values) for run in self.runs}
 
     def by_seed(self, metric: str) -> dict[str, Floats]:
         """Return what tells samplers apart by a metric: {sampler: [seeds]}, NaN where not measured.
@@ -71,7 +51,7 @@ class Cell:
         """
         if metric != OVER_SCALING:
             return {run[0]: self.scores.column(run, metric) for run in self.runs}
-        counting = {tuple(found.by_metric) for found in self._found.values() if found.by_metric}
+        counting = {tuple(scaled.by_metric) for scaled in self._found.values() if scaled.by_metric}
         if len(counting) != 1:
             return {}
         names = counting.pop()
@@ -81,40 +61,18 @@ class Cell:
             run[0]: (100 * self.scores.values(run)[rows] / gain[:, None]).mean(axis=0) for run in self.runs
         }
 
-    def value(self, run: Run, metric: str) -> dict[str, Any]:
-        """Return mean, sd, low, high and seeds of a run by a metric."""
-        if metric == OVER_SCALING:
-            found = self._found.get(run)
-            if found is None or found.value is None:
-                return dict(_NOTHING)
-            interval = found.interval
-            rows = [i for i, m in enumerate(self.scores.metrics) if m.name in found.by_metric]
-            three = np.stack([self.scores.values(run), self.scores.values(self.full), self._larger])
-            seeds = int(np.isfinite(three[:, rows]).all(axis=0).any(axis=0).sum())
-            ends = (interval.low, interval.high) if interval else (None, None)
-            return {"mean": found.value, "sd": None, "low": ends[0], "high": ends[1], "seeds": seeds}
-        return _summary(self.scores.column(run, metric))
-
-    def _over_scaling(self, run: Run) -> Any:
-        scores = self.scores
-        return over_scaling(scores.metrics, scores.values(run), scores.values(self.full), self._larger)
-
-
-_NOTHING: dict[str, Any] = {"mean": None, "sd": None, "low": None, "high": None, "seeds": 0}
-
-
-def _summary(by_seed: Floats) -> dict[str, Any]:
-    x = by_seed[np.isfinite(by_seed)]
-    if not len(x):
-        return dict(_NOTHING)
-    interval = t_interval(x)
-    return {
-        "mean": float(x.mean()),
-        "sd": float(x.std(ddof=1)) if len(x) > 1 else None,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "seeds": len(x),
-    }
+    def value(self, run: Run, metric: str) -> Summary:
+        """Return what a run reached by a metric."""
+        if metric != OVER_SCALING:
+            return summary(self.scores.column(run, metric))
+        scaled = self._found.get(run)
+        if scaled is None or scaled.value is None:
+            return Summary(None, None, None, None, 0)
+        rows = [i for i, m in enumerate(self.scores.metrics) if m.name in scaled.by_metric]
+        three = np.stack([self.scores.values(run), self.scores.values(self.full), self._larger])
+        seeds = int(np.isfinite(three[:, rows]).all(axis=0).any(axis=0).sum())
+        low, high = (scaled.interval.low, scaled.interval.high) if scaled.interval else (None, None)
+        return Summary(scaled.value, None, low, high, seeds)
 
 
 def metrics_of(scores: Scores) -> list[str]:
@@ -128,13 +86,16 @@ def higher_is_better(scores: Scores, metric: str) -> bool:
     return metric == OVER_SCALING or scores.higher_is_better(metric)
 
 
+def name_of(metric: str) -> str:
+    """Return a metric's name as people read it."""
+    return {OVER_SCALING: "over-scaling", PERPLEXITY: "in-distribution perplexity"}.get(
+        metric, in_words(metric)
+    )
+
+
 def title(metric: str) -> str:
-    """Return a metric's name as people read it, with its unit."""
-    if metric == OVER_SCALING:
-        return "over-scaling %"
-    if metric == PERPLEXITY:
-        return "in-distribution perplexity"
-    return in_words(metric) if metric.startswith(PERPLEXITY) else f"{in_words(metric)} %"
+    """Return a metric's name with its unit."""
+    return name_of(metric) if metric.startswith(PERPLEXITY) else f"{name_of(metric)} %"
 
 
 def quality(scores: Scores, ladder: Ladder, samplers: Sequence[str], rates: Sequence[str]) -> pl.DataFrame:
@@ -153,7 +114,7 @@ def quality(scores: Scores, ladder: Ladder, samplers: Sequence[str], rates: Sequ
 def _full_rows(scores: Scores, size: str) -> list[dict[str, Any]]:
     fixed = {"sampler": FULL, "rate": "100", "size": size}
     return [
-        _row(fixed, scores, metric, _summary(scores.column((FULL, "100", size), metric)))
+        _row(fixed, scores, metric, summary(scores.column((FULL, "100", size), metric)))
         for metric in metrics_of(scores)
         if metric != OVER_SCALING
     ]
@@ -186,23 +147,23 @@ def _cell_rows(cell: Cell, samplers: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(fixed: dict[str, str], scores: Scores, metric: str, value: dict[str, Any]) -> dict[str, Any]:
+def _row(fixed: dict[str, str], scores: Scores, metric: str, value: Summary) -> dict[str, Any]:
     chance = None if metric == OVER_SCALING else scores.chance(metric)
     about = {"metric": metric, "higher_is_better": higher_is_better(scores, metric), "chance": chance}
-    return fixed | about | value
+    return fixed | about | value._asdict()
 
 
 def _ranks(
     scores: Scores,
     samplers: Sequence[str],
     metrics: Sequence[str],
-    values: dict[tuple[str, str], dict[str, Any]],
+    values: dict[tuple[str, str], Summary],
 ) -> tuple[dict[tuple[str, str], float], dict[str, float]]:
     """Return {(sampler, metric): rank} and {sampler: mean rank} of one rate and size."""
-    x = np.array([[values[s, m]["mean"] for m in metrics] for s in samplers], np.float64)
-    found = ranks(x, [higher_is_better(scores, m) for m in metrics])
+    x = np.array([[values[s, m].mean for m in metrics] for s in samplers], np.float64)
+    scaled = ranks(x, [higher_is_better(scores, m) for m in metrics])
     places = {
-        (s, m): float(found.by_metric[i, j])
+        (s, m): float(scaled.by_metric[i, j])
         for i, s in enumerate(samplers)
         for j, m in enumerate(metrics)
         if np.isfinite(x[i, j])

@@ -10,8 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curation_assets.config.registry import MILESTONES, SIZES
-from curation_assets.report.correlation import Correlation, kendall
+from curation_assets.report.correlation import Correlation, Z, kendall
 from curation_assets.report.documents import Ranks
+from curation_assets.report.schemas import schema
 
 Floats = NDArray[np.float64]
 
@@ -28,22 +29,12 @@ UNRELATED = 100 / 3
 """Mean change in percentile between two orders that have nothing to do with each other."""
 _FAR = 25  # percentiles
 _BINS = 20
-_Z = 1.959963984540054
 
-SCHEMA = {
-    "ladder": pl.String,
-    "smaller": pl.String,
-    "larger": pl.String,
-    "n": pl.Int64,
-    "tau": pl.Float64,
-    "tau_low": pl.Float64,
-    "tau_high": pl.Float64,
-    "spearman": pl.Float64,
-    "mean_change": pl.Float64,
-    "mean_change_error": pl.Float64,
-    "far_share": pl.Float64,
-    "both_kept": pl.Float64,
-}
+SCHEMA = schema(
+    "text ladder smaller larger",
+    "whole n",
+    "real tau tau_low tau_high spearman mean_change mean_change_error far_share both_kept",
+)
 """Columns of rank_change.parquet. `mean_change` is in percentiles, with the reach of its 95 % interval over documents beside it;
 `far_share` of the documents move by more than 25; `both_kept` is the share of the smaller's top 20 % that is in the larger's."""
 
@@ -51,8 +42,8 @@ SCHEMA = {
 def pairs(ladder: tuple[str, ...], known: Mapping[str, Floats]) -> list[tuple[str, str]]:
     """Return what is compared, as (smaller, larger): the smallest with each larger one, then neighbours."""
     there = [name for name in ladder if name in known]
-    found = [(there[0], name) for name in there[1:]] + list(pairwise(there))
-    return list(dict.fromkeys(found)) if len(there) > 1 else []
+    result = [(there[0], name) for name in there[1:]] + list(pairwise(there))
+    return list(dict.fromkeys(result)) if len(there) > 1 else []
 
 
 def rank_changes(
@@ -95,10 +86,10 @@ def _row(title: str, pair: tuple[str, str], one: Floats, other: Floats, agreemen
     )
     return (
         *(title, *pair, len(one)),
-        *(_told(float(m[i, j])) for m in (agreement.matrix, agreement.low, agreement.high)),
+        *(_known(float(m[i, j])) for m in (agreement.matrix, agreement.low, agreement.high)),
         float(np.corrcoef(one, other)[0, 1]) if ordered else None,
         float(change.mean()),
-        float(_Z * change.std(ddof=1) / np.sqrt(len(change))),
+        float(Z * change.std(ddof=1) / np.sqrt(len(change))),
         float((change > _FAR).mean()),
         len(np.intersect1d(*top)) / len(top[0]),
     )
@@ -108,5 +99,5 @@ def _top(n: int) -> int:
     return max(round(n * RATE / 100), 1)
 
 
-def _told(value: float) -> float | None:
+def _known(value: float) -> float | None:
     return None if np.isnan(value) else value

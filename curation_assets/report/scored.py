@@ -10,14 +10,13 @@ import pyarrow.parquet as pq
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, Repeats, open_hashes, read_repeats
-from curation_assets.engine.graph import STEPS
-from curation_assets.engine.staleness import Versions
-from curation_assets.engine.workspace import MissingInput, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import MissingInput
 from curation_assets.report.correlation import HashSample
 from curation_assets.report.documents import Scored
 
 
-def scored(workspace: Workspace, shards: list[str], otherwise: str) -> list[str]:
+def scored(workspace: Context, shards: list[str], otherwise: str) -> list[str]:
     """Return the samplers whose scores of all shards are current, in the registry's order.
 
     Raises
@@ -25,8 +24,8 @@ def scored(workspace: Workspace, shards: list[str], otherwise: str) -> list[str]
     MissingInput
         There is none, or no shard; the message ends with `otherwise`.
     """
-    versions = Versions(workspace)
-    names = [n for n in SAMPLERS if not versions.stale(STEPS[f"{n}/scores"], shards)]
+    versions = workspace.versions()
+    names = [n for n in SAMPLERS if not versions.stale(f"{n}/scores", shards)]
     if not names or not shards:
         raise MissingInput(f"no sampler has current scores of every shard: {otherwise}")
     return names
@@ -36,7 +35,7 @@ class Corpus:
     """Every document once, with the scores of some samplers, shard by shard, as often as it is asked for; `passes` times, for `progress`."""
 
     def __init__(
-        self, workspace: Workspace, shards: list[str], names: list[str], progress: Progress, passes: int
+        self, workspace: Context, shards: list[str], names: list[str], progress: Progress, passes: int
     ) -> None:
         self.workspace, self.shards, self.names, self._progress = workspace, shards, names, progress
         self._repeats: Repeats = read_repeats(workspace)

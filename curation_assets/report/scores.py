@@ -34,8 +34,8 @@ def record(suite: str, task: str) -> Record:
     """Return how a task of the metrics table is told of; a stand-in like the task that it stands for."""
     if suite == PERPLEXITY:
         return Record(PERPLEXITY, SETS.get(task, f"{PERPLEXITY}_{task}"), False)
-    found = lookup(suite, task)
-    return Record(found.metric, found.group, found.higher_is_better, found.random_baseline)
+    result = lookup(suite, task)
+    return Record(result.metric, result.group, result.higher_is_better, result.random_baseline)
 
 
 class Scores:
@@ -100,8 +100,8 @@ class Scores:
 
     def chance(self, group: str) -> float | None:
         """Return the mean over a group's tasks of what knowing nothing scores; None where that is not defined for one of them."""
-        found = [self._chance[i] for i in self.groups[group]]
-        return None if None in found else float(np.mean(found))  # type: ignore[arg-type]
+        result = [self._chance[i] for i in self.groups[group]]
+        return None if None in result else float(np.mean(result))  # type: ignore[arg-type]
 
     def standins(self) -> list[str]:
         """Return the tasks that were measured on a stand-in split."""

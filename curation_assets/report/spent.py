@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,9 @@ import numpy as np
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.tokens import read_tokens
+from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step, upstream
-from curation_assets.engine.workspace import Workspace
 from curation_assets.models.t5 import Shape
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.pretraining.build import train_config
@@ -49,21 +48,21 @@ class Spent:
 class Seconds:
     """Wall-clock seconds by the receipts of the artifacts that there are."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace, self._versions = workspace, Versions(workspace)
+    def __init__(self, workspace: Artifacts) -> None:
+        self._workspace, self._partitions = workspace, cache(workspace.partitions)
 
     def choosing(self, sampler: str) -> Spent:
         """Return the seconds of a sampler's scores and of everything that they need and training does not.
 
         Of the rung of the ladder behind a scorer or judge, the share of one seed's training that went into it.
         """
-        found: dict[tuple[str, str], None] = {}
+        result: dict[tuple[str, str], None] = {}
         scores = STEPS[f"{sampler}/scores"]
-        for shard in self._versions.partitions("shard"):
-            self._collect(scores, shard, found)
+        for shard in self._partitions("shard"):
+            self._collect(scores, shard, result)
         seconds = {"scoring": 0.0, "preparing": 0.0}
-        for key, partition in found:
-            receipt = self._versions.receipt(key, partition)
+        for key, partition in result:
+            receipt = self._workspace.receipt(key, partition)
             if receipt is None:
                 return Spent(None, None, f"{key}[{partition}]" if partition else key)
             prepares = STEPS[key].group in _PREPARES or key.endswith("/model")
@@ -73,22 +72,22 @@ class Seconds:
             seconds["preparing" if prepares else "scoring"] += spent
         return Spent(seconds["scoring"], seconds["preparing"])
 
-    def _collect(self, step: Step, partition: str, found: dict[tuple[str, str], None]) -> None:
-        if (step.key, partition) in found:
+    def _collect(self, step: Step, partition: str, result: dict[tuple[str, str], None]) -> None:
+        if (step.key, partition) in result:
             return
-        found[step.key, partition] = None
+        result[step.key, partition] = None
         for key, only in step.reads(self._workspace.profile).items():
             if not _training_needs(STEPS[key]):
-                for one in upstream(step, partition, STEPS[key], self._versions.partitions, only):
-                    self._collect(STEPS[key], one, found)
+                for one in upstream(step, partition, STEPS[key], self._partitions, only):
+                    self._collect(STEPS[key], one, result)
 
     def training(self, sampler: str, partition: str) -> float | None:
         """Return the seconds of one seed's training; None where there is none."""
-        receipt = self._versions.receipt(f"{sampler}/checkpoint", partition)
+        receipt = self._workspace.receipt(f"{sampler}/checkpoint", partition)
         return receipt.seconds / receipt.metadata["seeds"] if receipt else None
 
 
-def _rung_share(workspace: Workspace, sampler: str) -> float:
+def _rung_share(workspace: Artifacts, sampler: str) -> float:
     """Return the share of its training after which a rung lent the weights of a sampler's scorer or of its judge."""
     source = workspace.profile.model_source(sampler)
     if source is not None and source.name == "judge/checkpoint":
@@ -103,7 +102,7 @@ class Flops:
     tokenizer makes them; for a model with another one that is an estimate.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Artifacts) -> None:
         self._workspace, self._profile = workspace, workspace.profile
         self._by_name: dict[str, Callable[[], float | None]] = {
             "random": lambda: 0.0,
@@ -125,7 +124,7 @@ class Flops:
     def choosing(self, sampler: str) -> Spent:
         """Return the operations of a sampler's scores, and of what its model took to make."""
         source = self._profile.model_source(sampler)
-        if source is None:
+        if source is None or SAMPLERS[sampler].family not in ("perplexity", "ask_llm"):
             count = self._by_name.get(sampler)
             scoring = count() if count else None
             return Spent(scoring, 0.0, "" if count else f"a rule to count {sampler}")
@@ -133,14 +132,14 @@ class Flops:
             return Spent(self._by_parameters(sampler), 0.0)
         shape, vocabulary = self._shape(source.partition), self._tokenizer.vocab_size
         if SAMPLERS[sampler].family == "perplexity":
-            settings = self._profile.perplexity
+            settings = self._profile.samplers.perplexity
             scoring = cost.perplexity_flops(
                 *(shape, vocabulary, self.documents),
                 window=settings.window,
                 max_windows=settings.max_windows or None,
             )
             return Spent(scoring, self.training(source.partition) * source.share)
-        most = self._profile.ask_llm.max_tokens
+        most = self._profile.samplers.ask_llm.max_tokens
         scoring = cost.ask_llm_flops(
             *(shape, vocabulary, self.documents), max_tokens=most, question=self._question
         )
@@ -149,11 +148,11 @@ class Flops:
     @cached_property
     def documents(self) -> Lengths:
         """Lengths of the corpus's documents, shard by shard."""
-        found = cost.histogram([])
+        result = cost.histogram([])
         for shard in self._workspace.shards():
             _, offsets = read_tokens(self._workspace.open("corpus/tokens", shard), "documents")
-            found = cost.added(found, cost.histogram(np.diff(offsets)))
-        return found
+            result = cost.added(result, cost.histogram(np.diff(offsets)))
+        return result
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -161,7 +160,7 @@ class Flops:
 
     @cached_property
     def _question(self) -> int:
-        text = self._profile.ask_llm.prompt.replace("{document}", "")
+        text = self._profile.samplers.ask_llm.prompt.replace("{document}", "")
         return len(self._tokenizer.encode_batch([text])[0]) + 1
 
     def _shape(self, size: str) -> Shape:
@@ -178,7 +177,7 @@ class Flops:
         if teacher is None:
             return None
         labels = cost.by_parameters(teacher, settings.documents * settings.teacher_max_tokens)
-        most = self._profile.ask_llm.max_tokens
+        most = self._profile.samplers.ask_llm.max_tokens
         inputs = np.minimum(self.documents.tokens + self._question, most) * self.documents.counts
         learning = cost.judge_training_flops(
             *(self._shape(size), self._tokenizer.vocab_size),
@@ -193,10 +192,10 @@ class Flops:
         if known is None:
             return None
         if SAMPLERS[sampler].family == "perplexity":
-            settings = self._profile.perplexity
+            settings = self._profile.samplers.perplexity
             most = settings.window * settings.max_windows or int(self.documents.tokens.max(initial=0))
             return cost.by_parameters(known, self.documents.read(most))
-        inputs = np.minimum(self.documents.tokens + self._question, self._profile.ask_llm.max_tokens)
+        inputs = np.minimum(self.documents.tokens + self._question, self._profile.samplers.ask_llm.max_tokens)
         return cost.by_parameters(known, float((inputs * self.documents.counts).sum()))
 
     def _embedding(self) -> tuple[float | None, int]:
@@ -210,7 +209,7 @@ class Flops:
 
     def _density(self) -> float | None:
         embedding, dim = self._embedding()
-        sketch = cost.sketch_flops(self.documents.documents, dim, self._profile.density.rows)
+        sketch = cost.sketch_flops(self.documents.documents, dim, self._profile.samplers.density.rows)
         return None if embedding is None else embedding + sketch
 
     def _clusters(self) -> float | None:

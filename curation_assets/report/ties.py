@@ -50,13 +50,13 @@ def tied_with_best(values: Mapping[str, ArrayLike], *, higher_is_better: bool) -
 
     The best is the one with the best mean among those that have all seeds; the others are not compared.
     """
-    x, told = whole(values), apart(values)
-    found: dict[str, bool | None] = dict.fromkeys(values)
-    if told is None:
-        return found
+    x, least = whole(values), apart(values)
+    result: dict[str, bool | None] = dict.fromkeys(values)
+    if least is None:
+        return result
     means = {name: float(row.mean()) * (1 if higher_is_better else -1) for name, row in x.items()}
     best = max(means.values())
-    return found | {name: best - mean < told for name, mean in means.items()}
+    return result | {name: best - mean < least for name, mean in means.items()}
 
 
 def whole(values: Mapping[str, ArrayLike]) -> dict[str, Floats]:

@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.common.markdown import plus_minus, rounded
-from curation_assets.common.progress import duration
-from curation_assets.report import ties
 from curation_assets.report.cost import break_even
 from curation_assets.report.merit import Floats
+from curation_assets.report.schemas import schema
 from curation_assets.report.spent import Spent
 
-SCHEMA = {
-    "sampler": pl.String,
-    "rate": pl.String,
-    "size": pl.String,
-    "perplexity": pl.Float64,
-    "perplexity_sd": pl.Float64,
-    "scoring_seconds": pl.Float64,
-    "preparing_seconds": pl.Float64,
-    "training_seconds": pl.Float64,
-    "scoring_flops": pl.Float64,
-    "preparing_flops": pl.Float64,
-    "training_flops": pl.Float64,
-    "seeds_reached": pl.Int64,
-    "seeds": pl.Int64,
-    "saved_share": pl.Float64,
-    "break_even_seconds": pl.Int64,
-    "break_even_flops": pl.Int64,
-    "on_front": pl.Boolean,
-}
-
-METHOD = """\
-**Scoring** is what a sampler's scores of the whole corpus took, with the embeddings, clusters and sketches behind them; \
-**preparing** is making the model that scores: a rung of the ladder, the teacher's labels, the judge's own training. Each \
-sampler is charged for all that it needs, also for what others share with it. What training needs anyway (tokens, tokenizer) is \
-left out. **Training** is one run with one seed.
-
-Seconds are those of the artifacts' receipts, as they were spent on the machine that made them, with whatever ran beside; of an interrupted \
-step they are those of the last attempt. Operations are counted by formula (two per multiply-add of the matrix products), for \
-models of which only the number of parameters is known as 2 x parameters x tokens, an upper bound.
-
-**Pays off after** so many trainings: (scoring + preparing) / (one training x the share of its tokens that are saved), the \
-share being what is left of the budget when the run is as good as full data at the end (see report/convergence, held-out \
-documents). It is given only where every seed got there; with one seed that may be chance.
-
-**On the front** is who no other sampler of the same rate and size beats in both: fewer seconds of scoring and preparing, and a \
-better mean perplexity. The front is of means and knows nothing of noise; neighbours on it are compared by Tukey's range test over \
-seeds (see report/quality). Who lacks a cost or a perplexity is neither on it nor off it.\
-"""
+SCHEMA = schema(
+    "text sampler rate size",
+    "real perplexity perplexity_sd scoring_seconds preparing_seconds training_seconds scoring_flops preparing_flops training_flops",
+    "whole seeds_reached seeds",
+    "real saved_share",
+    "whole break_even_seconds break_even_flops",
+    "truth on_front",
+)
 
 
 def tradeoff(
@@ -108,22 +74,16 @@ def tradeoff(
 
 
 def with_front(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with `on_front`, found for each rate and size by itself; null without a cost or a perplexity."""
-    spent = table["scoring_seconds"] + table["preparing_seconds"]
-    cost = spent.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    quality = table["perplexity"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    known = np.isfinite(cost) & np.isfinite(quality)
-    cells = (
-        table.select(pl.struct("rate", "size").rank("dense"))["rate"].to_numpy()
-        if len(table)
-        else np.empty(0)
-    )
-    found = np.zeros(len(table), np.bool_)
-    for cell in np.unique(cells):
-        rows = np.flatnonzero((cells == cell) & known)
-        found[rows] = pareto(cost[rows], quality[rows])
-    column = [bool(on) if is_known else None for on, is_known in zip(found, known, strict=True)]
-    return table.with_columns(pl.Series("on_front", column, pl.Boolean))
+    """Return the table with `on_front`, for each rate and size by itself; null without a cost or a perplexity."""
+    cost = pl.col("scoring_seconds") + pl.col("preparing_seconds")
+    numbered = table.with_row_index("_row").with_columns(_cost=cost)
+    known = numbered.filter(pl.col("_cost").is_finite() & pl.col("perplexity").is_finite())
+    fronts = [
+        part.select("_row", on_front=pareto(part["_cost"].to_numpy(), part["perplexity"].to_numpy()))
+        for _, part in known.group_by("rate", "size")
+    ]
+    front = pl.concat(fronts) if fronts else pl.DataFrame(schema={"_row": pl.UInt32, "on_front": pl.Boolean})
+    return numbered.join(front, on="_row", how="left", maintain_order="left").drop("_row", "_cost")
 
 
 def pareto(cost: Floats, quality: Floats) -> NDArray[np.bool_]:
@@ -136,112 +96,3 @@ def pareto(cost: Floats, quality: Floats) -> NDArray[np.bool_]:
 def _pays(choosing: float | None, training: float | None, saved: float | None) -> int | None:
     known = choosing is not None and training is not None and saved is not None
     return break_even(choosing, training, saved) if known else None  # type: ignore[arg-type]
-
-
-def rows_for_people(table: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows with columns named in words."""
-    return [
-        {
-            "sampler": row["sampler"],
-            "rate %": row["rate"],
-            "T5": row["size"],
-            "perplexity": plus_minus(row["perplexity"], row["perplexity_sd"]),
-            "scoring": _seconds(row["scoring_seconds"]),
-            "preparing": _seconds(row["preparing_seconds"]),
-            "one training": _seconds(row["training_seconds"]),
-            "scoring FLOPs": _flops(row["scoring_flops"]),
-            "preparing FLOPs": _flops(row["preparing_flops"]),
-            "training FLOPs": _flops(row["training_flops"]),
-            "saves %": None if row["saved_share"] is None else f"{100 * row['saved_share']:.0f}",
-            "pays off after": _trainings(row),
-            "on the front": row["on_front"],
-        }
-        for row in table.iter_rows(named=True)
-    ]
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "not known"
-    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
-
-
-def _flops(flops: float | None) -> str:
-    return "not known" if flops is None else f"{flops:.1e}" if flops else "0"
-
-
-def _trainings(row: dict[str, Any]) -> str:
-    if row["seeds"] is None:
-        return "no full data to compare with"
-    if 0 < row["seeds_reached"] < row["seeds"]:
-        return f"{row['seeds_reached']} of {row['seeds']} seeds got there"
-    if not row["saved_share"]:
-        return "never"
-    counts = (row["break_even_seconds"], row["break_even_flops"])
-    known = [
-        f"{rounded(n, 2) if n > 9 else n} by {unit}"
-        for n, unit in zip(counts, ("seconds", "FLOPs"), strict=True)
-        if n is not None
-    ]
-    return ", ".join(known) or "not known"
-
-
-def findings(table: pl.DataFrame, by_seed: Mapping[tuple[str, str], Mapping[str, Floats]]) -> list[str]:
-    """Return sentences on each rate and size: the front and whether its steps are beyond the noise, and who pays off.
-
-    `by_seed` has by (rate, size) the samplers' perplexities, {sampler: [seeds]}.
-    """
-    said = []
-    for (rate, size), part in table.group_by("rate", "size", maintain_order=True):
-        where = f"At {rate} % with the {size} T5"
-        front = part.filter(pl.col("on_front")).sort("perplexity", descending=True).rows(named=True)
-        if front:
-            said.append(f"{where} {_front(front, by_seed.get((str(rate), str(size)), {}))}")
-        unknown = part.filter(pl.col("on_front").is_null())["sampler"].to_list()
-        if unknown:
-            said.append(f"{where} no cost or no perplexity is known of {', '.join(unknown)}.")
-        said.append(f"{where} {_paying(part)}")
-    return said
-
-
-def _front(front: Sequence[Mapping[str, Any]], by_seed: Mapping[str, Floats]) -> str:
-    names = [
-        f"{r['sampler']} ({_seconds(_choosing(r))}, perplexity {plus_minus(r['perplexity'], r['perplexity_sd'])})"
-        for r in front
-    ]
-    text = f"the front of cost and quality has, from the worst perplexity to the best: {', '.join(names)}."
-    told, compared = ties.apart(by_seed), ties.whole(by_seed)
-    if len(front) < 2:
-        return text
-    if told is None:
-        return f"{text} Whether they differ beyond the noise cannot be told: there is one seed, or no spread over seeds."
-    steps = []
-    for worse, better in pairwise(front):
-        pair = [worse["sampler"], better["sampler"]]
-        if not set(pair) <= set(compared):
-            steps.append(f"{pair[1]} and {pair[0]} lack a seed and are not compared")
-            continue
-        gap = float(compared[pair[0]].mean() - compared[pair[1]].mean())
-        verdict = "beyond the noise" if gap > told else "within the noise"
-        steps.append(f"{pair[1]} is {rounded(gap, 2)} better than {pair[0]}, {verdict}")
-    seeds = len(next(iter(compared.values())))
-    return f"{text} Over {seeds} seeds, {'; '.join(steps)} (told apart from {rounded(told, 2)} on)."
-
-
-def _choosing(row: Mapping[str, Any]) -> float:
-    return float(row["scoring_seconds"] + row["preparing_seconds"])
-
-
-def _paying(part: pl.DataFrame) -> str:
-    known = part.filter(pl.col("seeds").is_not_null())
-    if known.is_empty():
-        return "nothing can be said of paying off: there is no full data of that size to compare with."
-    paying = known.filter(pl.col("saved_share") > 0).rows(named=True)
-    if not paying:
-        return f"none of {len(known)} samplers pays off: none is as good as full data before the end, in every seed and by the mean over seeds."
-    chance = "; it is one seed, which may be chance" if known["seeds"].max() == 1 else ""
-    return (
-        f"as good as full data in every seed, and paid off after so many trainings{chance}: "
-        + "; ".join(f"{row['sampler']}, {_trainings(dict(row))}" for row in paying)
-        + "."
-    )

@@ -1,8 +1,8 @@
-"""How scores are made: for each sampler a function that scores one shard."""
+"""How a sampler's scores are made: its `score` on one corpus file after the other, and the table that is written of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,121 +13,72 @@ from curation_assets.common.files import read_batches, safe_name, write_table
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.corpus.reading import open_documents, open_hashes
-from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
-from curation_assets.samplers.by_model import ask_llm_scores, perplexity_scores
-from curation_assets.samplers.coverage import (
-    blocks,
-    empty_sketch,
-    open_embeddings,
-    open_readable,
-    read_clusters,
-    read_sketch,
-)
-from curation_assets.samplers.neutral import draw_scores
-from curation_assets.scoring.prototypes import prototype_scores
-from curation_assets.scoring.random import random_scores
+from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
+from curation_assets.samplers.documents import Documents
+from curation_assets.samplers.parts import in_parts
+from curation_assets.samplers.spec import Sampler
 
 _PERCENTILES = (10, 50, 90)
 
 
-def _random(workspace: Workspace) -> BuildOne:
-    def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        score = random_scores(open_hashes(workspace, shard), workspace.profile.selection.seed)
-        return write_scores(workspace, shard, folder, score)
+def scores(sampler: Sampler) -> Builder:
+    """Return the builder of a sampler's scores."""
 
-    return build
+    def load(context: Context) -> BuildOne:
+        own = sampler.section or sampler.name
+        if sampler.setup is not None:
+            state = sampler.setup(context)
+        else:
+            state = None if sampler.settings is None else getattr(context.profile.samplers, own)
+        size = sampler.part(state) if sampler.part else None
 
+        def build(shard: str, folder: Path, progress: Progress) -> Metadata:
+            documents = Documents(context, shard)
+            n = len(documents)
 
-def _density(workspace: Workspace) -> BuildOne:
-    dim = workspace.metadata("density/sketch")["dimensions"]
-    total = empty_sketch(workspace, dim).merge_sparse(*read_sketch(workspace, "density/sketch"))
+            def score(rows: slice, progress: Progress) -> pa.Table:
+                return _table(sampler, state, documents.part(rows), progress)
 
-    def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        x, readable = open_embeddings(workspace, shard), open_readable(workspace, shard)
-        score = np.empty(len(x))
-        for rows, part in blocks(x):
-            score[rows] = (
-                total.density(part) + ~readable[rows]
-            )  # these are not in the sketch: each has itself beside it
-            progress(rows.stop, len(x), "documents")
-        return write_scores(workspace, shard, folder, score, readable=pa.array(readable))
+            if size is None:
+                table = score(slice(0, n), progress)
+            else:
+                table = in_parts(_home(context, sampler, shard), n, size, score, progress)
+            more = {name: table[name] for name in table.column_names if name != "score"}
+            about = write_scores(context, shard, folder, table["score"].to_numpy(), **more)
+            return about | (sampler.summary(table) if sampler.summary and n else {})
 
-    return build
+        return build
 
-
-def _prototypes(workspace: Workspace) -> BuildOne:
-    found = workspace.open("clusters/centroids")
-    table, histogram = np.load(found / "centroids.npy"), np.load(found / "prototypes.npy")
-
-    def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        score = prototype_scores(open_embeddings(workspace, shard), table, read_clusters(workspace, shard))
-        return _write_readable(workspace, shard, folder, score, open_readable(workspace, shard), histogram)
-
-    return build
+    return load
 
 
-def _semdedup(workspace: Workspace) -> BuildOne:
-    found = workspace.open("semdedup/neighbours")
-    histogram = np.load(found / "semdedup.npy")
-
-    def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        table = pq.read_table(found / f"{safe_name(shard)}.parquet")
-        duplicate_of = _ids_at(workspace, table["duplicate_shard"], table["duplicate_row"])
-        score, readable = table["score"].to_numpy(), table["score"].is_valid().to_numpy()
-        more = {name: table[name] for name in ("similarity", "duplicate_shard")} | {
-            "duplicate_of": duplicate_of
-        }
-        return _write_readable(workspace, shard, folder, score, readable, histogram, **more)
-
-    return build
+def _table(sampler: Sampler, state: object, documents: Documents, progress: Progress) -> pa.Table:
+    """Return the scores of some documents and what stands beside them, as the sampler names it. ValueError where that is something else."""
+    found = sampler.score(state, documents, progress)
+    if found.keys() != {"score", *sampler.columns}:
+        expected, given = (", ".join(sorted(names)) for names in (("score", *sampler.columns), found))
+        raise ValueError(f"sampler {sampler.name} returned the columns {given}; it should be {expected}")
+    for name, column in found.items():
+        if len(column) != len(documents):
+            raise ValueError(
+                f"{documents.shard}: sampler {sampler.name}: {len(column)} values of {name} for {len(documents)} documents"
+            )
+    return pa.table({**found, "score": pa.array(np.asarray(found["score"], np.float64))})
 
 
-def _write_readable(
-    workspace: Workspace,
-    shard: str,
-    folder: Path,
-    score: np.ndarray,
-    readable: np.ndarray,
-    histogram: np.ndarray,
-    **more: pa.Array,
-) -> Metadata:
-    """Write scores; a document that the encoder could not read has one drawn from `histogram`, and `readable` says so."""
-    drawn = draw_scores(histogram, open_hashes(workspace, shard))
-    score = np.where(readable, score, drawn)
-    return write_scores(workspace, shard, folder, score, readable=pa.array(readable), **more)
+def _home(context: Context, sampler: Sampler, shard: str) -> Path:
+    """Return where parts of a shard's scores wait; parts of other versions of it are removed."""
+    version = context.recipe(shard)
+    home = context.scratch / "scores" / sampler.name / safe_name(shard)
+    for other in home.glob("*"):
+        if other.name != version:
+            shutil.rmtree(other, ignore_errors=True)
+    return home / version
 
 
-def _ids_at(workspace: Workspace, shards: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.Array:
-    """Return the doc_id at each (shard, row), null where there is none."""
-    where = np.asarray(shards.fill_null(""))
-    rows_ = rows.fill_null(0).to_numpy()
-    ids = np.full(len(where), None, dtype=object)
-    for shard in np.unique(where[where != ""]):
-        column = pq.read_table(open_documents(workspace, str(shard)), columns=["doc_id"])["doc_id"]
-        here = np.flatnonzero(where == shard)
-        ids[here] = column.take(pa.array(rows_[here])).to_pylist()
-    return pa.array(ids, pa.string())
-
-
-_BY_FAMILY: dict[str, Callable[[str], Builder]] = {
-    "perplexity": perplexity_scores,
-    "ask_llm": ask_llm_scores,
-}
-
-SCORERS: dict[str, Builder] = {
-    "random": _random,
-    "density": _density,
-    "semdedup": _semdedup,
-    "prototypes": _prototypes,
-    **{name: _BY_FAMILY[spec.family](name) for name, spec in SAMPLERS.items() if spec.family in _BY_FAMILY},
-}
-"""Sampler -> builder of its `scores`; exactly the registry's samplers."""
-
-
-def write_scores(
-    workspace: Workspace, shard: str, folder: Path, score: np.ndarray, **more: pa.Array
-) -> Metadata:
+def write_scores(context: Context, shard: str, folder: Path, score: np.ndarray, **more: pa.Array) -> Metadata:
     """Write `scores.parquet` (doc_id, doc_hash, source_row, score, and `more` columns), row by row as in `corpus/documents`.
 
     Raises
@@ -135,7 +86,7 @@ def write_scores(
     ValueError
         A score is missing or not finite: names the document.
     """
-    path = open_documents(workspace, shard)
+    path = open_documents(context, shard)
     documents = pq.read_table(path, columns=["doc_id", "doc_hash", "row"])
     if len(documents) != len(score):
         raise ValueError(f"{shard}: {len(score)} scores for {len(documents)} documents")
@@ -151,8 +102,8 @@ def write_scores(
     about: Metadata = {"documents": len(score)}
     if len(score):
         about |= {"min": float(score.min()), "mean": float(score.mean()), "max": float(score.max())}
-        found = np.percentile(score, _PERCENTILES)
-        about |= {f"percentile_{p}": float(value) for p, value in zip(_PERCENTILES, found, strict=True)}
+        values = np.percentile(score, _PERCENTILES)
+        about |= {f"percentile_{p}": float(value) for p, value in zip(_PERCENTILES, values, strict=True)}
         about["first_scores"] = Markdown(_first_scores(path, table))
     return about
 
@@ -161,3 +112,7 @@ def _first_scores(documents: Path, scores: pa.Table) -> str:
     texts = next(read_batches(documents, ["text"], 10))["text"].to_pylist()
     rows = scores.slice(0, 10).to_pylist()
     return preview([{**row, "text": text} for row, text in zip(rows, texts, strict=True)])
+
+
+SCORERS: dict[str, Builder] = {s.name: scores(s) for s in SAMPLERS.values() if isinstance(s, Sampler)}
+"""Sampler -> builder of its `scores`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.common.files import atomic_file, write_table
 from curation_assets.common.progress import Progress, after
 
 ScoreRows = Callable[[slice, Progress], pa.Table]
@@ -48,10 +48,8 @@ def in_parts(home: Path, n: int, size: int, score: ScoreRows, progress: Progress
 
 
 def _keep(home: Path, start: int, table: pa.Table) -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    draft = home / f".{start}.{uuid.uuid4().hex[:8]}"
-    pq.write_table(table, draft, compression="zstd")
-    draft.rename(home / f"{start}.parquet")
+    with atomic_file(home / f"{start}.parquet") as draft:
+        write_table(draft, table)
 
 
 def _found(home: Path) -> dict[int, pa.Table]:

@@ -1,63 +1,39 @@
-"""The scoring assets: what the coverage samplers share, and one `scores` asset for each sampler."""
+"""The assets that samplers bring: what several share, where a model is, and the scores."""
 
 from __future__ import annotations
 
-from curation_assets.config.registry import SAMPLERS
+from collections.abc import Iterator
+
+from curation_assets.config.registry import SAMPLERS, SamplerSpec
 from curation_assets.engine.product import Product
-from curation_assets.samplers import build, coverage
+from curation_assets.models.build import model_note
+from curation_assets.samplers.build import SCORERS
+from curation_assets.samplers.spec import Sampler
 
-_SKETCH = "`keys.npy` and `counts.npy` (cells that are not 0), `settings.json`"
 
-SCORING = (
-    Product(
-        "clusters/centroids",
-        coverage.centroids,
-        "Spherical k-means of the embeddings: the centroids.",
-        "Kept while the corpus changes little, so that scores can be compared.",
-        files="`centroids.npy` (float32 [clusters, dimensions])",
-        paper="appendix B (10,000 clusters for 364M documents)",
-    ),
-    Product(
-        "clusters/assignments",
-        coverage.assignments,
-        "Each document's nearest centroid, and how near it is.",
-        files="`clusters.npy` (int32 [documents]), `similarity.npy` (cosine, float32 [documents])",
-        paper="appendix B",
-    ),
-    Product(
-        "density/shard_sketch",
-        coverage.shard_sketch,
-        "A corpus file's part of the density sketch.",
-        "First pass of the density estimate: counts of a p-stable hash, kept sparse. Sketches add up, so a changed file costs one.",
-        files=_SKETCH,
-        paper="algorithm 2 (first pass)",
-    ),
-    Product(
-        "density/sketch",
-        coverage.sketch,
-        "The density sketch of the whole corpus: RACE.",
-        "The sum of the files' sketches.",
-        files=_SKETCH,
-        paper="algorithm 2 (80 MB for all of C4)",
-    ),
-    Product(
-        "semdedup/neighbours",
-        coverage.neighbours,
-        "For each document the most similar one that is kept before it.",
-        "Within its cluster, by exact cosine.",
-        files="one Parquet file for each corpus file (score, similarity, duplicate_shard, duplicate_row)",
-        paper="appendix B (SemDeDup, Abbas et al. 2023)",
-    ),
-    *(
-        Product(
-            f"{name}/scores",
-            build.SCORERS[name],
-            f"{name}: a score for each document; higher is better.",
-            spec.description,
-            paper=f"{spec.paper}, appendix B",
-            use="compare samplers' scores in `report/correlation`, read documents in `report/documents`; one document's scores: "
-            "`curation explain DOC_ID`.",
+def _products(sampler: SamplerSpec) -> Iterator[Product]:
+    name = sampler.name
+    if isinstance(sampler, Sampler):
+        yield from sampler.products
+    if sampler.model:
+        yield Product(
+            f"{name}/model",
+            model_note(lambda p: p.model_source(name)),
+            f"{name}: the model that it scores with.",
+            f"Where `{sampler.model}` was found, its digest and size. Scores follow the digest: the same weights in "
+            "another place change nothing.",
+            files="`model.json` (digest, parameters, files)",
         )
-        for name, spec in SAMPLERS.items()
-    ),
-)
+    yield Product(
+        f"{name}/scores",
+        SCORERS[name],
+        f"{name}: a score for each document; higher is better.",
+        sampler.description,
+        paper=f"{sampler.paper}, appendix B" if sampler.paper else "",
+        use="compare samplers' scores in `report/correlation`, read documents in `report/documents`; one document's scores: "
+        "`curation explain DOC_ID`.",
+    )
+
+
+SCORING = tuple({product.key: product for s in SAMPLERS.values() for product in _products(s)}.values())
+"""One product for each asset: those that several samplers bring stand here once."""

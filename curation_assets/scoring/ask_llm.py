@@ -57,7 +57,7 @@ class AskLLM:
         A transformers encoder-decoder (T5, Flan-T5) or an instruction-tuned causal model; it is moved to `device` and
         `dtype` and put into evaluation mode.
     tokenizer
-        Its tokenizer: of transformers (a fast one), or a `corpus.tokenizer.Tokenizer`.
+        Its tokenizer: of transformers (a fast one), or a `models.tokenizer.Tokenizer`.
     template
         The prompt, with `{document}` where the document goes. The default is the paper's, verbatim.
     max_tokens

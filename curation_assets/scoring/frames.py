@@ -34,7 +34,7 @@ def answer_ids(encode: Encode, spellings: Sequence[str], unknown: int | None = N
 
 
 def named_id(tokenizer: Any, name: str) -> int | None:
-    """Return the id of a special token, by transformers' name for it or by `corpus.tokenizer.Tokenizer`'s."""
+    """Return the id of a special token, by transformers' name for it or by `models.tokenizer.Tokenizer`'s."""
     return getattr(tokenizer, f"{name}_token_id", getattr(tokenizer, f"{name}_id", None))
 
 

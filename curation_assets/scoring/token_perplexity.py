@@ -39,7 +39,7 @@ class TokenPerplexity:
         A decoder-only transformers model with a language modelling head; it is moved to `device` and `dtype` and put into
         evaluation mode.
     tokenizer
-        Of transformers (a fast one), of the `tokenizers` package, or a `corpus.tokenizer.Tokenizer`. None will do where
+        Of transformers (a fast one), of the `tokenizers` package, or a `models.tokenizer.Tokenizer`. None will do where
         only `nll_flat` is called; then the start and end tokens are those of the model's configuration.
     window
         Tokens per window, start token not counted; longer documents are cut (see `cut_windows`), and no token is lost

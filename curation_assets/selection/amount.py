@@ -33,7 +33,7 @@ class Amount:
         return f"{int(self.value):,} {self.kind}"
 
 
-def amount(said: float | str | Amount) -> Amount:
+def amount(value: float | str | Amount) -> Amount:
     """Return the amount that a number or a text means.
 
     A number is a rate in (0, 1]. A text is "0.33", "33%", "5000 documents" or "2.5M tokens" (k, M and B count by
@@ -44,17 +44,17 @@ def amount(said: float | str | Amount) -> Amount:
     ValueError
         It is none of these.
     """
-    if isinstance(said, Amount):
-        return said
-    if not isinstance(said, str):
-        return Amount("rate", said)
-    if found := _SHARE.fullmatch(said):
-        share = float(found[1])
-        if not found[2] and share > 1:
-            raise ValueError(f'{said} is no rate: say "{said}%", "{said} documents" or "{said} tokens"')
-        return Amount("rate", share / 100 if found[2] else share)
-    if found := _COUNT.fullmatch(said):
-        digits, factor = found[1].replace(",", "").replace("_", ""), _FACTORS[found[2]]
+    if isinstance(value, Amount):
+        return value
+    if not isinstance(value, str):
+        return Amount("rate", value)
+    if match := _SHARE.fullmatch(value):
+        share = float(match[1])
+        if not match[2] and share > 1:
+            raise ValueError(f'{value} is no rate: say "{value}%", "{value} documents" or "{value} tokens"')
+        return Amount("rate", share / 100 if match[2] else share)
+    if match := _COUNT.fullmatch(value):
+        digits, factor = match[1].replace(",", "").replace("_", ""), _FACTORS[match[2]]
         count = int(digits) * factor if digits.isdecimal() else round(float(digits) * factor, 6)
-        return Amount("documents" if found[3] != "token" else "tokens", count)
-    raise ValueError(f'{said!r} is no amount: say "0.33", "33%", "5000 documents" or "2M tokens"')
+        return Amount("documents" if match[3] != "token" else "tokens", count)
+    raise ValueError(f'{value!r} is no amount: say "0.33", "33%", "5000 documents" or "2M tokens"')

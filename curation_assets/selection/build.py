@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,22 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.common.drawing.pictures import histogram, png_markdown
+from curation_assets.common.drawing.charts import histogram
 from curation_assets.common.files import write_batches, write_json
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SamplerSpec
 from curation_assets.corpus.reading import left_out
-from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata, Workspace
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
 from curation_assets.selection.amount import Amount
 from curation_assets.selection.candidates import (
     SUBSET_SCHEMA,
     Draw,
     count_candidates,
     count_tokens,
-    subset_batch,
 )
-from curation_assets.selection.cut import cut
+from curation_assets.selection.joint import JointSelection
 
 _SAMPLE = 200_000  # scores behind the histogram
 
@@ -35,7 +33,7 @@ _SAMPLE = 200_000  # scores behind the histogram
 def subset(spec: SamplerSpec) -> Builder:
     """Return the builder of a sampler's subsets: `subset.parquet` (SUBSET_SCHEMA) and `manifest.json`."""
 
-    def load(workspace: Workspace) -> BuildOne:
+    def load(workspace: Context) -> BuildOne:
         shards, seed = workspace.shards(), workspace.profile.selection.seed
         draw = Draw(workspace, spec.name, spec.technique, seed, shards, left_out(workspace))
 
@@ -45,21 +43,10 @@ def subset(spec: SamplerSpec) -> Builder:
 
         def build(rate: str, folder: Path, progress: Progress) -> Metadata:
             n = count_candidates(draw)
-            threshold = cut(draw, Amount("rate", int(rate) / 100), n)
-            tokens: Counter[str] = Counter()
-            documents: Counter[str] = Counter()
-            lowest = [np.inf]
-
-            def chosen() -> Iterator[pa.RecordBatch]:
-                for number, found in enumerate(draw, 1):
-                    batch = subset_batch(workspace, found, threshold.keep(found.keys, found.doc_hash))
-                    documents[found.shard] = batch.num_rows
-                    tokens[found.shard] = int(np.sum(batch["n_tokens"].to_numpy()))
-                    lowest[0] = min(lowest[0], batch["key"].to_numpy().min(initial=np.inf))
-                    progress(number, len(shards), "shards")
-                    yield batch
-
-            write_batches(folder / "subset.parquet", chosen(), SUBSET_SCHEMA)
+            threshold = draw.threshold(Amount("rate", int(rate) / 100), n)
+            chosen = JointSelection([draw], [threshold], "union", progress)
+            write_batches(folder / "subset.parquet", chosen.batches(), SUBSET_SCHEMA)
+            (drawn,), _, documents, tokens = chosen.summary(n)
             manifest: dict[str, Any] = {
                 "sampler": spec.name,
                 "technique": spec.technique,
@@ -68,10 +55,10 @@ def subset(spec: SamplerSpec) -> Builder:
                 "seed": seed,
                 "candidates": n,
                 "candidate_tokens": count_tokens(draw),
-                "documents": documents.total(),
-                "tokens": tokens.total(),
-                "threshold": float(lowest[0]) if documents.total() else None,
-                "by_shard": {s: {"documents": documents[s], "tokens": tokens[s]} for s in shards},
+                "documents": documents,
+                "tokens": tokens,
+                "threshold": drawn.threshold,
+                "by_shard": chosen.by_shard,
                 **({"decontaminated": True} if workspace.profile.evaluation.decontaminate else {}),
                 "score_versions": {s: _version(workspace, f"{spec.name}/scores", s) for s in shards},
             }
@@ -80,8 +67,8 @@ def subset(spec: SamplerSpec) -> Builder:
             return {
                 **{name: manifest[name] for name in kept},
                 "rate_of": manifest["rate_of"],
-                "rate_realised": documents.total() / n if n else 0.0,
-                "token_rate_realised": tokens.total() / max(manifest["candidate_tokens"], 1),
+                "rate_realised": documents / n if n else 0.0,
+                "token_rate_realised": tokens / max(manifest["candidate_tokens"], 1),
                 **_first_documents(folder),
                 **picture(),
             }
@@ -91,8 +78,8 @@ def subset(spec: SamplerSpec) -> Builder:
     return load
 
 
-def _version(workspace: Workspace, key: str, partition: str) -> str:
-    receipt = workspace.store.receipt(key, partition)
+def _version(workspace: Context, key: str, partition: str) -> str:
+    receipt = workspace.receipt(key, partition)
     return receipt.version if receipt else ""
 
 
@@ -107,12 +94,12 @@ def _first_documents(folder: Path) -> Metadata:
 def _picture(spec: SamplerSpec, draw: Draw) -> Metadata:
     """Return the histogram of all scores (of a sample, in a large corpus)."""
     parts, held = [], 0
-    for found in draw:
-        parts.append(found.scores[: _SAMPLE - held])
+    for candidates in draw:
+        parts.append(candidates.scores[: _SAMPLE - held])
         held += len(parts[-1])
         if held == _SAMPLE:
             break
     if not held:
         return {}
     drawn = histogram(np.concatenate(parts), f"{spec.name}: scores of the corpus", "score")
-    return {"scores": Markdown(png_markdown(drawn, f"histogram of {spec.name} scores"))}
+    return {"scores": Markdown(drawn.markdown(f"histogram of {spec.name} scores"))}

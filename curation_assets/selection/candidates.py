@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.corpus.tokens import read_tokens
+from curation_assets.selection.amount import Amount
 from curation_assets.selection.keys import selection_keys
+from curation_assets.selection.select import kept_count
+from curation_assets.selection.threshold import Threshold, global_threshold, token_threshold
 
 if TYPE_CHECKING:
-    from curation_assets.engine.workspace import Workspace
+    from curation_assets.engine.artifacts import Artifacts
 
 SUBSET_SCHEMA = pa.schema(
     [
@@ -54,7 +57,7 @@ class Candidates:
 class Draw:
     """What turns a sampler's scores into selection keys, over which shards, without the rows of `left_out`."""
 
-    workspace: Workspace
+    workspace: Artifacts
     sampler: str
     technique: str
     seed: int
@@ -94,17 +97,42 @@ class Draw:
 
     def blocks(self, each: Callable[[int], object] = _ignored) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (keys, hashes) as `global_threshold` takes them; call `each` with the number of shards read."""
-        for number, found in enumerate(self, 1):
+        for number, candidates in enumerate(self, 1):
             each(number)
-            yield found.keys, found.doc_hash
+            yield candidates.keys, candidates.doc_hash
 
     def weighted_blocks(
         self, each: Callable[[int], object] = _ignored
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (keys, hashes, tokens) as `token_threshold` takes them."""
-        for number, found in enumerate(self, 1):
+        for number, candidates in enumerate(self, 1):
             each(number)
-            yield found.keys, found.doc_hash, token_counts(self.workspace, found.shard)[found.rows]
+            yield (
+                candidates.keys,
+                candidates.doc_hash,
+                token_counts(self.workspace, candidates.shard)[candidates.rows],
+            )
+
+    def threshold(self, amount: Amount, n: int, each: Callable[[int], object] = _ignored) -> Threshold:
+        """Return the threshold that keeps `amount` of the `n` candidates.
+
+        A rate is a share of what the profile's `selection.rate_of` says, documents or tokens. Of a budget of tokens the largest
+        keys stay, up to the first document that no longer fits.
+
+        Raises
+        ------
+        ValueError
+            There are fewer documents than the amount, or as `global_threshold`.
+        """
+        if amount.kind == "tokens":
+            return token_threshold(lambda: self.weighted_blocks(each), n, int(amount.value))
+        if amount.kind == "rate" and self.workspace.profile.selection.rate_of == "tokens":
+            budget = kept_count(amount.value, count_tokens(self))
+            return token_threshold(lambda: self.weighted_blocks(each), n, budget)
+        count = kept_count(amount.value, n) if amount.kind == "rate" else int(amount.value)
+        if count > n:
+            raise ValueError(f"cannot keep {amount}: there are {n:,}")
+        return global_threshold(lambda: self.blocks(each), n, count)
 
 
 def count_candidates(draw: Draw) -> int:
@@ -124,23 +152,7 @@ def count_tokens(draw: Draw) -> int:
     return total
 
 
-def token_counts(workspace: Workspace, shard: str) -> NDArray[np.int64]:
+def token_counts(workspace: Artifacts, shard: str) -> NDArray[np.int64]:
     """Return the tokens of each document of a shard, int64 [n], by its row in the documents table."""
     _, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
     return np.diff(offsets)
-
-
-def subset_batch(workspace: Workspace, found: Candidates, keep: np.ndarray) -> pa.RecordBatch:
-    """Return the rows of SUBSET_SCHEMA for the candidates of a shard that stay; `keep` is bool [n]."""
-    rows = found.rows[keep]
-    columns = [
-        found.doc_ids.filter(pa.array(keep)),
-        pa.array([found.shard] * len(rows), pa.string()),
-        pa.array(rows, pa.int64()),
-        pa.array(found.scores[keep], pa.float64()),
-        pa.array(found.keys[keep], pa.float64()),
-        pa.array(token_counts(workspace, found.shard)[rows], pa.int64()),
-        pa.array(found.doc_hash[keep], pa.uint64()),
-        pa.array(found.source_rows[keep], pa.int64()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=SUBSET_SCHEMA)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from curation_assets.common.progress import Progress
+from curation_assets.engine.store import Store
 from curation_assets.engine.stored import open_parquet
 from curation_assets.engine.workspace import MissingInput, title
-from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, subset_batch, token_counts
+from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, token_counts
 from curation_assets.selection.threshold import Threshold
 
 
@@ -37,13 +38,14 @@ class Overlap:
 
 
 @dataclass
-class Choice:
-    """The last pass: what stays, and how much that is."""
+class JointSelection:
+    """The last pass: what stays, and how much that is; `check` may refuse the candidates of a shard."""
 
     draws: list[Draw]
     cuts: list[Threshold]
     combine: str
     progress: Progress
+    check: Callable[[list[Draw], list[Candidates]], object] = lambda draws, candidates: None
     by_shard: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,24 +61,21 @@ class Choice:
         """Yield what is kept of each shard, in order, and count it."""
         workspace, shards = self.draws[0].workspace, self.draws[0].shards
         for number, shard in enumerate(shards, 1):
-            found = [draw.shard(shard) for draw in self.draws]
-            _check_documents(self.draws, found)
-            keeps = np.stack([c.keep(f.keys, f.doc_hash) for c, f in zip(self.cuts, found, strict=True)])
+            candidates = [draw.shard(shard) for draw in self.draws]
+            self.check(self.draws, candidates)
+            keeps = np.stack([c.keep(f.keys, f.doc_hash) for c, f in zip(self.cuts, candidates, strict=True)])
             join = np.logical_and if self.combine == "intersection" else np.logical_or
             keep = join.reduce(keeps)
-            tokens = token_counts(workspace, shard)[found[0].rows]
-            self._count(found, keeps, tokens)
+            tokens = token_counts(workspace, shard)[candidates[0].rows]
+            self._count(candidates, keeps, tokens)
             self.by_shard[shard] = {"documents": int(keep.sum()), "tokens": int(tokens[keep].sum())}
             self.progress(number, len(shards), "shards", "choosing")
-            if len(found) == 1:
-                yield subset_batch(workspace, found[0], keep)
-            else:
-                yield _joint_batch(found, tokens, keep, self.schema)
+            yield _batch(self.draws, candidates, tokens, keep, self.schema)
 
-    def _count(self, found: list[Candidates], keeps: np.ndarray, tokens: np.ndarray) -> None:
+    def _count(self, candidates: list[Candidates], keeps: np.ndarray, tokens: np.ndarray) -> None:
         self._documents += keeps.sum(axis=1)
         self._tokens += keeps @ tokens
-        for i, (one, keep) in enumerate(zip(found, keeps, strict=True)):
+        for i, (one, keep) in enumerate(zip(candidates, keeps, strict=True)):
             self._lowest[i] = min(self._lowest[i], one.keys[keep].min(initial=np.inf))
         for members in self._shared:
             self._shared[members] += int(keeps[list(members)].all(axis=0).sum())
@@ -107,31 +106,34 @@ def joint_schema(samplers: Sequence[str]) -> pa.Schema:
     return pa.schema([*columns, *of_each, ("doc_hash", pa.uint64()), ("source_row", pa.int64())])
 
 
-def _joint_batch(
-    found: list[Candidates], tokens: np.ndarray, keep: np.ndarray, schema: pa.Schema
+def _batch(
+    draws: list[Draw], candidates: list[Candidates], tokens: np.ndarray, keep: np.ndarray, schema: pa.Schema
 ) -> pa.RecordBatch:
-    first = found[0]
-    columns = [
-        first.doc_ids.filter(pa.array(keep)),
-        pa.array([first.shard] * int(keep.sum()), pa.string()),
-        pa.array(first.rows[keep], pa.int64()),
-        pa.array(tokens[keep], pa.int64()),
-        *(pa.array(values[keep], pa.float64()) for one in found for values in (one.scores, one.keys)),
-        pa.array(first.doc_hash[keep], pa.uint64()),
-        pa.array(first.source_rows[keep], pa.int64()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    """Return the kept documents of a shard, with the columns of the schema."""
+    first = candidates[0]
+    columns = {
+        "doc_id": first.doc_ids.filter(pa.array(keep)),
+        "shard": [first.shard] * int(keep.sum()),
+        "row": first.rows[keep],
+        "n_tokens": tokens[keep],
+        "doc_hash": first.doc_hash[keep],
+        "source_row": first.source_rows[keep],
+    }
+    for draw, one in zip(draws, candidates, strict=True):
+        prefix = f"{draw.sampler}_" if len(draws) > 1 else ""
+        columns |= {f"{prefix}score": one.scores[keep], f"{prefix}key": one.keys[keep]}
+    return pa.RecordBatch.from_arrays([pa.array(columns[c.name], c.type) for c in schema], schema=schema)
 
 
-def _check_documents(draws: list[Draw], found: list[Candidates]) -> None:
+def check_documents(store: Store, draws: list[Draw], candidates: list[Candidates]) -> None:
     """Refuse scores of a shard whose documents are not those of the shard as it is now."""
-    store, shard = draws[0].workspace.store, found[0].shard
+    shard = candidates[0].shard
     receipt = store.receipt("corpus/documents", shard)
     if receipt is None:
         raise MissingInput(f"{title('corpus/documents', shard)} has not been materialized; do that first")
     with open_parquet(store, receipt, "documents.parquet") as table:
         hashes = table.read(columns=["doc_hash"])["doc_hash"].to_numpy()
-    for draw, one in zip(draws, found, strict=True):
+    for draw, one in zip(draws, candidates, strict=True):
         if not np.array_equal(hashes[one.rows], one.doc_hash):
             raise other_documents(draw.sampler, shard)
 

@@ -46,7 +46,7 @@ def selection_keys(hashes: np.ndarray, scores: np.ndarray, technique: str, seed:
     return (scores if technique == "top_k" else -scores) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
-def _check_scores(good: np.ndarray, scores: np.ndarray, wanted: str) -> None:
+def _check_scores(good: np.ndarray, scores: np.ndarray, requirement: str) -> None:
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
-        raise ValueError(f"scores must be {wanted}: document {row} has {scores[row]}")
+        raise ValueError(f"scores must be {requirement}: document {row} has {scores[row]}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from curation_assets.common.files import atomic_folder
 
 
 def free_place(folder: str | Path) -> Path:
@@ -33,15 +32,6 @@ def new_folder(path: Path) -> Iterator[Path]:
     ValueError
         Something has been put at `path` in the meantime.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    hidden.mkdir()
-    try:
-        yield hidden
-        for file in hidden.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
+    with atomic_folder(path) as draft:
+        yield draft
         free_place(path)
-        hidden.rename(path)  # takes the place of an empty folder, and of nothing else
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)

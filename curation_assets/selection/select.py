@@ -59,10 +59,10 @@ def select(
     mask[keys > cut] = True
     tied = np.flatnonzero(keys == cut)
     tied = tied[np.argsort(hashes[tied], kind="stable")]
-    wanted = count - int(mask.sum())
-    if wanted < len(tied) and hashes[tied[wanted - 1]] == hashes[tied[wanted]]:
+    remaining = count - int(mask.sum())
+    if remaining < len(tied) and hashes[tied[remaining - 1]] == hashes[tied[remaining]]:
         tied = np.array(sorted(tied, key=lambda i: (hashes[i], _text(doc_ids, int(i)))), dtype=np.intp)
-    mask[tied[:wanted]] = True
+    mask[tied[:remaining]] = True
     return mask
 
 

@@ -80,14 +80,14 @@ def global_threshold(key_blocks: KeyBlocks, n: int, count: int) -> Threshold:
     if count in (0, n):
         _histogram(key_blocks, n, 0, 0)  # one pass all the same, for its checks
         return Threshold(0, _LAST, count)
-    prefix, wanted = 0, count
+    prefix, remaining = 0, count
     for digit in range(2 * 64 // _DIGIT):
         histogram = _histogram(key_blocks, n, digit, prefix)
         from_top = np.cumsum(histogram[::-1])
-        place = int(np.searchsorted(from_top, wanted))
-        wanted -= int(from_top[place - 1]) if place else 0
+        place = int(np.searchsorted(from_top, remaining))
+        remaining -= int(from_top[place - 1]) if place else 0
         prefix = (prefix << _DIGIT) | (len(histogram) - 1 - place)
-        if wanted == histogram[len(histogram) - 1 - place]:
+        if remaining == histogram[len(histogram) - 1 - place]:
             return _cut(prefix << (2 * 64 - (digit + 1) * _DIGIT), count)
     raise _tied(prefix)
 

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,8 +25,7 @@ from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import MissingInput, Workspace, title
 from curation_assets.selection.amount import Amount, amount
 from curation_assets.selection.candidates import Draw, count_candidates
-from curation_assets.selection.cut import cut
-from curation_assets.selection.joint import Choice, Drawn, Overlap, other_documents
+from curation_assets.selection.joint import Drawn, JointSelection, Overlap, check_documents, other_documents
 from curation_assets.selection.keys import TECHNIQUES
 from curation_assets.selection.output import free_place, new_folder
 from curation_assets.selection.threshold import Threshold
@@ -135,7 +135,7 @@ def what_if(
     MissingInput
         Scores of a shard, its tokens or the index are not there: names the first.
     """
-    names, wanted = _known(samplers, technique, combine), amount(rate)
+    names, size = _check_names(samplers, technique, combine), amount(rate)
     place = free_place(folder) if folder is not None else None
     shards = workspace.shards()
     versions, stale = _versions(workspace, names, shards, allow_stale)
@@ -143,8 +143,8 @@ def what_if(
     seed = workspace.profile.selection.seed if seed is None else seed
     draws = [Draw(workspace, n, technique or SAMPLERS[n].technique, seed, shards, unused) for n in names]
     n = count_candidates(draws[0])
-    cuts = [_cut(draw, wanted, n, progress) for draw in draws]
-    chosen = Choice(draws, cuts, combine, progress)
+    cuts = [_cut(draw, size, n, progress) for draw in draws]
+    chosen = JointSelection(draws, cuts, combine, progress, partial(check_documents, workspace.store))
 
     def summary() -> WhatIf:
         now, _ = _versions(workspace, names, shards, allow_stale)
@@ -153,7 +153,7 @@ def what_if(
         scores = {name: {s: versions[f"{name}/scores", s] for s in shards} for name in names}
         return WhatIf(
             workspace.profile.name,
-            wanted,
+            size,
             combine if len(names) > 1 else "",
             seed,
             n,
@@ -173,23 +173,23 @@ def what_if(
             return summary()
         with new_folder(place) as hidden:
             write_batches(hidden / "subset.parquet", batches, chosen.schema)
-            found = summary()
-            write_json(hidden / "manifest.json", found.manifest())
-    return found
+            result = summary()
+            write_json(hidden / "manifest.json", result.manifest())
+    return result
 
 
-def _known(samplers: Sequence[str], technique: str | None, combine: str) -> list[str]:
+def _check_names(samplers: Sequence[str], technique: str | None, combine: str) -> list[str]:
     names = [samplers] if isinstance(samplers, str) else list(samplers)
     if not names:
         raise ValueError("name at least one sampler")
-    for what, said, known in (
+    for what, name, known in (
         *(("sampler", name, SAMPLERS) for name in names),
         *([("technique", technique, TECHNIQUES)] if technique is not None else []),
         ("way to combine choices", combine, get_args(Combine)),
     ):
-        if said not in known:
+        if name not in known:
             raise ValueError(
-                f"unknown {what} {said!r}{nearest(said, known) or '; there are ' + ', '.join(known)}"
+                f"unknown {what} {name!r}{nearest(name, known) or '; there are ' + ', '.join(known)}"
             )
     for name in names:
         if names.count(name) > 1:
@@ -210,12 +210,12 @@ def _versions(
         ("corpus/index", ""),
         *itertools.product(("corpus/documents", "corpus/tokens", *clean, *scores), shards),
     ]
-    found, stale = {}, []
+    read, stale = {}, []
     for key, partition in wanted:
         receipt = versions.receipt(key, partition)
         if receipt is None:
             raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
-        found[key, partition] = receipt.version
+        read[key, partition] = receipt.version
         if key != "corpus/documents" and not versions.current(STEPS[key], partition):
             stale.append((key, partition))
     refused = [at for at in stale if not allow_stale or not at[0].endswith("/scores")]
@@ -231,7 +231,7 @@ def _versions(
         rows = {_documents(versions, key, shard) for key in ("corpus/documents", f"{name}/scores")}
         if len(rows) > 1:
             raise other_documents(name, shard)
-    return found, tuple(title(*at) for at in stale)
+    return read, tuple(title(*at) for at in stale)
 
 
 def _documents(versions: Versions, key: str, shard: str) -> int:
@@ -239,32 +239,32 @@ def _documents(versions: Versions, key: str, shard: str) -> int:
     return int(receipt.metadata["documents"]) if receipt else 0
 
 
-def _cut(draw: Draw, wanted: Amount, n: int, progress: Progress) -> Threshold:
+def _cut(draw: Draw, amount: Amount, n: int, progress: Progress) -> Threshold:
     def each(shards: int) -> None:
         progress(shards, len(draw.shards), "shards", f"{draw.sampler}: looking for the threshold")
 
-    return cut(draw, wanted, n, each)
+    return draw.threshold(amount, n, each)
 
 
-def to_text(found: WhatIf) -> str:
+def to_text(result: WhatIf) -> str:
     """Render a selection for a terminal: what each sampler keeps, where they agree, and what is kept in the end."""
-    names = ", ".join(d.sampler for d in found.drawn)
-    joined = f"; kept is what {_WORDS[found.combine]} keeps" if found.combine else ""
-    rows = [vars(d) for d in found.drawn]
-    said = [_overlap_line(overlap) for overlap in found.overlaps]
-    noisy = [d.sampler for d in found.drawn if d.technique in _NOISY]
+    names = ", ".join(d.sampler for d in result.drawn)
+    joined = f"; kept is what {_WORDS[result.combine]} keeps" if result.combine else ""
+    rows = [vars(d) for d in result.drawn]
+    lines = [_overlap_line(overlap) for overlap in result.overlaps]
+    noisy = [d.sampler for d in result.drawn if d.technique in _NOISY]
     if len(noisy) > 1:
-        said.append(
-            f"{', '.join(noisy)} draw with the same noise (seed {found.seed}), so they share more than that"
+        lines.append(
+            f"{', '.join(noisy)} draw with the same noise (seed {result.seed}), so they share more than that"
         )
-    said.append(_kept_line(found))
-    if found.stale:
-        more = f" and {len(found.stale) - 3:,} more" if len(found.stale) > 3 else ""
-        said.append(f"out of date, taken all the same: {', '.join(found.stale[:3])}{more}")
-    if found.folder:
-        said.append(f"written to {found.folder}")
-    head = wrapped(f"{names}: {found.amount} of {found.candidates:,} documents{joined}")
-    return "\n".join([*head, "", text_table(rows), "", *(line for each in said for line in wrapped(each))])
+    lines.append(_kept_line(result))
+    if result.stale:
+        more = f" and {len(result.stale) - 3:,} more" if len(result.stale) > 3 else ""
+        lines.append(f"out of date, taken all the same: {', '.join(result.stale[:3])}{more}")
+    if result.folder:
+        lines.append(f"written to {result.folder}")
+    head = wrapped(f"{names}: {result.amount} of {result.candidates:,} documents{joined}")
+    return "\n".join([*head, "", text_table(rows), "", *(line for each in lines for line in wrapped(each))])
 
 
 def _overlap_line(overlap: Overlap) -> str:
@@ -275,6 +275,6 @@ def _overlap_line(overlap: Overlap) -> str:
     )
 
 
-def _kept_line(found: WhatIf) -> str:
-    share = found.documents / found.candidates if found.candidates else 0.0
-    return f"kept: {found.documents:,} documents ({share:.1%}) with {found.tokens:,} tokens"
+def _kept_line(result: WhatIf) -> str:
+    share = result.documents / result.candidates if result.candidates else 0.0
+    return f"kept: {result.documents:,} documents ({share:.1%}) with {result.tokens:,} tokens"

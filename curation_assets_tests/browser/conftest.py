@@ -1,5 +1,7 @@
 """One small run, `curation ui` on it and a browser, shared by all tests here: each costs seconds to start.
 
+They end with the last test here: the browser's driver keeps an event loop, beside which Dagster cannot start one.
+
 The corpus is half made of documents that want to be more than text; some of them try to reach an address that listens.
 """
 
@@ -92,7 +94,7 @@ class Watched:
         dialog.dismiss()  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on the PATH: apt-get install chromium")
@@ -104,7 +106,7 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def canary() -> Iterator[Canary]:
     class Listener(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -123,7 +125,7 @@ def canary() -> Iterator[Canary]:
         server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def made(browser: Browser, canary: Canary, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Run the whole graph for two samplers, as a user would; without a browser there is no need to."""
     folder = tmp_path_factory.mktemp("browser")
@@ -167,14 +169,14 @@ def _write(path: Path, rows: list[tuple[str, str, str]]) -> None:
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ui(made: Made) -> Iterator[str]:
     """The address of `curation ui`."""
     with served(made.workspace.data.parent / "ui.log", made.environment) as url:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser as one person uses it: what it has loaded once, it need not load again."""
     with browser.new_context(viewport={"width": 1280, "height": 800}) as found:

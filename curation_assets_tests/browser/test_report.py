@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
-from curation_assets.report.html import visible
+from curation_assets.report.page import visible
 from curation_assets_tests.browser.conftest import Made, Watched
+
+pytestmark = pytest.mark.browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -27,11 +32,9 @@ _TABLES = """() => [...document.querySelectorAll('table')].map(table => ({
 _COLOURS = """() => {
   const colour = (node, name) => getComputedStyle(node)[name].match(/[0-9.]+/g).map(Number);
   const texts = [...document.querySelectorAll('p, li, td, th, dt, dd, a, code, figcaption')].filter(node => node.textContent.trim());
-  const onPaper = node => !/fill: #/.test(node.getAttribute('style'));
-  const labels = [...document.querySelectorAll('figure svg text')].filter(onPaper);
   return {
     paper: colour(document.body, 'backgroundColor'),
-    ink: [...texts.map(node => colour(node, 'color')), ...labels.map(node => colour(node, 'fill'))],
+    ink: texts.map(node => colour(node, 'color')),
   };
 }"""
 
@@ -87,7 +90,14 @@ def test_it_opens_from_disk_and_fits_its_window(
         page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
         wide = page.evaluate("[document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]")
         assert wide[0] <= wide[1] == width
-        assert page.locator("figure svg").count() >= 8 and page.locator("table").count() >= 10
+        images = page.locator("figure img")
+        assert images.count() >= 8 and page.locator("table").count() >= 10
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        pixels = np.asarray(Image.open(io.BytesIO(images.first.screenshot())).convert("L"))
+        assert (np.median(pixels) < 64) == (scheme == "dark"), (
+            "paper is dark where the page is, and ink is not"
+        )
+        assert (np.abs(pixels.astype(int) - np.median(pixels)) > 128).any()
         found = page.evaluate(_COLOURS)
         assert (_luminance(found["paper"]) < 0.1) == (scheme == "dark")
         ratios = [_contrast(ink, found["paper"]) for ink in found["ink"]]

@@ -13,6 +13,8 @@ import pytest
 from curation_assets_tests.browser.conftest import Watched
 from curation_assets_tests.browser.serving import asked
 
+pytestmark = pytest.mark.browser
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 

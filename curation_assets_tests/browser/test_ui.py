@@ -7,9 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from curation_assets.engine.store import Receipt
 from curation_assets_tests.browser.conftest import PATIENCE, Made, Watched
 from curation_assets_tests.browser.serving import asked
+
+pytestmark = pytest.mark.browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

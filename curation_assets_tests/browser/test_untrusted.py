@@ -13,6 +13,8 @@ from curation_assets.cli.main import main
 from curation_assets_tests.browser.conftest import EVIL_SHARD, Canary, Made, Watched, evil_documents
 from curation_assets_tests.report.test_untrusted import HOST
 
+pytestmark = pytest.mark.browser
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 

@@ -13,9 +13,9 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.documents import Batch, parse_shard
 from curation_assets.corpus.formats import CorruptShardError, read_rows
-from curation_assets.corpus.settings import DocumentSettings
 
 KEPT = DocumentSettings(keep_fields=("source",), validation_share=0.0)
 

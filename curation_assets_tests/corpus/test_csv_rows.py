@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.formats import read_rows
 from curation_assets.corpus.rows import RawRow
-from curation_assets.corpus.settings import DocumentSettings
 
 
 def read(
@@ -61,6 +61,7 @@ def test_a_bad_row_has_a_reason_and_stops_nothing(tmp_path: Path) -> None:
     assert rows[0].detail == "3 cells, and the header has 2"
 
 
+@pytest.mark.slow
 def test_a_record_beyond_the_limit_loses_one_line_and_memory_stays_bounded(tmp_path: Path) -> None:
     options = DocumentSettings(max_chars=10)
     long = b"9," + b"x" * 3_000_000

@@ -3,15 +3,20 @@ import hashlib
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from curation_assets.corpus.discover import digest, find_files, list_shards, open_file, split_suffixes
+from curation_assets.corpus.discover import ShardFile, digest, find_files, open_file, split_suffixes
 from curation_assets.corpus.names import visible
 from curation_assets.corpus.walk import IncompleteListing
 from curation_assets_tests.corpus.shut_folders import unlistable
+
+
+def list_shards(url: str, **options: Any) -> list[ShardFile]:
+    return find_files(url, **options).files
 
 
 def make(folder, *names):

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.fields import document_text, joined_chat
 from curation_assets.corpus.rows import RawRow, from_record
-from curation_assets.corpus.settings import DocumentSettings
 
 LEAST = DocumentSettings(min_chars=10, min_words=1)
 
@@ -121,12 +121,12 @@ def test_what_is_no_text_and_no_chat() -> None:
 def test_a_dotted_name_is_the_field_of_that_name_or_else_nested(
     record: dict[str, Any], text: str | None
 ) -> None:
-    row = from_record(1, record, b"", DocumentSettings("content.text", None), {})
+    row = from_record(1, record, b"", DocumentSettings(text_field="content.text", id_field=""), {})
     assert (row.fields, row.lacks) == ({"content.text": text}, ())
 
 
 def test_dots_may_stand_in_the_names_of_the_parts() -> None:
-    options = DocumentSettings("a.b.c.d", None, ("x",))
+    options = DocumentSettings(text_field="a.b.c.d", id_field="", keep_fields=("x",))
     row = from_record(
         1, {"a": {"z": 1}, "a.b": {"c.d": "deep"}}, b"", options, {"x": "folder", "a.b.c.d": "no"}
     )
@@ -138,7 +138,7 @@ def test_dots_may_stand_in_the_names_of_the_parts() -> None:
 )
 def test_what_is_not_there_is_told_with_what_is(record: dict[str, Any]) -> None:
     row = from_record(
-        1, {"id": 1, **record}, b"", DocumentSettings("content.text"), {"content.text": "folder"}
+        1, {"id": 1, **record}, b"", DocumentSettings(text_field="content.text"), {"content.text": "folder"}
     )
     assert row.fields == {"content.text": None, "id": 1}, "only a kept field is filled in from the folder"
     assert row.lacks == ("content.text",)

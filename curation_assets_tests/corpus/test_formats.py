@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.formats import CorruptShardError, read_rows
-from curation_assets.corpus.settings import DocumentSettings
 from curation_assets.corpus.streams import bounded_lines, unpacked
 
 SETTINGS = DocumentSettings()
@@ -159,6 +159,7 @@ def test_other_bytes_after_a_stream_are_damage(tmp_path, suffix):
         rows(put(tmp_path / f"a.jsonl{suffix}", PACK[suffix](b'{"text": "a"}\n') + b"\0\0garbage"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".bz2", ".xz"])
 def test_a_small_file_that_unpacks_to_a_large_one_is_unpacked_in_pieces(suffix):
     source = io.BytesIO(PACK[suffix](b"x" * 200_000_000))  # bzip2 packs this into 150 bytes

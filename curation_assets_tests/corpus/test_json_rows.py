@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.json_rows import json_values
 from curation_assets.corpus.rows import Damaged, RawRow
-from curation_assets.corpus.settings import DocumentSettings
 
-SETTINGS = DocumentSettings(id_field=None)
+SETTINGS = DocumentSettings(id_field="")
 
 
 def read(text: str, piece: int = 1 << 20, options: DocumentSettings = SETTINGS) -> list[RawRow]:
@@ -102,7 +102,7 @@ def test_an_array_that_is_cut_off_is_a_damaged_file() -> None:
 
 @pytest.mark.parametrize("piece", [1 << 10, 1 << 20])
 def test_an_element_beyond_the_limit_is_skipped_and_memory_stays_bounded(piece: int) -> None:
-    options = DocumentSettings(id_field=None, max_chars=10)
+    options = DocumentSettings(id_field="", max_chars=10)
     long = json.dumps({"text": "x" * 3_000_000})
     for text in (
         f'[{{"text": "a"}}, {long}, {{"text": "b"}}]',
@@ -123,7 +123,7 @@ def test_small_elements_of_a_large_array_are_read_in_time_and_memory_of_a_piece(
 def test_an_object_that_does_not_close_on_one_endless_line_is_not_kept() -> None:
     endless = (b'{"text": "a"]' if not i else b"x" * (1 << 20) for i in range(50))
     tracemalloc.start()
-    rows = list(json_values(endless, DocumentSettings(id_field=None, max_chars=10), {}))
+    rows = list(json_values(endless, DocumentSettings(id_field="", max_chars=10), {}))
     assert tracemalloc.get_traced_memory()[1] < 32 << 20
     tracemalloc.stop()
     assert [row.reason for row in rows] == ["invalid_json"]

@@ -12,10 +12,10 @@ from curation_assets.cli.main import main
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.names import key_of
 from curation_assets.defs.instance import instance_for
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
+from curation_assets.invariants import INVARIANTS
 from curation_assets.lineage.status import status, to_text
 from curation_assets.lineage.trace import to_text as traced
 from curation_assets.lineage.trace import trace
@@ -44,6 +44,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.graph
 def test_files_of_odd_names_are_read_scored_and_selected(tiny: Profile, tmp_path: Path) -> None:
     texts = stdlib_texts()
     for number, name in enumerate(NAMES):
@@ -78,6 +79,7 @@ def listing_alone(tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> Profile:
     return tiny
 
 
+@pytest.mark.graph
 def test_what_is_passed_over_is_told_at_the_end_of_a_run_in_status_and_in_a_check(
     listing_alone: Profile,
     tmp_path: Path,
@@ -113,6 +115,7 @@ def test_what_is_passed_over_is_told_at_the_end_of_a_run_in_status_and_in_a_chec
         assert not found.passed and found.severity == dg.AssetCheckSeverity.WARN
 
 
+@pytest.mark.graph
 def test_nothing_passed_over_is_nothing_told(
     listing_alone: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +124,7 @@ def test_nothing_passed_over_is_nothing_told(
     assert INVARIANTS["corpus/source"]["no_files_passed_over"](Workspace(listing_alone)).passed
 
 
+@pytest.mark.graph
 def test_a_folder_that_cannot_be_listed_ends_a_run_with_the_reason_and_takes_nothing_along(
     listing_alone: Profile,
     tmp_path: Path,

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from curation_assets.common.files import write_table
 from curation_assets.common.hashing import hash_documents, text_digest
-from curation_assets.corpus.documents import DocumentSettings, write_documents
-from curation_assets.corpus.repeats import Repeats, find_repeats, told
+from curation_assets.config.settings import DocumentSettings
+from curation_assets.corpus.documents import write_documents
+from curation_assets.corpus.repeats import Repeats, describe_repeats, find_repeats
 
 Document = tuple[str, str]
 SETTINGS = DocumentSettings(validation_share=0.3)
@@ -150,8 +151,12 @@ def test_of_many_ids_ten_are_named_whatever_the_memory(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_ids() -> None:
-    assert told({}) == told({"repeated_in_later_shards": 0, "ids_with_several_texts": 0}) == []
-    repeated, several = told(
+    assert (
+        describe_repeats({})
+        == describe_repeats({"repeated_in_later_shards": 0, "ids_with_several_texts": 0})
+        == []
+    )
+    repeated, several = describe_repeats(
         {
             "repeated_in_later_shards": 1_200,
             "ids_with_several_texts": 60,
@@ -161,7 +166,7 @@ def test_what_is_said_of_ids() -> None:
     )
     assert repeated.startswith("1,200 documents stand in an earlier file as well")
     assert "60 ids stand for several texts: '7' in 'a', 'b'. All 180 documents stay" in several
-    assert told({"repeated_in_later_shards": 1})[0].startswith("1 document stands")
+    assert describe_repeats({"repeated_in_later_shards": 1})[0].startswith("1 document stands")
 
 
 def test_files_that_number_their_rows_from_0_share_no_hash() -> None:

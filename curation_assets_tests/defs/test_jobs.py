@@ -68,6 +68,7 @@ def _failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     return {str(e.step_key): e.step_failure_data.error.message for e in events}  # type: ignore[union-attr]
 
 
+@pytest.mark.graph
 def test_each_job_does_what_it_says_with_its_default_config(few: Profile, tmp_path: Path) -> None:
     """One story, since the first run is what costs time."""
     workspace = Workspace(few)
@@ -176,6 +177,7 @@ def _one_bad_file_stops_nobody(profile: Profile, tmp_path: Path) -> None:
         assert "not everything could be made" in _failures(failed)["bring_up_to_date"]
 
 
+@pytest.mark.graph
 def test_mistakes_in_the_config_are_told_before_or_at_the_start(few: Profile) -> None:
     job = _defs(few.source).resolve_job_def("train_and_evaluate_one_cell")
     with pytest.raises(dg.DagsterInvalidConfigError, match="densty"):

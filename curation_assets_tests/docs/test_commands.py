@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 
 import pytest
-import torch
 from packaging.requirements import Requirement
 
 from curation_assets.cli.main import main as cli
@@ -22,11 +21,15 @@ from curation_assets_tests.browser.serving import asked, served
 from curation_assets_tests.docs.markdown import PAGES, ROOT, Command, blocks, commands, of_language, spans
 from curation_assets_tests.docs.walk import Reader, make, run_make, wanted
 
+pytestmark = pytest.mark.graph
+
 ELSEWHERE = {"your-sampler.md": "test_sampler.py"}
 """Pages whose commands another test runs."""
 
 NOT_RUN: dict[tuple[str, ...], str] = {
     ("make", "test"): "would run this test",
+    ("make", "check"): "takes minutes",
+    ("make", "format"): "would look at nothing: there is no source in the reader's folder",
     ("make", "bench"): "takes minutes",
     ("make", "ui"): "serves until it is stopped",
     ("make", "clean"): "would take away what the other commands need: run in a folder of its own",
@@ -50,8 +53,6 @@ def reader(
     """A reader in whose folder all but the ends of the graph has been made, under the profiles that the docs run."""
     home = tmp_path_factory.mktemp("reader")
     shutil.copytree(teacher, home / "models" / "my-judge")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     found = Reader(home / "project", home / "models", patch)
     found.write_all()
     found.run(Command("here", {}, ("python", "make_texts.py")))
@@ -63,7 +64,6 @@ def reader(
     judged = load_profile("judged.toml")
     make(judged, wanted(judged, leave=("report/", "ask_llm_small/metrics")))
     yield found
-    torch.set_num_threads(threads)
 
 
 ASSETS = "{ assetNodes { assetKey { path } } }"
@@ -126,7 +126,7 @@ def _its_recipe_exists(command: Command, reader: Reader) -> None:
         if name == "curation":
             _is_a_subcommand(each, reader)
             continue
-        module = rest[1] if name == "python" else name
+        module = rest[1] if name == "python" else {"lint-imports": "importlinter"}.get(name, name)
         assert find_spec(module), f"{command.where}: {each}"
         if module == "benchmarks":
             assert all(find_spec(f"benchmarks.bench_{only}") for only in rest[2:]), f"{command.where}: {each}"
@@ -149,7 +149,7 @@ def _serves(command: Command, reader: Reader) -> None:
 
 def _is_a_subcommand(command: Command, reader: Reader) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main([*command.words[1:], "--help"])
+        cli([*command.words[1:], "--help"])
     assert ended.value.code == 0, f"{command.where}: {command}"
 
 
@@ -175,6 +175,8 @@ def _names_packages(command: Command, reader: Reader) -> None:
         elif word == "--editable":
             asked = words.pop(0).removeprefix(".[").removesuffix("]").split(",")
             assert set(asked) <= set(extras), f"{command.where}: {command}"
+        elif word.startswith("./"):
+            assert (ROOT / word / "pyproject.toml").is_file(), f"{command.where}: {command}"
         else:
             Requirement(word)
 
@@ -189,6 +191,8 @@ def _goes_to_loopback(command: Command, reader: Reader) -> None:
 
 INSTEAD: dict[tuple[str, ...], Callable[[Command, Reader], None]] = {
     ("make", "test"): _its_recipe_exists,
+    ("make", "check"): _its_recipe_exists,
+    ("make", "format"): _its_recipe_exists,
     ("make", "bench"): _its_recipe_exists,
     ("make", "ui"): _serves,
     ("make", "clean"): _clears_a_folder,

@@ -21,8 +21,9 @@ from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.docs.markdown import ROOT, Command, of_language
 from curation_assets_tests.docs.walk import Reader, make, needed
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "your-judge.md"
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +70,13 @@ def test_a_t5_can_be_asked_as_well(reader: Reader, capsys: pytest.CaptureFixture
 
 def test_the_prompt_makes_the_scores_stale_and_nothing_else(judged: Profile) -> None:
     strict = load_profile("strict.toml")
-    assert strict.ask_llm.prompt != judged.ask_llm.prompt and strict.data == judged.data
+    assert strict.samplers.ask_llm.prompt != judged.samplers.ask_llm.prompt and strict.data == judged.data
     changed = {key for key, step in STEPS.items() if step.code_version(judged) != step.code_version(strict)}
     asked = {f"{name}/scores" for name, spec in SAMPLERS.items() if spec.family == "ask_llm"}
-    reports = {f"report/{name}" for name in ("tradeoff", "correlation", "distributions", "documents", "page")}
+    reports = {
+        f"report/{name}"
+        for name in ("tradeoff", "correlation", "distributions", "composition", "documents", "page")
+    }
     assert changed == asked | {"judge/labels", "judge/checkpoint"} | reports
     before = _scores(judged, "ask_llm_small")
     assert (before < 0).all() and _stale(strict, "ask_llm_small/scores")

@@ -11,8 +11,8 @@ import pytest
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.definitions import definitions
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.engine.graph import STEPS
+from curation_assets.invariants import INVARIANTS
 from curation_assets_tests.docs.markdown import PAGES, ROOT, anchors, links, prose, spans
 
 MAINTAINED = [page for page in PAGES if page.name != "LOG.md"]  # the log says how things were called then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from fnmatch import fnmatch
 from itertools import pairwise
 
@@ -81,12 +82,20 @@ def test_no_arrow_follows_from_others() -> None:
     assert not idle, f"arrows that say nothing new: {idle}"
 
 
-def test_the_table_of_samplers_is_the_registry() -> None:
-    found = []
-    for row in re.findall(r"^\| `([a-z_]+(?:\{[^}]+\})?)` \|", README.read_text("utf-8"), re.MULTILINE):
-        stem, _, ends = row.rstrip("}").partition("{")
-        found += [stem + end for end in ends.split(",")]
-    assert found == list(SAMPLERS)
+def test_tables_of_samplers_are_the_registry() -> None:
+    """`python docs/sampler_table.py` writes them."""
+    writer = runpy.run_path(str(ROOT / "docs" / "sampler_table.py"))
+    assert writer["table"]() in README.read_text("utf-8")
+    old = [page.name for page in PAGES if writer["renewed"](text := page.read_text("utf-8")) != text]
+    assert not old, f"out of date, run docs/sampler_table.py: {old}"
+
+
+def test_a_row_has_what_its_samplers_share_once() -> None:
+    folded = runpy.run_path(str(ROOT / "docs" / "sampler_table.py"))["folded"]
+    assert folded(["a_small", "a_large", "a_large_20k"], "[^_]+_?") == "a_{small, large, large_20k}"
+    assert folded(["1 of 9", "2 of 9", "4 of 9"], most=2) == "{1, …, 4} of 9"
+    assert folded(["Under the xl T5: kept.", "Under the big T5: kept."]) == "Under the {xl, big} T5: kept."
+    assert folded(["one"]) == "one" and folded(["one", "two"]) == "{one, two}"
 
 
 def test_the_tree_is_there_and_whole() -> None:

@@ -13,10 +13,17 @@ import pytest
 from curation_assets_tests.docs.edits import apply
 from curation_assets_tests.docs.markdown import ROOT, Block, blocks
 
+pytestmark = pytest.mark.graph
+
 PAGE = ROOT / "docs" / "your-sampler.md"
 COPIED = ("curation_assets", "curation_assets_tests", "docs")
 FILES = ("README.md", "Makefile", "pyproject.toml", "constraints.txt", "workspace.yaml")
-SETTING = "A setting of its own"
+EXAMPLE = ROOT / "examples" / "curation-repetition"
+TOUCHED = {
+    "curation_assets/samplers/repetition.py",
+    "curation_assets/config/registry.py",
+    "curation_assets_tests/samplers/test_repetition.py",
+}
 WALK = "curation_assets_tests/docs/walk_sampler.py"
 
 
@@ -55,20 +62,24 @@ def _check(project: Path, *wanted: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_sampler_is_a_function_and_a_row(project: Path) -> None:
+def test_a_sampler_is_a_module_a_line_and_its_test(project: Path) -> None:
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     for block in _edits():
-        if block.heading != SETTING:
-            apply(block, project)
-    _check(
-        project, "curation_assets_tests/scoring/test_repetition.py", f"{WALK}::test_the_commands_of_the_page"
-    )
+        apply(block, project)
+    after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    touched = {str(path.relative_to(project)) for path in after if before.get(path) != after[path]}
+    assert touched == TOUCHED
+    line = (project / "curation_assets/config/registry.py").read_text("utf-8").splitlines()
+    assert len(line) == len((ROOT / "curation_assets/config/registry.py").read_text("utf-8").splitlines()) + 1
+    _check(project, "curation_assets_tests/samplers/test_repetition.py", WALK)
 
 
-def test_a_setting_of_its_own_makes_the_scores_stale_and_nothing_else(project: Path) -> None:
-    for block in _edits():
-        if block.heading == SETTING:
-            apply(block, project)
-    _check(project, f"{WALK}::test_a_setting")
+def test_the_package_has_the_same_module_and_the_entry_point_of_the_page() -> None:
+    module, _ = [block for block in _edits() if block.language == "python"]
+    shown = module.text.partition("\n")[2]
+    assert shown.strip() == (EXAMPLE / "curation_repetition.py").read_text("utf-8").strip()
+    [entry] = [block for block in blocks(PAGE) if block.language == "toml" and not block.file]
+    assert entry.text.strip() in (EXAMPLE / "pyproject.toml").read_text("utf-8")
 
 
 def test_a_place_that_is_not_there_is_told(tmp_path: Path) -> None:

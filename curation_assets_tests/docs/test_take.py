@@ -17,6 +17,8 @@ from curation_assets.selection.what_if import what_if
 from curation_assets_tests.docs.markdown import ROOT, blocks
 from curation_assets_tests.report.hand_made import texts, workspace
 
+pytestmark = pytest.mark.process
+
 
 def test_numbers_as_ids_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     every = [f"{number}. {text}" for number, (_, text, _) in enumerate(texts(120))]

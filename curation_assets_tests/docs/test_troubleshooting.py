@@ -14,6 +14,8 @@ from curation_assets_tests.docs.markdown import ROOT, of_language
 from curation_assets_tests.docs.trouble import Trouble
 from curation_assets_tests.docs.walk import Reader
 
+pytestmark = pytest.mark.graph
+
 PAGE = ROOT / "docs" / "troubleshooting.md"
 MESSAGES = {block.heading: block.text for block in of_language(PAGE, "text")}
 CAUSES: dict[str, Callable[[Trouble], str]] = {
@@ -64,7 +66,6 @@ CAUSES: dict[str, Callable[[Trouble], str]] = {
     "Models that are not learned": running.not_learned,
 }
 """Heading -> what brings its message about."""
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

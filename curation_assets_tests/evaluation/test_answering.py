@@ -12,8 +12,6 @@ from curation_assets.evaluation.answering import Answering
 from curation_assets.models import t5
 from curation_assets.models.tokenizer import Tokenizer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TEXTS = [
     "red",
     "a longer text about numbers, odd and even, one two three",

@@ -16,7 +16,7 @@ from curation_assets.config.profile import load_profile
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus import build as corpus
 from curation_assets.corpus.reading import left_out, open_documents, read_repeats
-from curation_assets.defs.invariants import INVARIANTS
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.staleness import Versions
@@ -29,6 +29,7 @@ from curation_assets.evaluation.contamination import (
     read_contaminated,
 )
 from curation_assets.evaluation.examples import Example, to_table
+from curation_assets.invariants import INVARIANTS
 from curation_assets.lineage.explain import explain, to_text
 from curation_assets.pretraining import build as pretraining
 from curation_assets.samplers.build import SCORERS
@@ -75,7 +76,9 @@ def _make(workspace: Workspace, *keys: str) -> list[str]:
     """Make steps current; return what was made."""
 
     def makes(key: str, partition: str) -> bool:
-        return materialize(workspace, STEPS[key], partition, lambda inputs: BUILDERS[key](workspace))[1]
+        return materialize(
+            workspace, STEPS[key], partition, lambda inputs: load(BUILDERS[key], workspace, STEPS[key])
+        )[1]
 
     return [
         f"{key}[{partition}]"
@@ -222,7 +225,8 @@ def _rows_trained_on(workspace: Workspace, patch: pytest.MonkeyPatch) -> set[str
         return {}
 
     patch.setattr(pretraining, "_train", capture)
-    pretraining.full_data_checkpoint(workspace)("small", workspace.data, silent)
+    one = load(pretraining.full_data_checkpoint, workspace, STEPS["full_data/checkpoint"])
+    one("small", workspace.data, silent)
     assert len(set(seen)) == len(seen)
     return set(seen)
 
@@ -259,20 +263,20 @@ def test_an_explanation_says_why_a_document_is_in_no_subset(
 ) -> None:
     task = f"glue/mrpc ({len(_words(SENTENCE)) - 12})"
     (told,) = explain(workspace, "in.s0", ["random"])
-    assert told.standings[0].rank is not None
+    assert told.samplers[0].rank is not None
     assert any(task in note and "not dropped" in note for note in told.notes)
     assert not any("n-grams" in note for note in explain(workspace, "near", ["random"])[0].notes)
 
     dropping = _open(home, True, monkeypatch)
     _make(dropping, "random/subset")
     (told,) = explain(dropping, "in.s0", ["random"])
-    (found,) = told.standings
+    (found,) = told.samplers
     assert found.score is not None and found.rank is None and found.percentile is None
     assert {(c.state, c.key, c.stale) for c in found.choices} == {("out", None, False)}
     assert all(c.why.startswith("it shares n-grams") and task in c.why for c in found.choices)
     text = to_text(told)
     assert f"random: not in {', '.join(RATES)} %: it shares n-grams" in text and "no training has it" in text
-    (near,) = explain(dropping, "near", ["random"])[0].standings
+    (near,) = explain(dropping, "near", ["random"])[0].samplers
     manifest = read_json(dropping.open("random/subset", "20") / "manifest.json")
     assert near.candidates == manifest["candidates"], "ranked among those that may be chosen"
 
@@ -291,13 +295,6 @@ def test_a_table_of_equal_content_keeps_its_version(workspace: Workspace) -> Non
     assert _make(workspace, "evaluation/contamination") == ["evaluation/contamination[s0.jsonl]"]
     after = workspace.store.receipt("evaluation/contamination", "s0.jsonl")
     assert before is not None and after is not None and before.version == after.version != after.recipe
-
-
-def test_texts_that_are_gone_are_missed(workspace: Workspace, home: Path, tmp_path: Path) -> None:
-    (home / "hq.jsonl").write_text('{"id": "another", "text": "Another text."}\n', "utf-8")
-    _make(workspace, "corpus/source")
-    with pytest.raises(ValueError, match="texts of hq are not in the corpus any more"):
-        ngrams(workspace)("", tmp_path, silent)
 
 
 def test_previews_escape_what_they_show(workspace: Workspace) -> None:

@@ -17,8 +17,6 @@ from curation_assets.evaluation.finetune import FineTuneConfig, Pairs, fine_tune
 from curation_assets.models import t5
 from curation_assets.models.tokenizer import Tokenizer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CONFIG = FineTuneConfig(
     steps=40,
     batch_size=8,

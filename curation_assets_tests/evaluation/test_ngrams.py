@@ -17,17 +17,26 @@ from hypothesis import strategies as st
 
 from curation_assets.common.hashing import hash_ids
 from curation_assets.evaluation import ngrams
-from curation_assets.evaluation.ngram_inputs import INPUTS_SCHEMA, MANY, SHARE, TaskInputs, build_index
+from curation_assets.evaluation.ngram_index import INPUTS_SCHEMA, MANY, SHARE, TaskInputs, build_index
 from curation_assets.evaluation.ngrams import (
     LEAST_WORDS,
     WORDS,
     NgramIndex,
-    ngram_hashes,
+    grams,
     normalized,
     word_hashes,
 )
 
 Row = tuple[str, str, str]
+
+
+def ngram_hashes(texts: pa.Array, n: int = WORDS) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hash of every n-gram of every text, and the number of its text."""
+    words, document = word_hashes(texts)
+    for _, hashes in grams(words, (n,)):
+        inside = document[: len(hashes)] == document[n - 1 :]
+        return hashes[inside], document[: len(hashes)][inside]
+    return np.zeros(0, np.uint64), np.zeros(0, np.int64)
 
 
 def _words(text: str) -> list[str]:

@@ -1,22 +1,26 @@
 """Perplexity of whole sets along a real run's snapshots."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from curation_assets.evaluation.perplexity import PerplexitySettings, evaluate
+from curation_assets.evaluation.perplexity import evaluate
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.t5 import load
-from curation_assets.pretraining.config import Execution
+from curation_assets.pretraining.config import RuntimeConfig
 from curation_assets.pretraining.trainer import train
 from curation_assets.scoring.perplexity import SpanPerplexity
 from curation_assets_tests.pretraining.small_run import CONFIG, SENTINEL, documents, stream
 
-SETTINGS = PerplexitySettings(eos=1, first_sentinel=SENTINEL, window=48, device="cpu", batch_tokens=600)
+SCORER = partial(
+    SpanPerplexity, eos=1, first_sentinel=SENTINEL, window=48, device="cpu", batch_tokens=600, dtype="float32"
+)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return train(CONFIG, stream(), tmp_path_factory.mktemp("run"), execution=Execution(device="cpu"))
+    return train(CONFIG, stream(), tmp_path_factory.mktemp("run"), execution=RuntimeConfig(device="cpu"))
 
 
 def test_rows_tell_the_perplexity_of_each_set_at_each_snapshot(run):
@@ -24,7 +28,7 @@ def test_rows_tell_the_perplexity_of_each_set_at_each_snapshot(run):
     sets["noise"] = (np.random.default_rng(0).integers(2, 60, len(sets["noise"][0])), *sets["noise"][1:])
     told = []
     snapshots = [s.folder for s in read_snapshots(run.folder)]
-    rows, last = evaluate(snapshots, sets, SETTINGS, lambda *line: told.append(line))
+    rows, last = evaluate(snapshots, sets, SCORER, lambda *line: told.append(line))
     assert [(r["tokens_seen"], r["task"], r["metric"]) for r in rows] == [
         (s.tokens, task, metric) for s in run.snapshots for task in sets for metric in ("perplexity", "nll")
     ]
@@ -46,10 +50,10 @@ def test_rows_tell_the_perplexity_of_each_set_at_each_snapshot(run):
 
 def test_empty_input_is_refused(run):
     with pytest.raises(ValueError, match="0 snapshots"):
-        evaluate([], {"a": documents(2)}, SETTINGS)
+        evaluate([], {"a": documents(2)}, SCORER)
     with pytest.raises(ValueError, match=r"empty sets \['a'\]"):
         evaluate(
             [run.snapshots[0].folder],
             {"a": (np.zeros(0), np.zeros(1, int), np.zeros(0, np.uint64))},
-            SETTINGS,
+            SCORER,
         )

@@ -16,8 +16,6 @@ from curation_assets.evaluation.finetune import FineTuneConfig
 from curation_assets.evaluation.suites import SuiteConfig, SuiteExamples, prompts, run_suite
 from curation_assets.models.tokenizer import Tokenizer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TUNING = FineTuneConfig(
     steps=60,
     batch_size=8,

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from curation_assets.evaluation.families import FAMILIES
-from curation_assets.evaluation.measures import METRICS
+from curation_assets.evaluation.metrics import METRICS
 from curation_assets.evaluation.tasks import SUITES, TASKS, Task, lookup
 
 NAMES = [f"{task.suite}/{task.task}" for task in TASKS]

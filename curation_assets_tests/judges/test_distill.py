@@ -26,7 +26,7 @@ from curation_assets.judges.distill import (
 )
 from curation_assets.models import t5
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from curation_assets.pretraining.tuning import epoch_batches
+from curation_assets.pretraining.finetuning import epoch_batches
 from curation_assets.scoring import prompt
 from curation_assets.scoring.ask_llm import AskLLM
 from curation_assets_tests.conftest import stdlib_texts
@@ -35,9 +35,6 @@ TEMPLATE = "###\n{document}\n###\nyes or no?"  # short: the paper's is most of a
 CONFIG = DistillConfig(epochs=4, learning_rate=1e-2, max_tokens=48, template=TEMPLATE)
 SHORT = dataclasses.replace(CONFIG, epochs=2.5, batch_size=16)
 WORD = "zebra"
-
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +83,7 @@ def learned(
     return run(base, tokenizer, labelled, tmp_path_factory.mktemp("runs") / "learned", config=CONFIG)
 
 
+@pytest.mark.slow
 def test_a_judge_learns_what_the_teacher_looks_for(learned: DistillResult, labelled: Labelled) -> None:
     assert learned.agreement.tau is not None and learned.agreement.low is not None
     assert learned.agreement.tau > 0.45 and learned.agreement.low > 0.3
@@ -160,6 +158,7 @@ def test_the_loss_is_that_of_transformers_forward(tokenizer: Tokenizer, base: Pa
         torch.testing.assert_close(one.grad, two.grad, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_target_can_be_the_probability(
     base: Path, tokenizer: Tokenizer, labelled: Labelled, tmp_path: Path
 ) -> None:
@@ -182,6 +181,7 @@ class Interrupted(Exception):
     """Stands for whatever ends a process half-way."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "at", [1, 19, 27, 46]
 )  # before an epoch's end, at one, within the second, in the last

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.common.hashing import hash_ids, noise
-from curation_assets.judges.labels import LabelTable, choose, held_out, label
+from curation_assets.judges.labels import LabelTable, held_out, label, sample
 from curation_assets.scoring.ask_llm import ScoreTable
 
 TEXTS = [f"document {number} " + "word " * (number % 7) for number in range(50)]
@@ -187,22 +187,22 @@ def test_the_choice_does_not_depend_on_order_and_smaller_ones_are_beginnings(
 ) -> None:
     few = HASHES[:50]
     order = np.array(random.sample(range(50), 50))
-    chosen = choose(few, count, seed)
-    assert np.array_equal(few[chosen], few[order][choose(few[order], count, seed)])
-    assert np.array_equal(chosen, choose(few, 50, seed)[:count])
+    chosen = sample(few, count, seed)
+    assert np.array_equal(few[chosen], few[order][sample(few[order], count, seed)])
+    assert np.array_equal(chosen, sample(few, 50, seed)[:count])
     assert len(set(chosen.tolist())) == min(count, 50)
     halves = np.concatenate(
-        [few[part][choose(few[part], count, seed)] for part in (slice(20), slice(20, 50))]
+        [few[part][sample(few[part], count, seed)] for part in (slice(20), slice(20, 50))]
     )
-    assert np.array_equal(halves[choose(halves, count, seed)], few[chosen]), (
-        "shards may choose for themselves"
+    assert np.array_equal(halves[sample(halves, count, seed)], few[chosen]), (
+        "shards may sample for themselves"
     )
 
 
 def test_choice_and_split_are_uniform_and_independent() -> None:
     n = len(HASHES)
     chosen = np.zeros(n, bool)
-    chosen[choose(HASHES, n // 4, 5)] = True
+    chosen[sample(HASHES, n // 4, 5)] = True
     apart = held_out(HASHES, 0.2, 5)
     assert apart.mean() == pytest.approx(0.2, abs=5 * np.sqrt(0.16 / n))
     assert apart[chosen].mean() == pytest.approx(0.2, abs=5 * np.sqrt(0.16 / (n / 4)))
@@ -222,11 +222,11 @@ def test_the_split_of_a_document_is_its_own() -> None:
 
 def test_choice_and_split_refuse_what_makes_no_sense() -> None:
     with pytest.raises(ValueError, match="negative"):
-        choose(HASHES, -1, 0)
+        sample(HASHES, -1, 0)
     with pytest.raises(ValueError, match="share"):
         held_out(HASHES, 1.5, 0)
     with pytest.raises(ValueError, match="seed"):
-        choose(HASHES, 1, -1)
+        sample(HASHES, 1, -1)
     with pytest.raises(TypeError, match="uint64"):
-        choose(HASHES.astype(np.int64), 1, 0)
-    assert len(choose(HASHES[:3], 10, 0)) == 3 and choose(HASHES[:0], 10, 0).dtype == np.int64
+        sample(HASHES.astype(np.int64), 1, 0)
+    assert len(sample(HASHES[:3], 10, 0)) == 3 and sample(HASHES[:0], 10, 0).dtype == np.int64

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from curation_assets.config.profile import Profile, load_profile
+from curation_assets.config.profile import Profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus import build as corpus
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets
 from curation_assets.engine.workspace import Builder, Workspace
 from curation_assets.evaluation.build import metrics
-from curation_assets.evaluation.gathering import examples
-from curation_assets.models.build import found_model
+from curation_assets.evaluation.examples_build import examples
+from curation_assets.models.build import model_note
 from curation_assets.pretraining.build import full_data_checkpoint, subset_checkpoint
 from curation_assets.samplers.build import SCORERS
 from curation_assets.selection.build import subset
-from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
+from curation_assets_tests.conftest import Kept, work_in, write_tiny
 from curation_assets_tests.corpus_builders import CORPUS
 
 BUILDERS: dict[str, Builder] = {
@@ -34,7 +33,7 @@ BUILDERS: dict[str, Builder] = {
     "random/checkpoint": subset_checkpoint("random"),
     "random/metrics": metrics("random"),
     "full_data/checkpoint": full_data_checkpoint,
-    "perplexity_small/model": found_model(lambda profile: profile.model_source("perplexity_small")),
+    "perplexity_small/model": model_note(lambda profile: profile.model_source("perplexity_small")),
     "perplexity_small/scores": SCORERS["perplexity_small"],
     "perplexity_small/subset": subset(SAMPLERS["perplexity_small"]),
 }
@@ -50,48 +49,31 @@ def make(profile: Profile, keys: list[str]) -> None:
     for key in keys:
         build = BUILDERS[key]
         for partition in targets(workspace, STEPS[key]):
-            materialize(workspace, STEPS[key], partition, lambda inputs, build=build: build(workspace))
-
-
-def _environment(root: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setenv("CURATION_DATA", str(root / "data"))
-    patch.setenv("DAGSTER_HOME", str(root / "data" / "dagster_home"))
-    patch.setenv("CURATION_PROFILE", str(root / "tiny.toml"))
+            materialize(
+                workspace,
+                STEPS[key],
+                partition,
+                lambda inputs, build=build, key=key: load(build, workspace, STEPS[key]),
+            )
 
 
 @pytest.fixture(scope="session")
-def _made_once(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> tuple[Path, Path]:
+def _kept(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Kept:
     root = tmp_path_factory.mktemp("lineage")
-    texts = stdlib_texts()
-    for number, shard in enumerate(SHARDS):
-        write_shard(root / "shards" / shard, texts[number::4])
-    write_shard(root / "hq.jsonl", texts[3::4][:20])
-    run = '[run]\nsamplers = ["random", "perplexity_small"]\n'
-    (root / "tiny.toml").write_text(TINY.replace("{teacher}", str(teacher)) + run, "utf-8")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            _environment(root, patch)
-            make(load_profile(), MADE)
-    finally:
-        torch.set_num_threads(threads)
-    kept = root.with_name(f"{root.name}-kept")
-    shutil.copytree(root, kept)
-    return root, kept
+    write_tiny(root, teacher, '[run]\nsamplers = ["random", "perplexity_small"]\n')
+    with pytest.MonkeyPatch.context() as patch:
+        make(work_in(root, patch), MADE)
+    return Kept(root)
 
 
 @pytest.fixture
-def made(_made_once: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Profile:
+def made(_kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Profile:
     """The profile of a workspace in which `MADE` has been made. A test that changes it asks for `root`, too."""
-    _environment(_made_once[0], monkeypatch)
-    return load_profile()
+    return work_in(_kept.root, monkeypatch)
 
 
 @pytest.fixture
-def root(_made_once: tuple[Path, Path]) -> Iterator[Path]:
+def root(_kept: Kept) -> Iterator[Path]:
     """The folder with the corpus (`shards`), the profile and the data; what a test does to it is undone."""
-    root, kept = _made_once
-    yield root
-    shutil.rmtree(root)
-    shutil.copytree(kept, root)
+    yield _kept.root
+    _kept.restore()

@@ -47,7 +47,7 @@ def imagine(workspace: Workspace, shards: list[str], keys: list[str] | None = No
     for number, key in enumerate(STEPS if keys is None else keys):
         for partition in found.partitions(STEPS[key].by):
             found.made[key, partition] = make(found, STEPS[key], partition, 1_000.0 + number)
-    return found
+    return Imagined(workspace, found.made, shards)  # which has not compared anything yet
 
 
 def make(versions: Imagined, step: Step, partition: str, created: float) -> Receipt:

@@ -16,12 +16,13 @@ from scipy.stats import rankdata
 from curation_assets.common.files import read_json
 from curation_assets.common.progress import silent
 from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.engine.reasons import as_data
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import DamagedArtifact
 from curation_assets.engine.workspace import Workspace
-from curation_assets.lineage.explain import Explanation, explain, to_json, to_text
-from curation_assets.lineage.locate import alike, find, near_ids, positions_of
-from curation_assets.lineage.sampler_view import Standing
+from curation_assets.lineage.explain import Explanation, explain, to_text
+from curation_assets.lineage.locate import alike, locate, near_ids, positions_of
+from curation_assets.lineage.sampler_view import SamplerView
 from curation_assets.selection import selection_keys
 from curation_assets_tests.selection.scored import DRAWN, SCORED, copied, made, make
 
@@ -62,7 +63,7 @@ def test_every_id_is_found_wherever_it_stands(made: Workspace) -> None:
     several = [i for i, places in documents.items() if len(places) > 1]
     assert len(several) == 4, "two that repeat a document, two that stand for two texts"
     for doc_id in {*list(documents)[::4], *held_out, *several}:
-        places = find(versions, doc_id, silent).places
+        places = locate(versions, doc_id, silent).places
         expected = [("documents", *place) for place in documents.get(doc_id, [])]
         expected += [("validation", *place) for place in held_out.get(doc_id, [])]
         assert [(p.table, p.shard, p.position, p.doc_hash) for p in places] == expected
@@ -92,13 +93,13 @@ def test_an_id_of_several_texts_is_told_document_by_document(made: Workspace) ->
     for number, one in enumerate((first, second)):
         assert len(one.places) == 1 and one.places[0].kept_by == ""
         assert f"document {number + 1} of 2 that have this id" in to_text(one)
-        for found in one.standings:
+        for found in one.samplers:
             rows = pq.read_table(made.open(f"{found.sampler}/scores", one.places[0].shard) / "scores.parquet")
             assert found.score == rows["score"][one.places[0].position].as_py()
-    assert first.standings[0].score != second.standings[0].score, "they share no noise"
+    assert first.samplers[0].score != second.samplers[0].score, "they share no noise"
     assert second.places[0].text == "A text of its own under an id of the first file."
     (alone,) = explain(made, doc_id, ["random"], shard="s1.jsonl")
-    assert alone.places == second.places and alone.standings == second.standings[:1]
+    assert alone.places == second.places and alone.samplers == second.samplers[:1]
     with pytest.raises(ValueError, match=r"no shard 's1.json' in the corpus; did you mean 's1.jsonl'"):
         explain(made, doc_id, shard="s1.json")
     with pytest.raises(ValueError, match="in 1 of 3 shards"):
@@ -115,7 +116,7 @@ def test_an_id_of_very_many_texts_is_told_as_far_as_people_read(
         make(workspace, key)
     monkeypatch.setenv("COLUMNS", "1000")  # else sentences are broken
     found = explain(workspace, "same", ["random"])
-    assert len(found) == 20 and sum(len(one.standings) for one in found) == 5
+    assert len(found) == 20 and sum(len(one.samplers) for one in found) == 5
     assert "document 20 of 20 that have this id" in to_text(found[-1])
     assert ", and 40 more rows have it" in to_text(found[0])
     assert "name a shard for others" in to_text(found[5])
@@ -140,7 +141,7 @@ def test_scores_percentiles_and_ranks(made: Workspace, sampler: str) -> None:
     middle, low = rankdata(scores), rankdata(-scores, "min")
     own = ("doc_id", "doc_hash", "source_row", "score")
     for at in {int(scores.argmin()), int(scores.argmax()), 5, 60, len(table) - 1}:
-        (found,) = _explained(made, table[at], [sampler]).standings
+        (found,) = _explained(made, table[at], [sampler]).samplers
         assert found.score == scores[at] and found.candidates == len(table) and not found.stale
         assert found.percentile == pytest.approx((middle[at] - 1) / len(table)) and found.rank == low[at]
         more = {name: value for name, value in table[at].items() if name not in own}
@@ -161,7 +162,7 @@ def test_subsets_and_why_not(made: Workspace, sampler: str) -> None:
         doc_hash = row["doc_hash"]
         hashes = np.array([doc_hash], np.uint64)
         key = selection_keys(hashes, np.array([row["score"]]), SAMPLERS[sampler].technique, 0)[0]
-        (found,) = _explained(made, row, [sampler]).standings
+        (found,) = _explained(made, row, [sampler]).samplers
         for choice in found.choices:
             states.add(choice.state)
             assert choice.key == key and choice.threshold == least[choice.rate] and not choice.stale
@@ -175,9 +176,9 @@ def test_subsets_and_why_not(made: Workspace, sampler: str) -> None:
 
 def test_what_has_not_been_made_is_said(made: Workspace) -> None:
     (explained,) = explain(made, _scores(made, "random")[0]["doc_id"])
-    found = {s.sampler: s for s in explained.standings}
+    found = {s.sampler: s for s in explained.samplers}
     assert list(found) == list(SAMPLERS)
-    assert found["prototypes"] == Standing(
+    assert found["prototypes"] == SamplerView(
         "prototypes", note="no scores yet", choices=found["prototypes"].choices
     )
     assert {c.why for c in found["ask_llm_small"].choices} == {"no subset yet"}
@@ -207,7 +208,7 @@ def test_repeats_count_in_the_first_shard(
 def test_held_out_documents(made: Workspace) -> None:
     doc_id = next(iter(_holders(made, "validation")))
     (found,) = explain(made, doc_id)
-    assert found.state == "held out" and not found.standings
+    assert found.state == "held out" and not found.samplers
     assert "held out for validation" in to_text(found)
 
 
@@ -258,25 +259,27 @@ def test_scores_that_are_out_of_date_and_subsets_of_earlier_scores(
     made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = copied(tmp_path / "copy", monkeypatch)
-    other = workspace.profile.density.model_copy(update={"bandwidth": 0.9})
-    workspace.profile = workspace.profile.model_copy(update={"density": other})
+    samplers = workspace.profile.samplers
+    density = samplers.density.model_copy(update={"bandwidth": 0.9})
+    samplers = samplers.model_copy(update={"density": density})
+    workspace.profile = workspace.profile.model_copy(update={"samplers": samplers})
     row = _scores(made, "density")[0]
-    (before,) = _explained(made, row, ["density"]).standings
-    (stale,) = _explained(workspace, row, ["density"]).standings
+    (before,) = _explained(made, row, ["density"]).samplers
+    (stale,) = _explained(workspace, row, ["density"]).samplers
     assert stale.stale and stale.score == before.score and not any(c.stale for c in stale.choices)
     assert f"{stale.score:.4g}"[:5] in (text := to_text(_explained(workspace, row, ["density"])))
     assert "* " in text and "*: stale, something that it was made from changed since" in text
     for key in ("density/shard_sketch", "density/sketch", "density/scores"):
         make(workspace, key)
-    (now,) = _explained(workspace, row, ["density"]).standings
+    (now,) = _explained(workspace, row, ["density"]).samplers
     assert not now.stale and now.score != before.score
     assert [c.state for c in now.choices] == [c.state for c in before.choices]
-    assert {c.why for c in now.choices} == {"scores changed since the subset was drawn"}
+    assert {r.kind for c in now.choices for r in c.reasons} == {"input_changed_in"}
     assert all(c.stale for c in now.choices)
     seed = workspace.profile.selection.model_copy(update={"seed": 1})
     workspace.profile = workspace.profile.model_copy(update={"selection": seed})
-    (drawn,) = _explained(workspace, row, ["semdedup"]).standings
-    assert {c.why for c in drawn.choices} == {"settings changed since the subset was drawn"}
+    (drawn,) = _explained(workspace, row, ["semdedup"]).samplers
+    assert {str(r) for c in drawn.choices for r in c.reasons} == {"settings or code changed"}
 
 
 def test_what_lies_in_an_object_store_is_told_alike(made: Workspace) -> None:
@@ -304,7 +307,7 @@ def test_numbers_as_ids_and_text_that_a_terminal_must_not_obey(
         make(workspace, key)
     text = to_text(explain(workspace, "42", ["random"])[0])
     assert "read \N{REPLACEMENT CHARACTER} backwards" in text and "\u202e" not in text
-    assert "corpus/tokens[s3.jsonl] is missing or out of date" in text
+    assert "corpus/tokens[s3.jsonl] is missing: not made yet" in text
     assert [row.row for row in explain(workspace, "43")[0].set_aside] == [2]
     lines += 2 * (json.dumps({"id": "odd \u202e id", "text": "a text of its own"}) + "\n")
     (tmp_path / "copy" / "shards" / "s3.jsonl").write_text(lines)
@@ -347,13 +350,13 @@ def test_no_line_is_wider_than_the_terminal(
 def test_text_and_json(made: Workspace) -> None:
     row = _scores(made, "semdedup")[1]
     doc_id, found = row["doc_id"], _explained(made, row, ["semdedup", "random", "ask_llm_small"])
-    assert [s.sampler for s in found.standings] == ["random", "semdedup", "ask_llm_small"]
-    said = json.loads(json.dumps(to_json(found), allow_nan=False))
+    assert [s.sampler for s in found.samplers] == ["random", "semdedup", "ask_llm_small"]
+    said = json.loads(json.dumps(found, default=as_data, allow_nan=False))
     assert said["doc_id"] == doc_id and said["places"][0]["shard"] == "s0.jsonl"
-    assert [s["choices"][1]["rate"] for s in said["standings"]] == ["20"] * 3
+    assert [s["choices"][1]["rate"] for s in said["samplers"]] == ["20"] * 3
     text = to_text(found)
     assert text.startswith(f"{doc_id}: a document for samplers to choose\nfrom line")
-    semdedup = found.standings[1]
+    semdedup = found.samplers[1]
     assert semdedup.details
     other = f"{semdedup.details['duplicate_of']} of {semdedup.details['duplicate_shard']}"
     assert f"most like {other} (similarity" in text

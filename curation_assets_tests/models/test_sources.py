@@ -331,6 +331,7 @@ def ask(cache: Path, *names: str, **environment: str) -> list[list]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.process
 def test_hub_models_are_fetched_once_and_errors_are_one_clear_line(hub: str, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     good, *bad = ask(cache, "good", "pickled", "missing", "gated", "moved", HF_ENDPOINT=hub)

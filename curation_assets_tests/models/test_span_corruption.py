@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from curation_assets.models.span_corruption import (
     batch_keys,
     corrupt,
-    corrupt_document,
     corrupt_padded,
     corrupted_lengths,
     document_keys,
@@ -17,6 +16,7 @@ from curation_assets.models.span_corruption import (
     noise_counts,
     noise_mask,
 )
+from curation_assets_tests.models.one_document import corrupt_document
 
 EOS, SENTINEL = 1, 999
 

@@ -61,9 +61,10 @@ def test_has_t5s_layout(trained, folder):
     assert all(added[sentinel(k)] == VOCAB - 1 - k for k in range(SENTINELS))
 
 
+@pytest.mark.process
 def test_is_the_same_in_another_process(folder, tmp_path):
     code = (
-        f"from curation_assets_tests.corpus.test_tokenizer import train; train({str(tmp_path / 'again')!r})"
+        f"from curation_assets_tests.models.test_tokenizer import train; train({str(tmp_path / 'again')!r})"
     )
     root = Path(curation_assets.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root)

@@ -1,5 +1,8 @@
 """A run of seconds that the trainer's tests share: a T5 of 8,000 parameters on documents with something to learn."""
 
+import os
+import signal
+
 import numpy as np
 
 from curation_assets.models.span_corruption import mix
@@ -31,3 +34,23 @@ def stream(seed=0):
     """Return the token stream of the documents."""
     ids, offsets, hashes = documents()
     return TokenStream([Shard(ids, offsets, None, hashes)], seed=seed)
+
+
+class Interrupted(Exception):
+    """What ends a run in the middle."""
+
+
+class InterruptedStream:
+    """A stream that fails at one step, or kills its process there."""
+
+    def __init__(self, inner, at, kill=False):
+        self.inner, self.at, self.kill = inner, at, kill
+        self.epochs, self.digest = inner.epochs, inner.digest
+
+    def batch(self, step, batch_size, raw_length):
+        """Return a batch of the stream; none of that step."""
+        if step == self.at and self.kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if step == self.at:
+            raise Interrupted
+        return self.inner.batch(step, batch_size, raw_length)

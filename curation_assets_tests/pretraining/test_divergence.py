@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.t5 import load
-from curation_assets.pretraining.config import Execution, TrainConfig
+from curation_assets.pretraining.config import RuntimeConfig, TrainConfig
 from curation_assets.pretraining.divergence import last_good, risen, window
 from curation_assets.pretraining.trainer import train
 from curation_assets_tests.pretraining.small_run import CONFIG, stream
 
-CPU = Execution(device="cpu", flush_steps=7)
+CPU = RuntimeConfig(device="cpu", flush_steps=7)
 
 
 def curve(*parts):

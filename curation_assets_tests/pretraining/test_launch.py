@@ -13,13 +13,13 @@ import torch
 
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.pretraining import devices, launch
-from curation_assets.pretraining.config import Execution
+from curation_assets.pretraining.config import RuntimeConfig
 from curation_assets.pretraining.launch import Job, read_job, train_distributed, write_job
 from curation_assets.pretraining.packing import Shard, TokenStream
 from curation_assets.pretraining.trainer import _Training, train
 from curation_assets_tests.pretraining.small_run import CONFIG, documents, stream
 
-ONE = Execution(device="cpu", flush_steps=7)
+ONE = RuntimeConfig(device="cpu", flush_steps=7)
 TWO = dataclasses.replace(ONE, processes=2)
 
 
@@ -56,9 +56,10 @@ def listening():
     return {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
 
 
+@pytest.mark.process
 def test_two_processes_train_as_one_and_one_goes_on_after_them(alone, tmp_path):
     """Losses agree to 1e-5 nats: gradients are sums of the same numbers in another order."""
-    told, addresses = [], set()
+    told, addresses, before = [], set(), set(psutil.Process().children())
 
     def stop_late(*line):
         told.append(line)
@@ -68,7 +69,7 @@ def test_two_processes_train_as_one_and_one_goes_on_after_them(alone, tmp_path):
 
     with pytest.raises(Stopped):
         train_distributed(CONFIG, stream(), tmp_path, execution=TWO, progress=stop_late)
-    assert not psutil.Process().children(), "they ended with it"
+    assert not set(psutil.Process().children()) - before, "they ended with it"
     assert addresses == {"127.0.0.1"}, "they talk to each other and to nobody else"
     assert [line[0] for line in told] == sorted(line[0] for line in told)
     assert told[-1][1:3] == (CONFIG.tokens, "tokens")
@@ -83,6 +84,7 @@ def test_two_processes_train_as_one_and_one_goes_on_after_them(alone, tmp_path):
     assert again.resumed_from == 40
 
 
+@pytest.mark.process
 def test_two_processes_go_on_after_one_and_their_divergence_arrives_as_what_it_is(tmp_path):
     class Failing(TokenStream):
         def batch(self, step, *size):
@@ -106,6 +108,7 @@ def test_two_processes_go_on_after_one_and_their_divergence_arrives_as_what_it_i
     assert np.array_equal(np.load(tmp_path / "losses.npy")[:4], before[:4]), "they went on from step 4"
 
 
+@pytest.mark.process
 def test_a_process_ends_when_the_one_that_started_it_is_gone(tmp_path):
     """Its standard input is a pipe that a killed parent no longer holds open; here it is closed from the start."""
     command = [sys.executable, "-m", "curation_assets.pretraining", str(tmp_path / "job.json")]
@@ -159,7 +162,7 @@ def test_the_first_failure_is_told_and_a_silent_death_too(tmp_path):
 
 def test_how_many_processes(monkeypatch):
     def count(device, processes):
-        return devices.process_count(Execution(device=device, processes=processes))
+        return devices.process_count(RuntimeConfig(device=device, processes=processes))
 
     assert [count("cpu", n) for n in (0, 1, 3)] == [1, 1, 3]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

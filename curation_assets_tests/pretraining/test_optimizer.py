@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from curation_assets.pretraining.optimizer import ScaledAdamW, clip_gradients, learning_rate
+from curation_assets.pretraining.optimizer import ScaledAdamW, learning_rate
 
 
 def naive_step(p, g, m, v, t, lr, beta1=0.9, beta2=0.999, eps=1e-6, decay=0.0):
@@ -53,15 +53,6 @@ def test_a_parameter_without_gradient_stays():
     ScaledAdamW([one, two]).step()
     assert torch.equal(two.detach(), torch.ones(3))
     assert one[0].item() == pytest.approx(1 - 0.02, rel=1e-4)
-
-
-def test_gradients_are_clipped_to_their_joint_norm():
-    parameters = [torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1))]
-    parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 0.0]), torch.tensor([4.0])
-    assert clip_gradients(parameters, 1.0).item() == pytest.approx(5.0)
-    assert parameters[0].grad.tolist() == pytest.approx([0.6, 0.0], rel=1e-5)
-    assert clip_gradients(parameters, 2.0).item() == pytest.approx(1.0, rel=1e-5)
-    assert parameters[1].grad.item() == pytest.approx(0.8, rel=1e-5)
 
 
 def test_the_schedule_warms_up_and_falls_as_a_cosine():

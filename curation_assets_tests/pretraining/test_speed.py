@@ -6,15 +6,14 @@ import pytest
 
 from curation_assets.pretraining import speed
 from curation_assets.pretraining.build import cost
-from curation_assets.pretraining.config import Execution, TrainResult
+from curation_assets.pretraining.config import RuntimeConfig, TrainResult
 from curation_assets.pretraining.flops import training_flops
-from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.pretraining.speed import Meter, Speed
 from curation_assets.pretraining.trainer import train
-from curation_assets_tests.pretraining.small_run import CONFIG, stream
-from curation_assets_tests.pretraining.test_trainer import Interrupted, InterruptedStream
+from curation_assets_tests.pretraining.small_run import CONFIG, Interrupted, InterruptedStream, stream
 
-CPU = Execution(device="cpu", flush_steps=7)
+CPU = RuntimeConfig(device="cpu", flush_steps=7)
 
 
 def test_a_meter_adds_laps_to_what_was_before(monkeypatch):

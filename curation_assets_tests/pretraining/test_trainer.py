@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -19,29 +18,19 @@ from curation_assets.models import span_corruption
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.t5 import V1_1, build, load
 from curation_assets.pretraining import devices
-from curation_assets.pretraining.config import Execution, TrainConfig
-from curation_assets.pretraining.snapshots import RunFolder
+from curation_assets.pretraining.config import RuntimeConfig, TrainConfig
+from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.pretraining.trainer import mean_loss, read_losses, train
-from curation_assets_tests.pretraining.small_run import CONFIG, SENTINEL, VOCABULARY, stream
+from curation_assets_tests.pretraining.small_run import (
+    CONFIG,
+    SENTINEL,
+    VOCABULARY,
+    Interrupted,
+    InterruptedStream,
+    stream,
+)
 
-CPU = Execution(device="cpu", flush_steps=7)
-
-
-class Interrupted(Exception):
-    """Stands for whatever ends a process half-way."""
-
-
-class InterruptedStream:
-    """A stream that fails at one step."""
-
-    def __init__(self, inner, at):
-        self.inner, self.at = inner, at
-        self.epochs, self.digest = inner.epochs, inner.digest
-
-    def batch(self, step, batch_size, raw_length):
-        if step == self.at:
-            raise Interrupted
-        return self.inner.batch(step, batch_size, raw_length)
+CPU = RuntimeConfig(device="cpu", flush_steps=7)
 
 
 @pytest.fixture(scope="module")
@@ -133,17 +122,16 @@ def test_a_run_goes_back_to_its_last_resume_point(finished, tmp_path):
     assert_same_run(tmp_path, finished[0].folder)
 
 
-def test_a_killed_process_is_continued(finished, tmp_path):
-    command = [sys.executable, "-m", "curation_assets_tests.pretraining", str(tmp_path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 300
-    while not (tmp_path / "step-000004").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    _, errors = process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors.decode()
+@pytest.mark.process
+@pytest.mark.parametrize("at", [5, 31])
+def test_a_killed_process_is_continued(finished, tmp_path, at):
+    command = [sys.executable, "-m", "curation_assets_tests.pretraining", str(tmp_path), str(at)]
+    killed = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     result = train(CONFIG, stream(), tmp_path, execution=CPU)
-    assert 4 <= result.resumed_from < 40
+    assert at - 1 <= result.resumed_from <= at
     assert_same_run(tmp_path, finished[0].folder)
 
 
@@ -268,6 +256,7 @@ def test_divergence_names_the_step_and_keeps_the_last_good_snapshot(tmp_path, mo
     assert train(CONFIG, stream(), tmp_path, execution=CPU).resumed_from == 20
 
 
+@pytest.mark.slow
 def test_a_compiled_model_saves_and_resumes_under_the_same_names(finished, tmp_path, monkeypatch):
     """With dynamo's wrapper and no code generation, which takes a minute and changes rounding alone."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
@@ -303,7 +292,7 @@ def test_no_step_waits_for_the_gpu(tmp_path, monkeypatch):
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(trainer._Training, "_train_step", watched)
-    train(CONFIG, stream(), tmp_path, execution=Execution(device="cuda"))
+    train(CONFIG, stream(), tmp_path, execution=RuntimeConfig(device="cuda"))
 
 
 def test_bad_settings_are_refused():
@@ -320,4 +309,4 @@ def test_bad_settings_are_refused():
 
 def test_an_unknown_device_is_refused(tmp_path):
     with pytest.raises(ValueError, match="cannot train on device 'meta'"):
-        train(CONFIG, stream(), tmp_path, execution=Execution(device="meta"))
+        train(CONFIG, stream(), tmp_path, execution=RuntimeConfig(device="meta"))

@@ -13,6 +13,7 @@ import pytest
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import load_profile
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.step import Step
@@ -68,7 +69,7 @@ def workspace(
     patch.setenv("CURATION_PROFILE", str(folder / "tiny.toml"))
     found = Workspace(load_profile())
     wanted = {"corpus/index", *(f"{name}/scores" for name in scores)}
-    for step in reversed(STEPS.values()):
+    for step in reversed(list(STEPS.values())):
         if step.key in wanted:
             wanted |= step.reads(found.profile).keys()
     for step in STEPS.values():
@@ -80,7 +81,7 @@ def workspace(
 
 def _builder(found: Workspace, step: Step, scores: Mapping[str, Score]) -> BuildOne:
     if step.key in CORPUS:
-        return CORPUS[step.key](found)
+        return load(CORPUS[step.key], found, step)
     sampler, end = step.key.split("/")
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from curation_assets.report.comparison import (
+from curation_assets.common.files import write_json
+from curation_assets.report import comparison_view
+from curation_assets.report.comparison import compare, with_figures
+from curation_assets.report.comparison_view import (
     budget,
-    compare,
+    findings,
     how_to_read,
     parameters,
     repetition,
-    rows_for_people,
+    run_rows,
     terminal_table,
     tokens_kept,
-    with_figures,
-    write,
 )
-from curation_assets.report.comparison_said import findings, section
-from curation_assets.report.figures import Ladder, figures
+from curation_assets.report.figures import Figures, Ladder, figures
 from curation_assets.report.intervals import no_intervals
 from curation_assets.report.scores import Scores
-from curation_assets.report.section import read_section
+from curation_assets.report.section import Section, publish, read_section
 from curation_assets_tests.report.test_figures import LADDER, NOISE, rows
 from curation_assets_tests.report.test_figures import table as as_table
 
-RECIPE = {"tokens": 1000, "steps": 10, "batch_size": 4, "raw_length": 25}
+NO_GAPS: dict[str, list[str]] = {"suites": [], "tasks": [], "standins": []}
+RECIPE = {
+    **{"tokens": 1000, "steps": 10, "batch_size": 4, "raw_length": 25},
+    **{"suites": [], "chance": {}, "rate_of": "documents", "gaps": NO_GAPS},
+}
+LACKING = RECIPE | {"gaps": NO_GAPS | {"tasks": ["glue/ax (test)"]}}
 
 
 def _row(sampler: str, rate: str, seed: int, seen: int, task: str, value: float) -> dict[str, object]:
@@ -86,7 +92,7 @@ def test_rates_are_in_numeric_order_and_what_is_not_measured_is_said(metrics: pl
     more = pl.DataFrame([_row("density", rate, 0, 1000, "in_distribution", 5.0) for rate in ("80", "10")])
     table = compare(pl.concat([metrics, more]), TRAINED, ["full_data", "density"])
     assert table["rate"].to_list() == ["100", "10", "20", "80"]
-    cells = rows_for_people(table)
+    cells = run_rows(table, [], {})
     assert cells[1]["HQ perplexity"] == "not measured" and cells[2]["perplexity"] == "9.0 ± 1.4"
     assert cells[1]["documents"] is None, "a subset that is gone leaves a gap, not a zero"
 
@@ -108,12 +114,14 @@ def test_a_spread_is_over_the_seeds_that_have_one(metrics: pl.DataFrame, seeds: 
     assert said in text and ("none for one seed" in text) == (1 in seeds)
 
 
-def test_what_is_written_can_be_read_back(metrics: pl.DataFrame, tmp_path: Path) -> None:
-    table = compare(metrics, TRAINED, ["full_data", "density"])
-    parts = write(tmp_path, table, RECIPE)
-    assert pl.read_csv(tmp_path / "comparison.csv").shape == table.shape
-    assert list(parts) == ["comparison"] and parts["comparison"] in (tmp_path / "comparison.md").read_text()
-    assert "density" in terminal_table(tmp_path) and "10 steps of 4 x 25" in terminal_table(tmp_path)
+def _published(folder: Path, runs: pl.DataFrame, merit: Figures, recipe: dict[str, Any]) -> Section:
+    """Write what the terminal and the page read, and return the section."""
+    runs.write_parquet(folder / "comparison.parquet")
+    merit.differences.write_parquet(folder / "differences.parquet")
+    write_json(folder / "recipe.json", recipe)
+    section = comparison_view.section(runs, merit, recipe)
+    publish(folder, section, comparison_view.figures(merit.differences), page="comparison.md")
+    return read_section(folder)
 
 
 def test_figures_join_the_table_and_are_told_in_words(metrics: pl.DataFrame, tmp_path: Path) -> None:
@@ -126,21 +134,16 @@ def test_figures_join_the_table_and_are_told_in_words(metrics: pl.DataFrame, tmp
     found = figures(Scores(metrics), ladder, seed=0)
     table = with_figures(compare(metrics, TRAINED, ["full_data", "random", "density"]), found)
     assert table.columns[:6] == ["sampler", "rate", "size", "seeds", "documents", "tokens"]
-    density = rows_for_people(table)[2]
+    density = run_rows(table, [], {})[2]
     assert density["over-scaling %"] == "-50", "(-2 / 2 + 0 / 5) / 2, in percent; the second set has one seed"
     assert density["effective size"] == "<1M" and density["against random"] == "not measured"
-    recipe = RECIPE | {
-        "suites": [],
-        "verdicts": found.verdicts,
-        "gaps": ["There were no data for glue/ax (test)."],
-    }
-    parts = write(tmp_path, table, recipe, found)
-    assert set(parts) == {"comparison", "how_to_read", "differences_to_random"}
-    assert "effective size" in parts["comparison"] and "-50 |" in parts["comparison"]
+    _published(tmp_path, table, found, LACKING)
+    text = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "effective size" in text and "-50 |" in text and "**Over-scaling**" in text
     told = terminal_table(tmp_path)
-    assert "no run of random" in told and "no data for glue/ax" in told
+    assert "no run of random" in told and "no data for glue/ax" in told and "10 steps of 4 x 25" in told
     assert "effective size" not in told and "over-scaling %" in told, "the terminal has room for few columns"
-    assert pl.read_parquet(tmp_path / "over_scaling.parquet")["over_scaling"].to_list() == [-100.0, 0.0]
+    assert found.by_metric["over_scaling"].to_list() == [-100.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -162,18 +165,12 @@ def test_the_section_says_with_interval_and_p_what_is_beyond_the_noise(tmp_path:
     metrics = _noisy(("random", 20.0), ("density", 10.0), ("semdedup", 20.1))
     found = figures(Scores(metrics), LADDER, seed=0)
     table = with_figures(compare(metrics, TRAINED, ["random", "density", "semdedup"]), found)
-    recipe = RECIPE | {
-        "suites": [],
-        "verdicts": found.verdicts,
-        "gaps": ["There were no data for glue/ax (test)."],
-    }
-    shown = section(tmp_path, table, recipe, found)
-    told = read_section(tmp_path)
+    told = _published(tmp_path, table, found, LACKING)
     start = "At 20 % with the small T5 by perplexity, over 3 seeds (Holm, 2 samplers): better than random: density (-10.00 [-10.86, -9.14], "
     assert told.findings[0].startswith(start)
     assert re.search(r"p < 0\.001\); 1 of 2 within the noise\.$", told.findings[0])
     assert "semdedup" not in told.findings[0] and told.findings[-1].startswith("There were no data")
-    assert [figure.name for figure in told.figures] == list(shown) == ["difference_20_small"]
+    assert [figure.name for figure in told.figures] == ["difference_20_small"]
     assert (tmp_path / "difference_20_small.svg").exists()
     assert told.tables[0].links[0] == ("random/metrics", "20|small") and len(told.tables) == 3
     assert all(len(one.links) in (0, len(one.rows)) for one in told.tables)
@@ -184,18 +181,19 @@ def test_over_several_rates_each_perplexity_has_a_figure_of_its_own(tmp_path: Pa
     metrics = pl.concat([one, one.filter(pl.col("sampler") != "full_data").with_columns(rate=pl.lit("40"))])
     found = figures(Scores(metrics), LADDER, seed=0)
     table = with_figures(compare(metrics, TRAINED, ["random", "density"]), found)
-    section(tmp_path, table, RECIPE | {"suites": [], "verdicts": found.verdicts, "gaps": []}, found)
-    [figure] = read_section(tmp_path).figures
+    [figure] = _published(tmp_path, table, found, RECIPE).figures
     assert figure.name == "difference_perplexity_small" and "by sampling rate" in figure.alt
 
 
+def _findings(metrics: pl.DataFrame) -> list[str]:
+    runs = compare(metrics, TRAINED, ["full_data", "random", "density"])
+    return findings(runs, figures(Scores(metrics), LADDER, seed=0).differences, RECIPE)
+
+
 def test_one_seed_and_no_random_are_said_once(metrics: pl.DataFrame) -> None:
-    one = _noisy(("random", 20.0), ("density", 10.0)).filter(pl.col("seed") == 0)
-    found = figures(Scores(one), LADDER, seed=0)
-    (said,) = findings(found.differences, found.verdicts, [])
+    (said,) = _findings(_noisy(("random", 20.0), ("density", 10.0)).filter(pl.col("seed") == 0))
     assert "cannot tell any sampler from random: at 20 % with the small T5" in said
-    without = figures(Scores(metrics), LADDER, seed=0)
-    assert findings(without.differences, without.verdicts, []) == without.verdicts
+    assert _findings(metrics) == ["At 20 % with the small T5 there is no run of random to compare with."]
 
 
 def _passes(*epochs: float | None, rates: tuple[str, ...] = ()) -> pl.DataFrame:
@@ -246,13 +244,17 @@ def _kept(*runs: tuple[str, str, int, int]) -> pl.DataFrame:
 
 def test_unequal_tokens_are_said_and_equal_ones_are_not() -> None:
     equal = [("random", "20", 129, 75_000), ("density", "20", 129, 75_100)]
-    assert tokens_kept(_kept(*equal)) == []
-    assert tokens_kept(_kept(("full_data", "100", 645, 400_000), *equal)) == [], "full data is no subset"
-    (said,) = tokens_kept(_kept(*equal, ("prototypes", "20", 129, 99_686)))
+    assert tokens_kept(_kept(*equal), "documents") == []
+    assert tokens_kept(_kept(("full_data", "100", 645, 400_000), *equal), "documents") == [], (
+        "full data is no subset"
+    )
+    (said,) = tokens_kept(_kept(*equal, ("prototypes", "20", 129, 99_686)), "documents")
     assert "at 20 % 129 documents with 75,000 to 99,686 tokens" in said and 'rate_of = "tokens"' in said
     longer = _kept(*equal, ("prototypes", "20", 129, 99_686))
     assert "rate_of" not in tokens_kept(longer, "tokens")[0], "who has set it needs no hint"
-    (by_tokens,) = tokens_kept(_kept(("random", "20", 129, 75_000), ("prototypes", "20", 97, 74_990)))
+    (by_tokens,) = tokens_kept(
+        _kept(("random", "20", 129, 75_000), ("prototypes", "20", 97, 74_990)), "documents"
+    )
     assert by_tokens == "Samplers keep at 20 % 97 to 129 documents with about 75,000 tokens."
 
 
@@ -260,8 +262,8 @@ def test_chance_stands_in_the_heading(metrics: pl.DataFrame) -> None:
     table = compare(metrics, TRAINED, ["full_data", "density"]).with_columns(
         probes=pl.lit(35.2), probes_sd=pl.lit(0.6)
     )
-    assert rows_for_people(table, ["probes"], {"probes": 35.0})[0]["probes % (chance 35.0)"] == "35.20 ± 0.60"
-    assert rows_for_people(table, ["probes"], {})[0]["probes %"] == "35.20 ± 0.60"
+    assert run_rows(table, ["probes"], {"probes": 35.0})[0]["probes % (chance 35.0)"] == "35.20 ± 0.60"
+    assert run_rows(table, ["probes"], {})[0]["probes %"] == "35.20 ± 0.60"
     assert "Knowing nothing scores 35.0 in probes." in how_to_read(
         table, RECIPE | {"chance": {"probes": 35.0}}
     )
@@ -272,7 +274,8 @@ def test_one_seed_has_no_mean_rank() -> None:
     for seeds, ranked in (([0], False), ([0, 1, 2], True)):
         part = metrics.filter(pl.col("seed").is_in(seeds))
         found = figures(Scores(part), LADDER, seed=0)
-        shown = rows_for_people(with_figures(compare(part, TRAINED, ["random", "density"]), found))
+        runs = with_figures(compare(part, TRAINED, ["random", "density"]), found)
+        shown = run_rows(runs, [], {})
         assert [row["mean rank"] is not None for row in shown] == [ranked] * len(shown)
 
 
@@ -282,9 +285,7 @@ def test_seeds_without_a_spread_are_not_called_one_seed() -> None:
         for name in ("random", "density")
     ]
     found = figures(Scores(as_table(*same)), LADDER, seed=0)
-    assert found.verdicts == [
-        "At 20 % with the small T5 seeds without a spread cannot tell any sampler from random."
-    ]
+    assert found.differences["verdict"].to_list() == ["no spread"]
     assert no_intervals([2, 2]) == "No spread over seeds: no intervals."
     assert no_intervals([1]) == "One seed: no intervals."
 
@@ -292,8 +293,7 @@ def test_seeds_without_a_spread_are_not_called_one_seed() -> None:
 def test_what_holds_at_several_rates_is_said_once() -> None:
     one = _noisy(("random", 20.0), ("density", 20.1))
     metrics = pl.concat([one, one.with_columns(rate=pl.lit("40"))])
-    found = figures(Scores(metrics), LADDER, seed=0)
-    (said,) = findings(found.differences, found.verdicts, [])
+    (said,) = _findings(metrics)
     assert said == (
         "No sampler differs from random beyond the noise of training: at 20 and 40 % with the small T5 by perplexity."
     )

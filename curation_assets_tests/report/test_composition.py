@@ -22,11 +22,12 @@ from curation_assets.report.composition import (
     evenness,
     joined_lengths,
     length_bins,
+    main_rate,
     shares,
+    source_name,
+    source_parts,
     spread,
 )
-from curation_assets.report.composition_build import source_parts
-from curation_assets.report.composition_said import main_rate, source_name
 
 
 @settings(deadline=None, max_examples=50)

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curation_assets.report.convergence import Curves, average, convergence, findings, rows_for_people
-from curation_assets.report.convergence_figures import by_tokens
+from curation_assets.report.convergence import Curves, average, convergence
+from curation_assets.report.convergence_view import by_tokens, reached_findings, reached_rows
 from curation_assets_tests.report.test_figures import rows, table
 
 TASK, SET = "perplexity/in_distribution", "in_distribution"
@@ -51,7 +51,7 @@ def test_who_never_gets_there_has_no_speed_up() -> None:
     row = _one(FULL, _curve("density", {0: (50, 40, 21), 1: (50, 40, 19.5)}))
     assert row["tokens_to_reach"] is None and row["speed_up"] is None
     assert (row["seeds_reached"], row["speed_up_low"]) == (1, None)
-    (shown,) = rows_for_people(convergence(Curves(table(FULL, _curve("density", {0: (50, 40, 21)})))))
+    (shown,) = reached_rows(convergence(Curves(table(FULL, _curve("density", {0: (50, 40, 21)})))))
     assert shown["tokens to reach it"] == "never" and shown["seeds that did"] == "0 of 1"
 
 
@@ -112,20 +112,20 @@ def test_figures_have_families_averaged_beside_every_sampler(tmp_path: Path) -> 
 
 
 def test_the_findings_say_who_got_there_in_every_seed() -> None:
-    (said,) = findings(
+    (said,) = reached_findings(
         convergence(Curves(table(FULL, _curve("density", {0: (50, 25, 15), 1: (50, 20, 15)}))))
     )
     assert said.startswith("At 20 % with the small T5 1 of 1 samplers reach") and "over 2 seeds" in said
     assert "within the noise]" in said, "the interval of two seeds is wide, and holds 0"
-    (one,) = findings(convergence(Curves(table(FULL, _curve("density", {0: (50, 25, 15)})))))
+    (one,) = reached_findings(convergence(Curves(table(FULL, _curve("density", {0: (50, 25, 15)})))))
     assert one.endswith("It is one seed, which may be chance.")
-    (some,) = findings(
+    (some,) = reached_findings(
         convergence(Curves(table(FULL, _curve("density", {0: (50, 40, 21), 1: (50, 40, 19.5)}))))
     )
     assert "none of 1" in some and "In some seeds only: density" in some
     assert (
         "nothing to reach"
-        in findings(convergence(Curves(table(FULL[:0] + _curve("density", {0: (5, 4, 3)})))))[0]
+        in reached_findings(convergence(Curves(table(FULL[:0] + _curve("density", {0: (5, 4, 3)})))))[0]
     )
 
 

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
 from scipy.stats import binom
 
 from curation_assets.common.hashing import hash_ids, noise
-from curation_assets.report.correlation import Correlation, HashSample, interval, kendall
-from curation_assets.report.correlation_said import SCHEMA, family_agreement, findings, write
-from curation_assets.report.section import read_section
+from curation_assets.report.correlation import Correlation, HashSample, interval, kendall, pairs
+from curation_assets.report.correlation_view import family_means, figures, findings, how_to_read, section
+from curation_assets.report.section import publish
 
-FAMILY = {
-    "random": "random",
-    "dense": "coverage",
-    "rare": "coverage",
-    "easy": "perplexity",
-    "flat": "ask_llm",
-}
+NAMES = ["random", "density", "semdedup", "perplexity_xl", "ask_llm_small"]
 columns = st.integers(3, 25).flatmap(
     lambda n: st.lists(st.lists(st.integers(-4, 4), min_size=n, max_size=n), min_size=2, max_size=4)
 )
@@ -193,12 +185,12 @@ def test_the_sample_is_not_that_of_small_random_scores() -> None:
         assert abs(kept.mean() - 0.5) < 0.04 and abs(np.median(kept) - 0.5) < 0.06
 
 
-def test_the_sample_holds_no_more_than_twice_its_limit() -> None:
+def test_the_sample_holds_no_more_than_its_limit() -> None:
     sample = HashSample(10)
     for start in range(0, 400, 5):
         rows = np.arange(start, start + 5)
         sample.add(HASHES[rows], {"a": VALUES[0, rows]})
-        assert sum(len(key) for key, *_ in sample._parts) <= 20
+        assert len(sample.scores()["a"]) <= 10
 
 
 def test_the_sample_checks_its_shards() -> None:
@@ -233,7 +225,7 @@ def test_families_agree_by_the_mean_over_pairs_of_different_samplers() -> None:
         [0.002, 0.2, 0.5, 1.0, nan],
         [nan] * 5,
     ]
-    rows = family_agreement(by_hand(matrix, list(FAMILY)), FAMILY)
+    rows = family_means(by_hand(matrix, NAMES))
     assert [row.pop("mean tau") for row in rows] == ["random", "coverage", "perplexity", "ask_llm"]
     assert [list(row.values()) for row in rows] == [
         [None, "0.00", "0.00", None],
@@ -241,77 +233,67 @@ def test_families_agree_by_the_mean_over_pairs_of_different_samplers() -> None:
         ["0.00", "0.35", None, None],
         [None] * 4,
     ]
-    with pytest.raises(ValueError, match="no family is known for flat"):
-        family_agreement(by_hand(matrix, list(FAMILY)), {k: v for k, v in FAMILY.items() if k != "flat"})
 
 
-def test_the_artifact_has_pairs_a_picture_and_a_page(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    scores = {name: draw.normal(size=200) for name in FAMILY} | {"flat": np.ones(200)}
-    found = kendall(scores)
-    shown = write(tmp_path, found, FAMILY)
-    table = pq.read_table(tmp_path / "correlation.parquet")
-    assert table.schema.equals(SCHEMA) and table.num_rows == 25 and set(table["n"].to_pylist()) == {200}
-    for row in table.to_pylist():
-        i, j = found.names.index(row["sampler_a"]), found.names.index(row["sampler_b"])
-        if "flat" in (row["sampler_a"], row["sampler_b"]):
-            assert row["tau"] is row["low"] is row["high"] is None
-        else:
-            assert (row["tau"], row["low"], row["high"]) == (
-                found.matrix[i, j],
-                found.low[i, j],
-                found.high[i, j],
-            )
-    png = (tmp_path / "correlation.png").read_bytes()
-    assert Image.open(io.BytesIO(png)).format == "PNG"
-    svg = (tmp_path / "correlation.svg").read_text("utf-8")
-    assert svg.startswith("<svg") and ">easy</text>" in svg and svg.count(">1</text>") == 4, (
-        "flat has no cell"
-    )
-    page = (tmp_path / "correlation.md").read_text("utf-8")
-    assert "](correlation.png)" in page and "data:image/png;base64" in shown
-    for text in (page, shown):
-        assert "same 200 documents" in text and "every document has the same score: flat" in text
-        assert "| mean tau | random | coverage | perplexity | ask_llm |" in text
+def _scores(seed: int = 0) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    return {name: draw.normal(size=200) for name in NAMES} | {"ask_llm_small": np.ones(200)}
 
 
-def test_families_come_from_the_registry_and_preferring_low_scores_is_told(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    shown = write(tmp_path, kendall({name: draw.normal(size=50) for name in ("random", "density")}))
-    assert (
-        "| mean tau | random | coverage |" in shown
-        and "signs turn where choices are compared: density" in shown
-    )
+def test_the_table_has_every_ordered_pair() -> None:
+    found = kendall(_scores())
+    table = pairs(found)
+    assert len(table) == 25 and set(table["n"]) == {200}
+    assert list(table.schema.items())[:3] == [
+        ("sampler_a", pl.String),
+        ("sampler_b", pl.String),
+        ("tau", pl.Float64),
+    ]
+    for a, b, *values, _ in table.rows():
+        i, j = found.names.index(a), found.names.index(b)
+        wanted = [float(m[i, j]) for m in (found.matrix, found.low, found.high)]
+        assert values == ([None] * 3 if "ask_llm_small" in (a, b) else wanted)
 
 
-def test_without_any_tau_there_is_a_page_and_no_picture(tmp_path: Path) -> None:
-    shown = write(tmp_path, kendall({"random": np.zeros(5), "dense": np.ones(5)}), FAMILY)
-    assert "has the same score: random, dense" in shown and "reach at most" not in shown
-    wanted = ["correlation.md", "correlation.parquet", "section.json"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == wanted
-    assert read_section(tmp_path).figures == []
-    assert pq.read_table(tmp_path / "correlation.parquet")["tau"].null_count == 4
-
-
-def test_the_same_scores_give_the_same_files(tmp_path: Path) -> None:
-    scores = {
-        name: np.random.default_rng(1).permutation(30.0 + np.arange(40)) for name in ("random", "dense")
-    }
+def test_the_report_has_a_picture_and_a_page_and_is_the_same_again(tmp_path: Path) -> None:
+    found = kendall(_scores())
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
-        write(folder, kendall(scores), FAMILY)
-    names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert {"correlation.svg", "correlation.pdf", "section.json"} < set(names)
+        shown = publish(folder, section(found), figures(found), page="correlation.md")
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"correlation.{end}" for end in ("md", "pdf", "png", "svg")] + ["section.json"]
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    svg = (folder / "correlation.svg").read_text("utf-8")
+    assert ">perplexity_xl</text>" in svg and svg.count(">1</text>") == 4, "ask_llm_small has no cell"
+    page = (folder / "correlation.md").read_text("utf-8")
+    assert "](correlation.png)" in page and "data:image/png;base64" in str(shown["correlation"])
+    assert "same 200 documents" in page and "every document has the same score: ask_llm_small" in page
+    assert "| mean tau | random | coverage | perplexity |" in page, "a family without any tau is left out"
+    assert "signs turn where choices are compared: density" in page
 
 
-def test_the_findings_name_the_extremes_and_count_what_is_told_from_chance(tmp_path: Path) -> None:
+def test_without_any_tau_there_is_no_picture() -> None:
+    found = kendall({"random": np.zeros(5), "density": np.ones(5)})
+    assert list(figures(found)) == [] and pairs(found)["tau"].null_count() == 4
+    assert "has the same score: random, density" in how_to_read(found) and "reach at most" not in how_to_read(
+        found
+    )
+
+
+def test_grey_cells_are_spoken_of_where_there_are_grey_cells() -> None:
+    rising = np.arange(50.0)
+    for constant, scores in ((False, rising[::-1]), (True, np.zeros(50))):
+        ((figure, _),) = figures(kendall({"density": rising, "semdedup": scores, "random": rising % 7}))
+        assert ("grey" in figure.caption) == constant
+
+
+def test_the_findings_name_the_extremes_and_count_what_is_told_from_chance() -> None:
     matrix = [[1.0, 0.8, -0.5, 0.05], [0.8, 1.0, 0.2, 0.0], [-0.5, 0.2, 1.0, 0.3], [0.05, 0.0, 0.3, 1.0]]
     said = findings(by_hand(matrix, ["a", "b", "c", "d"]))  # every interval reaches 0.1 to either side
     assert said[0] == "The most alike are a and b, tau 0.80 [0.70, 0.90]."
     assert said[1] == "The most opposed are a and c, tau -0.50 [-0.60, -0.40]."
     assert "Of 6 pairs, 3 agree and 1 disagree" in said[2] and "2 cannot be told" in said[2]
     assert len(findings(by_hand([[1.0, 0.5], [0.5, 1.0]], ["a", "b"]))) == 2, "who all agree are not opposed"
-    write(tmp_path, kendall({"random": np.zeros(5), "dense": np.arange(5.0)}), FAMILY)
-    assert "nothing to compare" in read_section(tmp_path).findings[0]
+    one = kendall({"random": np.zeros(5), "density": np.arange(5.0)})
+    assert "nothing to compare" in findings(one)[0]

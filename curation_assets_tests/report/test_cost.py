@@ -73,7 +73,3 @@ def test_break_even_of_the_papers_table() -> None:
     assert cost.break_even(0.0, 24, 0.5) == 0 and cost.break_even(3 * 0.1, 1, 0.1) == 3
     with pytest.raises(ValueError, match="positive"):
         cost.break_even(1, 0, 0.5)
-
-
-def test_the_saved_share() -> None:
-    assert cost.saved_share(30.0, 100.0) == pytest.approx(0.7) and cost.saved_share(None, 100.0) == 0.0

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from curation_assets.common.progress import silent
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import load
+from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.report.documents import (
     LEAST,
@@ -84,14 +86,14 @@ def test_lists_do_not_depend_on_shards(seed: int, k: int) -> None:
         for i in range(len(one.rows)):
             piece = Scored(one.shard, one.rows[i : i + 1], one.doc_hash[i : i + 1], one.scores[:, i : i + 1])
             other.add(piece.scores[1], piece)
-    assert best.found().doc_hash.tolist() == other.found().doc_hash.tolist()
+    assert best.picked().doc_hash.tolist() == other.picked().doc_hash.tolist()
 
 
 def test_a_list_is_as_long_as_there_are_documents() -> None:
     best = Best(5)
-    assert best.found().row.size == 0
+    assert best.picked().row.size == 0
     best.add(np.array([1.0, 2.0]), Scored(0, np.arange(2), np.array([5, 4], np.uint64), np.zeros((1, 2))))
-    assert best.found().doc_hash.tolist() == [4, 5]
+    assert best.picked().doc_hash.tolist() == [4, 5]
     with pytest.raises(ValueError, match="at least one document, not 0"):
         Best(0)
 
@@ -175,7 +177,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 
 
 def test_the_report_of_a_small_corpus(small: Workspace, tmp_path: Path) -> None:
-    about = documents(small)("", tmp_path, silent)
+    about = load(documents, small, STEPS["report/documents"])("", tmp_path, silent)
     ids = [
         i
         for shard in ("s0.jsonl", "s1.jsonl")
@@ -202,7 +204,7 @@ def test_the_report_of_a_small_corpus(small: Workspace, tmp_path: Path) -> None:
 
 
 def test_every_row_is_a_document_of_the_corpus(small: Workspace, tmp_path: Path) -> None:
-    documents(small)("", tmp_path, silent)
+    load(documents, small, STEPS["report/documents"])("", tmp_path, silent)
     for row in pl.read_parquet(tmp_path / "documents.parquet").iter_rows(named=True):
         source = pq.read_table(open_documents(small, row["shard"])).slice(row["position"], 1).to_pylist()[0]
         assert (source["doc_id"], source["doc_hash"], source["row"]) == (
@@ -217,26 +219,26 @@ def test_every_row_is_a_document_of_the_corpus(small: Workspace, tmp_path: Path)
 
 
 def test_the_section_shows_the_texts(small: Workspace, tmp_path: Path) -> None:
-    about = documents(small)("", tmp_path, silent)
+    about = load(documents, small, STEPS["report/documents"])("", tmp_path, silent)
     table = pl.read_parquet(tmp_path / "documents.parquet")
     section = read_section(tmp_path)
     assert len(section.excerpts) == len(table) == 50
     assert section.findings[0].startswith("ask_llm_small and ask_llm_xxl are furthest apart")
     assert section.findings[-1].startswith("Without current scores of every shard, and not shown: semdedup")
-    assert [e.group for e in section.excerpts[::10]] == [
-        "ask_llm_small and ask_llm_xxl",
-        "ask_llm_xxl and density",
-        "density",
-        "ask_llm_small",
-        "ask_llm_xxl",
+    assert [e.samplers for e in section.excerpts[::10]] == [
+        ["ask_llm_small", "ask_llm_xxl"],
+        ["ask_llm_xxl", "density"],
+        ["density"],
+        ["ask_llm_small"],
+        ["ask_llm_xxl"],
     ]
     cut = [e for e, n in zip(section.excerpts, table["n_chars"], strict=True) if n > 600]
     assert cut and all(e.text.endswith("…") and "first 600 of" in e.meta for e in cut)
     assert section.tables[0].links[0] == ("ask_llm_small/scores", table["shard"][0])
-    assert about["disagreements"].count("\n") == 1 + 20
+    assert about["tables"].count("\n") == 3 + 50
     again = tmp_path / "again"
     again.mkdir()
-    assert documents(small)("", again, silent) == about
+    assert load(documents, small, STEPS["report/documents"])("", again, silent) == about
     for name in ("section.json", "documents.parquet"):
         assert (again / name).read_bytes() == (tmp_path / name).read_bytes()
 
@@ -244,7 +246,7 @@ def test_the_section_shows_the_texts(small: Workspace, tmp_path: Path) -> None:
 def test_without_scores_there_is_nothing_to_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(30)}, {})
     with pytest.raises(MissingInput, match="no sampler has current scores"):
-        documents(found)("", tmp_path, silent)
+        load(documents, found, STEPS["report/documents"])("", tmp_path, silent)
 
 
 def test_uniform_sampling_alone_has_no_list_and_says_so(
@@ -253,7 +255,7 @@ def test_uniform_sampling_alone_has_no_list_and_says_so(
     found = workspace(
         tmp_path, monkeypatch, {"s.jsonl": texts(30)}, {"random": lambda ids: np.arange(len(ids))}
     )
-    about = documents(found)("", tmp_path, silent)
+    about = load(documents, found, STEPS["report/documents"])("", tmp_path, silent)
     section = read_section(tmp_path)
     assert about["shown"] == about["lists"] == 0 < about["documents"]
     assert "its scores are noise" in section.findings[0] and not section.excerpts

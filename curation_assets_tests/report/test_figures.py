@@ -88,14 +88,14 @@ def test_nothing_inside_the_noise_is_called_better_or_worse() -> None:
         ("semdedup", "perplexity"): "worse",
         ("semdedup", "glue"): "within noise",
     }
-    (said,) = found.verdicts
-    assert "semdedup is worse by perplexity" in said and "density" not in said
 
 
-def test_one_seed_tells_nothing_and_says_so() -> None:
+def test_one_seed_tells_nothing() -> None:
     metrics = table(*_ladder(), *_sampler("random", [20], [60]), *_sampler("density", [10], [90]))
     found = figures(Scores(metrics.filter(pl.col("seed") == 0)), LADDER, seed=0)
-    assert found.verdicts == ["At 20 % with the small T5 one seed cannot tell any sampler from random."]
+    assert (
+        set(found.differences["verdict"]) == {"one seed"} and found.differences["p_adjusted"].is_null().all()
+    )
     density = found.columns.filter(pl.col("sampler") == "density").row(0, named=True)
     assert density["over_scaling"] is not None and density["over_scaling_low"] is None
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.report.convergence import Curves
-from curation_assets.report.convergence_figures import by_epochs
-from curation_assets.report.fresh import EPOCHS, findings, fresh, read_at, rows_for_people
+from curation_assets.report.convergence_view import by_epochs, cut_findings, cut_rows
+from curation_assets.report.fresh import EPOCHS, fresh, read_at
 from curation_assets_tests.report.test_convergence import _curve
 from curation_assets_tests.report.test_figures import table
 
@@ -46,8 +46,8 @@ def test_cuts_are_read_at_epochs_times_the_subset_tokens() -> None:
 def test_a_run_without_its_subset_has_no_cut() -> None:
     found = fresh(Curves(table(_curve("semdedup", {0: (50, 30, 20)}))), TRAINED)
     assert found["value"].null_count() == found["passes"].null_count() == len(EPOCHS)
-    assert "is not known" in findings(found)[0]
-    assert rows_for_people(found)[0]["epochs in all"] == "not known"
+    assert "is not known" in cut_findings(found)[0]
+    assert cut_rows(found)[0]["epochs in all"] == "not known"
 
 
 @given(st.integers(1, 40_000))
@@ -74,14 +74,14 @@ def test_who_cannot_be_told_from_the_best_is_tied_at_the_cut() -> None:
         "random": True,
         "prototypes": False,
     }
-    said = findings(found)
+    said = cut_findings(found)
     assert said[0] == "Runs go 5.0 to 5.0 times over their subsets." and "10, 20, 30 epochs" in said[1]
     assert (
         said[2]
         == "Cut after 2 epochs at 20 % with the small T5, over 3 seeds, not told from the best: density, random."
     )
-    assert rows_for_people(found)[0]["after 2"].endswith(", tied")
-    assert rows_for_people(found)[0]["after 10"] == "not reached"
+    assert cut_rows(found)[0]["after 2"].endswith(", tied")
+    assert cut_rows(found)[0]["after 10"] == "not reached"
 
 
 def test_a_figure_for_every_cut_that_is_reached_with_full_data_at_the_same_cut() -> None:

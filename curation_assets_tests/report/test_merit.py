@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import isotonic_regression
 from scipy.stats import ttest_1samp
 
 from curation_assets.report.intervals import bootstrap, compare_all, holm, paired, t_interval
 from curation_assets.report.merit import (
     Metric,
     effective_size,
-    isotonic,
     over_scaling,
     ranks,
     size_at,
@@ -74,7 +72,7 @@ def test_the_interval_of_over_scaling_is_students_over_seeds_with_the_noise_of_t
     assert found.interval[:2] == pytest.approx(by_hand[:2]), "a gain of 2 in every seed adds no noise"
     assert found.interval.high - 50 == pytest.approx(4.302653 * 10 / math.sqrt(3))
     noisy = over_scaling([PPL], sampled, full, np.add(larger, [[0.3, -0.3, 0.0]]))
-    assert noisy.interval is not None and noisy.interval.n == 3
+    assert noisy.interval is not None
     ratio, gain = noisy.value / 100, full - larger - [[0.3, -0.3, 0.0]]  # type: ignore[operator]
     by_hand = t_interval(100 * (1 - ratio * gain[0] + [0.0, 0.2, -0.2]) / gain.mean())
     assert noisy.interval.high - noisy.interval.low == pytest.approx(by_hand[1] - by_hand[0])  # type: ignore[index]
@@ -114,13 +112,8 @@ def test_the_bootstrap_is_over_metrics_and_repeatable() -> None:
     x = np.random.Generator(np.random.PCG64(1)).normal(3, 2, 100)
     found = bootstrap(x, 0)
     assert found == bootstrap(x, 0) != bootstrap(x, 1)
-    assert found is not None and found.low < x.mean() < found.high and found.p < 0.01
+    assert found is not None and found.low < x.mean() < found.high
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * x.std() / 10, rel=0.05)
-
-
-@given(st.lists(st.floats(-5, 5), min_size=1, max_size=12))
-def test_pooling_agrees_with_scipy(values: list[float]) -> None:
-    assert isotonic(values) == pytest.approx(isotonic_regression(values).x, abs=1e-9)
 
 
 def test_size_at_reads_the_ladder_both_ways() -> None:

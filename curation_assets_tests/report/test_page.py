@@ -4,30 +4,41 @@ import base64
 import hashlib
 import itertools
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from curation_assets.common.files import write_json
 from curation_assets.common.progress import silent
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace
 from curation_assets.report.documents_build import documents
-from curation_assets.report.html import anchor
-from curation_assets.report.page import Data, Part, Report, render
-from curation_assets.report.page_appendix import Source, trace_command
+from curation_assets.report.page import (
+    SIGNS,
+    Part,
+    Report,
+    Source,
+    anchor,
+    fitted,
+    numbers_of,
+    render,
+    visible,
+)
 from curation_assets.report.page_build import page, published, published_again
-from curation_assets.report.page_summary import glances_of
-from curation_assets.report.page_tables import SIGNS, data_table
-from curation_assets.report.section import Excerpt, Figure, Section, Table, read_section
+from curation_assets.report.section import Excerpt, Figure, Section, Table, publish, read_section
+from curation_assets.report.summary import glances_of
 from curation_assets_tests.report.hand_made import texts, workspace
 from curation_assets_tests.report.reading_pages import Page, assert_inert
 
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9"/></svg>'
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9"/></svg>'
 SECTION = Section(
     "Comparison of samplers",
     "What was done.\n\nAnd **how**.",
@@ -38,6 +49,7 @@ SECTION = Section(
             "All runs",
             ["sampler", "perplexity", "note"],
             [["density", 12.5, None], ["random", 13.25, "x"]],
+            ["sampler", "note"],
             "comparison.parquet",
             [("density/metrics", "20|small"), None],
         )
@@ -45,7 +57,7 @@ SECTION = Section(
     "Counted.",
     [
         Excerpt(
-            "density",
+            ["density"],
             "likes most",
             "doc",
             "from s",
@@ -58,13 +70,26 @@ SECTION = Section(
 DOWNLOADS = {"curve.png": "figures/comparison-curve.png", "comparison.parquet": "data/comparison.parquet"}
 
 
-def _table() -> pl.DataFrame:
-    runs = [("full_data", "100", "small", 10.0, None, None), ("random", "20", "small", 20.0, None, None)]
-    runs += [("random", "40", "small", 10.0, None, None), ("density", "20", "small", 19.0, -1.0, True)]
-    runs += [("density", "40", "small", 11.0, 1.0, True), ("semdedup", "20", "small", 20.2, 0.2, False)]
-    runs += [("prototypes", "20", "small", 21.0, 1.0, None)]
-    names = ["sampler", "rate", "size", "perplexity", "vs_random_perplexity", "beyond_noise_perplexity"]
+def _runs() -> pl.DataFrame:
+    runs = [
+        ("full_data", "100", "small", 10.0),
+        ("random", "20", "small", 20.0),
+        ("random", "40", "small", 10.0),
+    ]
+    runs += [("density", "20", "small", 19.0), ("density", "40", "small", 11.0)]
+    runs += [("semdedup", "20", "small", 20.2), ("prototypes", "20", "small", 21.0)]
+    names = ["sampler", "rate", "size", "perplexity"]
     return pl.DataFrame(runs, schema=names, orient="row").with_columns(seeds=pl.lit(3))
+
+
+def _differences(*more: tuple[str, str, str, float, str]) -> pl.DataFrame:
+    rows = [("density", "20", "perplexity", -1.0, "better"), ("density", "40", "perplexity", 1.0, "worse")]
+    rows += [("semdedup", "20", "perplexity", 0.2, "within noise")]
+    rows += [("prototypes", "20", "perplexity", 1.0, "no spread"), *more]
+    names = ["sampler", "rate", "score", "difference", "verdict"]
+    none = pl.lit(None, pl.Float64)
+    table = pl.DataFrame(rows, schema=names, orient="row")
+    return table.with_columns(size=pl.lit("small"), low=none, high=none)
 
 
 def _report() -> Report:
@@ -74,7 +99,7 @@ def _report() -> Report:
             SECTION,
             [],
             {"curve": SVG},
-            {"curve": Data(["x", "y"], [[1, 2.5]], 300)},
+            {"curve": numbers_of(["x", "y"], [[1, 2.5]], 300)},
             DOWNLOADS,
         ),
         Part(
@@ -94,8 +119,8 @@ def _report() -> Report:
     return Report(
         "Samplers",
         ["At 20 % use density."],
-        {"Seeds": "5", "Rates": "20, 40 %"},
-        glances_of(_table()),
+        [("Seeds", "5"), ("Rates", "20, 40 %")],
+        glances_of(_runs(), _differences()),
         parts,
         [*reports, *metrics],
     )
@@ -133,9 +158,10 @@ def test_a_page_for_everybody() -> None:
     assert sum(name == "caption" for name, _, _ in found.elements) == sum(
         name == "table" for name, _, _ in found.elements
     )
-    pictures = [attrs for name, attrs, _ in found.elements if name == "svg"]
-    assert pictures and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in pictures)
-    assert pictures[0]["aria-label"] == "a curve going down"
+    strips = [attrs for name, attrs, _ in found.elements if name == "svg"]
+    assert strips and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in strips)
+    (image,) = [attrs for name, attrs, _ in found.elements if name == "img"]
+    assert image["alt"] == "a curve going down" and base64.b64decode(image["src"].split(",")[1]) == SVG
 
 
 def test_what_is_missing_or_stale_is_said() -> None:
@@ -153,7 +179,7 @@ def test_the_answer_comes_first() -> None:
     first = source[: source.index('<nav id="contents"')]
     assert first.index("At 20 % use density.") < first.index("density is better than random at 20 %.")
     assert "20, 40 %" in first and "against random sampling" in first
-    nothing = render(replace(_report(), parts=[Part("report/comparison", None)], glances=[], facts={}))
+    nothing = render(replace(_report(), parts=[Part("report/comparison", None)], glances=[], facts=[]))
     assert "has not been made, or has found nothing" in nothing
 
 
@@ -166,8 +192,8 @@ def test_rows_lead_to_where_their_numbers_come_from() -> None:
     assert "curation trace density/metrics --partition '20|small'" in row
     links = [a for n, a, t in found.elements if n == "a" and a["href"] == f"#{target}" and t == ["density"]]
     assert links and links[0]["title"] == "from density/metrics[20|small]"
-    assert trace_command("report/page", "") == "curation trace report/page"
-    assert trace_command("a/b", "$(rm -rf ~)'") == "curation trace a/b --partition '$(rm -rf ~)'\"'\"''"
+    assert Source("report/page", "", "").trace == "curation trace report/page"
+    assert Source("a/b", "$(rm -rf ~)'", "").trace == "curation trace a/b --partition '$(rm -rf ~)'\"'\"''"
 
 
 def test_a_figure_has_its_numbers_and_says_how_many_are_left_out() -> None:
@@ -176,7 +202,7 @@ def test_a_figure_has_its_numbers_and_says_how_many_are_left_out() -> None:
 
 
 def test_glance_tells_noise_from_difference_and_missing_from_zero() -> None:
-    [found] = glances_of(_table())
+    [found] = glances_of(_runs(), _differences())
     assert list(found.spans) == [("small T5", 2)] and list(found.columns) == ["20 %", "40 %"]
     assert list(found.rows) == ["density", "semdedup", "prototypes"], (
         "against random, who was measured at all"
@@ -193,23 +219,16 @@ def test_glance_tells_noise_from_difference_and_missing_from_zero() -> None:
 
 
 def test_glance_of_one_cell_has_all_scores_and_knows_which_way_is_better() -> None:
-    table = (
-        _table()
-        .filter(pl.col("rate") != "40")
-        .with_columns(
-            probes=pl.lit(50.0),
-            vs_random_probes=pl.when(pl.col("sampler") == "density").then(3.0),
-            beyond_noise_probes=pl.when(pl.col("sampler") == "density").then(True),
-        )
-    )
-    [found] = glances_of(table)
+    some = pl.col("rate") != "40"
+    differences = _differences(("density", "20", "probes", 3.0, "better")).filter(some)
+    [found] = glances_of(_runs().filter(some), differences)
     assert [m[:2] for m in found.rows["density"]] == [("−5.0", "better"), ("+3.0", "better")]
-    assert glances_of(table.filter(pl.col("sampler") == "full_data")) == []
+    assert glances_of(_runs().filter(pl.col("sampler") == "full_data"), differences.clear()) == []
 
 
 def test_a_section_survives_its_file(tmp_path: Path) -> None:
-    SECTION.write(tmp_path)
-    assert read_section(tmp_path) == SECTION
+    publish(tmp_path, replace(SECTION, figures=[]))
+    assert read_section(tmp_path) == replace(SECTION, figures=[])
 
 
 def _sections(found: Workspace, *names: str, figure: str = "curve") -> None:
@@ -217,8 +236,9 @@ def _sections(found: Workspace, *names: str, figure: str = "curve") -> None:
     for name in names:
 
         def build(partition: str, folder: Path, progress: object, name: str = name) -> dict[str, int]:
-            replace(SECTION, title=name, figures=[Figure(figure, "a curve")]).write(folder)
-            (folder / f"{figure}.svg").write_text(SVG)
+            section = replace(SECTION, title=name, figures=[Figure(figure, "a curve")])
+            write_json(folder / "section.json", asdict(section))
+            (folder / f"{figure}.svg").write_bytes(SVG)
             (folder / f"{figure}.png").write_bytes(b"png")
             pl.DataFrame({"x": [1.5], "y": ["<b>"]}).write_parquet(folder / f"{figure}.parquet")
             return {"rows": 1}
@@ -228,7 +248,9 @@ def _sections(found: Workspace, *names: str, figure: str = "curve") -> None:
 
 
 def _publish(found: Workspace) -> Page:
-    materialize(found, STEPS["report/page"], "", lambda inputs: page(found), force=True)
+    materialize(
+        found, STEPS["report/page"], "", lambda inputs: load(page, found, STEPS["report/page"]), force=True
+    )
     return Page(published(found).read_text("utf-8"))
 
 
@@ -241,8 +263,10 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores}, store)
     assert published_again(found) is None
     with pytest.raises(MissingInput, match="no report has been made"):
-        page(found)("", tmp_path, silent)
-    materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
+        load(page, found, STEPS["report/page"])("", tmp_path, silent)
+    materialize(
+        found, STEPS["report/documents"], "", lambda inputs: load(documents, found, STEPS["report/documents"])
+    )
     _sections(found, "convergence", "correlation")
     shown = _publish(found)
     assert_inert(shown)
@@ -272,7 +296,9 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
 
 def test_a_stale_report_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores})
-    materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
+    materialize(
+        found, STEPS["report/documents"], "", lambda inputs: load(documents, found, STEPS["report/documents"])
+    )
     assert "Out of date" not in _publish(found).text()
     monkeypatch.setattr(type(found.profile.report), "identity", lambda self: {"other": 1})
     assert "settings or code changed" in _publish(found).text()
@@ -281,27 +307,32 @@ def test_a_stale_report_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_report_of_stale_inputs_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores})
-    materialize(found, STEPS["report/documents"], "", lambda inputs: documents(found))
-    monkeypatch.setattr(type(found.profile.corpus), "identity", lambda self: {"other": 1})
-    assert "what it is made from is out of date itself" in _publish(found).text()
+    materialize(
+        found, STEPS["report/documents"], "", lambda inputs: load(documents, found, STEPS["report/documents"])
+    )
+    corpus = found.profile.corpus.model_copy(update={"max_chars": 99_999})
+    other = Workspace(found.profile.model_copy(update={"corpus": corpus}))
+    assert "what it is made from is out of date itself" in _publish(other).text()
 
 
 def test_the_page_reads_every_report() -> None:
-    assert tuple(STEPS["report/page"].needs) == tuple(f"report/{name}" for name in REPORTS)
+    assert tuple(STEPS["report/page"].needs) == ("corpus/index", *(f"report/{name}" for name in REPORTS))
 
 
-def _wide(columns: int, first: list[str] | None = None) -> Table:
+def _wide(columns: int, first: list[str] | None = None) -> Page:
     names = [f"column {i}" for i in range(columns)]
     rows: list[list[str | int | float | None]] = [[f"{i}.123456" for i in range(columns)] for _ in range(3)]
-    return Table("Wide", names, rows, first=first or [])
+    section = Section("Wide", "", tables=[Table("Wide", names, rows, first=first or [])])
+    source = render(Report("Wide", [], [], [], [Part("report/comparison", section)], []))
+    return Page(source[source.index("<main>") : source.index('<section id="sources"')] + "</main>")
 
 
 def test_columns_that_matter_come_first_and_all_of_them_behind_a_click() -> None:
-    narrow = Page(data_table(_wide(3), {}, ""))
+    narrow = _wide(3)
     assert not any(name == "details" for name, _, _ in narrow.elements) and "more" not in str(
         narrow.attributes("class")
     )
-    found = Page(data_table(_wide(30, ["column 29", "column 3"]), {}, ""))
+    found = _wide(30, ["column 29", "column 3"])
     assert found.well_formed and "All 30 columns" in found.text("summary")
     heads = [
         (attrs.get("class", ""), "".join(t))
@@ -313,7 +344,7 @@ def test_columns_that_matter_come_first_and_all_of_them_behind_a_click() -> None
         "column 29",
     ]
     assert [text for _, text in heads[-30:]] == [f"column {i}" for i in range(30)]
-    some = Page(data_table(_wide(8), {}, ""))
+    some = _wide(8)
     whole = next(attrs for name, attrs, _ in some.elements if name == "details")
     assert whole["class"] == "whole small", "a large window has room for all: no click is needed there"
 
@@ -343,3 +374,62 @@ def test_provenance_is_folded() -> None:
     sources = source[source.index('id="sources"') :]
     assert sources.index("<details>") < sources.index("<table>")
     assert "and of its rate and size: the same version means the same numbers" in sources
+
+
+@given(st.text())
+def test_any_text_of_a_section_is_one_text_on_the_page(value: str) -> None:
+    table = Table(value, [value, "n"], [[value, 1]], [value])
+    section = Section(value, "", [value], tables=[table])
+    found = Page(render(Report("t", [], [], [], [Part("report/comparison", section)], [])))
+    assert_inert(found)
+    parts = [t for name, _, t in found.elements if name in ("caption", "li", "th", "h2")]
+    assert sum("".join(part) == visible(value) for part in parts) >= 4
+
+
+@given(st.text())
+def test_visible_leaves_no_control_and_is_stable(value: str) -> None:
+    shown = visible(value)
+    assert visible(shown) == shown
+    assert not any(ord(c) < 32 and c not in "\t\n" for c in shown)
+    shown.encode()  # no lone surrogate is left
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[31mred", "␛[31mred"),
+        ("a\u202eb", "a⟨U+202E⟩b"),
+        ("\x00\x7f\x9b", "␀␡⟨U+009B⟩"),
+        ("\u2066x\u2069\u200e\u061c", "⟨U+2066⟩x⟨U+2069⟩⟨U+200E⟩⟨U+061C⟩"),
+        ("\ud800\U000e0041", "⟨U+D800⟩⟨U+E0041⟩"),
+        ("tab\tline\nعربي 漢 👩‍👩", "tab\tline\nعربي 漢 👩‍👩"),
+    ],
+)
+def test_visible_word_for_word(raw: str, shown: str) -> None:
+    assert visible(raw) == shown
+
+
+def test_anchors_are_safe_and_differ() -> None:
+    names = [
+        ("a", "b"),
+        ("a-b",),
+        ("a/b",),
+        ("A-b",),
+        ("漢",),
+        ("",),
+        ('"><script>',),
+        ("x" * 500,),
+        ("20|small",),
+    ]
+    made = [anchor(*name) for name in names]
+    assert made[0].startswith("a-b-") and made[-1].startswith("x-20-small-")
+    assert len(set(made)) == len(names) and made == [anchor(*name) for name in names]
+    assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", one) for one in made)
+
+
+def test_numbers_are_aligned_right_and_words_are_not() -> None:
+    rows: list[list[str | int | float | None]] = [["a", "not measured", "w" * 40], ["b", 2, None]]
+    grid = fitted(Table("t", ["name", "number", "text"], rows, ["name", "text"]), {}, None).first
+    (first, *_), (second, *_) = (lines for lines, _ in grid.lines)
+    assert [column.classes(text) for column, text in next(grid.lines)[0]] == [None, "n", "w"]
+    assert (first[1], second[1]) == ("a", "b")

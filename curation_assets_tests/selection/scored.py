@@ -20,11 +20,12 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.profile import load_profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
-from curation_assets.samplers import coverage
+from curation_assets.samplers import clusters, density, semdedup
 from curation_assets.samplers.build import SCORERS, write_scores
 from curation_assets.selection.build import subset
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
@@ -93,11 +94,11 @@ def _nothing(workspace: Workspace) -> BuildOne:
 BUILDERS: dict[str, Builder] = {
     **CORPUS,
     "corpus/embeddings": _embeddings,
-    "density/shard_sketch": coverage.shard_sketch,
-    "density/sketch": coverage.sketch,
-    "clusters/centroids": coverage.centroids,
-    "clusters/assignments": coverage.assignments,
-    "semdedup/neighbours": coverage.neighbours,
+    "density/shard_sketch": density.shard_sketch,
+    "density/sketch": density.sketch,
+    "clusters/centroids": clusters.centroids,
+    "clusters/assignments": clusters.assignments,
+    "semdedup/neighbours": semdedup.neighbours,
     "perplexity_small/model": _nothing,
     "ask_llm_small/model": _nothing,
     **{f"{name}/scores": SCORERS[name] for name in ("random", "density", "semdedup")},
@@ -111,7 +112,7 @@ def make(workspace: Workspace, key: str, *partitions: str) -> None:
     """Make partitions of a step current, or all of them."""
     step = STEPS[key]
     for partition in partitions or workspace.partitions(step.by):
-        materialize(workspace, step, partition, lambda inputs: BUILDERS[key](workspace))
+        materialize(workspace, step, partition, lambda inputs: load(BUILDERS[key], workspace, step))
 
 
 @pytest.fixture(scope="module")

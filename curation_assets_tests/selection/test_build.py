@@ -11,10 +11,10 @@ import pytest
 from curation_assets.common.files import read_json, write_json
 from curation_assets.config.registry import RATES
 from curation_assets.corpus.reading import left_out
-from curation_assets.defs.invariants import INVARIANTS
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
+from curation_assets.invariants import INVARIANTS
 from curation_assets.selection.candidates import token_counts
 from curation_assets.selection.what_if import what_if
 from curation_assets_tests.selection.scored import DRAWN, copied, made, make

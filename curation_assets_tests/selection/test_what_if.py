@@ -13,7 +13,7 @@ import pytest
 from curation_assets.common.files import read_json, write_table
 from curation_assets.common.progress import silent
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.corpus.repeats import told
+from curation_assets.corpus.repeats import describe_repeats
 from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.lineage.explain import explain
 from curation_assets.lineage.status import status
@@ -176,7 +176,7 @@ def test_a_folder_is_written_whole_or_not_at_all(
 
     def breaks(done: float, total: float, unit: str, note: str = "") -> None:
         if note == "choosing" and done == 2:
-            assert len(list(tmp_path.glob(".new.*"))) == 1
+            assert len(list(tmp_path.glob(".tmp-new.*"))) == 1
             raise RuntimeError("the power is cut")
 
     with pytest.raises(RuntimeError, match="power"):
@@ -209,8 +209,9 @@ def test_scores_that_are_missing_or_out_of_date(
     with pytest.raises(MissingInput, match=r"prototypes/scores\[s0.jsonl\] has not been materialized"):
         what_if(made, ["density", "prototypes"], 0.5)
     workspace = copied(tmp_path / "copy", monkeypatch)
-    other = workspace.profile.density.model_copy(update={"bandwidth": 0.7})
-    workspace.profile = workspace.profile.model_copy(update={"density": other})
+    other = workspace.profile.samplers.density.model_copy(update={"bandwidth": 0.7})
+    samplers = workspace.profile.samplers.model_copy(update={"density": other})
+    workspace.profile = workspace.profile.model_copy(update={"samplers": samplers})
     with pytest.raises(
         ValueError, match=r"density/scores\[s0.jsonl\] \(and 2 more\) is out of date.*allow stale"
     ):
@@ -348,7 +349,7 @@ def test_index_status_run_subsets_and_select_count_the_same_documents(
     lines = status_text(status(made)).splitlines()
     assert f"{n:,} documents" in lines[0]
     notes = [line for line in lines if line.startswith("NOTE") and "quarantined" not in line]
-    assert notes == [f"NOTE  {said}" for said in told(index)]
+    assert notes == [f"NOTE  {said}" for said in describe_repeats(index)]
 
 
 def test_scores_of_an_earlier_release_are_refused_in_one_line(
@@ -366,7 +367,7 @@ def test_scores_of_an_earlier_release_are_refused_in_one_line(
     ):
         what_if(workspace, ["random"], 0.5, allow_stale=True)
     (explained,) = explain(workspace, _unique_id(workspace), ["random"])
-    assert explained.standings[0].note == "its scores were of other documents than the shard has now"
+    assert explained.samplers[0].note == "its scores were of other documents than the shard has now"
 
 
 def _unique_id(workspace: Workspace) -> str:

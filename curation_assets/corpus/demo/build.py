@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from curation_assets.common.files import read_json, write_bytes, write_json
 from curation_assets.common.progress import Progress, silent
 from curation_assets.corpus.demo.installed_texts import PACKAGES, Text, order, package_texts, versions
 from curation_assets.corpus.demo.wikitext import articles, plain_text
@@ -91,21 +92,21 @@ def build(folder: str | Path, settings: BuiltinSettings | None = None, progress:
     folder = Path(folder)
     manifest_path, shards, hq = folder / "manifest.json", folder / "shards", folder / "hq_validation.jsonl"
     inputs = _inputs(settings)
-    old = json.loads(manifest_path.read_text()) if manifest_path.is_file() else {}
+    old = read_json(manifest_path) if manifest_path.is_file() else {}
     if old.get("digest") == _digest(inputs) and hq.is_file() and any(shards.glob("*.jsonl")):
         return Built(shards, hq, old["counts"], fresh=False)
     manifest_path.unlink(missing_ok=True)
     shards.mkdir(parents=True, exist_ok=True)
     corpus, validation = _documents(settings, progress)
     names = [f"shard-{number}.jsonl" for number in range(settings.shards)]
-    for gone in set(old.get("files", ())) - set(names):
-        (shards / gone).unlink(missing_ok=True)
+    for superfluous in set(old.get("files", ())) - set(names):
+        (shards / superfluous).unlink(missing_ok=True)
     for number, name in enumerate(names):
         _write(shards / name, corpus[number :: settings.shards])
     _write(hq, validation)
     counts = {"corpus": _count(corpus), "hq_validation": _count(validation)}
     manifest = {"digest": _digest(inputs), "files": names, "counts": counts, "inputs": inputs}
-    _replace(manifest_path, json.dumps(manifest, indent=2) + "\n")
+    write_json(manifest_path, manifest)
     return Built(shards, hq, counts, fresh=True)
 
 
@@ -260,10 +261,5 @@ def _count(documents: Iterable[dict]) -> dict[str, dict[str, int]]:
 
 
 def _write(path: Path, documents: Iterable[dict]) -> None:
-    _replace(path, "".join(json.dumps(document, ensure_ascii=False) + "\n" for document in documents))
-
-
-def _replace(path: Path, content: str) -> None:
-    draft = path.with_name(f"{path.name}.tmp")
-    draft.write_text(content, encoding="utf-8", newline="\n")
-    draft.replace(path)
+    lines = (json.dumps(document, ensure_ascii=False) + "\n" for document in documents)
+    write_bytes(path, "".join(lines).encode())

@@ -33,7 +33,6 @@ PACKAGES = (
     "websockets", "wrapt", "yarl", "zstandard",
 )
 
-SOURCES = ("docstring", "readme", "license", "changelog", "docs")
 _SKIP_FOLDERS = frozenset(
     {
         "test", "tests", "testing", "test_data", "data", "vendor", "_vendor", "vendored", "_vendored",
@@ -64,7 +63,7 @@ def order(key: str) -> bytes:
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Return `{package: version}` of those of `packages` that are installed."""
-    return {name: found.version for name in packages if (found := _distribution(name))}
+    return {name: distribution.version for name in packages if (distribution := _distribution(name))}
 
 
 def _distribution(name: str) -> Distribution | None:
@@ -79,14 +78,17 @@ def package_texts(name: str, accept: Callable[[str], bool], docstrings: int) -> 
 
     Docstrings come from the first files in `order`, so that a big package need not be parsed whole.
     """
-    found = _distribution(name)
-    if found is None:
+    distribution = _distribution(name)
+    if distribution is None:
         return
-    description = (found.metadata.json.get("description") or "") if found.metadata else ""
+    description = (distribution.metadata.json.get("description") or "") if distribution.metadata else ""
     if isinstance(description, str) and accept(description):
         yield Text(f"{name}:description", "readme", name, description)
     # The path on the disk may differ; the one in the record is the same everywhere.
-    files = {str(PurePosixPath(file)): Path(str(found.locate_file(file))) for file in found.files or ()}
+    files = {
+        str(PurePosixPath(file)): Path(str(distribution.locate_file(file)))
+        for file in distribution.files or ()
+    }
     for record in sorted(files):
         if (source := _kind(PurePosixPath(record))) and (text := _read(files[record])) and accept(text):
             yield Text(f"{name}:{record}", source, record, text)
@@ -102,7 +104,7 @@ def package_texts(name: str, accept: Callable[[str], bool], docstrings: int) -> 
 
 
 def _kind(path: PurePosixPath) -> str | None:
-    """Say what a file that is no module is: one of `SOURCES`, or None for no prose."""
+    """Say what a file that is no module is: "readme", "license", "changelog", "docs", or None for no prose."""
     if _SKIP_FOLDERS.intersection(path.parts[:-1]):
         return None
     metadata = path.parts[0].endswith(".dist-info")

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from curation_assets.common.files import fingerprint
 from curation_assets.common.progress import Line, Throttled
 from curation_assets.engine.check_result import Outcome
+from curation_assets.engine.context import load, shared_inputs
 from curation_assets.engine.executors import Check, Checked, Committed, Ended, Failed, Make, Message, Task
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
@@ -73,13 +74,11 @@ class Worker:
 
     def _load(self, step: Step, inputs: dict[str, str]) -> BuildOne:
         """Return what makes a partition: loaded with the first one, kept until what all share changes or another step comes."""
-        shared = [
-            key for key, only in step.reads(self._workspace.profile).items() if only or not STEPS[key].by
-        ]
+        shared = shared_inputs(step, self._workspace.profile)
         version = fingerprint(step.key, {key: inputs[key] for key in shared})
         if self._loaded is None or self._loaded[0] != version:
             self._loaded = None  # the last one's model goes before the next one comes
-            self._loaded = version, self._products[step.key].build(self._workspace)
+            self._loaded = version, load(self._products[step.key].build, self._workspace, step)
         return self._loaded[1]
 
     @property

@@ -19,8 +19,6 @@ from curation_assets.evaluation.families import (
     mmlu,
     qa,
     reasoning,
-    squad,
-    summarization,
     superglue,
 )
 from curation_assets.evaluation.families.common import HubRow, row_id, row_unit
@@ -32,8 +30,8 @@ Reader = Callable[[Task, str, Iterable[HubRow], Sequence[HubRow]], Iterator[Exam
 FAMILIES: dict[str, Reader] = {
     "glue": glue.examples,
     "superglue": superglue.examples,
-    "squad": squad.examples,
-    "summarization": summarization.examples,
+    "squad": qa.examples,
+    "summarization": qa.examples,
     "mmlu": mmlu.examples,
     "bbh": bbh.examples,
     "reasoning": reasoning.examples,
@@ -116,18 +114,18 @@ def render(task: Task, source: Source, part: str, limit: int = 0, seed: int = 0)
 def _split(task: Task, source: Source, part: str) -> str:
     if part not in ("train", "test"):
         raise ValueError(f"a part is train or test, not {part!r}")
-    wanted = task.train if part == "train" else task.split
-    if not wanted:
+    split = task.train if part == "train" else task.split
+    if not split:
         raise MissingData(f"{task.suite}/{task.task} has no {part} split")
-    there = set.intersection(*(source.splits(task.dataset, config) for config in task.configs))
-    if wanted in there:
-        return wanted
-    if part == "test" and wanted + STANDIN_SPLIT in there:
-        return wanted + STANDIN_SPLIT
+    splits = set.intersection(*(source.splits(task.dataset, config) for config in task.configs))
+    if split in splits:
+        return split
+    if part == "test" and split + STANDIN_SPLIT in splits:
+        return split + STANDIN_SPLIT
     where = source.root or "the hub"
-    public = ": the labels of its split test are not public" if wanted == "test_gold" else ""
+    public = ": the labels of its split test are not public" if split == "test_gold" else ""
     raise MissingData(
-        f"{task.dataset} {'+'.join(task.configs)} {wanted}: {where} has only {', '.join(sorted(there)) or 'other splits'}{public}"
+        f"{task.dataset} {'+'.join(task.configs)} {split}: {where} has only {', '.join(sorted(splits)) or 'other splits'}{public}"
     )
 
 

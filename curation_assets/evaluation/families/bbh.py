@@ -41,5 +41,5 @@ def examples(task: Task, config: str, rows: Iterable[HubRow], shots: Sequence[Hu
 
 
 def _listed(question: str) -> tuple[str, ...]:
-    _, found, options = question.rpartition("Options:")
-    return tuple(dict.fromkeys(a or b for a, b in _OPTION.findall(options))) if found else ()
+    _, heading, options = question.rpartition("Options:")
+    return tuple(dict.fromkeys(a or b for a, b in _OPTION.findall(options))) if heading else ()

@@ -1,4 +1,8 @@
-"""Question answering without shots: BoolQ, ARC, and UnifiedQA's elementary science."""
+"""Questions about a text, or of general knowledge, without shots, and summaries.
+
+BoolQ, ARC, UnifiedQA's elementary science; SQuAD 1.1 (Rajpurkar et al. 2016): an answer out of the passage, against all reference
+answers; CNN/Daily Mail (Hermann et al. 2015; See et al. 2017): an article and its highlights.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from curation_assets.evaluation.examples import Example
-from curation_assets.evaluation.families.common import LETTERS, HubRow, chosen, free, place, text, truth
+from curation_assets.evaluation.families.common import (
+    LETTERS,
+    HubRow,
+    chosen,
+    free,
+    place,
+    text,
+    texts,
+    truth,
+)
 from curation_assets.evaluation.hub import BadRow
 from curation_assets.evaluation.tasks import Task
 
@@ -53,7 +66,21 @@ def _unified_qa(row: HubRow) -> Example:
     return chosen(row, prompt, answer, choices) if listed else free(row, prompt, (answer,))
 
 
+def _squad(row: HubRow) -> Example:
+    answers = row["answers"]
+    if not isinstance(answers, Mapping) or "text" not in answers:
+        raise BadRow(f"{place(row)}: answers is {answers!r:.40}, not {{text: [...], answer_start: [...]}}")
+    prompt = f"question: {text(row, 'question')} context: {text(row, 'context')}"
+    return free(row, prompt, texts(row, "answers.text", answers["text"]))
+
+
+def _summary(row: HubRow) -> Example:
+    return free(row, f"summarize: {text(row, 'article')}", (text(row, "highlights"),))
+
+
 READERS: dict[str, Callable[[HubRow], Example]] = {
+    "squad": _squad,
+    "cnn_dm": _summary,
     "boolq": _boolq,
     "arc_easy": _arc,
     "arc_challenge": _arc,

@@ -45,8 +45,8 @@ def examples(task: Task, config: str, rows: Iterable[HubRow], shots: Sequence[Hu
 
 
 def _gsm8k(row: HubRow) -> Problem:
-    solution, found, answer = text(row, "answer").rpartition("####")
-    if not found:
+    solution, mark, answer = text(row, "answer").rpartition("####")
+    if not mark:
         raise BadRow(f"{place(row)}: answer does not end with '#### <number>'")
     return Problem(
         text(row, "question"),

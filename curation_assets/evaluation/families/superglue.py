@@ -90,8 +90,8 @@ def _marked(row: HubRow) -> str:
     if not isinstance(sentence, str) or not isinstance(index, int):
         raise BadRow(f"{place(row)}: text or span2_index is of the wrong kind")
     start = len(" ".join([*sentence.split(" ")[:index], ""]))
-    found = list(re.finditer(rf"(?<!\w){re.escape(pronoun)}(?!\w)", sentence, re.IGNORECASE))
-    if not found:
+    matches = list(re.finditer(rf"(?<!\w){re.escape(pronoun)}(?!\w)", sentence, re.IGNORECASE))
+    if not matches:
         raise BadRow(f"{place(row)}: the pronoun {pronoun!r} is not in the text")
-    span = min(found, key=lambda match: abs(match.start() - start))
+    span = min(matches, key=lambda match: abs(match.start() - start))
     return f"{sentence[: span.start()]}*{span.group()}*{sentence[span.end() :]}".strip()

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import curation_assets
+from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.demo import build as builtin
 from curation_assets.corpus.demo.build import BuiltinSettings, build, split_text
-from curation_assets.corpus.discover import list_shards
-from curation_assets.corpus.documents import DocumentSettings, parse_shard, write_documents
+from curation_assets.corpus.discover import find_files
+from curation_assets.corpus.documents import parse_shard, write_documents
 from curation_assets.corpus.tokens import read_tokens, write_tokens
 from curation_assets.models.tokenizer import train_tokenizer
 
@@ -86,16 +87,16 @@ def test_packages_share_the_room(built):
     assert [of.count(name) for name in ("click", "numpy", "requests")] == [10, 10, 10]
 
 
+@pytest.mark.process
 def test_is_the_same_in_another_process_with_another_hash_seed(built, tmp_path):
-    code = (
-        f"from curation_assets_tests.corpus.test_builtin import build_again; build_again({str(tmp_path)!r})"
-    )
+    code = f"from curation_assets_tests.corpus.demo.test_build import build_again; build_again({str(tmp_path)!r})"
     root = Path(curation_assets.__file__).parents[1]
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=environment)
     assert contents(tmp_path) == contents(built.shards.parent)
 
 
+@pytest.mark.slow
 def test_a_finished_build_is_kept_and_a_half_build_is_done_again(tmp_path, monkeypatch):
     tiny = BuiltinSettings(documents=(("readme", 4),), shards=2, articles=1, packages=("click", "requests"))
     first = build(tmp_path, tiny)
@@ -131,7 +132,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 def test_goes_through_the_whole_stage(built, tmp_path):
     options = DocumentSettings(keep_fields=("source", "url"), validation_share=0.1)
     texts = []
-    for shard in list_shards(str(built.shards)):
+    for shard in find_files(str(built.shards)).files:
         folder = tmp_path / shard.key
         folder.mkdir()
         counts = write_documents(shard.url, options, folder, file=shard.key)

@@ -22,6 +22,8 @@ import pytest
 
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 
+pytestmark = pytest.mark.process
+
 PATIENCE = 300.0  # seconds that starting may take on a busy machine
 STOPS_IN = 10.0
 PROFILE = """

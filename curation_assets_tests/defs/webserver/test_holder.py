@@ -19,6 +19,7 @@ with held(Path(sys.argv[1])) as lock:
 """
 
 
+@pytest.mark.process
 def test_a_second_one_is_told_of_the_first_until_that_is_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,39 @@
+"""What steps read because of the profile: the artifact behind a model source, documents that are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from curation_assets.config.model_sources import parse
+from curation_assets.config.paths import value_at
+from curation_assets.config.profile import Profile
+
+Borrows = Callable[[Profile], dict[str, str | None]]
+"""Gives {asset key: the one partition that is read, or None for the reader's own}."""
+
+
+def nothing(profile: Profile) -> dict[str, str | None]:
+    """Return what a step borrows whose inputs are the same under every profile."""
+    return {}
+
+
+def contaminated(profile: Profile) -> dict[str, str | None]:
+    """Return what is read to leave contaminated documents out, where the profile asks for that."""
+    return {"evaluation/contamination": None} if profile.evaluation.decontaminate else {}
+
+
+def bases(profile: Profile) -> dict[str, str | None]:
+    """Return what judges are made from, where that is the graph's own ladder."""
+    kinds = {parse(base).kind for base in profile.judge.bases.values()}
+    return {"full_data/checkpoint": None} if "asset" in kinds else {}
+
+
+def model_at(path: str) -> Borrows:
+    """Return what is read of the graph by a step that finds the files of the model source at a path of the profile."""
+
+    def borrows(profile: Profile) -> dict[str, str | None]:
+        spec = value_at(profile, path)
+        source = parse(spec) if spec else None
+        return {source.name: source.partition} if source is not None and source.kind == "asset" else {}
+
+    return borrows

@@ -1,0 +1,92 @@
+"""Which of Dagster's runs are nobody's, and what is said of them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from curation_assets.defs import instance as home
+from curation_assets.defs.instance import bury_orphans
+from curation_assets.defs.resources import HOST, PID
+
+pytestmark = pytest.mark.process
+
+_Status = dg.DagsterRunStatus
+_HERE = socket.gethostname()
+_SERVER = ManagedGrpcPythonEnvCodeLocationOrigin(
+    LoadableTargetOrigin(module_name="curation_assets.definitions")
+)
+_ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(_SERVER, "__repository__"), "nothing")
+
+
+@dg.job
+def nothing() -> None:
+    """Stands for any job."""
+
+
+@pytest.fixture(scope="module")
+def dead() -> str:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return str(process.pid)
+
+
+@pytest.mark.parametrize(
+    "status", [_Status.NOT_STARTED, _Status.STARTING, _Status.STARTED, _Status.CANCELING]
+)
+def test_runs_of_dead_processes_end_and_those_of_others_go_on(dead: str, status: dg.DagsterRunStatus) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def run(pid: str, host: str) -> str:
+            return instance.create_run_for_job(nothing, tags={PID: pid, HOST: host}, status=status).run_id
+
+        orphan, living, elsewhere = (
+            run(dead, _HERE),
+            run(str(os.getpid()), _HERE),
+            run(dead, "another-machine"),
+        )
+        bury_orphans(instance)
+        found = {one.run_id: one.status for one in instance.get_runs()}
+    assert found == {orphan: _Status.FAILURE, living: status, elsewhere: status}
+
+
+def test_what_the_ui_has_queued_or_is_starting_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such runs bear no process. One that was created and then not even queued is nobody's, after a while."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        runs = {
+            status: instance.create_run_for_job(nothing, status=status, remote_job_origin=_ORIGIN).run_id
+            for status in (_Status.QUEUED, _Status.STARTING, _Status.NOT_STARTED)
+        }
+        bury_orphans(instance)
+        assert {one.status for one in instance.get_runs()} == set(runs)
+        monkeypatch.setattr(home, "_SUBMITTED", -1.0)
+        bury_orphans(instance)
+        found = {one.run_id: one.status for one in instance.get_runs()}
+    assert found[runs[_Status.NOT_STARTED]] == _Status.FAILURE
+    assert {found[runs[status]] for status in (_Status.QUEUED, _Status.STARTING)} == {
+        _Status.QUEUED,
+        _Status.STARTING,
+    }
+
+
+def test_a_number_that_another_process_has_now_is_not_taken_for_the_one_that_ran_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        tags = {PID: str(os.getpid()), HOST: _HERE}
+        run = instance.create_run_for_job(nothing, tags=tags, status=_Status.STARTED)
+        monkeypatch.setattr("curation_assets.engine.attempts._began", lambda pid: float("inf"))
+        bury_orphans(instance)
+        assert instance.get_run_by_id(run.run_id).status == _Status.FAILURE

@@ -1,0 +1,90 @@
+"""Tiers of tests: one without a mark is `fast` and stays in its process, which is checked; the others say what they need.
+
+`make check` runs the fast ones alone. With pytest-xdist the tests of a file stay together, those of whole runs start
+first, and the tests in a browser are one group: they share what takes long to start.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.process
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+LIMITS = {"graph": 600, "browser": 600, "process": 180, "slow": 180}
+"""The marks, and the seconds that a test with one may take; `timeout` of pyproject.toml is for all others."""
+_STARTS = {
+    "subprocess.Popen": "a subprocess",
+    "os.fork": "a process",
+    "os.posix_spawn": "a process",
+    "os.system": "a shell",
+}
+_started: list[str] = []
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _STARTS:
+        _started.append(
+            f"{_STARTS[event]} ({arguments[1]})" if event == "subprocess.Popen" else _STARTS[event]
+        )
+
+
+def _watch(owner: type, method: str, what: str) -> None:
+    """Note each call of a method, which is otherwise what it was."""
+    original = getattr(owner, method)
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        _started.append(what)
+        return original(*arguments, **options)
+
+    noted.watched = True  # type: ignore[attr-defined]
+    if not hasattr(original, "watched"):
+        setattr(owner, method, noted)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Notice whatever starts."""
+    sys.addaudithook(_audit)
+    _watch(multiprocessing.process.BaseProcess, "start", "a process")
+    config.addinivalue_line("markers", "fast: has no other mark of a tier")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is fast, limit the time of the others, and put those that take longest first."""
+    first: dict[str, int] = {}
+    for item in items:
+        tiers = [tier for tier in LIMITS if item.get_closest_marker(tier)]
+        group = "browser" if "browser" in tiers else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(tiers[0] if tiers else "fast")
+        if tiers and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LIMITS[tiers[0]]))
+        rank = list(LIMITS).index(tiers[0]) if tiers else len(LIMITS)
+        first[group] = min(rank, first.get(group, rank))
+    items.sort(key=lambda item: first[item.get_closest_marker("xdist_group").args[0]])  # type: ignore[union-attr]
+
+
+def _stays_inside(item: pytest.Item) -> Generator[None, Any, Any]:
+    if dagster := sys.modules.get("dagster"):
+        _watch(dagster.DagsterInstance, "create_run_for_job", "a Dagster run")
+    _started.clear()
+    result = yield
+    if _started and item.get_closest_marker("fast"):
+        marks = ", ".join(LIMITS)
+        pytest.fail(f"a fast test started {_started[0]}: give it a mark of a tier ({marks})", pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail a fast test whose fixtures start something."""
+    return (yield from _stays_inside(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail a fast test that starts something."""
+    return (yield from _stays_inside(item))
