@@ -197,6 +197,7 @@ def test_every_job_can_be_launched_as_it_is(few: Profile) -> None:
         assert len(job.description.split("\n")[0]) < 80, "lists show the first line"
 
 
+@pytest.mark.graph
 def test_the_sensor_waits_for_a_job_that_is_at_work(few: Profile) -> None:
     """Then it asks for one run of all that is left to do, and says why."""
     repository = _defs(few.source).get_repository_def()

@@ -84,8 +84,10 @@ def test_a_choice_that_there_is_not_is_named(choice: Chosen, said: str) -> None:
 
 
 def test_a_sampler_without_a_model_is_named() -> None:
-    models = {k: v for k, v in LOCAL.ask_llm.models.items() if k != "xl"}
-    profile = LOCAL.model_copy(update={"ask_llm": LOCAL.ask_llm.model_copy(update={"models": models})})
+    models = {k: v for k, v in LOCAL.samplers.ask_llm.models.items() if k != "xl"}
+    asking = LOCAL.samplers.ask_llm.model_copy(update={"models": models})
+    samplers = LOCAL.samplers.model_copy(update={"ask_llm": asking})
+    profile = LOCAL.model_copy(update={"samplers": samplers})
     with pytest.raises(ProfileError, match="ask_llm_xl needs a model"):
         narrowed(profile, Chosen(("ask_llm_xl",)))
 
