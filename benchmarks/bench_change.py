@@ -106,7 +106,7 @@ def _change(folder: Path) -> Iterator[Row]:
         "  of which beyond 1.5/20 of the whole: the constant",
         change - allowed,
         "s",
-        note="Dagster's runs, loading models",
+        note="Dagster's events, loading models",
     )
 
 

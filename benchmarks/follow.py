@@ -97,8 +97,8 @@ def _ui(port: int) -> Iterator[None]:
     process = subprocess.Popen([*_COMMAND, "ui", "--port", str(port)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        while (line := process.stdout.readline()) and not line.startswith("UI:"):
-            pass
+        while not (line := process.stdout.readline()).startswith("UI:"):
+            assert line, "the UI did not start"
         yield
     finally:
         process.terminate()

@@ -80,20 +80,15 @@ def jobs(page: Page, url: str) -> None:
 def automation(page: Page, url: str) -> None:
     """What happens by itself."""
     page.goto(f"{url}/automation")
-    page.get_by_text("follow_changes").first.wait_for()
+    page.get_by_text("corpus_changes").first.wait_for()
 
 
 def run(page: Page, url: str) -> None:
     """What a run tells of itself."""
-    query = "{ runsOrError(limit: 500) { ... on Runs { results { runId status assetSelection { path } } } } }"
+    query = "{ runsOrError(limit: 500) { ... on Runs { results { runId status jobName } } } }"
     runs = asked(url, query)["runsOrError"]["results"]
-    wanted = [
-        run["runId"]
-        for run in runs
-        if run["status"] == "SUCCESS"
-        and [asset["path"] for asset in run["assetSelection"] or []] == [["density", "checkpoint"]]
-    ]
-    page.goto(f"{url}/runs/{wanted[0]}")
+    wanted = [run["runId"] for run in runs if (run["status"], run["jobName"]) == ("SUCCESS", "curation_run")]
+    page.goto(f"{url}/runs/{wanted[-1]}")
     page.get_by_text("RUN_SUCCESS").first.wait_for()
     page.get_by_placeholder("Filter").last.fill("density/checkpoint[")
 

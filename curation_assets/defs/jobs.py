@@ -125,8 +125,8 @@ JOBS: dict[str, tuple[str, Callable[[Profile, Chosen], list[Step]]]] = {
 """{name: (description, its first line stands for it in lists; the steps that it makes under a profile narrowed to a choice)}."""
 
 _FOLLOW = (
-    "Make what follows from a change by itself: scores and subsets; training and the report with `automation.training`.\n\n"
-    "The sensor `corpus_changes` and the schedule `corpus_listing` start it; it can be started by hand as well. Lists the corpus, "
+    "Make what follows from a change by itself.\n\n"
+    "That is scores and subsets; training and the report with `automation.training`. The sensor `corpus_changes` and the schedule `corpus_listing` start it; it can be started by hand as well. Lists the corpus, "
     "unless told otherwise, and makes what is out of date once all that it reads has settled. Its log says why each was made."
 )
 

@@ -55,8 +55,10 @@ class Outcome:
     @property
     def failed(self) -> dict[str, str]:
         """{asset key: reasons}; where nothing failed, what had nothing to be made from has failed itself."""
+        if not self.failures:
+            return {key: str(blocked) for key, blocked in self.lacking.items()}
         found: dict[str, list[str]] = {}
-        for failure in self.failures or self.lacking.values():
+        for failure in self.failures:
             of = f"{failure.partition}: " if failure.partition else ""
             found.setdefault(failure.key, []).append(f"{of}{failure}")
         return {key: _some(reasons) for key, reasons in found.items()}

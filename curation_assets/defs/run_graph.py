@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from curation_assets.config.profile import Profile
+from curation_assets.defs.dagster_private import leave_output
 from curation_assets.defs.instance import instance_for
 from curation_assets.defs.materializing import Outcome, Tell, carry_out, executor_for
 from curation_assets.defs.resources import COMMAND, HOST, JOB, PID
@@ -46,6 +47,7 @@ def run_graph(
     scope = everything(profile, wanted_steps(profile) if steps is None else steps)
     workspace = Workspace(profile)
     with instance_for(profile) as instance, executor_for(workspace, tell, apart=apart) as executor:
+        leave_output(instance)
         return _DagsterRun(instance, workspace, scope, executor, tell).carried_out(apart)
 
 

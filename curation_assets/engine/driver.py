@@ -107,6 +107,7 @@ class _Run:
     _queue: list[Make] = field(default_factory=list)
     _checks: deque[Check] = field(default_factory=deque)
     _at_work: int = 0
+    _refused: bool = False
 
     def events(self) -> Iterator[Event]:
         """Begin what is ready, wait for the next thing to happen, and so on."""
@@ -133,7 +134,9 @@ class _Run:
         blocked = _lacking(versions, step, stale)
         if len(blocked) < len(stale) and (why := self.refusal(self.workspace, step)):
             blocked = dict.fromkeys(stale, why)
-            yield Failed("corpus/documents", "", why)
+            if not self._refused:
+                yield Failed("corpus/documents", "", why)
+            self._refused = True
         yield from (Blocked(step.key, partition, reason) for partition, reason in blocked.items())
         todo = [p for p in stale if p not in blocked]
         tasks = [Make(step.key, chunk, self.run_id, self.relearn) for chunk in self._chunks(step, todo)]

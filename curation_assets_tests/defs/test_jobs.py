@@ -7,10 +7,10 @@ import shutil
 import socket
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
-from curation_assets.defs.job_specs import OFFERS
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
@@ -18,8 +18,10 @@ from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import RATES
 from curation_assets.definitions import definitions
 from curation_assets.defs.instance import instance_for
-from curation_assets.defs.resources import HOST, JOB, PID
-from curation_assets.defs.sensors import _in_jobs
+from curation_assets.defs.jobs import FOLLOW, JOBS
+from curation_assets.defs.resources import CHANGE, DUE, HOST, JOB, PID, Curation
+from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
@@ -29,6 +31,8 @@ extends = "tiny.toml"
 name = "few"
 [run]
 samplers = ["random", "perplexity_small"]
+[automation]
+settle_seconds = 0.0
 """
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -70,7 +74,7 @@ def test_each_job_does_what_it_says_with_its_default_config(few: Profile, tmp_pa
     workspace = Workspace(few)
     with instance_for(few) as instance:
         early = _run(few, instance, "select_at_all_rates")
-        assert "random/subset[10]: random/subset[10] needs" in _failures(early)["select_random"]
+        assert "random/subset: random/subset[10] needs" in _failures(early)["bring_up_to_date"]
 
         scored = _run(few, instance, "score_what_changed")
         assert scored.success, _failures(scored)
@@ -164,12 +168,13 @@ def _one_bad_file_stops_nobody(profile: Profile, tmp_path: Path) -> None:
     write_shard(tmp_path / "shards" / "z_new.jsonl", stdlib_texts()[3::8])
     with instance_for(profile) as instance:
         result = _run(profile, instance, "score_what_changed")
-        assert result.success, _failures(result)
+        reason = _failures(result)["bring_up_to_date"]
+        assert "corpus/documents: a_bad.jsonl: " in reason and "is damaged before the first row" in reason
         assert ("random/scores", "z_new.jsonl") in _made(result)
         assert list(Workspace(profile).set_aside()) == ["a_bad.jsonl"]
         shutil.rmtree(profile.data / "artifacts" / "random" / "scores")
         failed = _run(profile, instance, "select_at_all_rates")
-        assert "artifacts could not be made" in _failures(failed)["select_random"]
+        assert "not everything could be made" in _failures(failed)["bring_up_to_date"]
 
 
 @pytest.mark.graph
@@ -179,33 +184,45 @@ def test_mistakes_in_the_config_are_told_before_or_at_the_start(few: Profile) ->
         dg.validate_run_config(job, {"ops": {"config": {"sampler": "densty"}}})
     with instance_for(few) as instance:
         failed = _run(few, instance, "train_and_evaluate_one_cell", rate=25)
-        assert "rates: there is no '25'; there are 10, 20, 40, 60, 80" in _failures(failed)["prepare"]
+        assert (
+            "rates: there is no '25'; there are 10, 20, 40, 60, 80" in _failures(failed)["bring_up_to_date"]
+        )
 
 
 def test_every_job_can_be_launched_as_it_is(few: Profile) -> None:
     found = _defs(few.source)
-    for name in (*OFFERS, "checks", "refresh_models"):
+    for name in (*JOBS, FOLLOW, "checks", "refresh_models"):
         job = found.resolve_job_def(name)
         assert dg.validate_run_config(job, {}) is not None and job.description
         assert len(job.description.split("\n")[0]) < 80, "lists show the first line"
 
 
-def test_sensors_leave_to_a_job_what_it_is_making(few: Profile) -> None:
-    def going_on(config: dict[str, object], status: dg.DagsterRunStatus) -> None:
-        instance.create_run_for_job(
-            _defs(few.source).resolve_job_def("train_and_evaluate_one_cell"),
-            run_config={"ops": {"config": config}},
-            status=status,
-            tags={JOB: "true", PID: str(os.getpid()), HOST: socket.gethostname()},
+@pytest.mark.graph
+def test_the_sensor_waits_for_a_job_that_is_at_work(few: Profile) -> None:
+    """Then it asks for one run of all that is left to do, and says why."""
+    repository = _defs(few.source).get_repository_def()
+    sensor = repository.get_sensor_def("corpus_changes")
+
+    def tick(instance: dg.DagsterInstance) -> Any:
+        context = dg.build_sensor_context(
+            instance=instance, resources={"curation": Curation(few.source)}, repository_def=repository
         )
+        return sensor.evaluate_tick(context)
 
     with instance_for(few) as instance:
-        assert _in_jobs(instance, few) == set()
-        going_on({"sampler": "density"}, dg.DagsterRunStatus.SUCCESS)
-        assert _in_jobs(instance, few) == set()
-        going_on({"rate": 25}, dg.DagsterRunStatus.STARTED)
-        assert _in_jobs(instance, few) == set(), "that one is about to say that there is no such rate"
-        going_on({"sampler": "density"}, dg.DagsterRunStatus.STARTED)
-        left = _in_jobs(instance, few)
-        assert {"density/subset", "density/metrics", "corpus/documents"} <= left
-        assert "random/scores" not in left and "report/comparison" not in left
+        run = instance.create_run_for_job(
+            repository.get_job("train_and_evaluate_one_cell"),
+            status=dg.DagsterRunStatus.STARTED,
+            tags={JOB: "true", PID: str(os.getpid()), HOST: socket.gethostname()},
+        )
+        waits = tick(instance)
+        assert not waits.run_requests and waits.skip_message
+        assert f"train_and_evaluate_one_cell is at work (run {run.run_id[:8]})" in waits.skip_message
+        instance.report_run_canceled(run)
+        [asked] = tick(instance).run_requests or []
+        assert asked.run_config == {"ops": {"config": {"listing": True}}}
+        assert "3 new or changed (s0.jsonl, s1.jsonl, s2.jsonl)" in asked.tags[CHANGE]
+        run_graph(few, lambda line: None, [STEPS["corpus/source"]])
+        [asked] = tick(instance).run_requests or []
+        assert asked.run_config == {"ops": {"config": {"listing": False}}}
+        assert asked.tags[DUE] == "corpus/shards: 3 (not made yet)"

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import socket
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +14,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from curation_assets.defs.workers import Workers
+from filelock import FileLock
 
 from curation_assets.corpus.build import documents
+from curation_assets.engine.executors import Task
+from curation_assets.engine.executors.inline import InlineExecutor
+from curation_assets.engine.executors.local import death_told
 from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.build import metrics
 from curation_assets.evaluation.examples_build import examples
@@ -36,8 +37,7 @@ from curation_assets_tests.pretraining.small_run import CONFIG, stream
 def two_runs(t: Trouble) -> str:
     t.profile("")
     Path("data/mine").mkdir(parents=True, exist_ok=True)
-    with Path("data/mine/.run.lock").open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock("data/mine/.run.lock"):
         return t.curation("run")
 
 
@@ -93,22 +93,22 @@ def divergence(t: Trouble) -> str:
 
 
 def a_killed_worker(t: Trouble) -> str:
-    def submit(self: Workers, job: object) -> Future[object]:
-        died: Future[object] = Future()
-        died.set_exception(BrokenProcessPool())
-        return died
+    def submit(self: InlineExecutor, task: Task) -> None:
+        with death_told(task):
+            raise EOFError
 
     t.profile("")
-    t.patch.setattr(Workers, "submit", submit)
+    t.patch.setattr(InlineExecutor, "submit", submit)
+    return t.curation("run")
     return t.curation("run")
 
 
 def ctrl_c(t: Trouble) -> str:
-    def submit(self: Workers, job: object) -> Future[object]:
+    def submit(self: InlineExecutor, task: Task) -> None:
         raise KeyboardInterrupt
 
     t.profile("")
-    t.patch.setattr(Workers, "submit", submit)
+    t.patch.setattr(InlineExecutor, "submit", submit)
     return t.curation("run").strip()
 
 

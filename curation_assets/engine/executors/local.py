@@ -100,12 +100,12 @@ class LocalExecutor:
         worker = next((worker for worker in free if worker.last == task.key), None)
         if worker is None and len(self._processes) < slots:
             worker = self._start()
-            with _death_told(task):
+            with death_told(task):
                 worker.line.recv()
                 worker.line.send(self._threads)
         worker = worker or free[0]
         worker.task, worker.last = task, task.key
-        with _death_told(task):
+        with death_told(task):
             worker.line.send(task)
 
     def receive(self) -> Message:
@@ -115,7 +115,7 @@ class LocalExecutor:
             for line in wait(list(lines)):
                 worker = lines[line]  # type: ignore[index]
                 assert worker.task is not None
-                with _death_told(worker.task):
+                with death_told(worker.task):
                     message = worker.line.recv()
                 if isinstance(message, Ended):
                     worker.task = None
@@ -144,7 +144,7 @@ class LocalExecutor:
 
 
 @contextmanager
-def _death_told(task: Task) -> Iterator[None]:
+def death_told(task: Task) -> Iterator[None]:
     """Turn a broken line to a worker into an error that says what it was at."""
     try:
         yield
