@@ -164,6 +164,7 @@ def _make(workspace: Workspace, step: Step) -> None:
         materialize(workspace, step, partition, lambda inputs: module.load(build, workspace, step))
 
 
+@pytest.mark.slow
 def test_every_step_reads_what_it_declares(tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole graph, with few samplers; what is read undeclared would fail it."""
     profile = tiny.model_copy(

@@ -31,6 +31,8 @@ from curation_assets.scoring import prompt
 from curation_assets.scoring.ask_llm import AskLLM
 from curation_assets_tests.conftest import stdlib_texts
 
+pytestmark = pytest.mark.slow  # its fixture trains
+
 TEMPLATE = "###\n{document}\n###\nyes or no?"  # short: the paper's is most of a small input
 CONFIG = DistillConfig(epochs=4, learning_rate=1e-2, max_tokens=48, template=TEMPLATE)
 SHORT = dataclasses.replace(CONFIG, epochs=2.5, batch_size=16)

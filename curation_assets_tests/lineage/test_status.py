@@ -25,6 +25,8 @@ from curation_assets.lineage.status import STATES, Status, status, to_text
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.lineage.conftest import MADE, make
 
+pytestmark = pytest.mark.slow  # its fixture makes artifacts
+
 
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
