@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from curation_assets.common.drawing.looks import PANELS, look
+from curation_assets.common.drawing.styles import PANELS, style_of
 from curation_repetition import Repetition
 
 from curation_assets.config.profile import Profile, load_profile
@@ -51,8 +51,8 @@ def test_the_ui_has_it(tiny: Profile) -> None:
         assert f"{NAME}/{stage}" in keys
         assert group(STEPS[f"{NAME}/{stage}"]).endswith(f"_{NAME}")
         assert tags(STEPS[f"{NAME}/{stage}"])["family"] == "heuristic"
-    assert PANELS["Others"] == [NAME] and look(NAME).colour not in {
-        look(name).colour for name in PANELS["Coverage"]
+    assert PANELS["Others"] == [NAME] and style_of(NAME).colour not in {
+        style_of(name).colour for name in PANELS["Coverage"]
     }
 
 
