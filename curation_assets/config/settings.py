@@ -159,7 +159,7 @@ class Judge(Section):
 
 
 class Selection(Section):
-    """What rates are shares of, and the seed of the noise that breaks ties, draws `random` and drives inverse propensity sampling.
+    """What rates are shares of, and the seed of the noise that draws `random` and drives inverse propensity sampling.
 
     `rate_of`: at a rate every sampler keeps equally many "documents", or documents of equally many "tokens".
     """
