@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
-from curation_assets.engine.workspace import Builder
+from curation_assets.engine.context import Context
+from curation_assets.engine.workspace import Builder, BuildOne
+
+
+def imported(target: str, *arguments: str) -> Builder:
+    """Return a builder that is imported when it is first called: who describes or plans an asset imports no torch for it.
+
+    Parameters
+    ----------
+    target : "package.module:function", a builder, or with `arguments` a function of them that returns one.
+    """
+
+    def build(context: Context) -> BuildOne:
+        found = resolve_name(target)
+        made: BuildOne = (found(*arguments) if arguments else found)(context)
+        return made
+
+    return build
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.engine.product import Product
-from curation_assets.evaluation.build import metrics
+from curation_assets.engine.product import Product, imported
 from curation_assets.evaluation.contamination import contamination, ngrams
-from curation_assets.evaluation.examples_build import examples
 
 EVALUATION = (
     Product(
         "evaluation/examples",
-        examples,
+        imported("curation_assets.evaluation.examples_build:examples"),
         "The examples of all evaluation tasks, text in and text out.",
         "Read once, before any model is trained, so that models are measured by the same examples while the corpus moves on. "
         "Tasks that lack data are named in `gaps`.",
@@ -36,7 +34,7 @@ EVALUATION = (
     *(
         Product(
             f"{name}/metrics",
-            metrics(name),
+            imported("curation_assets.evaluation.build:metrics", name),
             f"{name}: how good the T5 trained on {'everything' if name == 'full_data' else 'its subset'} is.",
             "Span-corruption perplexity of each snapshot on held-out documents and on high-quality texts, and the last snapshot's "
             "scores in the profile's suites of tasks, for each seed.",

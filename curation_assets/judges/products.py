@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from curation_assets.config.model_sources import parse
-from curation_assets.engine.product import Product
-from curation_assets.judges import build as judges
+from curation_assets.engine.product import Product, imported
 from curation_assets.models.build import model_note
 
 MODELS = (
@@ -17,7 +16,7 @@ MODELS = (
     ),
     Product(
         "judge/labels",
-        judges.labels,
+        imported("curation_assets.judges.build:labels"),
         "The teacher's answers to the Ask-LLM prompt, on a sample.",
         "A sample of the corpus by hash. Cached by text: a killed run goes on, and more labels keep those that are there.",
         paper="the Ask-LLM prompt, word for word",
@@ -25,7 +24,7 @@ MODELS = (
     ),
     Product(
         "judge/checkpoint",
-        judges.judge,
+        imported("curation_assets.judges.build:judge"),
         "A small T5 that answers the Ask-LLM prompt as the teacher does.",
         "Fine-tuned on the labels, as Flan-T5 is an instruction-tuned T5; its agreement with the teacher (Kendall's tau, with an "
         "interval) is measured on labels held out.",

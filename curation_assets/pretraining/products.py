@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.engine.product import Product
-from curation_assets.pretraining.build import full_data_checkpoint, subset_checkpoint
+from curation_assets.engine.product import Product, imported
 
 _FILES = "`seed-N/step-M/` (weights and configuration of each snapshot), `seed-N/losses.npy`, `training.json`"
 _BUDGET = (
@@ -15,7 +14,7 @@ _BUDGET = (
 PRETRAINING = (
     Product(
         "full_data/checkpoint",
-        full_data_checkpoint,
+        imported("curation_assets.pretraining.build:full_data_checkpoint"),
         "T5 pre-trained on the whole corpus.",
         f"The baseline, the reference for over-scaling, and the source of perplexity scorers and judges. {_BUDGET}",
         files=_FILES,
@@ -24,7 +23,7 @@ PRETRAINING = (
     *(
         Product(
             f"{name}/checkpoint",
-            subset_checkpoint(name),
+            imported("curation_assets.pretraining.build:subset_checkpoint", name),
             f"{name}: T5 pre-trained on its subset.",
             _BUDGET,
             files=_FILES,

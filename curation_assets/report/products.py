@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from curation_assets.engine.product import Product
-from curation_assets.report import (
-    build,
-    composition_build,
-    distributions_build,
-    documents_build,
-    merit_build,
-    page_build,
-    quality_build,
-)
+from curation_assets.engine.product import Product, imported
 
 _FIGURES = "figures as PNG, SVG and PDF, `section.json` (its part of the page)"
 
 REPORT = (
     Product(
         "report/comparison",
-        build.comparison,
+        imported("curation_assets.report.build:comparison"),
         "Every evaluated sampler, rate and size side by side.",
         "Perplexities, averages of the evaluation suites, over-scaling, effective size, ranks, and whether the difference to random "
         "sampling is beyond the noise of training.",
@@ -28,7 +19,7 @@ REPORT = (
     ),
     Product(
         "report/convergence",
-        merit_build.convergence,
+        imported("curation_assets.report.merit_build:convergence"),
         "Perplexity against training tokens, and who gets there sooner.",
         "How many tokens each sampler's model needs to be as good as one trained on everything, and curves cut at a number of epochs.",
         files=f"`convergence.md`; {_FIGURES}",
@@ -36,7 +27,7 @@ REPORT = (
     ),
     Product(
         "report/tradeoff",
-        merit_build.tradeoff,
+        imported("curation_assets.report.merit_build:tradeoff"),
         "What choosing the data costs, and when it has paid off.",
         "Seconds and operations of scoring against the quality of the model trained on the choice, and after how many trainings the "
         "scoring is paid.",
@@ -45,7 +36,7 @@ REPORT = (
     ),
     Product(
         "report/correlation",
-        build.correlation,
+        imported("curation_assets.report.build:correlation"),
         "How alike the samplers' scores are: Kendall's tau.",
         "Between the scores of all samplers, with intervals, as a table and a heat map.",
         files=f"`correlation.md`; {_FIGURES}",
@@ -54,7 +45,7 @@ REPORT = (
     ),
     Product(
         "report/quality",
-        quality_build.quality,
+        imported("curation_assets.report.quality_build:quality"),
         "Quality against the share of the data, metric by metric.",
         "For every metric and size, with the ranks of all samplers.",
         files=f"`quality.md`; {_FIGURES}",
@@ -62,7 +53,7 @@ REPORT = (
     ),
     Product(
         "report/distributions",
-        distributions_build.distributions,
+        imported("curation_assets.report.distributions_build:distributions"),
         "How each sampler's scores are distributed.",
         "And how documents move up and down the ranking as the judge grows.",
         files=_FIGURES,
@@ -70,7 +61,7 @@ REPORT = (
     ),
     Product(
         "report/composition",
-        composition_build.composition,
+        imported("curation_assets.report.composition_build:composition"),
         "What each sampler keeps: sources, lengths and clusters.",
         "Beside the whole corpus.",
         files=_FIGURES,
@@ -78,7 +69,7 @@ REPORT = (
     ),
     Product(
         "report/documents",
-        documents_build.documents,
+        imported("curation_assets.report.documents_build:documents"),
         "Documents to read: most liked, least liked, most disputed.",
         "For each sampler those that it likes most and least, and those on which samplers disagree most, with percentiles.",
         files="`section.json` (its part of the page)",
@@ -87,7 +78,7 @@ REPORT = (
     ),
     Product(
         "report/page",
-        page_build.page,
+        imported("curation_assets.report.page_build:page"),
         "The report as one page: open report/index.html.",
         "Every section that has been made, on one self-contained HTML page that needs no network; copied to `report/index.html` in the "
         "data folder, with the figures and the numbers behind them beside it.",
