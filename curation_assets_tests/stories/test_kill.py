@@ -92,7 +92,9 @@ def story(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Iterator[S
         found = Story(work_in(root, patch, "slow.toml"))
         found.stop_status, found.stop_errors = found.interrupted(signal.SIGTERM, "full_data")
         found.interrupted(signal.SIGKILL, "full_data")
-        found.interrupted(signal.SIGKILL, "random")
+        found.interrupted(
+            signal.SIGKILL, "[dr]*"
+        )  # density or random: the other may have been trained beside full_data
         subprocess.run(COMMAND, check=True, stdout=subprocess.DEVNULL, timeout=300)
         found.made.append(receipts(found.profile))
         yield found
@@ -110,13 +112,15 @@ def test_workers_end_with_who_started_them(story: Story) -> None:
 def test_what_was_finished_is_not_made_again(story: Story) -> None:
     for before, now in zip(story.made, story.made[1:], strict=False):
         assert again(before, now) == []
-    assert story.made[-1].keys() > story.made[-2].keys() > story.made[0].keys()
+        assert now.keys() >= before.keys()
+    assert story.made[-1].keys() > story.made[0].keys()
 
 
 def test_a_training_goes_on_from_where_it_was(story: Story) -> None:
     workspace = Workspace(story.profile)
     assert workspace.metadata("full_data/checkpoint", "small")["resumed_from_step"] > 0
-    assert workspace.metadata("random/checkpoint", "80|small")["resumed_from_step"] > 0
+    of_samplers = [workspace.metadata(f"{name}/checkpoint", "80|small") for name in ("random", "density")]
+    assert any(about["resumed_from_step"] > 0 for about in of_samplers)
 
 
 def test_nothing_is_left_over(story: Story) -> None:
