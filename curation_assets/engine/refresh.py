@@ -77,7 +77,7 @@ def ask_refresh(workspace: Workspace, keys: list[str]) -> Refresh:
 
 def prune_marks(workspace: Workspace, versions: Versions) -> None:
     """Take marks away from what is not behind (any more), and is made from no model that is: they would arm a later change."""
-    marks, kept, waiting = workspace.refresh_asked(), set[str](), set[str]()
+    marks, kept, waiting = versions.refresh_asked, set[str](), set[str]()
     for step in learned_steps() if marks else ():
         above = any(need in waiting for need in step.reads(workspace.profile))
         for partition in targets(workspace, step):
