@@ -220,8 +220,8 @@ def _metadata(
     """Return what people are shown of an artifact; None, and one failure more, where its files are damaged."""
     try:
         shown = about(workspace, step, receipt, made, reasons)
-    except DamagedArtifact as error:  # its receipt is withdrawn
-        failures.append(Failed(step.key, receipt.partition, f"{error}; made again by the next run"))
+    except DamagedArtifact as error:  # its receipt is withdrawn: the next run makes it
+        failures.append(Failed(step.key, receipt.partition, str(error), type(error).__name__))
         return None
     return {name: _value(value) for name, value in shown.items()}
 
