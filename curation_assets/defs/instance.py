@@ -71,13 +71,23 @@ def _orphan(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     within a day.
     """
     run, created, now = record.dagster_run, record.create_timestamp.timestamp(), time.time()
-    if run.tags.get(HOST) == socket.gethostname():
-        return not lives_since(int(run.tags[PID]), created)
-    if HOST in run.tags:
+    host, pid = _signature(instance, run)
+    if host == socket.gethostname():
+        return not lives_since(int(pid), created)
+    if host:
         return now - created > BELIEVED and now - _last_event(instance, run, created) > BELIEVED
     if run.status == dg.DagsterRunStatus.STARTED:
         return JOB in run.tags and now - (record.start_time or created) > _SUBMITTED
     return run.status == dg.DagsterRunStatus.NOT_STARTED and now - created > _SUBMITTED
+
+
+def _signature(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, str]:
+    """Return the host and the process that signed a run, ("", "") if none did yet: a re-execution begins with its parent's tags."""
+    parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    signature, parents = (
+        (tags.get(HOST, ""), tags.get(PID, "")) for tags in (run.tags, parent.tags if parent else {})
+    )
+    return ("", "") if signature == parents else signature
 
 
 def _last_event(instance: dg.DagsterInstance, run: dg.DagsterRun, created: float) -> float:

@@ -46,5 +46,5 @@ def curation(profile: str) -> dg.ResourceDefinition:
 def _sign(context: dg.InitResourceContext) -> None:
     """Write down which process a run is in, before it does anything: so one whose process died is told from one that goes on."""
     run, instance = context.run, context.instance
-    if run is not None and instance is not None and HOST not in run.tags:
+    if run is not None and instance is not None:
         instance.add_run_tags(run.run_id, {PID: str(os.getpid()), HOST: socket.gethostname()})

@@ -120,3 +120,15 @@ def test_another_machine_is_believed_for_a_day_after_it_told_something_last(
         bury_orphans(instance)
         assert instance.get_run_by_id(silent).status == _Status.FAILURE
         assert instance.get_run_by_id(telling).status == _Status.STARTED
+
+
+def test_a_re_execution_is_not_taken_for_the_process_of_its_parent(dead: str) -> None:
+    """The UI gives it the parent's tags."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        tags = {PID: dead, HOST: _HERE, JOB: ASKED}
+        parent = instance.create_run_for_job(nothing, tags=tags, status=_Status.FAILURE).run_id
+        started = instance.create_run_for_job(
+            nothing, tags=tags, status=_Status.STARTED, parent_run_id=parent, root_run_id=parent
+        ).run_id
+        bury_orphans(instance)
+        assert instance.get_run_by_id(started).status == _Status.STARTED
