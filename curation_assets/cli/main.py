@@ -168,7 +168,8 @@ def _run(profile: Profile) -> int:
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
         # Seconds of imports: after the first line, not before it.
         from curation_assets.cli.summary import report_end
-        from curation_assets.defs.run_graph import WorkerDied, run_graph
+        from curation_assets.defs.run_graph import run_graph
+        from curation_assets.engine.executors import WorkerDied
         from curation_assets.engine.workspace import Workspace
         from curation_assets.report.comparison_view import terminal_table
         from curation_assets.report.page_build import published_again

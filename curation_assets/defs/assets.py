@@ -79,8 +79,7 @@ def _depth(step: Step, profile: Profile) -> int:
 def _materialize(context: dg.AssetExecutionContext, curation: Curation, step: Step) -> Iterator[Any]:
     """Bring up to date what a person asks for, and of models that are behind the corpus learn it anew."""
     keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
-    alone, tell = len(keys) == 1, curation.teller(context.log.info)
-    workspace = curation.workspace
+    alone, tell, workspace = len(keys) == 1, context.log.info, curation.workspace
     outcome = yield from carry_out(
         context,
         workspace,
@@ -92,7 +91,7 @@ def _materialize(context: dg.AssetExecutionContext, curation: Curation, step: St
         retell="all",
         shown=_result if alone else event,
     )
-    if reason := outcome.failed.get(step.key):
+    if reason := outcome.failed.get(step.key) or str(outcome.lacking.get(step.key, "")):
         raise dg.Failure(reason)
 
 

@@ -29,7 +29,7 @@ def severity(outcome: Outcome) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.WARN if outcome.warns else dg.AssetCheckSeverity.ERROR
 
 
-def told(outcome: Outcome) -> str:
+def escaped_description(outcome: Outcome) -> str:
     """Return what a check says of its verdict. Dagster shows it as Markdown, and file names and errors are not ours: escaped."""
     return escaped(outcome.description)
 
@@ -43,7 +43,7 @@ def _check(key: str, name: str, check: Invariant) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=outcome.passed,
             metadata=outcome.metadata,
-            description=told(outcome),
+            description=escaped_description(outcome),
             severity=severity(outcome),
         )
 

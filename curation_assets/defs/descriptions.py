@@ -55,16 +55,16 @@ _GROUPS = [*_SHARED[:-1], *SAMPLERS, _SHARED[-1]]
 def tags(step: Step, paper: str = "") -> dict[str, str]:
     """Return the tags that assets are found by: `tag:stage=scores and tag:family=ask_llm`, `tag:cost=training`."""
     owner, _, stage = step.key.partition("/")
-    found = {"cost": _cost(step)}
+    pairs = {"cost": _cost(step)}
     if owner in SAMPLERS and step.group == SAMPLERS[owner].family:
-        found |= {"sampler": owner, "family": SAMPLERS[owner].family}
+        pairs |= {"sampler": owner, "family": SAMPLERS[owner].family}
     if owner in (*SAMPLERS, "full_data"):
-        found["stage"] = stage
+        pairs["stage"] = stage
     if step.learned():
-        found["kept"] = "until_refreshed"
+        pairs["kept"] = "until_refreshed"
     if place := _PLACE.search(paper):
-        found["paper"] = place[0].replace(" ", "_")
-    return found
+        pairs["paper"] = place[0].replace(" ", "_")
+    return pairs
 
 
 def kinds(step: Step) -> set[str]:
@@ -95,21 +95,21 @@ def description(product: Product, profile: Profile) -> str:
 
 
 def _reads(step: Step, profile: Profile) -> str:
-    told = []
+    inputs = []
     for key, only in step.reads(profile).items():
         which = f" `{only}`" if only else " (all)" if reads_all(step.by, STEPS[key].by) else ""
-        told.append(f"`{key}`{which}")
-    if len(told) > _READ_SHOWN:
-        told = [*told[:_READ_SHOWN], f"{len(told) - _READ_SHOWN} more (tab *Lineage*)"]
-    text = ", ".join(told)
+        inputs.append(f"`{key}`{which}")
+    if len(inputs) > _READ_SHOWN:
+        inputs = [*inputs[:_READ_SHOWN], f"{len(inputs) - _READ_SHOWN} more (tab *Lineage*)"]
+    text = ", ".join(inputs)
     return f"what there is of {text}" if text and step.partial else text
 
 
 def _writes(step: Step, profile: Profile, files: str) -> str:
-    told = []
+    written = []
     for name, columns in tables(step, profile).items():
-        told.append(f"`{name}.parquet` ({', '.join(column.name for column in columns)})")
-    return "; ".join([*told, *([files] if files else [])])
+        written.append(f"`{name}.parquet` ({', '.join(column.name for column in columns)})")
+    return "; ".join([*written, *([files] if files else [])])
 
 
 def _again(step: Step) -> str:

@@ -14,17 +14,19 @@ import dagster as dg
 
 from curation_assets.common.files import write_bytes
 from curation_assets.config.profile import Profile, absolute
-from curation_assets.defs.resources import HOST, JOB, PID
-from curation_assets.engine.attempts import lives_since
+from curation_assets.defs.resources import ASKED, FOLLOWING, HOST, JOB, PID
+from curation_assets.engine.attempts import BELIEVED, lives_since
 
-OPEN = [
+_OPEN = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_SUBMITTED = 600.0  # seconds in which a run that was created is queued or started, or never
+_SUBMITTED = (
+    600.0  # seconds in which a run that was created is queued, and one that has started is signed, or never
+)
 _YIELD = "OMP_WAIT_POLICY=PASSIVE"
 
 
@@ -56,23 +58,46 @@ def instance_for(profile: Profile) -> Iterator[dg.DagsterInstance]:
 
 def bury_orphans(instance: dg.DagsterInstance) -> None:
     """Report the runs of dead processes as failed."""
-    for record in instance.get_run_records(filters=dg.RunsFilter(statuses=OPEN)):
-        if _orphan(record.dagster_run, record.create_timestamp.timestamp()):
+    for record in instance.get_run_records(filters=dg.RunsFilter(statuses=_OPEN)):
+        if _orphan(instance, record):
             instance.report_run_failed(record.dagster_run, "The process of this run died.")
 
 
-def _orphan(run: dg.DagsterRun, created: float) -> bool:
+def _orphan(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """Tell whether nobody is at work on a run or will be: its process died, or who created it did before it was queued.
 
     What the UI has queued or is starting is its daemon's, also after a restart; it bears no process until it has started.
+    A process of another machine (or of a container before its restart) is believed as long as its run tells something
+    within a day.
     """
-    if HOST in run.tags:
-        return run.tags[HOST] == socket.gethostname() and not lives_since(int(run.tags[PID]), created)
-    return run.status == dg.DagsterRunStatus.NOT_STARTED and time.time() - created > _SUBMITTED
+    run, created, now = record.dagster_run, record.create_timestamp.timestamp(), time.time()
+    host, pid = _signature(instance, run)
+    if host == socket.gethostname():
+        return not lives_since(int(pid), created)
+    if host:
+        return now - created > BELIEVED and now - _last_event(instance, run, created) > BELIEVED
+    if run.status == dg.DagsterRunStatus.STARTED:
+        return JOB in run.tags and now - (record.start_time or created) > _SUBMITTED
+    return run.status == dg.DagsterRunStatus.NOT_STARTED and now - created > _SUBMITTED
 
 
-def job_at_work(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
-    """Return a run of a job, or of `curation run`, that goes on or whose turn comes; runs of dead processes are buried."""
-    if instance.get_runs_count(dg.RunsFilter(statuses=OPEN, tags={JOB: "true"})):
+def _signature(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, str]:
+    """Return the host and the process that signed a run, ("", "") if none did yet: a re-execution begins with its parent's tags."""
+    parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    signature, parents = (
+        (tags.get(HOST, ""), tags.get(PID, "")) for tags in (run.tags, parent.tags if parent else {})
+    )
+    return ("", "") if signature == parents else signature
+
+
+def _last_event(instance: dg.DagsterInstance, run: dg.DagsterRun, created: float) -> float:
+    last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
+    return last[0].timestamp if last else created
+
+
+def jobs_at_work(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Return the runs of jobs, and of `curation run`, that go on or whose turn comes; runs of dead processes are buried."""
+    jobs = dg.RunsFilter(statuses=_OPEN, tags={JOB: [ASKED, FOLLOWING]})
+    if instance.get_runs_count(jobs):
         bury_orphans(instance)
-    return next(iter(instance.get_runs(dg.RunsFilter(statuses=OPEN, tags={JOB: "true"}), limit=1)), None)
+    return list(instance.get_runs(jobs))

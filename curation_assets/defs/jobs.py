@@ -5,24 +5,25 @@ the first and finds it current. A job that is killed has lost nothing but the ar
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from curation_assets.common.progress import duration
 from curation_assets.config.profile import Profile, ProfileError
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.defs.materializing import carry_out, executor_for
-from curation_assets.defs.resources import JOB, Curation
+from curation_assets.defs.resources import ASKED, FOLLOWING, JOB, Curation
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.scope import Scope, following
 from curation_assets.engine.step import Step
+from curation_assets.engine.workspace import Workspace
 
 FOLLOW = "follow_changes"
 """The job of the automation."""
@@ -41,11 +42,11 @@ class Chosen:
 
 def chosen(config: dict[str, Any]) -> Chosen:
     """Return what a job's config says: `rate: 20` and `rates: [20]` are the same."""
-    found: dict[str, Any] = {}
+    names: dict[str, Any] = {}
     for name in ("sampler", "rate", "size", "section"):
         values = [*config.get(f"{name}s", ()), *([config[name]] if name in config else [])]
-        found[f"{name}s"] = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
-    return Chosen(**found, listing=config.get("listing", True))
+        names[f"{name}s"] = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
+    return Chosen(**names, listing=config.get("listing", True))
 
 
 def narrowed(profile: Profile, choice: Chosen) -> Profile:
@@ -71,13 +72,13 @@ def narrowed(profile: Profile, choice: Chosen) -> Profile:
 
 def _closure(profile: Profile, ends: Iterable[str]) -> list[Step]:
     """Return what is needed for some assets, and they, each after what it needs."""
-    found, todo = set(), list(ends)
+    keys, todo = set(), list(ends)
     while todo:
         key = todo.pop()
-        if key not in found:
-            found.add(key)
+        if key not in keys:
+            keys.add(key)
             todo.extend(STEPS[key].reads(profile))
-    return [step for step in STEPS.values() if step.key in found]
+    return [step for step in STEPS.values() if step.key in keys]
 
 
 def _up_to(end: str) -> Callable[[Profile, Chosen], list[Step]]:
@@ -140,6 +141,40 @@ def scope_of(profile: Profile, job: str, choice: Chosen) -> Scope:
     return Scope(steps, narrow, steps, choice.rates)
 
 
+def comes_to(workspace: Workspace, run: dg.DagsterRun, due: Mapping[str, Iterable[str]]) -> bool:
+    """Tell whether a run at work comes by itself to some of what is due, {asset key: partitions}.
+
+    A job that people launch does if that is in its scope and not behind it; `curation run` and the automation always do.
+    """
+    if run.job_name not in JOBS:
+        return True
+    form = _forms(workspace.profile)[run.job_name]
+    config: dict[str, Any] = dict(run.run_config).get("ops", {}).get("config", {})  # type: ignore[attr-defined]
+    try:
+        scope = scope_of(workspace.profile, run.job_name, chosen(_choice(form(**config))))
+    except (ProfileError, ValidationError):
+        return False  # it says so, and ends
+    behind = _behind(workspace, scope, run.run_id)
+    return any(
+        step.key in due
+        and step.key not in behind
+        and not set(due[step.key]).isdisjoint(scope.partitions(workspace, step))
+        for step in scope.steps
+    )
+
+
+def _behind(workspace: Workspace, scope: Scope, run_id: str) -> set[str]:
+    """Return the steps that a run has behind it: all that comes before a training that it is at."""
+    needs: set[str] = set()
+    for step in scope.steps:
+        attempts = (
+            workspace.attempts.read(step.key, p) for p in scope.partitions(workspace, step) if step.trains
+        )
+        if any(attempt and attempt.run_id == run_id and attempt.running() for attempt in attempts):
+            needs |= set(step.reads(workspace.profile))
+    return {step.key for step in _closure(workspace.profile, needs)}
+
+
 def all_jobs(profile: Profile) -> list[dg.JobDefinition]:
     """Return the jobs under a profile."""
     forms = _forms(profile)
@@ -197,7 +232,7 @@ def _choices(name: str, values: Iterable[str]) -> Any:
     return Enum(name, {value: value for value in values})
 
 
-class _Work(dg.Config):
+class _JobConfig(dg.Config):
     """What the op is told: its job, and the job's config."""
 
     job: str
@@ -208,13 +243,16 @@ def _job(name: str, description: str, form: type[dg.Config]) -> dg.JobDefinition
     """Return a job of one op, whose config is the form alone."""
 
     @dg.config_mapping
-    def told(config: form) -> dict[str, Any]:  # type: ignore[valid-type]
-        choice = {key: _plain(value) for key, value in config.model_dump().items()}  # type: ignore[attr-defined]
-        return {bring_up_to_date.name: {"config": {"job": name, "choice": choice}}}
+    def work(config: form) -> dict[str, Any]:  # type: ignore[valid-type]
+        return {bring_up_to_date.name: {"config": {"job": name, "choice": _choice(config)}}}
 
     return dg.GraphDefinition(
-        name=name, description=description, node_defs=[bring_up_to_date], config=told
-    ).to_job(tags={JOB: "true"})
+        name=name, description=description, node_defs=[bring_up_to_date], config=work
+    ).to_job(tags={JOB: FOLLOWING if name == FOLLOW else ASKED})
+
+
+def _choice(form: dg.Config) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in form.model_dump().items()}
 
 
 def _plain(value: Any) -> Any:
@@ -227,10 +265,10 @@ def _plain(value: Any) -> Any:
     out=dg.Out(dg.Nothing), description="Makes what is missing or out of date, each step after what it needs."
 )
 def bring_up_to_date(
-    context: dg.OpExecutionContext, config: _Work, curation: dg.ResourceParam[Curation]
+    context: dg.OpExecutionContext, config: _JobConfig, curation: dg.ResourceParam[Curation]
 ) -> Iterator[Any]:
     """Carry a job out."""
-    workspace, tell, started = curation.workspace, curation.teller(context.log.info), time.monotonic()
+    workspace, tell, started = curation.workspace, context.log.info, time.monotonic()
     try:
         scope = scope_of(workspace.profile, config.job, chosen(config.choice))
     except ProfileError as error:
@@ -239,11 +277,11 @@ def bring_up_to_date(
         retell: Any = "none" if scope.by_itself else "unknown"
         outcome = yield from carry_out(context, workspace, scope, executor, tell, retell=retell)
     made = sum(outcome.made.values())
-    said = f"{made:,} made, {outcome.current:,} already current, {duration(time.monotonic() - started)}"
+    summary = f"{made:,} made, {outcome.current:,} already current, {duration(time.monotonic() - started)}"
     if failed := outcome.failed:
         reasons = "; ".join(f"{key}: {reason}" for key, reason in failed.items())
-        raise dg.Failure(f"not everything could be made ({said}): {reasons}")
-    tell(said)
+        raise dg.Failure(f"not everything could be made ({summary}): {reasons}")
+    tell(summary)
     yield dg.Output(None, metadata={"made": made, "already_current": outcome.current})
 
 

@@ -6,8 +6,6 @@ that dies leaves what it finished. Assets, the jobs of the UI, the automation an
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,10 +14,9 @@ import dagster as dg
 
 from curation_assets.corpus.rejected_rows import no_documents
 from curation_assets.defs import partitions
-from curation_assets.defs.checks import severity, told
+from curation_assets.defs.checks import escaped_description, severity
 from curation_assets.defs.dagster_private import TargetMaterialization
 from curation_assets.defs.metadata import AssetLink, Columns, Place, about
-from curation_assets.defs.resources import HOST, PID
 from curation_assets.defs.table_schemas import Column
 from curation_assets.engine.driver import Blocked, Current, Started, bring_up_to_date
 from curation_assets.engine.executors import Checked, Committed, Executor, Failed
@@ -29,14 +26,14 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
 from curation_assets.engine.scope import Scope
 from curation_assets.engine.step import EDGE, Step
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.store import DamagedArtifact, Receipt
 from curation_assets.engine.workspace import Markdown, Workspace, title
 
 PRODUCTS = "curation_assets.products"
 """The module that says how artifacts are made: whoever makes them imports it, and this process does not."""
 _SHOWN = 5  # failures in a message; the log has all
 
-Context = dg.AssetExecutionContext | dg.OpExecutionContext
+RunContext = dg.AssetExecutionContext | dg.OpExecutionContext
 Tell = Callable[[str], object]
 Retell = Literal["all", "unknown", "none"]
 Shown = Callable[[Step, Receipt, dict[str, Any], dict[str, str]], Any]
@@ -44,7 +41,7 @@ Shown = Callable[[Step, Receipt, dict[str, Any], dict[str, str]], Any]
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """What a run did: artifacts made by asset key, what failed, and what had nothing to be made from."""
 
     made: dict[str, int] = field(default_factory=dict)
@@ -57,11 +54,11 @@ class Outcome:
         """{asset key: reasons}; where nothing failed, what had nothing to be made from has failed itself."""
         if not self.failures:
             return {key: str(blocked) for key, blocked in self.lacking.items()}
-        found: dict[str, list[str]] = {}
+        reasons: dict[str, list[str]] = {}
         for failure in self.failures:
             of = f"{failure.partition}: " if failure.partition else ""
-            found.setdefault(failure.key, []).append(f"{of}{failure}")
-        return {key: _some(reasons) for key, reasons in found.items()}
+            reasons.setdefault(failure.key, []).append(f"{of}{failure}")
+        return {key: _some(each) for key, each in reasons.items()}
 
     @property
     def blocked(self) -> list[str]:
@@ -79,12 +76,6 @@ def executor_for(workspace: Workspace, tell: Tell, *, apart: bool = False) -> In
     if workspace.profile.execution.workers == 1 and not apart:
         return InlineExecutor(workspace, PRODUCTS, tell)
     return LocalExecutor(workspace, PRODUCTS)
-
-
-def sign(context: Context) -> None:
-    """Write down which process a run is in, so that a run whose process died is told from one that goes on."""
-    if HOST not in context.run.tags:
-        context.instance.add_run_tags(context.run_id, {PID: str(os.getpid()), HOST: socket.gethostname()})
 
 
 def event(
@@ -108,7 +99,7 @@ def event(
 
 
 def carry_out(
-    context: Context,
+    context: RunContext,
     workspace: Workspace,
     scope: Scope,
     executor: Executor,
@@ -118,14 +109,13 @@ def carry_out(
     checks: bool = True,
     retell: Retell = "unknown",
     shown: Shown = event,
-) -> Generator[Any, None, Outcome]:
+) -> Generator[Any, None, RunOutcome]:
     """Bring a scope up to date inside a Dagster run: yield its events, write its log, return what came of it.
 
     `relearn` and `checks` are those of `bring_up_to_date`. `retell`: of what is current already, which artifacts have an
     event: "all", those that Dagster takes to be missing or failed ("unknown"), or "none".
     """
-    sign(context)
-    outcome = Outcome()
+    outcome = RunOutcome()
     inputs: dict[str, dict[str, str]] = {}
     reasons: dict[str, Mapping[str, tuple[Reason, ...]]] = {}
     partitions.sync_shards(context.instance, workspace.listed())
@@ -136,14 +126,14 @@ def carry_out(
         run_id=context.run_id,
         relearn=relearn,
         checks=checks,
-        refusal=_nothing_to_read,
+        refusal=nothing_to_read,
     ):
         match happened:
             case str():
                 tell(happened)
             case Current(step, current):
                 outcome.current += len(current)
-                yield from _retold(context, workspace, step, current, retell, shown)
+                yield from _retold(context, workspace, step, current, retell, shown, outcome.failures)
             case Started(step):
                 inputs[step.key], reasons[step.key] = seen(context, step, workspace), happened.reasons
             case Committed(key, receipt, made):
@@ -153,7 +143,8 @@ def carry_out(
                 elif made:
                     outcome.made[key] = outcome.made.get(key, 0) + 1
                 why = reasons[key].get(receipt.partition, ())
-                yield shown(step, receipt, _metadata(workspace, step, receipt, made, why), inputs[key])
+                if (about := _metadata(workspace, step, receipt, made, outcome.failures, why)) is not None:
+                    yield shown(step, receipt, about, inputs[key])
             case Failed():
                 outcome.failures.append(happened)
                 if happened.trace:
@@ -165,12 +156,12 @@ def carry_out(
     return outcome
 
 
-def _nothing_to_read(workspace: Workspace, step: Step) -> str:
+def nothing_to_read(workspace: Workspace, step: Step) -> str:
     """Say why there is no document, of a step that reads documents."""
     return no_documents(workspace) if "corpus/documents" in step.reads(workspace.profile) else ""
 
 
-def seen(context: Context, step: Step, workspace: Workspace) -> dict[str, str]:
+def seen(context: RunContext, step: Step, workspace: Workspace) -> dict[str, str]:
     """Return {input: number of its latest event}: by them Dagster tells whether an input changed since. Look before you read."""
     needs = list(step.reads(workspace.profile))
     records = context.instance.get_asset_records([dg.AssetKey(need.split("/")) for need in needs])
@@ -182,7 +173,13 @@ def seen(context: Context, step: Step, workspace: Workspace) -> dict[str, str]:
 
 
 def _retold(
-    context: Context, workspace: Workspace, step: Step, current: tuple[str, ...], which: Retell, shown: Shown
+    context: RunContext,
+    workspace: Workspace,
+    step: Step,
+    current: tuple[str, ...],
+    which: Retell,
+    shown: Shown,
+    failures: list[Failed],
 ) -> Iterator[Any]:
     """Yield the events of what is current."""
     if which == "none":
@@ -191,8 +188,11 @@ def _retold(
     inputs = seen(context, step, workspace) if wanted else {}
     for partition in current:
         receipt = workspace.store.receipt(step.key, partition) if partition in wanted else None
-        if receipt is not None:
-            yield shown(step, receipt, _metadata(workspace, step, receipt, False), inputs)
+        if (
+            receipt is not None
+            and (about := _metadata(workspace, step, receipt, False, failures)) is not None
+        ):
+            yield shown(step, receipt, about, inputs)
 
 
 def _unknown(
@@ -203,19 +203,30 @@ def _unknown(
     if by is None:
         return set() if instance.get_latest_materialization_event(key) else set(current)
     status = instance.get_status_by_partition(key, list(current), by) or {}
-    unknown = {p for p in current if (found := status.get(p)) is None or found.value == "FAILED"}
+    unknown = {p for p in current if (known := status.get(p)) is None or known.value == "FAILED"}
     # What the profile does not ask for is no partition of its; that it was told of has to be enough.
     others = unknown - set(by.get_partition_keys(dynamic_partitions_store=instance))
     return unknown - (others & instance.get_materialized_partitions(key)) if others else unknown
 
 
 def _metadata(
-    workspace: Workspace, step: Step, receipt: Receipt, made: bool, reasons: tuple[Reason, ...] = ()
-) -> dict[str, Any]:
-    return {name: _value(value) for name, value in about(workspace, step, receipt, made, reasons).items()}
+    workspace: Workspace,
+    step: Step,
+    receipt: Receipt,
+    made: bool,
+    failures: list[Failed],
+    reasons: tuple[Reason, ...] = (),
+) -> dict[str, Any] | None:
+    """Return what people are shown of an artifact; None, and one failure more, where its files are damaged."""
+    try:
+        shown = about(workspace, step, receipt, made, reasons)
+    except DamagedArtifact as error:  # its receipt is withdrawn: the next run makes it
+        failures.append(Failed(step.key, receipt.partition, str(error), type(error).__name__))
+        return None
+    return {name: _value(value) for name, value in shown.items()}
 
 
-def _verdict(context: Context, checked: Checked, tell: Tell) -> Iterator[dg.AssetCheckEvaluation]:
+def _verdict(context: RunContext, checked: Checked, tell: Tell) -> Iterator[dg.AssetCheckEvaluation]:
     """Yield a check's verdict on the latest materialization, if there is one."""
     key, outcome = dg.AssetKey(checked.key.split("/")), checked.outcome
     latest = context.instance.fetch_materializations(key, limit=1).records
@@ -228,7 +239,7 @@ def _verdict(context: Context, checked: Checked, tell: Tell) -> Iterator[dg.Asse
         check_name=checked.name,
         passed=outcome.passed,
         metadata=outcome.metadata,
-        description=told(outcome),
+        description=escaped_description(outcome),
         severity=severity(outcome),
         target_materialization_data=TargetMaterialization(
             storage_id=latest[0].storage_id, run_id=latest[0].run_id, timestamp=latest[0].timestamp

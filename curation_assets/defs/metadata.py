@@ -54,9 +54,11 @@ def about(
 ) -> Metadata:
     """Return what people are shown of an artifact, with why it was made; numbers are rounded, and all text of the corpus is inert."""
     folder = f"{workspace.store.place(step.key, receipt.partition)}/{receipt.folder}".rstrip("/")
-    found = {name: _rounded(value) for name, value in shown(workspace, receipt).items()}
-    found |= _table(workspace, step, receipt, any(isinstance(value, Markdown) for value in found.values()))
-    return found | {
+    metadata = {name: _rounded(value) for name, value in shown(workspace, receipt).items()}
+    metadata |= _table(
+        workspace, step, receipt, any(isinstance(value, Markdown) for value in metadata.values())
+    )
+    return metadata | {
         **_measured_on(workspace, step, receipt.partition),
         **_page(workspace, step),
         "made": made,
@@ -81,18 +83,18 @@ def _table(workspace: Workspace, step: Step, receipt: Receipt, previewed: bool) 
     """Return the columns and row counts of an artifact's tables, and rows of the first where the step shows no preview of its own."""
     known = tables(step, workspace.profile)
     there = [name for name in known if f"{name}.parquet" in receipt.files]
-    found: Metadata = {}
+    metadata: Metadata = {}
     for name in there:
         with open_parquet(workspace.store, receipt, f"{name}.parquet") as file:
             columns, rows = written(file, known[name])
             if name != there[0]:
-                found[f"{name}_columns"] = Columns(columns)
+                metadata[f"{name}_columns"] = Columns(columns)
                 continue
-            found[COLUMNS] = Columns(columns)
-            found[ROWS_OF_PART if step.by else ROWS] = rows
+            metadata[COLUMNS] = Columns(columns)
+            metadata[ROWS_OF_PART if step.by else ROWS] = rows
             if rows and not previewed:
-                found["first_rows"] = Markdown(preview(next(file.iter_batches(_PREVIEW_ROWS))))
-    return found
+                metadata["first_rows"] = Markdown(preview(next(file.iter_batches(_PREVIEW_ROWS))))
+    return metadata
 
 
 def _measured_on(workspace: Workspace, step: Step, partition: str) -> dict[str, Any]:

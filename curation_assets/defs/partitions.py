@@ -58,9 +58,10 @@ def mapping(step: Step, need: Step, only: str | None, profile: Profile) -> dg.Pa
 
 def sync_shards(instance: dg.DagsterInstance, wanted: list[str]) -> tuple[list[str], list[str]]:
     """Make the instance's shard partitions those of the corpus; return (added, deleted)."""
-    known = instance.get_dynamic_partitions(SHARD)
-    added = [shard for shard in wanted if shard not in set(known)]
-    deleted = [shard for shard in known if shard not in set(wanted)]
+    known = dict.fromkeys(instance.get_dynamic_partitions(SHARD))
+    listed = dict.fromkeys(wanted)
+    added = [shard for shard in listed if shard not in known]
+    deleted = [shard for shard in known if shard not in listed]
     if added:
         instance.add_dynamic_partitions(SHARD, added)
     for shard in deleted:

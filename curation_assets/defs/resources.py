@@ -1,8 +1,8 @@
 """The one resource: the profile's workspace, opened once a run."""
 
-from collections.abc import Callable
+import os
+import socket
 from functools import cached_property
-from typing import ClassVar
 
 import dagster as dg
 
@@ -16,14 +16,13 @@ COMMAND = "curation/command"
 CHANGE, DUE = "curation/change", "curation/due"
 """Tags of a run of the automation: which change of the corpus brought it about, and what was out of date before it, and why."""
 JOB = ".dagster/curation_job"
-"""Tag of a run of a job, or of `curation run`: the automation waits for its end."""
+"""Tag of a run of a job, or of `curation run`: who wants it."""
+ASKED, FOLLOWING = "asked", "following"
+"""Its values: a person, the automation. Of each value one run is at work at a time (dagster.yaml)."""
 
 
 class Curation:
     """Where artifacts are and which settings hold: those of a profile, by its packaged name or its TOML file."""
-
-    listener: ClassVar[Callable[[str], object] | None] = None
-    """Hears every line of progress besides the run's log; a terminal that runs the graph in its own process sets it."""
 
     def __init__(self, profile: str) -> None:
         self._profile = profile
@@ -33,18 +32,19 @@ class Curation:
         """The opened workspace."""
         return Workspace(load_profile(self._profile))
 
-    def teller(self, log: Callable[[str], object]) -> Callable[[str], None]:
-        """Return a function that writes a line to the run's log and to the listener."""
-
-        def tell(line: str) -> None:
-            log(line)
-            listener = type(self).listener
-            if listener is not None:
-                listener(line)
-
-        return tell
-
 
 def curation(profile: str) -> dg.ResourceDefinition:
     """Return the resource for one profile. A run configures nothing of it: whoever asks for a run names no paths."""
-    return dg.ResourceDefinition(lambda _: Curation(profile), config_schema={}, description=Curation.__doc__)
+
+    def opened(context: dg.InitResourceContext) -> Curation:
+        _sign(context)
+        return Curation(profile)
+
+    return dg.ResourceDefinition(opened, config_schema={}, description=Curation.__doc__)
+
+
+def _sign(context: dg.InitResourceContext) -> None:
+    """Write down which process a run is in, before it does anything: so one whose process died is told from one that goes on."""
+    run, instance = context.run, context.instance
+    if run is not None and instance is not None:
+        instance.add_run_tags(run.run_id, {PID: str(os.getpid()), HOST: socket.gethostname()})

@@ -12,23 +12,22 @@ import dagster as dg
 from curation_assets.config.profile import Profile
 from curation_assets.defs.dagster_private import leave_output
 from curation_assets.defs.instance import instance_for
-from curation_assets.defs.materializing import Outcome, Tell, carry_out, executor_for
-from curation_assets.defs.resources import COMMAND, HOST, JOB, PID
+from curation_assets.defs.materializing import RunOutcome, Tell, carry_out, executor_for
+from curation_assets.defs.resources import ASKED, COMMAND, HOST, JOB, PID
 from curation_assets.defs.webserver.holder import OURS
-from curation_assets.engine.executors import Executor, WorkerDied
+from curation_assets.engine.executors import Executor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
 from curation_assets.engine.scope import Scope, everything
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace
 
-__all__ = ["Outcome", "WorkerDied", "register_shards", "run_graph"]
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def run_graph(
     profile: Profile, tell: Tell, steps: list[Step] | None = None, *, apart: bool = False
-) -> Outcome:
+) -> RunOutcome:
     """Make everything current that the profile's [run] asks for (or `steps` alone); what already is is not touched.
 
     Parameters
@@ -58,7 +57,7 @@ class _DagsterRun:
         self, instance: dg.DagsterInstance, workspace: Workspace, scope: Scope, executor: Executor, tell: Tell
     ) -> None:
         self._instance, self._tell = instance, tell
-        self._outcome: Outcome | None = None
+        self._outcome: RunOutcome | None = None
         self._error: BaseException | None = None
 
         @dg.op(out=dg.Out(dg.Nothing))
@@ -81,10 +80,10 @@ class _DagsterRun:
             bring_up_to_date()
 
         command = f"{datetime.now():%Y-%m-%d %H:%M:%S} {'ui' if OURS in os.environ else 'run'}"
-        tags = {PID: str(os.getpid()), HOST: socket.gethostname(), COMMAND: command, JOB: "true"}
+        tags = {PID: str(os.getpid()), HOST: socket.gethostname(), COMMAND: command, JOB: ASKED}
         self._job, self._tags = job, tags
 
-    def carried_out(self, apart: bool) -> Outcome:
+    def carried_out(self, apart: bool) -> RunOutcome:
         """Return what came of it. A thread executes it, as Dagster would take the signals of the main one."""
         if not apart:
             self._execute()

@@ -1,6 +1,8 @@
 """What Dagster does by itself: notice that something changed, and have what follows made. All of it can be switched in the UI."""
 
+import json
 import time
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -10,20 +12,68 @@ from pydantic import Field
 
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.watch import check_listing
-from curation_assets.defs.instance import job_at_work
-from curation_assets.defs.jobs import FOLLOW, follow_changes
+from curation_assets.defs.instance import jobs_at_work
+from curation_assets.defs.jobs import FOLLOW, comes_to, follow_changes
+from curation_assets.defs.materializing import nothing_to_read
 from curation_assets.defs.resources import CHANGE, DUE, Curation
 from curation_assets.defs.webserver.holder import another
+from curation_assets.engine.attempts import pause
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.refresh import ask_refresh, learned_steps, to_text
 from curation_assets.engine.workspace import Workspace
 
-_idle: tuple[Any, Follow] | None = None
-"""The last look at the graph that found nothing to do, and what had happened up to then."""
+Due = dict[str, list[str]]
+"""{asset key: partitions to make now}."""
+_LISTING: Due = {"corpus/source": [""]}
 
 
-def _due(instance: dg.DagsterInstance, workspace: Workspace) -> Follow:
-    """Return a look at the graph: the last one, as long as nothing has happened since that found nothing to do."""
+@dataclass(frozen=True)
+class _Look:
+    """What a look at the graph saw: what is due, its fingerprint and why; or else what is waited for, and up to when."""
+
+    due: Due
+    fingerprint: str
+    why: str
+    waiting: tuple[str, ...]
+    next_try: float
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """What the next tick must know: of the listing, and for what a run was asked for last, when, and how often in a row.
+
+    By that a run that cannot start, or breaks before it has tried anything, is asked for again after longer and longer
+    pauses. What was tried and failed has pauses of its own (see `engine.attempts`).
+    """
+
+    listing: str = ""
+    due: str = ""
+    times: int = 0
+    at: float = 0.0
+
+    @classmethod
+    def read(cls, text: str | None) -> "_Cursor":
+        """Return what a tick left; one of another form is forgotten, and so at worst something is asked for once more."""
+        try:
+            return cls(**json.loads(text or "{}"))
+        except (TypeError, ValueError):
+            return cls()
+
+    def text(self) -> str:
+        """Return the form in which Dagster keeps it."""
+        return json.dumps(asdict(self))
+
+    def asked(self, listing: str, due: str, now: float) -> "_Cursor":
+        """Return the cursor after a request."""
+        return _Cursor(listing, due, self.times + 1 if due and due == self.due else 1, now)
+
+
+_idle: tuple[Any, _Look] | None = None
+"""The last look that found nothing to do, and what had happened up to then."""
+
+
+def _look(instance: dg.DagsterInstance, workspace: Workspace) -> _Look:
+    """Look at the graph; as long as nothing has happened since the last look found nothing to do, that one is returned."""
     global _idle
     happened = (
         workspace.profile,
@@ -32,9 +82,12 @@ def _due(instance: dg.DagsterInstance, workspace: Workspace) -> Follow:
     )
     if _idle is not None and _idle[0] == happened and time.time() < _idle[1].next_try:
         return _idle[1]
-    follow = Follow(workspace)
-    _idle = (happened, follow) if follow.idle() else None
-    return follow
+    follow = Follow(workspace, refusal=nothing_to_read)
+    due = follow.all_due()
+    waiting = () if due else tuple(follow.waiting())
+    look = _Look(due, follow.fingerprint(), "; ".join(follow.reasons()), waiting, follow.next_try)
+    _idle = None if due else (happened, look)
+    return look
 
 
 def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
@@ -48,39 +101,76 @@ def all_sensors(profile: Profile) -> list[dg.SensorDefinition]:
         if profile.automation.follow
         else dg.DefaultSensorStatus.STOPPED,
         description="Lists the corpus (reads no file) and looks what is out of date; has all of that made in one run of the job "
-        f"`{FOLLOW}`, while no other job is at work.",
+        f"`{FOLLOW}`, unless a run is at work that comes to it by itself.",
     )
     def corpus_changes(
         context: dg.SensorEvaluationContext, curation: dg.ResourceParam[Curation]
     ) -> dg.SensorResult:
-        workspace, instance = curation.workspace, context.instance
-        if (why := _left_to_others(instance, workspace.profile)) is not None:
-            return dg.SensorResult(skip_reason=why, cursor=context.cursor)
-        found, follow = check_listing(workspace, context.cursor), _due(instance, workspace)
-        if not found.changed and follow.idle():
-            return dg.SensorResult(
-                skip_reason="; ".join([found.reason, *follow.waiting()]), cursor=found.cursor
-            )
-        change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: {found.reason if found.changed else 'the corpus is as it was'}"
-        tags = {CHANGE: change} | ({} if follow.idle() else {DUE: "; ".join(follow.reasons())})
-        return dg.SensorResult(
-            [dg.RunRequest(run_config=_config(found.changed), tags=tags)], cursor=found.cursor
-        )
+        return _tick(context.instance, curation.workspace, _Cursor.read(context.cursor))
 
     return [corpus_changes]
+
+
+def _tick(instance: dg.DagsterInstance, workspace: Workspace, cursor: _Cursor) -> dg.SensorResult:
+    """Ask for one run of all that is to do, or say why not."""
+    if (why := _another_ui(workspace)) is not None:
+        return dg.SensorResult(skip_reason=why, cursor=cursor.text())
+    listing, look = check_listing(workspace, cursor.listing), _look(instance, workspace)
+    # A listing that is not asked for now is one that has not been asked for.
+    waited = replace(cursor, listing=cursor.listing if listing.changed else listing.cursor)
+    if not listing.changed and not look.due:
+        reason = "; ".join([listing.reason, *look.waiting])
+        return dg.SensorResult(skip_reason=reason, cursor=_Cursor(listing.cursor).text())
+    to_do = look.due | (_LISTING if listing.changed else {})
+    again = None if listing.changed else _pause(workspace, look, cursor)
+    if (why := _left_to_others(instance, workspace, to_do) or again) is not None:
+        return dg.SensorResult(skip_reason=why, cursor=waited.text())
+    change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: {listing.reason if listing.changed else 'the corpus is as it was'}"
+    request = dg.RunRequest(
+        run_config=_config(listing.changed),
+        tags={CHANGE: change} | ({DUE: look.why} if look.due else {}),
+    )
+    asked = cursor.asked(listing.cursor, look.fingerprint, time.time())
+    return dg.SensorResult([request], cursor=asked.text())
 
 
 def _config(listing: bool) -> dict[str, Any]:
     return {"ops": {"config": {"listing": listing}}}
 
 
-def _left_to_others(instance: dg.DagsterInstance, profile: Profile) -> str | None:
-    """Say who is at work, whose end is waited for: what is left to do then the next look finds."""
-    if (other := another(profile.data)) is not None:
+def _another_ui(workspace: Workspace) -> str | None:
+    if (other := another(workspace.data)) is not None:
         return f"the UI at {other.url} (process {other.pid}) follows this corpus"
-    if (run := job_at_work(instance)) is not None:
-        return f"{run.job_name} is at work (run {run.run_id[:8]}): what it leaves to do is looked for when it has ended"
     return None
+
+
+def _left_to_others(instance: dg.DagsterInstance, workspace: Workspace, due: Due) -> str | None:
+    """Say which run is waited for, that comes to what is due, or after which one that was stopped a pause is made."""
+    for run in jobs_at_work(instance):
+        if comes_to(workspace, run, due):
+            return f"{run.job_name} is at work (run {run.run_id[:8]}): what it leaves to do is looked for when it has ended"
+    last = next(iter(instance.get_run_records(dg.RunsFilter(job_name=FOLLOW), limit=1)), None)
+    if last is not None and last.dagster_run.status == dg.DagsterRunStatus.CANCELED:
+        until = (last.end_time or 0.0) + pause(1, workspace.profile.automation.retry_seconds)
+        if time.time() < until:
+            return f"run {last.dagster_run.run_id[:8]} was stopped: followed again at {_clock(until)}"
+    return None
+
+
+def _pause(workspace: Workspace, look: _Look, cursor: _Cursor) -> str | None:
+    """Say until when the same is not asked for again."""
+    if not cursor.times or look.fingerprint != cursor.due:
+        return None
+    until = cursor.at + pause(cursor.times, workspace.profile.automation.retry_seconds)
+    if time.time() >= until:
+        return None
+    return (
+        f"a run was asked for, and all of this is still to do: {look.why}; asked for again at {_clock(until)}"
+    )
+
+
+def _clock(when: float) -> str:
+    return f"{datetime.fromtimestamp(when):%H:%M:%S}"
 
 
 Learned = Enum("Learned", {step.key: step.key for step in learned_steps()})  # type: ignore[misc]
@@ -97,8 +187,8 @@ def ask_for_new_models(
     context: dg.OpExecutionContext, config: Refresh, curation: dg.ResourceParam[Curation]
 ) -> None:
     """Mark the pinned models that are behind the corpus to be learned anew; the automation or `curation run` does it."""
-    found = ask_refresh(curation.workspace, [asset.value for asset in config.assets])
-    for line in to_text(found).splitlines():
+    refresh = ask_refresh(curation.workspace, [asset.value for asset in config.assets])
+    for line in to_text(refresh).splitlines():
         context.log.info(line)
 
 
@@ -115,7 +205,7 @@ def refresh_models() -> None:
 def all_schedules(profile: Profile) -> list[dg.ScheduleDefinition]:
     """Return the schedules that the profile names: listing the corpus at fixed times, refreshing pinned models."""
     automation, status = profile.automation, dg.DefaultScheduleStatus
-    found = []
+    schedules = []
     if automation.listing_cron:
 
         @dg.schedule(
@@ -128,14 +218,16 @@ def all_schedules(profile: Profile) -> list[dg.ScheduleDefinition]:
         def corpus_listing(
             context: dg.ScheduleEvaluationContext, curation: dg.ResourceParam[Curation]
         ) -> dg.RunRequest | dg.SkipReason:
-            if (why := _left_to_others(context.instance, curation.workspace.profile)) is not None:
+            workspace = curation.workspace
+            why = _another_ui(workspace) or _left_to_others(context.instance, workspace, _LISTING)
+            if why is not None:
                 return dg.SkipReason(why)
             change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: the time to list the corpus"
             return dg.RunRequest(run_config=_config(True), tags={CHANGE: change})
 
-        found.append(corpus_listing)
+        schedules.append(corpus_listing)
     if automation.refresh_cron:
-        found.append(
+        schedules.append(
             dg.ScheduleDefinition(
                 name="model_refresh",
                 job=refresh_models,
@@ -144,4 +236,4 @@ def all_schedules(profile: Profile) -> list[dg.ScheduleDefinition]:
                 description="Has the models that were learned from the corpus learned anew, and everything that depends on them rescored.",
             )
         )
-    return found
+    return schedules

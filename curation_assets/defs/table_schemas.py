@@ -45,23 +45,28 @@ def tables(step: Step, profile: Profile) -> dict[str, list[Column]]:
     Columns that depend on samplers and suites are left out: `written` returns those of one artifact.
     """
     owner, _, stage = step.key.partition("/")
-    told = _told()
-    found = {name: dict(columns) for name, columns in told.get(step.key, told.get(f"*/{stage}", {})).items()}
+    known = _described()
+    columns_of = {
+        name: dict(columns) for name, columns in known.get(step.key, known.get(f"*/{stage}", {})).items()
+    }
     if owner in SAMPLERS and stage == "scores":
-        found["scores"] |= SAMPLERS[owner].columns
+        columns_of["scores"] |= SAMPLERS[owner].columns
     if step.key == "corpus/documents":
         for name in ("documents", "validation"):
-            found[name] |= dict.fromkeys(profile.corpus.keep_fields, _KEPT)
-    return {name: [_column(*column) for column in columns.items()] for name, columns in found.items()}
+            columns_of[name] |= dict.fromkeys(profile.corpus.keep_fields, _KEPT)
+    return {name: [_column(*column) for column in columns.items()] for name, columns in columns_of.items()}
 
 
 def written(file: Path | pq.ParquetFile, known: list[Column]) -> tuple[list[Column], int]:
     """Return the columns that a Parquet file has, told of where something is known of them, and its number of rows."""
-    told = {column.name: column for column in known}
+    descriptions = {column.name: column for column in known}
     file = pq.ParquetFile(file) if isinstance(file, Path) else file
     columns = []
     for one in file.schema_arrow:
-        kind, about = _plain(str(one.type)), told.get(one.name, Column(one.name, "", _by_pattern(one.name)))
+        kind, about = (
+            _plain(str(one.type)),
+            descriptions.get(one.name, Column(one.name, "", _by_pattern(one.name))),
+        )
         columns.append(
             Column(one.name, about.type if kind == "null" and about.type else kind, about.description)
         )
@@ -69,12 +74,12 @@ def written(file: Path | pq.ParquetFile, known: list[Column]) -> tuple[list[Colu
 
 
 @cache
-def _told() -> dict[str, dict[str, dict[str, str]]]:
+def _described() -> dict[str, dict[str, dict[str, str]]]:
     return tomllib.loads(files("curation_assets.defs").joinpath("columns.toml").read_text("utf-8"))
 
 
-def _column(name: str, told: str) -> Column:
-    kind, _, description = told.partition(": ")
+def _column(name: str, text: str) -> Column:
+    kind, _, description = text.partition(": ")
     return Column(name, kind, description)
 
 
@@ -86,6 +91,6 @@ def _plain(kind: str) -> str:
 
 def _by_pattern(name: str) -> str:
     for pattern, text in _BY_PATTERN:
-        if found := re.fullmatch(pattern, name):
-            return text.format(found[1])
+        if match := re.fullmatch(pattern, name):
+            return text.format(match[1])
     return ""

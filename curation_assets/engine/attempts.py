@@ -17,7 +17,7 @@ from pathlib import Path
 from curation_assets.engine.store import Store
 
 _FILE = "attempt.json"
-_BELIEVED = 24 * 3600.0  # seconds for which an attempt on another machine is taken to be going on
+BELIEVED = 24 * 3600.0  # seconds for which an attempt on another machine is taken to be going on
 _LONGEST = 3600.0
 _CLOCK = 10.0  # seconds by which the system's times may be off
 
@@ -49,7 +49,7 @@ class Attempt:
         if self.ended:
             return False
         if self.host != socket.gethostname():
-            return time.time() - self.started < _BELIEVED
+            return time.time() - self.started < BELIEVED
         return lives_since(self.pid, self.started)
 
     def by_another(self) -> bool:

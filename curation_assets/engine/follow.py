@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
+from curation_assets.common.files import fingerprint
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.staleness import Versions
@@ -21,10 +22,15 @@ from curation_assets.engine.workspace import MissingInput, Workspace, title
 _SHOWN = 4  # steps that are named
 
 
+def _never(workspace: Workspace, step: Step) -> str:
+    return ""
+
+
 class Follow:
     """One look at the graph: make one, ask it, throw it away. `next_try` is when the next failure may be tried again.
 
-    `settled` is what earlier looks of the same run found of steps that have ended.
+    `settled` is what earlier looks of the same run found of steps that have ended. `refusal` is the driver's: it says why
+    a step has nothing to read although its inputs are there. The driver tells that once; for a look such a step is not due.
     """
 
     def __init__(
@@ -32,12 +38,14 @@ class Follow:
         workspace: Workspace,
         now: float | None = None,
         settled: dict[tuple[str, str], bool] | None = None,
+        refusal: Callable[[Workspace, Step], str] = _never,
     ) -> None:
         self._workspace, self._versions = workspace, Versions(workspace)
         self._automation = workspace.profile.automation
         self._now = time.time() if now is None else now
         self._wanted = {step.key for step in wanted_steps(workspace.profile)}
         self._settled = {} if settled is None else settled
+        self._refusal = refusal
         self._due: dict[str, list[str]] = {}
         self.next_try = math.inf
 
@@ -56,12 +64,26 @@ class Follow:
         """Return the partitions of a step to make now."""
         if step.key not in self._due:
             asked = targets(self._workspace, step) if self.follows(step) else []
-            self._due[step.key] = [p for p in asked if self._is_due(step, p)]
+            due = [p for p in asked if self._is_due(step, p)]
+            self._due[step.key] = [] if due and self._refusal(self._workspace, step) else due
         return self._due[step.key]
 
     def idle(self) -> bool:
         """Tell whether nothing is due anywhere."""
         return not any(self.due(step) for step in STEPS.values())
+
+    def all_due(self) -> dict[str, list[str]]:
+        """Return {asset key: partitions} of what is due."""
+        return {key: due for key, step in STEPS.items() if (due := self.due(step))}
+
+    def fingerprint(self) -> str:
+        """Return a hash of what is due and of what each is to become; "" where nothing is due."""
+        due = {
+            title(key, p): self._versions.wanted(STEPS[key], p)
+            for key, partitions in self.all_due().items()
+            for p in partitions
+        }
+        return fingerprint(due) if due else ""
 
     def reasons(self, most: int = _SHOWN) -> list[str]:
         """Return a sentence for the first few steps of which something is due: how much, and why."""
@@ -88,9 +110,13 @@ class Follow:
 
     def _held_by(self, step: Step, partition: str) -> str:
         for need, wanted in self._reads(step, partition):
+            if not wanted and not step.partial:
+                return f"waits for {need.key}: no file of the corpus has been read"
             for p in wanted:
                 if not self._is_settled(need, p):
                     return f"waits for {title(need.key, p)}"
+        if why := self._refusal(self._workspace, step):
+            return f"waits for corpus/documents: {why}"
         attempt = self._workspace.attempts.read(step.key, partition)
         if attempt is None or attempt.running():
             return "is being made"
@@ -108,7 +134,10 @@ class Follow:
         )
 
     def _inputs_settled(self, step: Step, partition: str) -> bool:
-        return all(self._is_settled(need, p) for need, wanted in self._reads(step, partition) for p in wanted)
+        return all(
+            (wanted or step.partial) and all(self._is_settled(need, p) for p in wanted)
+            for need, wanted in self._reads(step, partition)
+        )
 
     def _reads(self, step: Step, partition: str) -> Iterator[tuple[Step, list[str]]]:
         """Yield what an artifact reads; of a report, what there will be."""

@@ -77,16 +77,15 @@ def ask_refresh(workspace: Workspace, keys: list[str]) -> Refresh:
 
 def prune_marks(workspace: Workspace, versions: Versions) -> None:
     """Take marks away from what is not behind (any more), and is made from no model that is: they would arm a later change."""
-    marks, kept, waiting = workspace.refresh_asked(), {}, set[str]()
+    marks, kept, waiting = versions.refresh_asked, set[str](), set[str]()
     for step in learned_steps() if marks else ():
         above = any(need in waiting for need in step.reads(workspace.profile))
         for partition in targets(workspace, step):
             name = title(step.key, partition)
             if versions.marked(step, partition) and (above or versions.behind(step, partition)):
-                kept[name] = marks[name]
+                kept.add(name)
                 waiting.add(step.key)
-    if kept != marks:
-        workspace.write_refresh(kept)
+    workspace.unmark_refresh({name: when for name, when in marks.items() if name not in kept})
 
 
 def _to_learn(versions: Versions, step: Step, found: Refresh) -> Iterator[str]:

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from curation_assets.common.files import read_json, safe_name, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, ProfileError
@@ -130,11 +132,19 @@ class Workspace:
     def mark_refresh(self, titles: list[str]) -> None:
         """Write down that these artifacts are to be learned anew; `refresh.ask_refresh` says which may be."""
         if titles:
-            self.write_refresh(self.refresh_asked() | dict.fromkeys(titles, time.time()))
+            with self._refresh_lock():
+                marks = self.refresh_asked() | dict.fromkeys(titles, time.time())
+                write_json(self.data / _REFRESH, marks)
 
-    def write_refresh(self, marks: dict[str, float]) -> None:
-        """Replace what `refresh_asked` returns."""
-        write_json(self.data / _REFRESH, marks)
+    def unmark_refresh(self, marks: dict[str, float]) -> None:
+        """Take away some of what `refresh_asked` returned; what was marked again since then stays."""
+        if marks:
+            with self._refresh_lock():
+                kept = {name: when for name, when in self.refresh_asked().items() if marks.get(name) != when}
+                write_json(self.data / _REFRESH, kept)
+
+    def _refresh_lock(self) -> FileLock:
+        return FileLock(self.data / f".{_REFRESH}.lock")
 
     def partitions(self, by: By) -> list[str]:
         """Return all partition keys of a kind: the shards in use, the rates, the ladder's sizes, or their product."""

@@ -11,7 +11,7 @@ import pytest
 
 from curation_assets.config.profile import Profile
 from curation_assets.definitions import definitions
-from curation_assets.defs.checks import severity, told
+from curation_assets.defs.checks import escaped_description, severity
 from curation_assets.defs.instance import instance_for
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
@@ -25,7 +25,7 @@ _MARKUP = re.compile(r"(?<!\\)[<>\[\]`*]")
 
 @pytest.mark.parametrize("name", EVIL)
 def test_what_a_check_says_is_no_markdown(name: str) -> None:
-    said = told(Outcome(False, f"left out: {EVIL[name]}"))
+    said = escaped_description(Outcome(False, f"left out: {EVIL[name]}"))
     assert not _MARKUP.search(said.replace("<!-- -->", "")) and len(said.splitlines()) == 1
 
 

@@ -19,7 +19,7 @@ from curation_assets.config.registry import RATES
 from curation_assets.definitions import definitions
 from curation_assets.defs.instance import instance_for
 from curation_assets.defs.jobs import FOLLOW, JOBS
-from curation_assets.defs.resources import CHANGE, DUE, HOST, JOB, PID, Curation
+from curation_assets.defs.resources import ASKED, CHANGE, DUE, HOST, JOB, PID, Curation
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
@@ -213,7 +213,7 @@ def test_the_sensor_waits_for_a_job_that_is_at_work(few: Profile) -> None:
         run = instance.create_run_for_job(
             repository.get_job("train_and_evaluate_one_cell"),
             status=dg.DagsterRunStatus.STARTED,
-            tags={JOB: "true", PID: str(os.getpid()), HOST: socket.gethostname()},
+            tags={JOB: ASKED, PID: str(os.getpid()), HOST: socket.gethostname()},
         )
         waits = tick(instance)
         assert not waits.run_requests and waits.skip_message

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import dagster as dg
 import pytest
@@ -18,7 +19,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from curation_assets.defs import instance as home
 from curation_assets.defs.instance import bury_orphans
-from curation_assets.defs.resources import HOST, PID
+from curation_assets.defs.resources import ASKED, HOST, JOB, PID
 
 pytestmark = pytest.mark.process
 
@@ -90,3 +91,44 @@ def test_a_number_that_another_process_has_now_is_not_taken_for_the_one_that_ran
         monkeypatch.setattr("curation_assets.engine.attempts._began", lambda pid: float("inf"))
         bury_orphans(instance)
         assert instance.get_run_by_id(run.run_id).status == _Status.FAILURE
+
+
+def test_a_job_that_has_started_and_was_never_signed_is_nobodys_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(nothing, tags={JOB: ASKED}, status=_Status.STARTED)
+        bury_orphans(instance)
+        assert instance.get_run_by_id(run.run_id).status == _Status.STARTED
+        monkeypatch.setattr(home, "_SUBMITTED", -1.0)
+        bury_orphans(instance)
+        assert instance.get_run_by_id(run.run_id).status == _Status.FAILURE
+
+
+def test_another_machine_is_believed_for_a_day_after_it_told_something_last(
+    dead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So are the runs of a container that was restarted: it has another name."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        tags = {PID: dead, HOST: "another-machine"}
+        silent, telling = (
+            instance.create_run_for_job(nothing, tags=tags, status=_Status.STARTED).run_id for _ in range(2)
+        )
+        later = time.time() + 30 * 3600
+        monkeypatch.setattr(home.time, "time", lambda: later)
+        instance.report_engine_event("made", instance.get_run_by_id(telling))
+        bury_orphans(instance)
+        assert instance.get_run_by_id(silent).status == _Status.FAILURE
+        assert instance.get_run_by_id(telling).status == _Status.STARTED
+
+
+def test_a_re_execution_is_not_taken_for_the_process_of_its_parent(dead: str) -> None:
+    """The UI gives it the parent's tags."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        tags = {PID: dead, HOST: _HERE, JOB: ASKED}
+        parent = instance.create_run_for_job(nothing, tags=tags, status=_Status.FAILURE).run_id
+        started = instance.create_run_for_job(
+            nothing, tags=tags, status=_Status.STARTED, parent_run_id=parent, root_run_id=parent
+        ).run_id
+        bury_orphans(instance)
+        assert instance.get_run_by_id(started).status == _Status.STARTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,20 @@ def test_a_damaged_note_is_one_clear_line(tiny: Profile, name: str, content: str
     (tiny.data / name).write_text(content)
     with pytest.raises(ProfileError, match=rf"{name} is damaged: remove it"):
         Workspace(tiny).refresh_asked()
+
+
+def test_marks_of_many_at_once_are_all_kept(tiny: Profile) -> None:
+    workspace = Workspace(tiny)
+    names = [f"model{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: workspace.mark_refresh([name]), names))
+    assert sorted(workspace.refresh_asked()) == names
+
+
+def test_a_mark_that_came_while_others_were_looked_through_stays(tiny: Profile) -> None:
+    workspace = Workspace(tiny)
+    workspace.mark_refresh(["one", "other"])
+    seen = workspace.refresh_asked()
+    workspace.mark_refresh(["other"])
+    workspace.unmark_refresh(seen)
+    assert list(workspace.refresh_asked()) == ["other"]

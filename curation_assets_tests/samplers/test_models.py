@@ -11,7 +11,8 @@ import pytest
 
 from curation_assets.common.files import read_json
 from curation_assets.config.profile import Profile, load_profile
-from curation_assets.defs.run_graph import Outcome, run_graph
+from curation_assets.defs.materializing import RunOutcome
+from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
 from curation_assets.models import t5
@@ -69,7 +70,7 @@ def own(tiny: Profile, tmp_path: Path, teacher: Path, monkeypatch: pytest.Monkey
     return load_profile()
 
 
-def _score(profile: Profile) -> Outcome:
+def _score(profile: Profile) -> RunOutcome:
     ends = [f"{name}/{end}" for name in profile.chosen_samplers for end in ("model", "scores")]
     keys = ["corpus/source", "corpus/shards", "corpus/documents", "corpus/tokenizer", "corpus/tokens", *ends]
     return run_graph(profile, lambda line: None, [step for key, step in STEPS.items() if key in keys])

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,12 +16,16 @@ import pytest
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import RATES
 from curation_assets.definitions import definitions
+from curation_assets.defs import jobs
 from curation_assets.defs.instance import instance_for
+from curation_assets.defs.materializing import Retell, Tell, carry_out
 from curation_assets.defs.resources import Curation
 from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.executors import Executor
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.refresh import ask_refresh
+from curation_assets.engine.scope import Scope
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import Workspace
@@ -122,7 +127,7 @@ class Daemon:
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         job = self._repository.get_job("follow_changes")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Curation, "listener", self._heard)
+            patch.setattr(jobs, "carry_out", self._carry_out)
             result = job.execute_in_process(
                 instance=self.instance,
                 run_config=dict(request.run_config) | quiet,
@@ -131,6 +136,24 @@ class Daemon:
             )
         for failure in result.filter_events(lambda event: event.is_step_failure):
             self.failed.append(failure.step_failure_data.error.message)
+
+    def _carry_out(
+        self,
+        context: Any,
+        workspace: Workspace,
+        scope: Scope,
+        executor: Executor,
+        tell: Tell,
+        *,
+        retell: Retell,
+    ) -> Iterator[Any]:
+        """Do what the job does, and hear every line of it."""
+
+        def heard(line: str) -> None:
+            tell(line)
+            self._heard(line)
+
+        return (yield from carry_out(context, workspace, scope, executor, heard, retell=retell))
 
     def _heard(self, line: str) -> None:
         if self.during and ": made (" in line and not line.startswith("corpus/source"):

@@ -14,7 +14,8 @@ from curation_assets.config.profile import Profile
 from curation_assets.config.registry import RATES, SAMPLERS, SIZES
 from curation_assets.definitions import definitions
 from curation_assets.defs.instance import instance_for
-from curation_assets.defs.run_graph import Outcome, run_graph
+from curation_assets.defs.materializing import RunOutcome
+from curation_assets.defs.run_graph import run_graph
 from curation_assets.defs.table_schemas import tables, written
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets
@@ -28,7 +29,7 @@ FEW = ["random", "density", "semdedup", "perplexity_large_20k", "ask_llm_small"]
 TRAINED = {f"{name}/{end}" for name in FEW for end in ("checkpoint", "metrics")}
 
 
-def _run(profile: Profile) -> tuple[Outcome, list[str]]:
+def _run(profile: Profile) -> tuple[RunOutcome, list[str]]:
     lines: list[str] = []
     return run_graph(profile, lines.append), lines
 

@@ -99,10 +99,10 @@ class Guard:
             return True
         kind, _, given = headers.get("authorization", "").partition(" ")
         try:
-            found = base64.b64decode(given, validate=True) if kind.lower() == "basic" else b""
+            decoded = base64.b64decode(given, validate=True) if kind.lower() == "basic" else b""
         except (binascii.Error, ValueError):
-            found = b""
-        password = found.partition(b":")[2]
+            decoded = b""
+        password = decoded.partition(b":")[2]
         return hmac.compare_digest(_digest(password), _digest(self._password.encode()))
 
 

@@ -98,28 +98,28 @@ def open_for(options: argparse.Namespace) -> Listening:
 
 def _password(file: Path | None) -> str:
     """Return the password, and take it out of the environment: nothing that is started needs to see it there."""
-    found = os.environ.pop(PASSWORD, "")
+    password = os.environ.pop(PASSWORD, "")
     if file is not None:
         try:
-            found = file.expanduser().read_text("utf-8").partition("\n")[0].rstrip("\r")
+            password = file.expanduser().read_text("utf-8").partition("\n")[0].rstrip("\r")
         except (OSError, UnicodeDecodeError) as error:
             raise ProfileError(f"{file}: cannot read this password: {error}") from None
     try:
-        found.encode()
+        password.encode()
     except UnicodeEncodeError:
         raise ProfileError(f"{PASSWORD}: the password is not UTF-8") from None
-    if (found or file) and len(found) < _LEAST:
+    if (password or file) and len(password) < _LEAST:
         raise ProfileError(f"the UI's password is too short: it needs {_LEAST} characters")
-    return found
+    return password
 
 
 def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise ProfileError(f"{host}: no address of this machine: {error}") from None
     family, _, _, _, address = min(
-        found, key=lambda each: each[0] != socket.AF_INET
+        addresses, key=lambda each: each[0] != socket.AF_INET
     )  # IPv4 where both are there
     return family, (str(address[0]), port)
 
@@ -138,13 +138,13 @@ def _names(
             for a in card
             if a.family in (socket.AF_INET, socket.AF_INET6)
         ]
-    found = {f"{_bracketed(name)}:{port}" for name in names}
+    allowed = {f"{_bracketed(name)}:{port}" for name in names}
     if port == 80:
-        found |= {_bracketed(name) for name in names}
+        allowed |= {_bracketed(name) for name in names}
     for name in map(_bracketed_address, more):
         bare = name.endswith("]") or ":" not in name
-        found |= {name, f"{name}:{port}"} if bare else {name}
-    return sorted(found)
+        allowed |= {name, f"{name}:{port}"} if bare else {name}
+    return sorted(allowed)
 
 
 def _bracketed_address(name: str) -> str:

@@ -185,9 +185,9 @@ def _signal(groups: set[int], number: signal.Signals) -> None:
 
 def _members(groups: set[int]) -> list[int]:
     """Return the processes of groups that are more than entries in a table."""
-    found = []
+    members = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError):
             if os.getpgid(process.pid) in groups and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
+                members.append(process.pid)
+    return members
