@@ -210,7 +210,7 @@ class _Run:
             yield line
             return
         self._plan.finish(step, message.partition, None)
-        line = log.went_wrong(message.partition, RuntimeError(message.reason))
+        line = log.went_wrong(message.partition, message.reason)
         yield Blocked(message.key, message.partition, message.reason) if message.missing else message
         yield line
 

@@ -32,7 +32,7 @@ def make(profile: Profile, *keys: str) -> Workspace:
     for key in keys:
         for partition in targets(workspace, STEPS[key]):
             build = load(CORPUS[key], workspace, STEPS[key])
-            materialize(workspace, STEPS[key], partition, lambda _, b=build: b, force=key == "corpus/source")
+            materialize(workspace, STEPS[key], partition, lambda _, b=build: b)
     return workspace
 
 

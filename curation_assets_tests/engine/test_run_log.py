@@ -44,7 +44,7 @@ def test_partitions_are_counted_with_the_time_left(monkeypatch: pytest.MonkeyPat
     clock[0] += 30
     line = log.finished(replace(receipt, partition="b"), False)
     assert line == "random/scores[b]: already current (4 of 10), about 3 min 00 s left"
-    line = log.went_wrong("c", ValueError("no text"))
+    line = log.went_wrong("c", "no text")
     assert line == "random/scores[c]: failed (5 of 10): no text"
     assert (log.made, log.current, log.failed) == (1, 3, {"c": "no text"})
     assert "1 min 15 s" in StepLog(STEPS["random/scores"], 1).finished(replace(receipt, seconds=75.0), True)
