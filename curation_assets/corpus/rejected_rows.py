@@ -14,11 +14,14 @@ _UNREADABLE = ("row_too_long", "invalid_utf8", "invalid_json", "not_an_object", 
 
 def no_documents(workspace: Artifacts) -> str:
     """Say why the corpus has no document to choose from; "" where it has one, or nothing has been read."""
-    receipts = (workspace.receipt("corpus/documents", shard) for shard in workspace.shards())
-    counted = [receipt.metadata for receipt in receipts if receipt is not None]
-    if not counted or any(about["documents"] for about in counted):
-        return ""
-    return why_no_documents(counted)
+    counted = []
+    for shard in workspace.shards():
+        receipt = workspace.receipt("corpus/documents", shard)
+        if receipt is not None:
+            counted.append(receipt.metadata)
+            if receipt.metadata["documents"]:
+                return ""
+    return why_no_documents(counted) if counted else ""
 
 
 def why_no_documents(counted: Iterable[Mapping[str, Any]]) -> str:

@@ -152,6 +152,8 @@ def carry_out(
                     partitions.sync_shards(context.instance, workspace.listed())
                 elif made:
                     outcome.made[key] = outcome.made.get(key, 0) + 1
+                else:
+                    outcome.current += 1
                 why = reasons[key].get(receipt.partition, ())
                 yield shown(step, receipt, _metadata(workspace, step, receipt, made, why), inputs[key])
             case Failed():

@@ -10,7 +10,7 @@ from curation_assets.engine.reasons import Reason, counted, summary
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import Receipt
-from curation_assets.engine.workspace import Workspace, title
+from curation_assets.engine.workspace import title
 
 _MINUTE = 60.0
 _LONG = 10.0  # seconds that are left before that is said
@@ -22,7 +22,7 @@ class StepLog:
 
     Attributes
     ----------
-    count : partitions of the step that were asked for, with those that are current.
+    count : partitions of the step that are made or current.
     reasons : why partitions are made, {partition: reasons}, once `opening` has looked.
     made, current, failed : partitions that were made now, that already were what they should be, {partition: reason}.
     """
@@ -40,9 +40,9 @@ class StepLog:
         """Remember how many partitions were current before."""
         self._before = self.current
 
-    def opening(self, workspace: Workspace, partitions: list[str]) -> str:
+    def opening(self, versions: Versions, partitions: list[str]) -> str:
         """Return the line on what a run is about to do with partitions of the step: how many are to make, and why."""
-        versions, several = Versions(workspace), len(partitions) > 1
+        several = len(partitions) > 1
         name = (
             f"{self.step.key}, {len(partitions):,} partitions"
             if several
