@@ -17,9 +17,10 @@ def no_documents(workspace: Artifacts) -> str:
     counted = []
     for shard in workspace.shards():
         receipt = workspace.receipt("corpus/documents", shard)
-        if receipt is not None and receipt.metadata["documents"]:
-            return ""  # as a rule of the first one
-        counted += [receipt.metadata] if receipt is not None else []
+        if receipt is not None:
+            counted.append(receipt.metadata)
+            if receipt.metadata["documents"]:
+                return ""
     return why_no_documents(counted) if counted else ""
 
 

@@ -142,6 +142,8 @@ def carry_out(
                     partitions.sync_shards(context.instance, workspace.listed())
                 elif made:
                     outcome.made[key] = outcome.made.get(key, 0) + 1
+                else:
+                    outcome.current += 1
                 why = reasons[key].get(receipt.partition, ())
                 if (about := _metadata(workspace, step, receipt, made, outcome.failures, why)) is not None:
                     yield shown(step, receipt, about, inputs[key])

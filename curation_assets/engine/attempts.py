@@ -12,7 +12,8 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+
+import psutil
 
 from curation_assets.engine.store import Store
 
@@ -117,39 +118,17 @@ class Attempts:
         self._store.write(self._path(key, partition), json.dumps(asdict(attempt)).encode(), durable=False)
 
 
-def _began(pid: int) -> float:
-    """Return when a process of this machine began, in seconds since the epoch; 0 where the system does not say.
+def lives_since(pid: int, when: float) -> bool:
+    """Tell whether a process of this machine is there that began before `when`, in seconds since the epoch.
 
-    A process that began after the attempt only has the number of the one that made it, as happens after a restart.
+    One that began later only has the number of that, as happens after a restart; one that has ended is none, also while
+    its parent has not heard.
     """
     try:
-        ticks = int(_stat(pid)[19])
-        lines = Path("/proc/stat").read_text("utf-8").splitlines()
-    except (OSError, ValueError, IndexError):
-        return 0.0
-    boot = next((int(line.split()[1]) for line in lines if line.startswith("btime ")), 0)
-    return boot + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def lives_since(pid: int, when: float) -> bool:
-    """Tell whether a process of this machine is there that began before `when`, in seconds since the epoch."""
-    return alive(pid) and _began(pid) <= when + _CLOCK
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process of this machine is there, and has not ended without its parent having heard; signal 0 only asks."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return not ended and process.create_time() <= when + _CLOCK
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        pass
-    try:
-        return _stat(pid)[0] not in ("Z", "X")
-    except (OSError, IndexError):
-        return True  # the system does not say
-
-
-def _stat(pid: int) -> list[str]:
-    """Return what Linux says of a process after its name, which may hold anything: the state first."""
-    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    except psutil.AccessDenied:
+        return True  # somebody else's, of which the system says no more

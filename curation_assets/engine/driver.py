@@ -25,15 +25,25 @@ from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import EDGE, Step
 from curation_assets.engine.workspace import MissingInput, Workspace
 
+_NAMED = 4  # steps that a line names
 _MOST = 64  # partitions of a task, so that a worker is not kept from what is more urgent
 
 
 @dataclass(frozen=True)
 class Current:
-    """Partitions of a step that need not be made."""
+    """Partitions of a step that are what they should be."""
 
     step: Step
     partitions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Partitions of a step that are out of date and not made by itself now, and what the first of them waits for."""
+
+    step: Step
+    partitions: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -57,10 +67,10 @@ class Blocked:
         return self.reason
 
 
-Event = str | Current | Started | Committed | Failed | Blocked | Checked
+Event = str | Current | Waiting | Started | Committed | Failed | Blocked | Checked
 """What a run tells of: lines for people, and what happened to artifacts."""
 Refusal = Callable[[Workspace, Step], str]
-"""Says why a step has nothing to read although its inputs are there; "" where it has."""
+"""Says why a step that reads documents has none to read although its inputs are there; "" where it has. Asked once a run."""
 
 
 def _never(workspace: Workspace, step: Step) -> str:
@@ -107,7 +117,10 @@ class _Run:
     _queue: list[Make] = field(default_factory=list)
     _checks: deque[Check] = field(default_factory=deque)
     _at_work: int = 0
-    _refused: bool = False
+    _refused: str | None = None
+    _waiting: list[Waiting] = field(default_factory=list)
+    _told: bool = False  # that it is refused
+    _look: Follow | None = None
 
     def events(self) -> Iterator[Event]:
         """Begin what is ready, wait for the next thing to happen, and so on."""
@@ -118,25 +131,33 @@ class _Run:
                     yield from self._begin(step)
             yield from self._submit()
             if not self._at_work:
+                yield from self._held()
                 return
             if not foreseen and self._plan.done(EDGE[:2]):
                 self._plan.forecast()  # while the first ones are at work
                 foreseen = True
-            yield from self._heard(self.executor.receive())
+            message = self.executor.receive()
+            self._look = None  # until something happens, what was read holds
+            yield from self._heard(message)
 
     def _begin(self, step: Step) -> Iterator[Event]:
         """Queue the tasks that make a step current; a step that has none is done."""
         asked = self.scope.partitions(self.workspace, step)
-        versions = Versions(self.workspace)
-        stale = self._stale(versions, step, asked)
-        if len(stale) < len(asked):
-            yield Current(step, tuple(p for p in asked if p not in set(stale)))
-        blocked = _lacking(versions, step, stale)
-        if len(blocked) < len(stale) and (why := self.refusal(self.workspace, step)):
-            blocked = dict.fromkeys(stale, why)
-            if not self._refused:
-                yield Failed("corpus/documents", "", why)
-            self._refused = True
+        self._look = self._look or Follow(self.workspace, settled=self._settled)
+        versions = self._look.versions
+        stale = self._stale(self._look, step, asked)
+        made = set(stale)
+        current = tuple(p for p in asked if p not in made and versions.current(step, p))
+        if current:
+            yield Current(step, current)
+        others = {*current, *stale}
+        if held := tuple(p for p in asked if p not in others):
+            self._waiting.append(Waiting(step, held, self._look.held_by(step, held[0])))
+            yield self._waiting[-1]
+        blocked = self._blocked(versions, step, stale)
+        if self._refused and not self._told:
+            self._told = True
+            yield Failed(EDGE[2], "", self._refused)
         yield from (Blocked(step.key, partition, reason) for partition, reason in blocked.items())
         todo = [p for p in stale if p not in blocked]
         tasks = [Make(step.key, chunk, self.run_id, self.relearn) for chunk in self._chunks(step, todo)]
@@ -146,18 +167,41 @@ class _Run:
                 self._checks.append(Check(step.key))  # a person named these: what is there is checked
             return
         self._queue += tasks
-        log = self._logs[step.key] = StepLog(step, len(asked), current=len(asked) - len(stale))
-        opening = log.opening(self.workspace, todo)
+        log = self._logs[step.key] = StepLog(step, len(current) + len(todo), current=len(current))
+        opening = log.opening(versions, todo)
         yield Started(step, tuple(todo), log.reasons)
         yield opening
 
-    def _stale(self, versions: Versions, step: Step, asked: list[str]) -> list[str]:
+    def _stale(self, look: Follow, step: Step, asked: list[str]) -> list[str]:
+        """Return what is to be made now."""
         if self.scope.by_itself and step.key != EDGE[0]:
             meant = set(asked)
-            return [p for p in Follow(self.workspace, settled=self._settled).due(step) if p in meant]
-        if not self.relearn:
-            return versions.stale(step, asked)
-        return [p for p in asked if not versions.current(step, p) or versions.behind(step, p)]
+            return [p for p in look.due(step) if p in meant]
+        stale = look.versions.stale(step, asked)
+        if self.relearn and step.pinned:
+            made = set(stale)
+            stale = [p for p in asked if p in made or look.versions.behind(step, p)]
+        return stale
+
+    def _blocked(self, versions: Versions, step: Step, stale: list[str]) -> dict[str, str]:
+        """Return which partitions cannot be made, and for want of what."""
+        blocked = _lacking(versions, step, stale)
+        if len(blocked) < len(stale) and EDGE[2] in step.reads(self.workspace.profile):
+            if self._refused is None:  # what reads documents begins when all are read
+                self._refused = self.refusal(self.workspace, step)
+            if self._refused:
+                return dict.fromkeys(stale, self._refused)
+        return blocked
+
+    def _held(self) -> Iterator[str]:
+        """Yield a line for each reason why something is not made now."""
+        by_reason: dict[str, list[Waiting]] = {}
+        for each in self._waiting:
+            by_reason.setdefault(each.reason, []).append(each)
+        for reason, held in by_reason.items():
+            named = ", ".join(f"{w.step.key}: {len(w.partitions):,}" for w in held[:_NAMED])
+            more = f" and {len(held) - _NAMED:,} assets more" if len(held) > _NAMED else ""
+            yield f"{named}{more} out of date: {reason}"
 
     def _chunks(self, step: Step, partitions: list[str]) -> Iterator[tuple[str, ...]]:
         """Split partitions into tasks: what shares a model or scores goes together, as far as all workers have their part."""
@@ -171,7 +215,8 @@ class _Run:
 
     def _submit(self) -> Iterator[Event]:
         """Hand over what is most urgent, as long as there is a slot."""
-        self._queue.sort(key=lambda task: self._plan.urgency(task.key, task.partitions))
+        if self._at_work < self.executor.slots:
+            self._queue.sort(key=lambda task: self._plan.urgency(task.key, task.partitions))
         while (self._queue or self._checks) and self._at_work < self.executor.slots:
             if self._queue:
                 task = self._queue.pop()
@@ -210,7 +255,7 @@ class _Run:
             yield line
             return
         self._plan.finish(step, message.partition, None)
-        line = log.went_wrong(message.partition, RuntimeError(message.reason))
+        line = log.went_wrong(message.partition, message.reason)
         yield Blocked(message.key, message.partition, message.reason) if message.missing else message
         yield line
 

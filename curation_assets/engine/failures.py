@@ -14,6 +14,7 @@ from curation_assets.engine.workspace import MissingInput
 
 _LACKING = f"{MissingInput.__name__}: "
 _MEMOS: WeakKeyDictionary[Versions, dict[At, At | None]] = WeakKeyDictionary()
+_DOCUMENTS = EDGE[2]
 _NAMED = 4  # assets that a line names
 
 
@@ -24,6 +25,8 @@ def failed(attempt: Attempt) -> bool:
 
 def waits_for(versions: Versions, step: Step, partition: str) -> At | None:
     """Return the failed artifact for want of which this one cannot be made; None where it could be, or nothing failed.
+
+    Where all that was read of the corpus has no document, that is `corpus/documents`, of all files.
 
     It may be several steps away. An input that is out of date is there, so nothing waits for it.
     """
@@ -39,6 +42,8 @@ def _first_failed(versions: Versions, step: Step, partition: str) -> At | None:
     there = _stages_there(versions, step) if step.partial else set()
     for key, only in step.reads(versions.workspace.profile).items():
         need = STEPS[key]
+        if key == _DOCUMENTS and _no_document(versions):
+            return key, ""
         if _stage(key) in there:  # a report is made of what there is
             continue
         everything = (key, "*") if only is None and reads_all(step.by, need.by) else None
@@ -53,6 +58,17 @@ def _first_failed(versions: Versions, step: Step, partition: str) -> At | None:
         if cause:
             return cause
     return None
+
+
+def _no_document(versions: Versions) -> bool:
+    """Tell whether files were read, as they are now, and none of them has a document."""
+    memo, at = _MEMOS[versions], (_DOCUMENTS, "")
+    if at not in memo:
+        shards, step = versions.partitions("shard"), STEPS[_DOCUMENTS]
+        receipts = [receipt for shard in shards if (receipt := versions.receipt(_DOCUMENTS, shard))]
+        lost = all(not r.metadata["documents"] and versions.current(step, r.partition) for r in receipts)
+        memo[at] = at if receipts and lost else None
+    return memo[at] is not None
 
 
 def _requested(versions: Versions, need: Step, wanted: list[str], only: str | None) -> list[str]:

@@ -185,6 +185,17 @@ class Follow:
             self.next_try = min(self.next_try, when)
         return when <= self._now
 
+    @property
+    def versions(self) -> Versions:
+        """What it looks at."""
+        return self._versions
+
+    def held_by(self, step: Step, partition: str) -> str:
+        """Return what an artifact waits for that is out of date and not due."""
+        if not self.follows(step):
+            return "waits for somebody who asks for it, or for automation.training"
+        return self._held_by(step, partition)
+
     def _is_at(self, step: Step, partition: str, wanted: str) -> bool:
         try:
             return wanted == self._versions.wanted(step, partition)

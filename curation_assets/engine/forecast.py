@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 
 from curation_assets.common.progress import duration
+from curation_assets.engine.follow import Follow
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.scope import Scope
 from curation_assets.engine.staleness import Versions
@@ -19,29 +20,90 @@ _WORTH = 10.0  # seconds left that are worth a word
 _UNKNOWN = 0.1  # share of the artifacts left of which nothing is known, at most, for that word
 
 
+@dataclass
+class _Mean:
+    """The mean of numbers that come one by one."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        """Take a number."""
+        self.total, self.count = self.total + value, self.count + 1
+
+    @property
+    def value(self) -> float:
+        """The mean so far."""
+        return self.total / self.count
+
+
 class Durations:
     """How long artifacts took: the same one before, others of its step, others like it."""
 
     def __init__(self) -> None:
         self._same: dict[tuple[str, str], float] = {}
-        self._of_step: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self._alike: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self._of_step: dict[tuple[str, str], _Mean] = defaultdict(_Mean)
+        self._alike: dict[tuple[str, str, str], _Mean] = defaultdict(_Mean)
 
     def add(self, step: Step, receipt: Receipt) -> None:
         """Take note of an artifact; one that was taken over from a renamed file says nothing."""
         if "taken_over_from" not in receipt.metadata:
             size = _size(step, receipt.partition)
             self._same[step.key, receipt.partition] = receipt.seconds
-            self._of_step[step.key, size].append(receipt.seconds)
-            self._alike[step.group, _stage(step), size].append(receipt.seconds)
+            self._of_step[step.key, size].add(receipt.seconds)
+            self._alike[step.group, _stage(step), size].add(receipt.seconds)
+
+    def same(self, step: Step, partition: str) -> float | None:
+        """Return how long the artifact took before; None where it was not made yet."""
+        return self._same.get((step.key, partition))
+
+    def others(self, step: Step, size: str) -> float | None:
+        """Return how long artifacts like it took: of its step, or else of its family and stage; None where there is none."""
+        known = self._of_step.get((step.key, size)) or self._alike.get((step.group, _stage(step), size))
+        return known.value if known else None
 
     def seconds(self, step: Step, partition: str) -> float | None:
         """Return about how long an artifact takes; None where nothing like it was made yet."""
-        size, same = _size(step, partition), self._same.get((step.key, partition))
-        if same is not None:
-            return same
-        known = self._of_step.get((step.key, size)) or self._alike.get((step.group, _stage(step), size))
-        return fmean(known) if known else None
+        same = self.same(step, partition)
+        return self.others(step, _size(step, partition)) if same is None else same
+
+
+class _Left:
+    """The partitions of a step that are left to make, and sums over them, kept as they are finished."""
+
+    def __init__(self, step: Step, partitions: Iterable[str], durations: Durations) -> None:
+        self._step, self._durations = step, durations
+        self._same = {p: durations.same(step, p) for p in partitions}
+        self._measured = sum(seconds for seconds in self._same.values() if seconds is not None)
+        self._others = Counter(_size(step, p) for p, seconds in self._same.items() if seconds is None)
+
+    def __len__(self) -> int:
+        """Return how many are left."""
+        return len(self._same)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over them."""
+        return iter(self._same)
+
+    def finish(self, partition: str) -> None:
+        """Leave a partition out from now on."""
+        if partition in self._same:
+            seconds = self._same.pop(partition)
+            if seconds is None:
+                self._others[_size(self._step, partition)] -= 1
+            else:
+                self._measured -= seconds
+
+    def estimate(self) -> tuple[float, int]:
+        """Return about how many seconds they take as far as that is known, and of how many it is not."""
+        seconds, unknown = self._measured, 0
+        for size, count in self._others.items():
+            each = self._durations.others(self._step, size)
+            if each is None:
+                unknown += count
+            else:
+                seconds += count * each
+        return seconds, unknown
 
 
 def _size(step: Step, partition: str) -> str:
@@ -64,7 +126,7 @@ class Plan:
         for key, needs in self._needs.items():
             for need in needs:
                 self._readers[need].append(key)
-        self._left: dict[str, dict[str, None]] = {}  # partitions to make
+        self._left: dict[str, _Left] = {}
         self.durations = Durations()
 
     def ready(self) -> list[Step]:
@@ -81,11 +143,11 @@ class Plan:
         del self._waiting[step.key]
         if tasks:
             self._open[step.key] = tasks
-        self._left[step.key] = dict.fromkeys(partitions)
+        self._left[step.key] = _Left(step, partitions, self.durations)
 
     def finish(self, step: Step, partition: str, receipt: Receipt | None) -> None:
         """Count a partition of a step as finished, with the artifact if it was made."""
-        self._left[step.key].pop(partition, None)
+        self._left[step.key].finish(partition)
         if receipt is not None:
             self.durations.add(step, receipt)
 
@@ -99,22 +161,24 @@ class Plan:
 
     def forecast(self) -> None:
         """Look what will probably have to be made: what is out of date, and what follows from that."""
-        versions = Versions(self._workspace)
+        versions, follow = Versions(self._workspace), Follow(self._workspace)
         for step in self._scope.steps:
             asked = self._scope.partitions(self._workspace, step)
             for receipt in (versions.receipt(step.key, p) for p in asked):
                 if receipt is not None:
                     self.durations.add(step, receipt)
-            if step.key in self._waiting:
-                self._left[step.key] = self._probable(versions, step, asked)
+            probable: Iterable[str] = self._left.get(step.key, ())
+            if step.key in self._waiting and (follow.follows(step) or not self._scope.by_itself):
+                probable = self._probable(versions, step, asked)
+            self._left[step.key] = _Left(step, probable, self.durations)
 
     def _probable(self, versions: Versions, step: Step, asked: list[str]) -> dict[str, None]:
-        found = dict.fromkeys(versions.stale(step, asked))
+        found, among = dict.fromkeys(versions.stale(step, asked)), set(asked)
         for need in self._needs[step.key] - {EDGE[0]} if not step.pinned else ():
-            remade = self._left.get(need, {})
+            remade = self._left.get(need, ())
             if remade and (STEPS[need].by != step.by or reads_all(step.by, STEPS[need].by)):
                 return dict.fromkeys(asked)
-            found |= dict.fromkeys(p for p in remade if p in asked)
+            found |= dict.fromkeys(p for p in remade if p in among)
         return found
 
     def urgency(self, key: str, partitions: tuple[str, ...]) -> tuple[float, int, int, int]:
@@ -133,24 +197,16 @@ class Plan:
         for step in reversed(self._scope.steps):  # steps come after what they need
             after = [tails[reader] for reader in self._readers[step.key]] or [(0.0, 0, 0)]
             seconds, trains, length = (max(values) for values in zip(*after, strict=True))
-            tails[step.key] = seconds + self._seconds(step), trains + step.trains, length + 1
+            own = self._left[step.key].estimate()[0] if step.key in self._left else 0.0
+            tails[step.key] = seconds + own, trains + step.trains, length + 1
         return tails
-
-    def _seconds(self, step: Step) -> float:
-        known = (self.durations.seconds(step, partition) for partition in self._left.get(step.key, {}))
-        return sum(seconds for seconds in known if seconds is not None)
 
     def left(self, slots: int) -> str:
         """Return ", about N min left" with so many tasks at a time; "" where that is short, or too little is known."""
         self.__dict__.pop("_tails", None)  # by what has become known
-        each = [
-            self.durations.seconds(STEPS[key], partition)
-            for key, partitions in self._left.items()
-            for partition in partitions
-        ]
-        known = [seconds for seconds in each if seconds is not None]
-        if len(each) - len(known) > _UNKNOWN * len(each):
+        estimates = [left.estimate() for left in self._left.values()]
+        if sum(unknown for _, unknown in estimates) > _UNKNOWN * sum(map(len, self._left.values())):
             return ""
         longest = max((tail[0] for key, tail in self._tails.items()), default=0.0)
-        seconds = max(sum(known) / slots, longest)
+        seconds = max(sum(seconds for seconds, _ in estimates) / slots, longest)
         return f", about {duration(seconds)} left" if seconds >= _WORTH else ""

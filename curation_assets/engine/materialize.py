@@ -31,25 +31,23 @@ def materialize(
     one: Callable[[dict[str, str]], BuildOne],
     progress: Progress = silent,
     *,
-    force: bool = False,
     relearn: bool = False,
     run_id: str = "",
     tell: Callable[[str], object] = _unheard,
 ) -> tuple[Receipt, bool]:
     """Make one artifact current and return (its receipt, whether it was made now).
 
-    Returns at once when it already is what its inputs would make; `force` makes it anyway, `relearn` a pinned model that
-    is behind as well. `one` is called, with the inputs' versions, only when there is work, so that a model is not loaded
+    Returns at once when it already is what its inputs would make; `relearn` makes a pinned model that is behind as well. `one` is called, with the inputs' versions, only when there is work, so that a model is not loaded
     for nothing. While another process of this machine makes it this waits, and says so to `tell`: people, jobs and
     sensors may ask for the same, and it is made once. Versions of inputs are read before the inputs are: an input that
     changes under the step leaves an artifact that is known to be stale, never one that wrongly looks fresh.
     """
-    begun = _begin(workspace, step, partition, force, relearn, run_id, tell)
+    begun = _begin(workspace, step, partition, relearn, run_id, tell)
     if isinstance(begun, Receipt):
         return begun, False
     inputs, attempt = begun
     try:
-        made = None if force else _adopt(workspace, step, partition, inputs, run_id)
+        made = _adopt(workspace, step, partition, inputs, run_id)
         made = made or _make(workspace, step, partition, one, progress, inputs, run_id)
     except DamagedArtifact:
         workspace.attempts.end(step.key, partition)  # no failure of this step: the input is made anew first
@@ -68,7 +66,6 @@ def _begin(
     workspace: Workspace,
     step: Step,
     partition: str,
-    force: bool,
     relearn: bool,
     run_id: str,
     tell: Callable[[str], object],
@@ -77,7 +74,7 @@ def _begin(
     while True:
         versions = Versions(workspace)
         receipt = versions.receipt(step.key, partition)
-        anew = force or (relearn and versions.behind(step, partition))
+        anew = relearn and versions.behind(step, partition)
         if receipt is not None and not anew and versions.current(step, partition):
             return receipt
         inputs, wanted = versions.inputs(step, partition), versions.wanted(step, partition)

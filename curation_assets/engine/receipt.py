@@ -42,8 +42,11 @@ def parse_receipt(content: bytes) -> Receipt | None:
     fields = unseal(content)
     if fields is None:
         return None
-    files = {name: (size, digest) for name, (size, digest) in fields.pop("files").items()}
-    return Receipt(files=files, **fields)
+    try:
+        files = {name: (size, digest) for name, (size, digest) in fields.pop("files").items()}
+        return Receipt(files=files, **fields)
+    except (KeyError, TypeError, ValueError, AttributeError):  # sealed by a version that writes other fields
+        return None
 
 
 def title(key: str, partition: str) -> str:

@@ -10,7 +10,7 @@ from curation_assets.engine.reasons import Reason, counted, summary
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import Receipt
-from curation_assets.engine.workspace import Workspace, title
+from curation_assets.engine.workspace import title
 
 _MINUTE = 60.0
 _LONG = 10.0  # seconds that are left before that is said
@@ -22,15 +22,13 @@ class StepLog:
 
     Attributes
     ----------
-    count : partitions of the step that were asked for, with those that are current.
-    heading : what its first line begins with.
+    count : partitions of the step that are made or current.
     reasons : why partitions are made, {partition: reasons}, once `opening` has looked.
     made, current, failed : partitions that were made now, that already were what they should be, {partition: reason}.
     """
 
     step: Step
     count: int
-    heading: str = ""
     made: int = 0
     current: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -42,9 +40,9 @@ class StepLog:
         """Remember how many partitions were current before."""
         self._before = self.current
 
-    def opening(self, workspace: Workspace, partitions: list[str]) -> str:
+    def opening(self, versions: Versions, partitions: list[str]) -> str:
         """Return the line on what a run is about to do with partitions of the step: how many are to make, and why."""
-        versions, several = Versions(workspace), len(partitions) > 1
+        several = len(partitions) > 1
         name = (
             f"{self.step.key}, {len(partitions):,} partitions"
             if several
@@ -53,9 +51,9 @@ class StepLog:
         self.reasons = {p: why for p in partitions if (why := versions.reasons(self.step, p))}
         if not self.reasons:
             kept = any(versions.behind(self.step, partition) for partition in partitions)
-            return f"{self.heading}{name}: {'of an earlier corpus' if kept else 'nothing to make'}"
+            return f"{name}: {'of an earlier corpus' if kept else 'nothing to make'}"
         count = f"{len(self.reasons):,} " if several else ""
-        return f"{self.heading}{name}: {count}to make ({summary(counted(self.reasons.values()))})"
+        return f"{name}: {count}to make ({summary(counted(self.reasons.values()))})"
 
     def finished(self, receipt: Receipt, made: bool) -> str:
         """Return the line for a partition that is current now."""
@@ -67,10 +65,10 @@ class StepLog:
             what, when = f"taken over from {twin}, whose content it has", ""
         return f"{label}: {what} ({self._number()} of {self.count}){when}{self._left()}"
 
-    def went_wrong(self, partition: str, error: Exception) -> str:
+    def went_wrong(self, partition: str, reason: str) -> str:
         """Return the line for a partition that could not be made."""
-        self.failed[partition] = f"{error}" or type(error).__name__
-        return f"{title(self.step.key, partition)}: failed ({self._number()} of {self.count}): {self.failed[partition]}"
+        self.failed[partition] = reason
+        return f"{title(self.step.key, partition)}: failed ({self._number()} of {self.count}): {reason}"
 
     def _number(self) -> int:
         return self.made + self.current + len(self.failed)

@@ -1,4 +1,4 @@
-"""A profile at work: its artifacts, its partitions, and making one artifact current."""
+"""A profile at work: its artifacts, its partitions, and what was tried to make them."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _row(versions: Versions, step: Step, partitions: list[str], status: Status) 
             status.blocked.append((name, title(*cause)))
         elif attempt is not None and state == "running":
             status.running.append((name, _going_on(attempt)))
-        elif attempt is not None:
+        elif attempt is not None and state in ("failed", "stopped"):
             (status.failed if state == "failed" else status.stopped).append((name, ended(attempt)))
         if step.pinned and (behind := versions.kept(step, partition)):
             status.behind.append((name, behind))
@@ -172,8 +172,12 @@ def _state(
 ) -> State:
     if cause is not None:
         return "blocked"
-    if attempt is not None:
-        return "running" if attempt.running() else "failed" if attempt.error else "stopped"
+    if attempt is not None and attempt.running():
+        return "running"
+    if attempt is not None and not attempt.error:
+        return "stopped"
+    if attempt is not None and failed(attempt):
+        return "failed"
     if versions.receipt(step.key, partition) is None:
         return "missing"
     if versions.outdated(step, partition):

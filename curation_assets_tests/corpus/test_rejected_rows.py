@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.cli.summary import report_end
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.corpus.rejected_rows import no_documents, why_no_documents
 from curation_assets.defs.run_graph import run_graph
@@ -20,6 +21,7 @@ from curation_assets.engine.planner import targets
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage.notices import notices
+from curation_assets.lineage.status import status
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
 
@@ -32,7 +34,7 @@ def make(profile: Profile, *keys: str) -> Workspace:
     for key in keys:
         for partition in targets(workspace, STEPS[key]):
             build = load(CORPUS[key], workspace, STEPS[key])
-            materialize(workspace, STEPS[key], partition, lambda _, b=build: b, force=key == "corpus/source")
+            materialize(workspace, STEPS[key], partition, lambda _, b=build: b)
     return workspace
 
 
@@ -50,7 +52,9 @@ def shards(tiny: Profile, tmp_path: Path) -> Path:
 
 
 @pytest.mark.graph
-def test_a_field_that_no_row_has_stops_the_run_with_one_message(tiny: Profile) -> None:
+def test_a_field_that_no_row_has_stops_the_run_with_one_message(
+    tiny: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
     steps = [STEPS[key] for key in (*READ, "corpus/tokenizer", "random/scores")]
     path, right = Path(tiny.source), Path(tiny.source).read_text("utf-8")
     path.write_text(right.replace("[corpus]", '[corpus]\ntext_field = "body"'), "utf-8")
@@ -63,10 +67,17 @@ def test_a_field_that_no_row_has_stops_the_run_with_one_message(tiny: Profile) -
             "They are quarantined: set corpus.text_field"
         }
         assert outcome.blocked == ["corpus/tokenizer", "random/scores"]
+        report_end(Workspace(wrong), 0, outcome.failed, outcome.blocked, 0.0)
+        assert "BLOCKED  2 assets wait for corpus/documents: corpus/tokenizer, random/scores\n" in (
+            capsys.readouterr().err
+        )
+        blocked = dict(status(Workspace(wrong)).blocked)
+        assert blocked["corpus/tokenizer"] == blocked["random/scores[s0.jsonl]"] == "corpus/documents"
     [by_reason, whole] = notices(Versions(Workspace(wrong)))
     assert by_reason.startswith(f"{rows} of {rows} rows quarantined: {rows} missing_text")
     assert whole == f"no document in 3 files: {outcome.failed['corpus/documents']}"
     path.write_text(right, "utf-8")
+    assert not status(Workspace(tiny)).blocked, "its files are read again first"
     outcome = run_graph(tiny, lambda line: None, steps)
     assert not outcome.failed and not outcome.blocked
 

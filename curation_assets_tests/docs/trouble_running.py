@@ -19,7 +19,6 @@ from filelock import FileLock
 from curation_assets.corpus.build import documents
 from curation_assets.engine.executors import Task
 from curation_assets.engine.executors.inline import InlineExecutor
-from curation_assets.engine.executors.local import death_told
 from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.build import metrics
 from curation_assets.evaluation.examples_build import examples
@@ -31,6 +30,7 @@ from curation_assets.pretraining.trainer import train
 from curation_assets.report.build import comparison
 from curation_assets.samplers.build import write_scores
 from curation_assets_tests.docs.trouble import CORPUS, Trouble, why
+from curation_assets_tests.engine import dying_products
 from curation_assets_tests.pretraining.small_run import CONFIG, stream
 
 
@@ -93,14 +93,10 @@ def divergence(t: Trouble) -> str:
 
 
 def a_killed_worker(t: Trouble) -> str:
-    def submit(self: InlineExecutor, task: Task) -> None:
-        with death_told(task):
-            raise EOFError
-
-    t.profile("")
-    t.patch.setattr(InlineExecutor, "submit", submit)
-    return t.curation("run")
-    return t.curation("run")
+    t.profile("workers = 2\n", "killed")
+    t.patch.setenv(dying_products.DIES, "corpus/source")
+    t.patch.setattr("curation_assets.defs.materializing.PRODUCTS", dying_products.__name__)
+    return t.curation("run", name="killed.toml")
 
 
 def ctrl_c(t: Trouble) -> str:

@@ -56,6 +56,18 @@ def test_a_new_version_replaces_the_old_and_only_one_old_one_stays(store: Store)
     assert len(folders) == 2
 
 
+@pytest.mark.parametrize("change", [{"newer": 1}, {"files": 3}, {"files": {"a": [1]}}])
+def test_a_receipt_of_another_version_counts_as_none(store: Store, change: dict[str, object]) -> None:
+    done = _put(store, "hello")
+    place = store.place("corpus/documents", "a.jsonl")
+    store.write(f"{place}/current.json", seal(asdict(done) | change))
+    assert store.receipt("corpus/documents", "a.jsonl") is None
+    store.write(f"{place}/current.json", seal({"key": "corpus/documents"}))
+    assert store.receipt("corpus/documents", "a.jsonl") is None
+    assert [receipt.folder for receipt in store.replaced("corpus/documents", "a.jsonl")] == [done.folder]
+    _put(store, "made anew")
+
+
 def test_a_failed_write_leaves_the_old_artifact_and_no_rubbish(store: Store) -> None:
     _put(store, "old")
     with pytest.raises(OSError, match="disk full"), store.staged("corpus/documents", "a.jsonl") as folder:

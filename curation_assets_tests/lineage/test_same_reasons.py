@@ -302,7 +302,7 @@ def test_the_same_reason_everywhere(
     assert json.loads("".join(trace.json_pieces(node)))["artifacts"][0]["reasons"] == [data]
 
     log = StepLog(step, 1)
-    assert log.opening(workspace, [partition]) == f"{title(key, partition)}: to make ({said})"
+    assert log.opening(Versions(workspace), [partition]) == f"{title(key, partition)}: to make ({said})"
     assert about(workspace, step, receipt, True, log.reasons[partition])["made_because"] == [said]
     page = Context(workspace, STEPS["report/page"]).versions()
     assert page.reasons(key, partition) == [said]

@@ -244,13 +244,13 @@ def _sections(found: Workspace, *names: str, figure: str = "curve") -> None:
             return {"rows": 1}
 
         made: BuildOne = build
-        materialize(found, STEPS[f"report/{name}"], "", lambda inputs, made=made: made, force=True)
+        found.store.forget(f"report/{name}")
+        materialize(found, STEPS[f"report/{name}"], "", lambda inputs, made=made: made)
 
 
 def _publish(found: Workspace) -> Page:
-    materialize(
-        found, STEPS["report/page"], "", lambda inputs: load(page, found, STEPS["report/page"]), force=True
-    )
+    found.store.forget("report/page")
+    materialize(found, STEPS["report/page"], "", lambda inputs: load(page, found, STEPS["report/page"]))
     return Page(published(found).read_text("utf-8"))
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -25,14 +25,26 @@ from typing import Any
 import psutil
 
 from curation_assets.common import stopping
-from curation_assets.config.profile import load_profile
-from curation_assets.engine.attempts import alive
-from curation_assets.engine.executors import Ended, Make, Message, Task, WorkerDied
+from curation_assets.config.profile import profile_type
+from curation_assets.engine.attempts import Attempt
+from curation_assets.engine.executors import (
+    Check,
+    Checked,
+    Committed,
+    Ended,
+    Failed,
+    Make,
+    Message,
+    Task,
+    WorkerDied,
+)
 from curation_assets.engine.executors.work import Worker
 from curation_assets.engine.workspace import Workspace
 
 _INHERITED = ("CURATION_", "DAGSTER_", "HF_")
 _AT_MOST = 4  # workers on a CPU that nobody asked for in the profile
+_DEATHS = 3  # of workers in a row, with nothing finished between them: then a run ends
+_WORKERS = " (execution.workers sets how many there are)"
 
 
 def cores() -> int:
@@ -42,16 +54,24 @@ def cores() -> int:
 
 @dataclass
 class _Process:
-    """A worker process, the line to it, its task if it has one, and the asset that it worked on last."""
+    """A worker process, the line to it, and its device.
+
+    Attributes
+    ----------
+    task, left : its task if it has one, and of that the partitions that have not ended, the one at work first.
+    last : the asset that it worked on last.
+    """
 
     process: BaseProcess
     line: Connection[Any, Any]
+    device: str
     task: Task | None = None
+    left: tuple[str, ...] = ()
     last: str = ""
 
 
 class LocalExecutor:
-    """Starts workers as tasks come, up to `slots`.
+    """Starts workers as tasks come, up to `slots`, and others for those that die.
 
     Parameters
     ----------
@@ -63,7 +83,7 @@ class LocalExecutor:
         self._workspace, self._module = workspace, products
         self._processes: list[_Process] = []
         self._inbox: deque[Message] = deque()
-        self._slots = self._threads = 0
+        self._slots = self._threads = self._deaths = 0
 
     def __enter__(self) -> LocalExecutor:
         self._context = _context(self._module)
@@ -71,12 +91,16 @@ class LocalExecutor:
 
     def __exit__(self, *_: object) -> None:
         """End the workers and what they started: whole artifacts stay, and nothing else is worth waiting for."""
+        on_purpose = [w for w in self._processes if stopping.requested.is_set() or w.process.is_alive()]
         workers = []
         for worker in self._processes:
             with suppress(psutil.NoSuchProcess):
                 workers.append(psutil.Process(worker.process.pid))
         stopping.end_processes(workers)
-        self._forget_attempts()
+        for worker in on_purpose:  # none of them failed, and the next run need not wait for them
+            for partition in worker.left:
+                if self._attempt(worker, partition) is not None:
+                    self._workspace.attempts.end(worker.last, partition)
 
     @property
     def slots(self) -> int:
@@ -85,28 +109,15 @@ class LocalExecutor:
             execution = self._workspace.profile.execution
             device = execution.device
             if not execution.workers and device == "auto":
-                device = self._start().line.recv()  # asking torch for it belongs into a worker
+                device = self._start().device  # asking torch for it belongs into a worker
             on_cpu = min(cores(), _AT_MOST) if device == "cpu" else 1
             self._slots = execution.workers or on_cpu
             self._threads = max(1, cores() // self._slots) if self._slots > 1 else 0
-            for worker in self._processes:
-                worker.line.send(self._threads)
         return self._slots
 
     def submit(self, task: Task) -> None:
         """Give a task to a free worker: to the one that has worked on that asset, if it is free."""
-        slots = self.slots
-        free = [worker for worker in self._processes if worker.task is None]
-        worker = next((worker for worker in free if worker.last == task.key), None)
-        if worker is None and len(self._processes) < slots:
-            worker = self._start()
-            with death_told(task):
-                worker.line.recv()
-                worker.line.send(self._threads)
-        worker = worker or free[0]
-        worker.task, worker.last = task, task.key
-        with death_told(task):
-            worker.line.send(task)
+        self._give(task, task.partitions if isinstance(task, Make) else ())
 
     def receive(self) -> Message:
         """Wait for the next message."""
@@ -114,47 +125,102 @@ class LocalExecutor:
             lines = {worker.line: worker for worker in self._processes if worker.task is not None}
             for line in wait(list(lines)):
                 worker = lines[line]  # type: ignore[index]
-                assert worker.task is not None
-                with death_told(worker.task):
+                try:
                     message = worker.line.recv()
-                if isinstance(message, Ended):
-                    worker.task = None
-                self._inbox.append(message)
+                except (EOFError, OSError):
+                    self._died(worker)
+                else:
+                    self._inbox.append(self._noted(worker, message))
         return self._inbox.popleft()
 
+    def _noted(self, worker: _Process, message: Message) -> Message:
+        """Return a message, having taken note of how far its worker is."""
+        if isinstance(message, Committed | Failed | Checked):
+            self._deaths = 0
+        if isinstance(message, Committed | Failed):
+            worker.left = worker.left[1:]
+        if not isinstance(message, Ended):
+            return message
+        assert worker.task is not None
+        task, worker.task = worker.task, None
+        return Ended(task)  # all of it, of which this worker may have had what another one left
+
+    def _give(self, task: Task, partitions: tuple[str, ...]) -> None:
+        """Give what is left of a task to a free worker."""
+        slots = self.slots
+        free = [worker for worker in self._processes if worker.task is None]
+        worker = next((worker for worker in free if worker.last == task.key), None)
+        if worker is None and len(self._processes) < slots:
+            worker = self._start()
+        worker = worker or free[0]
+        first = not worker.last
+        worker.task, worker.left, worker.last = task, partitions, task.key
+        try:
+            if first:
+                worker.line.send(self._threads)
+            worker.line.send(replace(task, partitions=partitions) if isinstance(task, Make) else task)
+        except OSError:
+            self._died(worker)
+
+    def _died(self, worker: _Process) -> None:
+        """Turn a worker's death into a failure of the artifact that it was at, and have another go on with its task."""
+        if stopping.requested.is_set():
+            threading.Event().wait()  # workers were stopped with this process, which is about to end
+        self._processes.remove(worker)
+        worker.line.close()
+        task, left = worker.task, worker.left
+        assert task is not None and worker.process.pid
+        with suppress(ProcessLookupError):
+            os.killpg(worker.process.pid, signal.SIGKILL)  # what it had started
+        worker.process.join()
+        if left and (attempt := self._attempt(worker, left[0])) is not None:
+            error = WorkerDied("the worker process that made it died: killed, or out of memory" + _WORKERS)
+            self._workspace.attempts.fail(task.key, left[0], attempt, error)
+            self._inbox.append(Failed(task.key, left[0], str(error), WorkerDied.__name__))
+            left = left[1:]
+        self._deaths += 1
+        if self._deaths == _DEATHS:
+            raise WorkerDied(
+                f"{_DEATHS} worker processes died one after the other, the last one at {task.key}, and none finished "
+                f"anything: killed, or out of memory{_WORKERS}; the same command continues where this one was"
+            )
+        if left or isinstance(task, Check):
+            self._give(task, left)
+        else:
+            self._inbox.append(Ended(task))
+
+    def _attempt(self, worker: _Process, partition: str) -> Attempt | None:
+        """Return the attempt at a partition that a worker had begun and not ended."""
+        attempt = self._workspace.attempts.read(worker.last, partition)
+        if attempt is None or attempt.ended:
+            return None
+        return attempt if (attempt.host, attempt.pid) == (socket.gethostname(), worker.process.pid) else None
+
     def _start(self) -> _Process:
+        """Start a worker; it waits to hear how many threads it has, and for its first task.
+
+        Raises
+        ------
+        WorkerDied
+            It could not start.
+        """
         here, there = self._context.Pipe()
         inherited = {name: value for name, value in os.environ.items() if name.startswith(_INHERITED)}
-        arguments = (there, self._workspace.profile.source, self._module, inherited, str(Path.cwd()))
+        settings = self._workspace.profile.model_dump()
+        arguments = (there, settings, self._module, inherited, str(Path.cwd()))
         process = self._context.Process(target=_serve, args=arguments)
         process.start()
         there.close()
-        self._processes.append(_Process(process, here))
+        try:
+            device = here.recv()
+        except (EOFError, OSError):
+            if stopping.requested.is_set():
+                threading.Event().wait()
+            device = WorkerDied(f"killed, or out of memory{_WORKERS}")
+        if isinstance(device, Exception):
+            raise WorkerDied(f"a worker process could not start: {device}") from device
+        self._processes.append(_Process(process, here, device))
         return self._processes[-1]
-
-    def _forget_attempts(self) -> None:
-        """Forget the attempts of workers that were stopped: the next run need not wait for them, and none of them failed."""
-        attempts = self._workspace.attempts
-        for task in [worker.task for worker in self._processes if isinstance(worker.task, Make)]:
-            for partition in task.partitions:
-                attempt = attempts.read(task.key, partition)
-                here = attempt is not None and attempt.host == socket.gethostname()
-                if attempt and here and not attempt.ended and not alive(attempt.pid):
-                    attempts.end(task.key, partition)
-
-
-@contextmanager
-def death_told(task: Task) -> Iterator[None]:
-    """Turn a broken line to a worker into an error that says what it was at."""
-    try:
-        yield
-    except (EOFError, OSError):
-        if stopping.requested.is_set():
-            threading.Event().wait()  # workers were stopped with this process, which is about to end
-        raise WorkerDied(
-            f"a worker process died while it made {task.key}: killed, or out of memory (execution.workers "
-            "sets how many there are); the same command continues where this one was"
-        ) from None
 
 
 def _context(module: str) -> Any:
@@ -171,17 +237,28 @@ def _context(module: str) -> Any:
 
 
 def _serve(
-    line: Connection[Any, Any], source: str, module: str, environment: dict[str, str], folder: str
+    line: Connection[Any, Any],
+    settings: dict[str, Any],
+    module: str,
+    environment: dict[str, str],
+    folder: str,
 ) -> None:
-    """Make this process a worker, and carry out tasks until it is ended; says its device, and hears how many threads it has."""
+    """Make this process a worker, and carry out tasks until it is ended; says its device, and hears how many threads it has.
+
+    `settings` are those of the run that started it: the profile's file may be other by now.
+    """
     for name in [name for name in os.environ if name.startswith(_INHERITED)]:
         del os.environ[name]  # the process it was forked from may be older, and have others
     os.environ.update(environment)
-    os.chdir(folder)
     os.setsid()  # Ctrl-C in a terminal is for who started the workers; that stops them
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    workspace = Workspace(load_profile(source))
-    line.send(workspace.device)
+    try:
+        os.chdir(folder)
+        workspace = Workspace(profile_type().model_validate(settings))
+        line.send(workspace.device)
+    except Exception as error:
+        line.send(RuntimeError(f"{type(error).__name__}: {error}"))  # which any process can read
+        return
     if threads := line.recv():
         import faiss
         import torch

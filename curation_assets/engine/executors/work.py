@@ -5,13 +5,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from curation_assets.common.files import fingerprint
-from curation_assets.common.progress import Line, Throttled
+from curation_assets.common.progress import Line, Progress, Throttled
 from curation_assets.engine.check_result import Outcome
 from curation_assets.engine.context import load, shared_inputs
 from curation_assets.engine.executors import Check, Checked, Committed, Ended, Failed, Make, Message, Task
@@ -19,7 +21,7 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
-from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace, title
+from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace, title
 
 Tell = Callable[[Line], object]
 _LOCK = ".accelerator.lock"
@@ -48,17 +50,16 @@ class Worker:
         step = STEPS[task.key]
         for partition in task.partitions:
             try:
-                with self._accelerator(step, partition):
-                    receipt, made = materialize(
-                        self._workspace,
-                        step,
-                        partition,
-                        lambda inputs: self._load(step, inputs),
-                        Throttled(self._teller(step, partition), title(step.key, partition)),
-                        run_id=task.run_id,
-                        relearn=task.relearn,
-                        tell=self._teller(step, partition),
-                    )
+                receipt, made = materialize(
+                    self._workspace,
+                    step,
+                    partition,
+                    lambda inputs: partial(self._make_one, step, inputs),
+                    Throttled(self._teller(step, partition), title(step.key, partition)),
+                    run_id=task.run_id,
+                    relearn=task.relearn,
+                    tell=self._teller(step, partition),
+                )
             except Exception as error:
                 missing, kind = isinstance(error, MissingInput), type(error).__name__
                 trace = "" if missing else traceback.format_exc()  # what is missing says all by itself
@@ -71,6 +72,13 @@ class Worker:
             self._tell(Line.about(line, (step.key,), (partition,), "during"))
 
         return tell
+
+    def _make_one(
+        self, step: Step, inputs: dict[str, str], partition: str, folder: Path, progress: Progress
+    ) -> Metadata:
+        """Make one partition, with the accelerator for itself where its step uses one."""
+        with self._accelerator(step, partition):
+            return self._load(step, inputs)(partition, folder, progress)
 
     def _load(self, step: Step, inputs: dict[str, str]) -> BuildOne:
         """Return what makes a partition: loaded with the first one, kept until what all share changes or another step comes."""
