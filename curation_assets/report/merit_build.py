@@ -71,8 +71,8 @@ def tradeoff(workspace: Context) -> BuildOne:
         )
         table.write_parquet(folder / "tradeoff.parquet")
         whole = quality.filter((pl.col("sampler") == FULL) & pl.col("perplexity").is_not_null())
-        missing = sorted({spent.missing for spent in by_flop.values() if spent.missing})
-        section = tradeoff_view.section(table, _by_seed(metrics), missing)
+        unknown = sorted({spent.unknown for spent in by_flop.values() if spent.unknown})
+        section = tradeoff_view.section(table, _by_seed(metrics), unknown)
         drawn = tradeoff_view.figures(table, dict(whole.select("size", "perplexity").rows()))
         shown = publish(folder, section, drawn, page="tradeoff.md")
         return {"rows": len(table), "on_front": int(table["on_front"].sum()), **shown}

@@ -122,13 +122,19 @@ def test_of_two_packages_with_one_sampler_neither_is_taken(
 
 def _plan(folder: Path, profile: str) -> subprocess.CompletedProcess[str]:
     (folder / "try.toml").write_text(profile)
+    return _python(folder, "-m", "curation_assets.cli", "plan")
+
+
+def _python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a process that finds the folder's packages and its profile."""
     environment = os.environ | {
         "PYTHONPATH": f"{folder}{os.pathsep}{Path(__file__).parents[2]}",
         "CURATION_DATA": str(folder / "data"),
         "CURATION_PROFILE": str(folder / "try.toml"),
     }
-    command = [sys.executable, "-m", "curation_assets.cli", "plan"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.process
@@ -158,3 +164,32 @@ def test_who_asks_for_it_is_told_why_there_is_none(tmp_path: Path, profile: str)
     assert done.returncode != 0 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert "package blind 1.0: " in last or "package greedy 1.0: " in last
+
+
+COSTS = """
+import sys
+from curation_assets.config.profile import load_profile
+from curation_assets.engine.context import Context
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.workspace import Workspace
+from curation_assets.report.spent import Flops, Seconds, _rung_share
+
+context = Context(Workspace(load_profile()), STEPS["report/tradeoff"], "")
+print(Flops(context).choosing("mine").unknown, Seconds(context).choosing("mine").unknown, sep="|")
+print(_rung_share(context, "mine"))
+"""
+
+
+@pytest.mark.process
+def test_the_report_on_costs_reads_where_its_model_is(tmp_path: Path) -> None:
+    """A sampler with a model of its own: the step of the report declares the setting that names the model."""
+    settings = "n: Positive = 3\n    judge: Model = 'asset:full_data/checkpoint#small'"
+    install(tmp_path, "judging", settings=settings, model="samplers.mine.judge")
+    source = tmp_path / "corpus" / "a.txt"
+    source.parent.mkdir()
+    source.write_text("a line\n")
+    (tmp_path / "try.toml").write_text('[corpus]\nurl = "corpus/*.txt"\n')
+    done = _python(tmp_path, "-c", COSTS)
+    assert done.returncode == 0, done.stderr
+    reasons, share = done.stdout.splitlines()
+    assert reasons.startswith("mine: no rule counts its operations|") and float(share) == 1.0
