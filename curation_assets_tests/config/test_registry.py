@@ -14,6 +14,7 @@ from curation_assets.config.registry import GROUP, SAMPLERS, Samplers
 
 MODULE = """
 from curation_assets.config.section import EXECUTION, Model, Positive, Section
+from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
 from curation_assets.samplers.spec import Sampler
 from pydantic import Field
@@ -23,7 +24,7 @@ class Settings(Section):
 
 SAMPLER = Sampler(
     name="{name}", family="strange", technique="{technique}", description="None.", inputs=("{need}",), settings=Settings,
-    reads=({reads}), model="{model}",
+    reads=({reads}), model="{model}", {more}
     score=lambda settings, documents, progress: {{"score": documents.hashes % settings.n}},
 )
 """
@@ -34,7 +35,14 @@ USUAL = {
     "need": "corpus/tokens",
     "reads": "",
     "model": "",
+    "more": "",
 }
+
+
+def step(key: str, by: str = "", group: str = "strange", rest: str = "") -> dict[str, str]:
+    """Return what lets the module bring a step, and what makes it."""
+    steps = f'steps=(Step("{key}", "{by}", (), "{group}", {rest}),)'
+    return {"more": f'{steps}, products=(Product("{key}", len, "x"),),'}
 
 
 def install(folder: Path, package: str, text: str | None = None, **other: str) -> None:
@@ -85,6 +93,24 @@ def test_a_package_brings_samplers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"reads": "'samplers.density.row',"}, "no profile has a setting 'samplers.density.row'"),
         ({"reads": "'samplers.nobody.n',"}, "no profile has a setting 'samplers.nobody.n'"),
         ({"model": "samplers.mine.n"}, "model 'samplers.mine.n' is the path of no `Model` in its settings"),
+        ({"reads": "'samplers',"}, "no profile has a setting 'samplers' that changes results"),
+        ({"reads": "'report.seed.more',"}, "no profile has a setting 'report.seed.more'"),
+        ({"reads": "'ladder.small.d_model',"}, "no profile has a setting 'ladder.small.d_model'"),
+        ({"reads": "None,"}, "sampler 'mine': AttributeError: "),
+        ({"name": "chance"}, "sampler 'chance': its name, or the family 'strange', is taken"),
+        ({"name": "small"}, "sampler 'small': its name, or the family 'strange', is taken"),
+        ({"name": "identity"}, "sampler 'identity': no table can be called [samplers.identity]"),
+        ({"name": "copy"}, "sampler 'copy': no table can be called [samplers.copy]"),
+        (step("corpus/shards"), "the step 'corpus/shards' in the group 'strange' is no sampler's to bring"),
+        (step("report/page"), "the step 'report/page' in the group 'strange' is no sampler's to bring"),
+        (step("mine/scores"), "the step 'mine/scores' in the group 'strange' is no sampler's to bring"),
+        (step("mine/x", group="corpus"), "the step 'mine/x' in the group 'corpus' is no sampler's to bring"),
+        (step("mine"), "a step 'mine' in the group 'strange' cannot be shown"),
+        (step("mine/x", by="day"), "is no step that is made for each of something known"),
+        (
+            step("mine/x", rest="drift='samplers.mine.m'"),
+            "no profile has a setting 'samplers.mine.m' to drift by",
+        ),
         ({"name": "density"}, "sampler 'density' would have the assets of another"),
         ({"name": "clusters"}, "sampler 'clusters' would have the assets of another"),
         ({"name": "full_data"}, "sampler 'full_data' would have the assets of another"),
