@@ -192,6 +192,28 @@ def test_who_asks_for_it_is_told_why_there_is_none(tmp_path: Path, profile: str)
     assert "package blind 1.0: " in last or "package greedy 1.0: " in last
 
 
+@pytest.mark.process
+def test_without_a_model_it_is_left_out_of_all_and_refused_by_name(tmp_path: Path) -> None:
+    settings = "n: Positive = 3\n    judges: dict[str, Model] = {}"
+    install(tmp_path, "judging", settings=settings, model="samplers.mine.judges.good")
+    source = tmp_path / "corpus" / "a.txt"
+    source.parent.mkdir()
+    source.write_text("a line\n")
+    corpus = '[corpus]\nurl = "corpus/*.txt"\n'
+    done = _plan(tmp_path, corpus)
+    assert done.returncode == 0 and "density/scores" in done.stdout and "mine/scores" not in done.stdout, (
+        done.stderr
+    )
+    why = "samplers.mine.judges.good is missing: sampler mine needs it (or leave it out of run.samplers)"
+    assert done.stderr.splitlines().count(f"samplers left out of all: {why}") == 1
+    done = _plan(tmp_path, f'{corpus}[run]\nsamplers = ["mine"]\n')
+    assert done.returncode != 0 and done.stderr.splitlines()[-1].endswith(why)
+    done = _plan(tmp_path, f'{corpus}[samplers.mine.judges]\ngood = "asset:full_data/checkpoint#small"\n')
+    assert done.returncode == 0 and "mine/scores" in done.stdout and "left out" not in done.stderr, (
+        done.stderr
+    )
+
+
 COSTS = """
 import sys
 from curation_assets.config.profile import load_profile

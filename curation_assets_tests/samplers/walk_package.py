@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from curation_assets.common.drawing.styles import PANELS, style_of
 from curation_repetition import Repetition
 
+from curation_assets.common.drawing.styles import PANELS, style_of
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.tokens import read_tokens
