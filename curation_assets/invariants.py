@@ -31,7 +31,6 @@ _NORM_ROWS = 500
 _ROUNDING = 1e-6
 _OVERLAPS = ["row", "suite", "task"]
 _TASKS_SAID = 10
-_HIGHEST = {"perplexity": -1.0, "ask_llm": 0.0}
 
 
 def unit_length(workspace: Workspace) -> Outcome:
@@ -244,12 +243,12 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
             "complete_and_finite": partial(complete_and_finite, name),
             "scores_differ": partial(scores_differ, name),
             **(
-                {"within_bound": partial(within_bound, _HIGHEST[spec.family], name)}
-                if spec.family in _HIGHEST
+                {"within_bound": partial(within_bound, sampler.highest, name)}
+                if sampler.highest is not None
                 else {}
             ),
         }
-        for name, spec in SAMPLERS.items()
+        for name, sampler in SAMPLERS.items()
     },
     "judge/checkpoint": {"agrees_with_teacher": agrees_with_teacher},
     **{

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -59,6 +59,17 @@ _NAME = re.compile("[a-z][a-z0-9_]*")
 _log = logging.getLogger(__name__)
 
 
+SCORE_COLUMNS = ("doc_id", "doc_hash", "source_row", "score")
+"""The columns that every table of scores has."""
+
+
+class Column(NamedTuple):
+    """A column of a table: its type as pyarrow calls it (int32, float64, bool, string), and what it is."""
+
+    type: str
+    description: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamplerSpec:
     """What a sampler is called, what its score means, what it reads, and how a subset is drawn; `samplers.spec.Sampler` also scores.
@@ -76,7 +87,8 @@ class SamplerSpec:
     shared_settings : {table under [samplers]: class} of more tables, which steps that it brings read.
     reads : settings outside its own table that a score depends on, as paths: "selection.seed".
     model : path of the setting that says where its model is: "samplers.perplexity.models.small"; "" for none.
-    columns : {name: "TYPE: what it is"} of the columns that its table of scores has besides `score`.
+    columns : the columns that its table of scores has besides `score`, by name.
+    highest : what no score can be above, where there is such a bound.
     steps : the steps that it brings besides its chain (`engine.step.Step`), each after what it needs.
     code : number to raise when its code changes the scores.
     placed : scoring reads what an unpartitioned input has of its corpus file (`engine.step.Step.placed`).
@@ -93,7 +105,8 @@ class SamplerSpec:
     shared_settings: Mapping[str, type[Section]] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     model: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    highest: float | None = None
     steps: tuple[Any, ...] = ()
     code: int = 1
     placed: bool = False
@@ -120,11 +133,11 @@ class SamplerSpec:
             raise ValueError(
                 f"sampler {self.name!r}: model {self.model!r} is the path of no `Model` in its settings"
             )
-        for name, about in self.columns.items():
-            if not re.fullmatch(r"\w+: .+", about):
-                raise ValueError(
-                    f"sampler {self.name!r}: column {name!r} must say 'TYPE: what it is', not {about!r}"
-                )
+        if taken := self.columns.keys() & SCORE_COLUMNS:
+            raise ValueError(f"sampler {self.name!r}: every table of scores has a column {min(taken)!r}")
+        for name, column in self.columns.items():
+            if not isinstance(column, Column):
+                raise ValueError(f"sampler {self.name!r}: column {name!r} must be a Column, not {column!r}")
 
     @property
     def sections(self) -> dict[str, type[Section]]:

@@ -47,12 +47,13 @@ def tables(step: Step, profile: Profile) -> dict[str, list[Column]]:
     owner, _, stage = step.key.partition("/")
     told = _told()
     found = {name: dict(columns) for name, columns in told.get(step.key, told.get(f"*/{stage}", {})).items()}
-    if owner in SAMPLERS and stage == "scores":
-        found["scores"] |= SAMPLERS[owner].columns
     if step.key == "corpus/documents":
         for name in ("documents", "validation"):
             found[name] |= dict.fromkeys(profile.corpus.keep_fields, _KEPT)
-    return {name: [_column(*column) for column in columns.items()] for name, columns in found.items()}
+    result = {name: [_column(*column) for column in columns.items()] for name, columns in found.items()}
+    if owner in SAMPLERS and stage == "scores":
+        result["scores"] += [Column(name, *about) for name, about in SAMPLERS[owner].columns.items()]
+    return result
 
 
 def written(file: Path | pq.ParquetFile, known: list[Column]) -> tuple[list[Column], int]:
