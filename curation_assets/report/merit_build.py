@@ -17,7 +17,7 @@ from curation_assets.report import convergence_view, tradeoff_view
 from curation_assets.report import tradeoff as costs
 from curation_assets.report.comparison import compare
 from curation_assets.report.fresh import fresh
-from curation_assets.report.inputs import ORDER, TRAINED, read_metrics, read_trained
+from curation_assets.report.inputs import TRAINED, order, read_metrics, read_trained
 from curation_assets.report.merit import Floats
 from curation_assets.report.scores import PERPLEXITY, Scores
 from curation_assets.report.section import publish
@@ -53,7 +53,7 @@ def tradeoff(workspace: Context) -> BuildOne:
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         metrics = read_metrics(workspace)
-        quality = compare(metrics, pl.DataFrame(schema=TRAINED), ORDER)
+        quality = compare(metrics, pl.DataFrame(schema=TRAINED), order())
         names = [name for name in SAMPLERS if name in quality["sampler"]]
         seconds, flops = Seconds(workspace), Flops(workspace)
         by_flop = {}

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets import samplers
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import MODULES, SAMPLERS
 from curation_assets.engine.context import load
@@ -30,6 +31,19 @@ def test_listing_the_samplers_imports_nothing_large() -> None:
     code = "import sys; from curation_assets.config.registry import SAMPLERS; list(SAMPLERS); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not HEAVY & {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.process
+def test_what_a_module_may_import_does_not_look_for_the_samplers() -> None:
+    """Else a module that imports it would be looked for while it is being loaded, and be left out."""
+    modules = [f"samplers.{p.stem}" for p in Path(samplers.__path__[0]).glob("*.py") if p.stem != "products"]
+    modules += ["common.drawing.styles", "common.drawing.charts", "report.inputs", "engine.context"]
+    lines = [f"import curation_assets.{name}" for name in sorted(modules)]
+    code = "\n".join(
+        [*lines, "from curation_assets.config.registry import SAMPLERS; print('_made' in vars(SAMPLERS))"]
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"]
 
 
 @pytest.mark.process
