@@ -30,8 +30,7 @@ _NORM_TOLERANCE = 1e-3  # embeddings may be kept as float16
 _NORM_ROWS = 500
 _ROUNDING = 1e-6
 _OVERLAPS = ["row", "suite", "task"]
-_TASKS_SAID = 10
-_HIGHEST = {"perplexity": -1.0, "ask_llm": 0.0}
+_TASKS_LISTED = 10
 
 
 def unit_length(workspace: Workspace) -> Outcome:
@@ -101,16 +100,16 @@ def agrees_with_teacher(workspace: Workspace) -> Outcome:
     """Each judge orders documents that it was not trained on as the teacher does, beyond chance (a warning, no error)."""
     weak, taus = [], {}
     for size in made(workspace, "judge/checkpoint", workspace.profile.sizes):
-        found = read_json(workspace.open("judge/checkpoint", size) / "distillation.json")["agreement"]
-        taus[size] = found
-        if found["low"] is None or found["low"] <= 0:
+        agreement = read_json(workspace.open("judge/checkpoint", size) / "distillation.json")["agreement"]
+        taus[size] = agreement
+        if agreement["low"] is None or agreement["low"] <= 0:
             weak.append(size)
-    said = ", ".join(
+    listed = ", ".join(
         f"{size} {t['tau']:.2f}" if t["tau"] is not None else f"{size} none" for size, t in taus.items()
     )
     return Outcome(
         not weak,
-        f"Kendall's tau with the teacher: {said}"
+        f"Kendall's tau with the teacher: {listed}"
         + (f"; not above chance with 95 % confidence: {', '.join(weak)}" if weak else ""),
         {"agreement": taus, "weak": weak},
         warns=True,
@@ -188,10 +187,10 @@ def matches_subset(sampler: str, workspace: Workspace) -> Outcome:
         )
         if not holds:
             behind.append(cell)
-    said = f"{len(cells)} cells were measured on the subsets as they are"
+    text = f"{len(cells)} cells were measured on the subsets as they are"
     if behind:
-        said = f"measured on an earlier subset: {', '.join(behind)} (train and evaluate them again)"
-    return Outcome(not behind, said, {"cells": len(cells), "behind": behind})
+        text = f"measured on an earlier subset: {', '.join(behind)} (train and evaluate them again)"
+    return Outcome(not behind, text, {"cells": len(cells), "behind": behind})
 
 
 def free_of_evaluation_text(workspace: Workspace) -> Outcome:
@@ -204,19 +203,19 @@ def free_of_evaluation_text(workspace: Workspace) -> Outcome:
         contaminated += pc.count_distinct(table["row"]).as_py()
         documents += workspace.metadata(key, shard)["documents"]
     dropped = workspace.profile.evaluation.decontaminate
-    said = f"{contaminated:,} of {documents:,} documents share n-grams with evaluation inputs"
+    text = f"{contaminated:,} of {documents:,} documents share n-grams with evaluation inputs"
     if contaminated:
-        of_each = ", ".join(f"{name} {n:,}" for name, n in tasks.most_common(_TASKS_SAID))
-        more = f" and {len(tasks) - _TASKS_SAID:,} more tasks" if len(tasks) > _TASKS_SAID else ""
+        of_each = ", ".join(f"{name} {n:,}" for name, n in tasks.most_common(_TASKS_LISTED))
+        more = f" and {len(tasks) - _TASKS_LISTED:,} more tasks" if len(tasks) > _TASKS_LISTED else ""
         what = "they are dropped" if dropped else "they are not dropped (evaluation.decontaminate is false)"
-        said += f": {of_each}{more}; {what}"
+        text += f": {of_each}{more}; {what}"
     figures = {
         "documents": documents,
         "contaminated": contaminated,
         "tasks": dict(tasks.most_common()),
         "dropped": dropped,
     }
-    return Outcome(dropped or not contaminated, said, figures, warns=True)
+    return Outcome(dropped or not contaminated, text, figures, warns=True)
 
 
 def values_finite(workspace: Workspace) -> Outcome:
@@ -244,12 +243,12 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
             "complete_and_finite": partial(complete_and_finite, name),
             "scores_differ": partial(scores_differ, name),
             **(
-                {"within_bound": partial(within_bound, _HIGHEST[spec.family], name)}
-                if spec.family in _HIGHEST
+                {"within_bound": partial(within_bound, sampler.highest, name)}
+                if sampler.highest is not None
                 else {}
             ),
         }
-        for name, spec in SAMPLERS.items()
+        for name, sampler in SAMPLERS.items()
     },
     "judge/checkpoint": {"agrees_with_teacher": agrees_with_teacher},
     **{

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TypeVar
 
@@ -46,11 +46,3 @@ class LazyDict(Mapping[str, T]):
     def __len__(self) -> int:
         """Return how many keys there are."""
         return len(self._made)
-
-    def keys(self) -> KeysView[str]:
-        """Return the keys."""
-        return self._made.keys()
-
-    def values(self) -> ValuesView[T]:
-        """Return the values."""
-        return self._made.values()

@@ -92,13 +92,13 @@ class DeclaredSettings:
         for kind in type(self._section).__mro__:
             if kind is Section and name != "to":
                 break
-            found = vars(kind).get(name)
-            if isinstance(found, FunctionType):
-                return MethodType(found, self)
-            if isinstance(found, property) and found.fget:
-                return found.fget(self)
-            if isinstance(found, cached_property):
-                return found.func(self)
+            attribute = vars(kind).get(name)
+            if isinstance(attribute, FunctionType):
+                return MethodType(attribute, self)
+            if isinstance(attribute, property) and attribute.fget:
+                return attribute.fget(self)
+            if isinstance(attribute, cached_property):
+                return attribute.func(self)
         if not name.startswith("_") and hasattr(Section, name):  # `identity`, `model_dump`: of all there is
             raise self._declared.refusal(self._path or "profile, whole")
         raise AttributeError(f"{self._path or 'the profile'} has no {name}")

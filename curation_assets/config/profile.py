@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from functools import cache, cached_property
@@ -47,6 +48,7 @@ MODELS = (
     ("judge", "bases"),
 )
 """Settings that are a model source, or a table of them: of "path:FOLDER" the same holds, as of those of samplers."""
+_log = logging.getLogger(__name__)
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -82,26 +84,25 @@ class Profile(Section):
         if missing:
             raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
         for name in self.chosen_samplers:
-            self._check_model(name)
+            if why := self._lacks_model(name):
+                raise ValueError(why)
         return self
 
-    def _check_model(self, sampler: str) -> None:
-        """Refuse a sampler without a model, and one whose model this profile never makes."""
-        where = SAMPLERS[sampler].model
+    def _lacks_model(self, sampler: str) -> str:
+        """Tell that a sampler has no model, or one that this profile never makes; "" where it has all that it needs."""
+        where, source = SAMPLERS[sampler].model, self.model_source(sampler)
         if not where:
-            return
-        source = self.model_source(sampler)
+            return ""
         if source is None:
-            raise ValueError(
-                f"{where} is missing: sampler {sampler} needs it (or leave it out of run.samplers)"
-            )
+            return f"{where} is missing: sampler {sampler} needs it (or leave it out of run.samplers)"
         if source.kind != "asset":
-            return
+            return ""
         if source.partition not in (self.judge.bases if source.name == "judge/checkpoint" else self.ladder):
-            raise ValueError(f"{where} is {source}, but this profile makes no {source.name} of that size")
+            return f"{where} is {source}, but this profile makes no {source.name} of that size"
         kept = [1.0] if source.name == "judge/checkpoint" else self.pretraining.snapshots
         if source.share not in kept:
-            raise ValueError(f"{where} is {source}, but of {source.name} only the shares {kept} are kept")
+            return f"{where} is {source}, but of {source.name} only the shares {kept} are kept"
+        return ""
 
     def model_source(self, sampler: str) -> ModelSource | None:
         """Return where a sampler's model comes from; None for a sampler without one."""
@@ -129,8 +130,14 @@ class Profile(Section):
 
     @property
     def chosen_samplers(self) -> list[str]:
-        """Samplers of `curation run`, in the registry's order; an empty list in the profile means all."""
-        return [name for name in SAMPLERS if not self.run.samplers or name in self.run.samplers]
+        """Samplers of `curation run`, in the registry's order; an empty list in the profile means all but `without_model`."""
+        chosen = self.run.samplers or [name for name in SAMPLERS if name not in self.without_model]
+        return [name for name in SAMPLERS if name in chosen]
+
+    @property
+    def without_model(self) -> dict[str, str]:
+        """Samplers of other packages that this profile has no model for: {name: why}."""
+        return {name: why for name in SAMPLERS.packages if (why := self._lacks_model(name))}
 
 
 @cache
@@ -157,14 +164,26 @@ def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
     """
     asked = str(name_or_path or os.environ.get("CURATION_PROFILE") or "local")
     source = asked if asked in PACKAGED else _file(asked)
-    settings = _merged(source, asked, seen=())
+    mistakes: list[str] = []
+    settings = _merged(source, asked, (), mistakes)
     if source not in PACKAGED:
         _from_folder(Path(source).parent, settings, PATHS)  # what is relative still is a packaged profile's
     settings["source"] = source
     try:
-        return profile_type().model_validate(settings)
+        profile = profile_type().model_validate(settings)
     except ValidationError as error:
-        raise ProfileError("\n".join(_explain(asked, item) for item in error.errors())) from None
+        mistakes += [_explain(asked, item) for item in error.errors()]
+    if mistakes:
+        raise ProfileError("\n".join(mistakes))
+    if not profile.run.samplers:
+        for why in profile.without_model.values():
+            _tell_once(why)
+    return profile
+
+
+@cache
+def _tell_once(why: str) -> None:
+    _log.warning("samplers left out of all: %s", why)
 
 
 def absolute(path: str | Path, folder: Path | None = None) -> Path:
@@ -179,8 +198,11 @@ def _file(path: str, folder: Path | None = None) -> str:
     return str(absolute(place, folder) / name)
 
 
-def _merged(source: str, asked: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    """Return the settings of a profile laid over those that it extends; `asked` is how messages call it."""
+def _merged(source: str, asked: str, seen: tuple[str, ...], mistakes: list[str]) -> dict[str, Any]:
+    """Return the settings of a profile laid over those that it extends; `asked` is how messages call it.
+
+    Keys at the top that no profile has are left out, with a line in `mistakes` that names the file.
+    """
     if source in seen:
         raise ProfileError(f"{asked}: profiles extend each other in a circle: {' -> '.join([*seen, source])}")
     try:
@@ -194,6 +216,10 @@ def _merged(source: str, asked: str, seen: tuple[str, ...]) -> dict[str, Any]:
         return settings
     path = Path(source)
     base = settings.pop("extends", "local")
+    for key in [key for key in settings if key not in Profile.model_fields]:
+        del settings[key]
+        old = f"[{key}]: write [samplers.{key}]" if key in SAMPLERS.sections else ""
+        mistakes.append(f"{asked}: {old or f'{key}: unknown key{nearest(key, Profile.model_fields)}'}")
     if not isinstance(base, str):
         raise ProfileError(f"{asked}: extends: expected a profile's name or path, got {base!r}")
     if base not in PACKAGED:
@@ -204,7 +230,7 @@ def _merged(source: str, asked: str, seen: tuple[str, ...]) -> dict[str, Any]:
     except ValueError as error:  # a NUL character
         raise ProfileError(f"{asked}: a path that there cannot be: {error}") from None
     settings.setdefault("name", path.stem)
-    return _overlay(_merged(base, base, (*seen, source)), settings)
+    return _overlay(_merged(base, base, (*seen, source), mistakes), settings)
 
 
 def _read(source: str) -> dict[str, Any]:
@@ -255,8 +281,6 @@ def _model_from(folder: Path, given: Any) -> Any:
 def _explain(source: str, error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"]) or "profile"
     if error["type"] == "extra_forbidden":
-        if where in SAMPLERS.sections:
-            return f"{source}: [{where}]: write [samplers.{where}]"
         if where.startswith("samplers.") and (why := SAMPLERS.left_out.get(where.removeprefix("samplers."))):
             return f"{source}: [{where}]: {why}"
         known = _known_keys(error["loc"][:-1])

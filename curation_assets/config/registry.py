@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -38,13 +38,16 @@ INPUTS = (
 """The assets that samplers may read, besides what they and those before them bring: they are made before any sampler's."""
 
 RESERVED = ("corpus", "evaluation", "full_data", "judge", "report")
-"""What the assets are called that are no sampler's."""
+"""What the assets are called that are no sampler's, and their groups."""
 _CHAIN = ("model", "scores", "subset", "checkpoint", "metrics")
 
 Technique = Literal["top_k", "bottom_k", "ips", "uniform"]
 
 SIZES: tuple[str, ...] = ("small", "base", "large", "xl", "xxl")
 """Rungs of the T5 ladder, smallest first."""
+
+_DRAWN = ("chance", *SIZES)
+"""What figures draw besides samplers and full data."""
 
 MILESTONES: dict[str, float] = {"20k": 0.02, "100k": 0.1, "300k": 0.3, "500k": 0.5, "700k": 0.7}
 """Of the paper's 1M steps, those after which T5-Large's own training lent a perplexity scorer -> share of the training."""
@@ -54,6 +57,17 @@ RATES: tuple[str, ...] = ("10", "20", "40", "60", "80")
 
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _log = logging.getLogger(__name__)
+
+
+SCORE_COLUMNS = ("doc_id", "doc_hash", "source_row", "score")
+"""The columns that every table of scores has."""
+
+
+class Column(NamedTuple):
+    """A column of a table: its type as pyarrow calls it (int32, float64, bool, string), and what it is."""
+
+    type: str
+    description: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +87,8 @@ class SamplerSpec:
     shared_settings : {table under [samplers]: class} of more tables, which steps that it brings read.
     reads : settings outside its own table that a score depends on, as paths: "selection.seed".
     model : path of the setting that says where its model is: "samplers.perplexity.models.small"; "" for none.
-    columns : {name: "TYPE: what it is"} of the columns that its table of scores has besides `score`.
+    columns : the columns that its table of scores has besides `score`, by name.
+    highest : what no score can be above, where there is such a bound.
     steps : the steps that it brings besides its chain (`engine.step.Step`), each after what it needs.
     code : number to raise when its code changes the scores.
     placed : scoring reads what an unpartitioned input has of its corpus file (`engine.step.Step.placed`).
@@ -90,7 +105,8 @@ class SamplerSpec:
     shared_settings: Mapping[str, type[Section]] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     model: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    highest: float | None = None
     steps: tuple[Any, ...] = ()
     code: int = 1
     placed: bool = False
@@ -107,16 +123,21 @@ class SamplerSpec:
             raise ValueError(f"sampler {self.name!r}: technique {self.technique!r} is none of {known}")
         if not all(isinstance(cls, type) and issubclass(cls, Section) for cls in self.sections.values()):
             raise ValueError(f"sampler {self.name!r}: its settings are no class derived from Section")
+        for table in self.sections:
+            if hasattr(Section, table):
+                raise ValueError(f"sampler {self.name!r}: no table can be called [samplers.{table}]")
+        if self.family in RESERVED or self.name in _DRAWN:
+            raise ValueError(f"sampler {self.name!r}: its name, or the family {self.family!r}, is taken")
         table, _, setting = self.model.removeprefix("samplers.").partition(".")
         if self.model and setting.partition(".")[0] not in model_settings(self.sections.get(table, Section)):
             raise ValueError(
                 f"sampler {self.name!r}: model {self.model!r} is the path of no `Model` in its settings"
             )
-        for name, about in self.columns.items():
-            if not re.fullmatch(r"\w+: .+", about):
-                raise ValueError(
-                    f"sampler {self.name!r}: column {name!r} must say 'TYPE: what it is', not {about!r}"
-                )
+        if taken := self.columns.keys() & SCORE_COLUMNS:
+            raise ValueError(f"sampler {self.name!r}: every table of scores has a column {min(taken)!r}")
+        for name, column in self.columns.items():
+            if not isinstance(column, Column):
+                raise ValueError(f"sampler {self.name!r}: column {name!r} must be a Column, not {column!r}")
 
     @property
     def sections(self) -> dict[str, type[Section]]:
@@ -181,7 +202,14 @@ class Samplers(LazyDict[SamplerSpec]):
                 foreign += [(_package(entry), sampler) for sampler in samplers]
         for package, sampler in foreign:
             twins = [other for other, s in foreign if s is not sampler and s.name == sampler.name]
-            why = f"{twins[0]} has a sampler {sampler.name!r} as well" if twins else accepted.misfit(sampler)
+            try:
+                why = (
+                    f"{twins[0]} has a sampler {sampler.name!r} as well"
+                    if twins
+                    else accepted.misfit(sampler)
+                )
+            except Exception as error:  # whatever stands in place of a text or a tuple
+                why = f"sampler {sampler.name!r}: {type(error).__name__}: {error}"
             if why:
                 self._refuse(package, sampler.name, why)
             else:
@@ -214,9 +242,15 @@ class _Accepted:
             if not _is_setting(path, self._sections | sampler.sections):
                 return f"sampler {sampler.name!r}: no profile has a setting {path!r} that changes results"
         known = {*self._made, *([f"{sampler.name}/model"] if sampler.model else ())}
+        chain = {f"{sampler.name}/{stage}" for stage in _CHAIN}
         for step in sampler.steps:
-            if not all(map(_NAME.fullmatch, (*step.key.split("/"), step.group))):
+            owner, *rest = step.key.split("/")
+            if not rest or not all(map(_NAME.fullmatch, (owner, *rest, step.group))):
                 return f"sampler {sampler.name!r}: a step {step.key!r} in the group {step.group!r} cannot be shown"
+            if owner in RESERVED or step.group in RESERVED or step.key in chain:
+                return f"sampler {sampler.name!r}: the step {step.key!r} in the group {step.group!r} is no sampler's to bring"
+            if step.drift and not _is_setting(step.drift, self._sections | sampler.sections, execution=True):
+                return f"sampler {sampler.name!r}: no profile has a setting {step.drift!r} to drift by"
             if self._made.get(step.key, step) is not step:
                 return f"sampler {sampler.name!r}: the step {step.key!r} is another's"
             if unknown := set(step.needs) - known:
@@ -234,17 +268,21 @@ class _Accepted:
         self._made |= {f"{sampler.name}/{stage}": sampler for stage in _CHAIN}
 
 
-def _is_setting(path: str, sections: Mapping[str, type[Section]]) -> bool:
-    """Tell whether a path leads to an identity setting of a profile that has these tables under [samplers]."""
+def _is_setting(path: str, sections: Mapping[str, type[Section]], execution: bool = False) -> bool:
+    """Tell whether a profile that has these tables under [samplers] has a setting that changes results, or also one of `execution`."""
     from curation_assets.config.profile import Profile
 
-    first, *names = path.split(".")
-    section: Any = sections.get(names.pop(0)) if first == "samplers" and names else Profile
-    for name in names if first == "samplers" else (first, *names):
-        if not (isinstance(section, type) and issubclass(section, Section)):
-            return section is not None  # keys of a table are the profile's
-        setting = section.model_fields.get(name)
-        if setting is None or is_execution(setting):
+    section: Any = Profile
+    names = path.split(".")
+    if names[0] == "samplers":
+        if len(names) == 1:
+            return False
+        section, names = sections.get(names[1]), names[2:]
+    for number, name in enumerate(names, 1):
+        if get_origin(section) is dict:
+            return number == len(names)  # keys of a table are the profile's
+        setting = getattr(section, "model_fields", {}).get(name)
+        if setting is None or (is_execution(setting) and not execution):
             return False
         section = setting.annotation
     return section is not None

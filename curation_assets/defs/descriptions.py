@@ -115,8 +115,8 @@ def _writes(step: Step, profile: Profile, files: str) -> str:
 def _again(step: Step) -> str:
     if step.key == "corpus/source":
         return "by the sensor `corpus_changes` and by every run"
-    if step.key == "clusters/centroids":
-        return "when its settings change, when the corpus drifted by `samplers.clusters.drift`, or when you ask (job `refresh_models`)"
+    if step.drift:
+        return f"when its settings change, when the corpus drifted by `{step.drift}`, or when you ask (job `refresh_models`)"
     if step.learned():
         how = ", by a person or `automation.training`" if step.trains else ""
         return f"when its settings change{how}, or when you ask (job `refresh_models`); not when the corpus changes"

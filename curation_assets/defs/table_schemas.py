@@ -45,16 +45,18 @@ def tables(step: Step, profile: Profile) -> dict[str, list[Column]]:
     Columns that depend on samplers and suites are left out: `written` returns those of one artifact.
     """
     owner, _, stage = step.key.partition("/")
-    known = _described()
+    described = _described()
     columns_of = {
-        name: dict(columns) for name, columns in known.get(step.key, known.get(f"*/{stage}", {})).items()
+        name: dict(columns)
+        for name, columns in described.get(step.key, described.get(f"*/{stage}", {})).items()
     }
-    if owner in SAMPLERS and stage == "scores":
-        columns_of["scores"] |= SAMPLERS[owner].columns
     if step.key == "corpus/documents":
         for name in ("documents", "validation"):
             columns_of[name] |= dict.fromkeys(profile.corpus.keep_fields, _KEPT)
-    return {name: [_column(*column) for column in columns.items()] for name, columns in columns_of.items()}
+    schemas = {name: [_column(*column) for column in columns.items()] for name, columns in columns_of.items()}
+    if owner in SAMPLERS and stage == "scores":
+        schemas["scores"] += [Column(name, *about) for name, about in SAMPLERS[owner].columns.items()]
+    return schemas
 
 
 def written(file: Path | pq.ParquetFile, known: list[Column]) -> tuple[list[Column], int]:

@@ -18,6 +18,9 @@ from curation_assets.engine.step import By, Step, reads_all, upstream
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace, title
 
+FOLLOWS = "what it is made from is out of date itself"
+"""Why an artifact is out of date that is made from what there is, and will be another one when that has been made again."""
+
 
 class UndeclaredInput(RuntimeError):
     """A step reads an artifact that it does not declare; the message names both and says what to add."""
@@ -153,7 +156,7 @@ class DeclaredVersions:
         self._check(key)
         reasons = self._versions.reasons(STEPS[key], partition)
         if not reasons and self._versions.follows(STEPS[key], partition):
-            return ["what it is made from is out of date itself"]
+            return [FOLLOWS]
         return [str(reason) for reason in reasons]
 
     def kept(self, key: str, partition: str = "") -> str:

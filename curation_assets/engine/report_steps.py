@@ -75,9 +75,10 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             (
                 *("pretraining", "ladder", "judge", "embeddings"),
                 *("samplers.perplexity", "samplers.ask_llm", "samplers.density"),
+                *(sampler.model for sampler in SAMPLERS.values() if sampler.model),
                 "evaluation.decontaminate",
             ),
-            code=5,
+            code=6,
             partial=True,
         ),
         Step(

@@ -46,7 +46,7 @@ V1_1 = {
     "xl": Shape(d_model=2048, d_kv=64, d_ff=5120, num_layers=24, num_heads=32),
     "xxl": Shape(d_model=4096, d_kv=64, d_ff=10240, num_layers=24, num_heads=64),
 }
-"""The paper's models, google/t5-v1_1-*: for who uses the library, and for the benchmarks."""
+"""The paper's models, google/t5-v1_1-*: library API, and for the benchmarks."""
 
 
 def t5_config(shape: Shape, vocab_size: int, *, eos: int = 1, pad: int = 0) -> T5Config:

@@ -15,8 +15,8 @@ from curation_assets.report import correlation as tau
 from curation_assets.report.comparison import compare, with_figures
 from curation_assets.report.figures import figures, suites
 from curation_assets.report.inputs import (
-    ORDER,
     not_measured,
+    order,
     read_chance,
     read_ladder,
     read_metrics,
@@ -37,7 +37,7 @@ def comparison(workspace: Context) -> BuildOne:
         metrics = read_metrics(workspace)
         scores = Scores(metrics, read_chance(workspace))
         merit = figures(scores, read_ladder(workspace), workspace.profile.report.seed)
-        runs = with_figures(compare(metrics, read_trained(workspace), ORDER), merit)
+        runs = with_figures(compare(metrics, read_trained(workspace), order()), merit)
         chance = {suite: scores.chance(suite) for suite in suites(scores)}
         about = {
             **recipe(workspace.profile),
@@ -64,7 +64,7 @@ def comparison(workspace: Context) -> BuildOne:
 def _gaps(workspace: Context, scores: Scores) -> dict[str, list[str]]:
     """Return the suites and tasks that were not measured, and those that were measured on a stand-in split."""
     measured = {metric.name.split("/")[0] for metric in scores.metrics}
-    absent = [suite for suite in getattr(workspace.profile.evaluation, "suites", []) if suite not in measured]
+    absent = [str(suite) for suite in workspace.profile.evaluation.suites if suite not in measured]
     return {"suites": absent, "tasks": not_measured(workspace), "standins": scores.standins()}
 
 

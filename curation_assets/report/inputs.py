@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from curation_assets.common.drawing.styles import FULL
@@ -12,12 +14,17 @@ from curation_assets.evaluation.probes import ORIGIN
 from curation_assets.report.figures import Ladder
 from curation_assets.report.schemas import schema
 
-ORDER = [FULL, *SAMPLERS]
 TRAINED = schema(
     "text sampler rate size",
     "whole documents tokens",
 )
 """What models were trained on."""
+
+
+@cache
+def order() -> list[str]:
+    """Return full data and the samplers, in their order in tables."""
+    return [FULL, *SAMPLERS]
 
 
 def read_metrics(workspace: Artifacts) -> pl.DataFrame:

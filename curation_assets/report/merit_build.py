@@ -17,7 +17,7 @@ from curation_assets.report import convergence_view, tradeoff_view
 from curation_assets.report import tradeoff as costs
 from curation_assets.report.comparison import compare
 from curation_assets.report.fresh import fresh
-from curation_assets.report.inputs import ORDER, TRAINED, read_metrics, read_trained
+from curation_assets.report.inputs import TRAINED, order, read_metrics, read_trained
 from curation_assets.report.merit import Floats
 from curation_assets.report.scores import PERPLEXITY, Scores
 from curation_assets.report.section import publish
@@ -53,7 +53,7 @@ def tradeoff(workspace: Context) -> BuildOne:
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         metrics = read_metrics(workspace)
-        quality = compare(metrics, pl.DataFrame(schema=TRAINED), ORDER)
+        quality = compare(metrics, pl.DataFrame(schema=TRAINED), order())
         names = [name for name in SAMPLERS if name in quality["sampler"]]
         seconds, flops = Seconds(workspace), Flops(workspace)
         by_flop = {}
@@ -71,8 +71,8 @@ def tradeoff(workspace: Context) -> BuildOne:
         )
         table.write_parquet(folder / "tradeoff.parquet")
         whole = quality.filter((pl.col("sampler") == FULL) & pl.col("perplexity").is_not_null())
-        missing = sorted({spent.missing for spent in by_flop.values() if spent.missing})
-        section = tradeoff_view.section(table, _by_seed(metrics), missing)
+        unknown = sorted({spent.unknown for spent in by_flop.values() if spent.unknown})
+        section = tradeoff_view.section(table, _by_seed(metrics), unknown)
         drawn = tradeoff_view.figures(table, dict(whole.select("size", "perplexity").rows()))
         shown = publish(folder, section, drawn, page="tradeoff.md")
         return {"rows": len(table), "on_front": int(table["on_front"].sum()), **shown}

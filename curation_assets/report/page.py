@@ -25,6 +25,7 @@ from curation_assets.common.drawing.styles import style_of
 from curation_assets.common.files import fingerprint
 from curation_assets.common.markdown import HIDDEN, number, significant
 from curation_assets.config.registry import SAMPLERS
+from curation_assets.engine.context import FOLLOWS
 from curation_assets.engine.workspace import title
 from curation_assets.report.section import Excerpt, Link, Section, Table
 
@@ -118,7 +119,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Part:
-    """One report: its asset key; the section, None where it has not been made; why it is out of date, [] where it is not.
+    """One report: its asset key; the section, None where it has not been made; why it is out of date or cannot be read, [] where it can.
 
     `svgs` are the figures by name, `data` the rows behind some of them, `downloads` {file as the section calls it: relative path}.
     """
@@ -139,6 +140,13 @@ class Part:
     def name(self) -> str:
         """Its heading."""
         return self.section.title if self.section else self.key.rsplit("/", 1)[-1].capitalize()
+
+    @property
+    def out_of_date(self) -> str:
+        """Why it is out of date, in a sentence."""
+        if list(self.stale) == [FOLLOWS]:
+            return "Made from what is out of date itself."
+        return f"Out of date: {'; '.join(self.stale)}."
 
     def files(self, figure: str) -> list[tuple[str, str]]:
         """Return (what it is called, path) of a figure's downloads."""

@@ -72,12 +72,15 @@ def page(workspace: Context) -> BuildOne:
 
 
 def _part(workspace: Context, versions: DeclaredVersions, key: str, folder: Path) -> Part:
-    """Read a report, and put its figures and tables under `folder` for download."""
+    """Read a report, and put its figures and tables under `folder` for download; one that cannot be read counts as not made."""
     receipt = versions.receipt(key)
     if receipt is None or SECTION not in receipt.files:
         return Part(key, None)
     source = workspace.open(key)
-    section = read_section(source)
+    try:
+        section = read_section(source)
+    except ValueError:
+        return Part(key, None, [f"{SECTION} is of another version of the program"])
     downloads = {}
     for name in _wanted(section):
         if (source / name).exists():

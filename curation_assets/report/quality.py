@@ -41,7 +41,9 @@ class Cell:
         self.full: Run = (FULL, "100", size)
         self._larger = scores.values((FULL, "100", ladder.next_larger(size)))
         values = (scores.values(self.full), self._larger)
-        self._found = {run: over_scaling(scores.metrics, scores.values(run), *values) for run in self.runs}
+        self._over_scaling = {
+            run: over_scaling(scores.metrics, scores.values(run), *values) for run in self.runs
+        }
 
     def by_seed(self, metric: str) -> dict[str, Floats]:
         """Return what tells samplers apart by a metric: {sampler: [seeds]}, NaN where not measured.
@@ -51,7 +53,7 @@ class Cell:
         """
         if metric != OVER_SCALING:
             return {run[0]: self.scores.column(run, metric) for run in self.runs}
-        counting = {tuple(scaled.by_metric) for scaled in self._found.values() if scaled.by_metric}
+        counting = {tuple(scaled.by_metric) for scaled in self._over_scaling.values() if scaled.by_metric}
         if len(counting) != 1:
             return {}
         names = counting.pop()
@@ -65,7 +67,7 @@ class Cell:
         """Return what a run reached by a metric."""
         if metric != OVER_SCALING:
             return summary(self.scores.column(run, metric))
-        scaled = self._found.get(run)
+        scaled = self._over_scaling.get(run)
         if scaled is None or scaled.value is None:
             return Summary(None, None, None, None, 0)
         rows = [i for i, m in enumerate(self.scores.metrics) if m.name in scaled.by_metric]

@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from curation_assets.common.drawing.picture import Picture
 from curation_assets.common.drawing.styles import FULL
-from curation_assets.common.files import read_json, write_json
+from curation_assets.common.files import write_json
 from curation_assets.common.markdown import escaped, markdown_table
 from curation_assets.common.progress import Progress, silent
 from curation_assets.engine.workspace import Markdown, Metadata
 
 SECTION = "section.json"
-Cell: TypeAlias = "str | int | float | None"
+Cell: TypeAlias = str | bool | int | float | None
 Link = tuple[str, str]
 """Asset key and partition."""
 _PICTURES = 4  # in the metadata; the folder has all
@@ -188,13 +189,8 @@ def listed(words: Sequence[str]) -> str:
 
 
 def read_section(folder: Path) -> Section:
-    """Read what `publish` wrote."""
-    content = read_json(folder / SECTION)
-    figures = [Figure(**figure) for figure in content.pop("figures")]
-    tables = [Table(**{**t, "links": list(map(_link, t["links"]))}) for t in content.pop("tables")]
-    excerpts = [Excerpt(**{**e, "link": _link(e["link"])}) for e in content.pop("excerpts")]
-    return Section(**content, figures=figures, tables=tables, excerpts=excerpts)
+    """Read what `publish` wrote. ValueError where another version of the program wrote something else."""
+    return _SECTION.validate_json((folder / SECTION).read_bytes())
 
 
-def _link(pair: list[str] | None) -> Link | None:
-    return (pair[0], pair[1]) if pair else None
+_SECTION = TypeAdapter(Section)

@@ -15,6 +15,7 @@ from curation_assets.corpus.tokens import read_tokens
 from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.step import Step, upstream
+from curation_assets.engine.workspace import title
 from curation_assets.models.t5 import Shape
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.pretraining.build import train_config
@@ -33,11 +34,11 @@ def _training_needs(step: Step) -> bool:
 
 @dataclass(frozen=True)
 class Spent:
-    """What choosing by a sampler took; None where it is not known. `missing` names what has not been made."""
+    """What choosing by a sampler took; None where it is not known, and `unknown` says why."""
 
     scoring: float | None
     preparing: float | None
-    missing: str = ""
+    unknown: str = ""
 
     @property
     def total(self) -> float | None:
@@ -64,7 +65,7 @@ class Seconds:
         for key, partition in result:
             receipt = self._workspace.receipt(key, partition)
             if receipt is None:
-                return Spent(None, None, f"{key}[{partition}]" if partition else key)
+                return Spent(None, None, f"{title(key, partition)} has not been made")
             prepares = STEPS[key].group in _PREPARES or key.endswith("/model")
             spent = receipt.seconds
             if key == _RUNG:
@@ -124,14 +125,18 @@ class Flops:
     def choosing(self, sampler: str) -> Spent:
         """Return the operations of a sampler's scores, and of what its model took to make."""
         source = self._profile.model_source(sampler)
-        if source is None or SAMPLERS[sampler].family not in ("perplexity", "ask_llm"):
+        section = SAMPLERS[sampler].section
+        if source is None or section not in ("perplexity", "ask_llm"):
             count = self._by_name.get(sampler)
-            scoring = count() if count else None
-            return Spent(scoring, 0.0, "" if count else f"a rule to count {sampler}")
+            return (
+                Spent(count(), 0.0)
+                if count
+                else Spent(None, None, f"{sampler}: no rule counts its operations")
+            )
         if source.kind != "asset":
             return Spent(self._by_parameters(sampler), 0.0)
         shape, vocabulary = self._shape(source.partition), self._tokenizer.vocab_size
-        if SAMPLERS[sampler].family == "perplexity":
+        if section == "perplexity":
             settings = self._profile.samplers.perplexity
             scoring = cost.perplexity_flops(
                 *(shape, vocabulary, self.documents),
@@ -191,7 +196,7 @@ class Flops:
         known = self._workspace.metadata(f"{sampler}/model").get("parameters")
         if known is None:
             return None
-        if SAMPLERS[sampler].family == "perplexity":
+        if SAMPLERS[sampler].section == "perplexity":
             settings = self._profile.samplers.perplexity
             most = settings.window * settings.max_windows or int(self.documents.tokens.max(initial=0))
             return cost.by_parameters(known, self.documents.read(most))

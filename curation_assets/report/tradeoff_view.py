@@ -44,13 +44,13 @@ seeds (see report/quality). Who lacks a cost or a perplexity is neither on it no
 
 
 def section(
-    costs: pl.DataFrame, by_seed: Mapping[tuple[str, str], Mapping[str, Floats]], missing: Sequence[str]
+    costs: pl.DataFrame, by_seed: Mapping[tuple[str, str], Mapping[str, Floats]], unknown: Sequence[str]
 ) -> Section:
-    """Return the section of `tradeoff.tradeoff`'s table; `missing` is what is not known.
+    """Return the section of `tradeoff.tradeoff`'s table; `unknown` are sentences on counts that are not known.
 
     `by_seed` has by (rate, size) the samplers' perplexities, {sampler: [seeds]}.
     """
-    gaps = [f"Not known, and why: {'; '.join(missing)}."] if missing else []
+    gaps = [f"Not every count of operations is known. {'. '.join(unknown)}."] if unknown else []
     about: dict[str, Any] = {"text": _TEXT, "first": _FIRST, "links": metrics_links(costs)}
     shown = table(rows(costs), "Cost and quality", "tradeoff.parquet", **about)
     return Section("Cost and quality", _INTRO, [*findings(costs, by_seed), *gaps], [], [shown], METHOD)

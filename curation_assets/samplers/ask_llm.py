@@ -18,7 +18,7 @@ from curation_assets.engine.workspace import Metadata
 from curation_assets.models.build import open_scorer
 from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.models import INPUTS, documents_a_part, same_pieces
-from curation_assets.samplers.spec import Sampler, Scores
+from curation_assets.samplers.spec import Column, Sampler, Scores
 
 if TYPE_CHECKING:
     from curation_assets.scoring.ask_llm import AskLLM
@@ -97,14 +97,17 @@ def _sampler(size: str, paper: str) -> Sampler:
         section="ask_llm",
         model=f"samplers.ask_llm.models.{size}",
         columns={
-            "tokens": "int32: Tokens of the document that the judge read",
-            "cut": "bool: Whether there were more",
-            "flags": "uint8: Marks of a text that talks to the judge, which is neutralised first; 0 for none",
+            "tokens": Column("int32", "Tokens of the document that the judge read"),
+            "cut": Column("bool", "Whether there were more"),
+            "flags": Column(
+                "uint8", "Marks of a text that talks to the judge, which is neutralised first; 0 for none"
+            ),
         },
         setup=partial(setup, f"{name}/model"),
         score=score,
         part=lambda judge: judge.part,
         summary=summary,
+        highest=0.0,  # the logarithm of a probability
         code=2,
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,6 @@ import pyarrow.parquet as pq
 from curation_assets.common.files import read_batches, safe_name, write_table
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
-from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
@@ -46,7 +47,7 @@ def scores(sampler: Sampler) -> Builder:
             else:
                 table = in_parts(_home(context, sampler, shard), n, size, score, progress)
             more = {name: table[name] for name in table.column_names if name != "score"}
-            about = write_scores(context, shard, folder, table["score"].to_numpy(), **more)
+            about = write_scores(context, shard, folder, table["score"].to_numpy(), more)
             return about | (sampler.summary(table) if sampler.summary and n else {})
 
         return build
@@ -55,17 +56,47 @@ def scores(sampler: Sampler) -> Builder:
 
 
 def _table(sampler: Sampler, state: object, documents: Documents, progress: Progress) -> pa.Table:
-    """Return the scores of some documents and what stands beside them, as the sampler names it. ValueError where that is something else."""
-    found = sampler.score(state, documents, progress)
-    if found.keys() != {"score", *sampler.columns}:
-        expected, given = (", ".join(sorted(names)) for names in (("score", *sampler.columns), found))
-        raise ValueError(f"sampler {sampler.name} returned the columns {given}; it should be {expected}")
-    for name, column in found.items():
-        if len(column) != len(documents):
+    """Return the scores of some documents and what stands beside them, of the types that the sampler declares.
+
+    Raises
+    ------
+    ValueError
+        The sampler returned something else, or a score that is missing or not finite: names the file, and the document.
+    """
+    returned, where = sampler.score(state, documents, progress), f"{documents.shard}: sampler {sampler.name}"
+    if not isinstance(returned, Mapping):
+        raise ValueError(
+            f"{where} returned {type(returned).__name__}; it should be a dict of columns by name"
+        )
+    if returned.keys() != {"score", *sampler.columns}:
+        expected, given = (
+            ", ".join(sorted(map(str, names))) for names in (("score", *sampler.columns), returned)
+        )
+        raise ValueError(f"{where} returned the columns {given}; it should be {expected}")
+    table = {}
+    for name, values in returned.items():
+        try:
+            table[name] = _column(values, sampler.columns[name].type if name != "score" else "float64")
+        except (TypeError, ValueError, pa.ArrowException) as error:
             raise ValueError(
-                f"{documents.shard}: sampler {sampler.name}: {len(column)} values of {name} for {len(documents)} documents"
-            )
-    return pa.table({**found, "score": pa.array(np.asarray(found["score"], np.float64))})
+                f"{where}: {name} is no column of its type: {' '.join(str(error).split())}"
+            ) from error
+        if len(table[name]) != len(documents):
+            raise ValueError(f"{where}: {len(table[name])} values of {name} for {len(documents)} documents")
+    score = np.asarray(table["score"])  # null is not a number
+    bad = np.flatnonzero(~np.isfinite(score))
+    if len(bad):
+        row = documents.rows.indices(len(documents))[0] + int(bad[0])
+        raise ValueError(
+            f"{where}: document {documents.ids[bad[0]]!r} (row {row}) has the score {score[bad[0]]}"
+        )
+    return pa.table(table)
+
+
+def _column(values: Any, kind: str) -> pa.Array | pa.ChunkedArray:
+    if kind == "float64" and not isinstance(values, pa.Array | pa.ChunkedArray):
+        values = np.asarray(values, np.float64)  # also of integers that are rounded by that
+    return (values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)).cast(kind)
 
 
 def _home(context: Context, sampler: Sampler, shard: str) -> Path:
@@ -78,23 +109,14 @@ def _home(context: Context, sampler: Sampler, shard: str) -> Path:
     return home / version
 
 
-def write_scores(context: Context, shard: str, folder: Path, score: np.ndarray, **more: pa.Array) -> Metadata:
-    """Write `scores.parquet` (doc_id, doc_hash, source_row, score, and `more` columns), row by row as in `corpus/documents`.
-
-    Raises
-    ------
-    ValueError
-        A score is missing or not finite: names the document.
-    """
+def write_scores(
+    context: Context, shard: str, folder: Path, score: np.ndarray, more: Mapping[str, pa.Array]
+) -> Metadata:
+    """Write `scores.parquet` (doc_id, doc_hash, source_row, score, and `more` columns), row by row as in `corpus/documents`."""
     path = open_documents(context, shard)
     documents = pq.read_table(path, columns=["doc_id", "doc_hash", "row"])
     if len(documents) != len(score):
         raise ValueError(f"{shard}: {len(score)} scores for {len(documents)} documents")
-    bad = np.flatnonzero(~np.isfinite(score))
-    if len(bad):
-        raise ValueError(
-            f"{shard}: document {documents['doc_id'][int(bad[0])].as_py()!r} (row {bad[0]}) has the score {score[bad[0]]}"
-        )
     table = documents.rename_columns(["doc_id", "doc_hash", "source_row"])
     for name, column in {"score": pa.array(score, pa.float64()), **more}.items():
         table = table.append_column(name, column)
@@ -112,7 +134,3 @@ def _first_scores(documents: Path, scores: pa.Table) -> str:
     texts = next(read_batches(documents, ["text"], 10))["text"].to_pylist()
     rows = scores.slice(0, 10).to_pylist()
     return preview([{**row, "text": text} for row, text in zip(rows, texts, strict=True)])
-
-
-SCORERS: dict[str, Builder] = {s.name: scores(s) for s in SAMPLERS.values() if isinstance(s, Sampler)}
-"""Sampler -> builder of its `scores`."""

@@ -58,6 +58,11 @@ class Documents:
         return self._column("text").to_pylist()
 
     @property
+    def ids(self) -> list[str]:
+        """The ids (`corpus/documents`)."""
+        return self._column("doc_id").to_pylist()
+
+    @property
     def hashes(self) -> NDArray[np.uint64]:
         """A hash of each document's id and text, uint64 [n]: what noise is drawn from (`corpus/documents`)."""
         return self._column("doc_hash").to_numpy()

@@ -32,13 +32,13 @@ def in_parts(home: Path, n: int, size: int, score: ScoreRows, progress: Progress
     `home` belongs to one version of the scores. A part appears in it whole or not at all. Parts stay until the caller
     removes them: when this returns, the scores are not kept anywhere else yet.
     """
-    found = _found(home)
+    kept = _kept_parts(home)
     tables: list[pa.Table] = []
     start = 0
     while start < n or not tables:
-        table = found.get(start)
+        table = kept.get(start)
         if table is None:
-            stop = min(start + size, n, *(at for at in found if at > start))
+            stop = min(start + size, n, *(at for at in kept if at > start))
             table = score(slice(start, stop), after(progress, start, n))
             if stop < n:  # the last part is followed by the artifact at once
                 _keep(home, start, table)
@@ -52,12 +52,12 @@ def _keep(home: Path, start: int, table: pa.Table) -> None:
         write_table(draft, table)
 
 
-def _found(home: Path) -> dict[int, pa.Table]:
+def _kept_parts(home: Path) -> dict[int, pa.Table]:
     """Return the parts that are there, by first row; one that cannot be read is made again."""
-    found = {}
+    kept = {}
     for path in home.glob("[0-9]*.parquet"):
         try:
-            found[int(path.stem)] = pq.read_table(path)
+            kept[int(path.stem)] = pq.read_table(path)
         except (OSError, pa.ArrowInvalid):
             path.unlink(missing_ok=True)
-    return found
+    return kept

@@ -18,7 +18,7 @@ from curation_assets.models.build import open_scorer
 from curation_assets.models.tokenizer import Tokenizer
 from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.models import INPUTS, TokenReader, documents_a_part, token_reader
-from curation_assets.samplers.spec import Sampler, Scores
+from curation_assets.samplers.spec import Column, Sampler, Scores
 
 PerplexityModel = Literal[
     "small", "base", "large", "xl", "xxl", "large_20k", "large_100k", "large_300k", "large_500k", "large_700k"
@@ -111,10 +111,11 @@ def _sampler(model: str, which: str, paper: str) -> Sampler:
         settings=Perplexity,
         section="perplexity",
         model=f"samplers.perplexity.models.{model}",
-        columns={"target_tokens": "int32: Tokens that the perplexity is the mean of"},
+        columns={"target_tokens": Column("int32", "Tokens that the perplexity is the mean of")},
         setup=partial(setup, f"{name}/model"),
         score=score,
         part=lambda scorer: scorer.part,
+        highest=-1.0,  # minus a perplexity
         code=2,
     )
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import cast
 
-from curation_assets.config.registry import SAMPLERS, SamplerSpec
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.product import Product
 from curation_assets.models.build import model_note
-from curation_assets.samplers.build import SCORERS
+from curation_assets.samplers.build import scores
 from curation_assets.samplers.spec import Sampler
 
 
-def _products(sampler: SamplerSpec) -> Iterator[Product]:
+def _products(sampler: Sampler) -> Iterator[Product]:
     name = sampler.name
-    if isinstance(sampler, Sampler):
-        yield from sampler.products
+    yield from sampler.products
     if sampler.model:
         yield Product(
             f"{name}/model",
@@ -26,7 +26,7 @@ def _products(sampler: SamplerSpec) -> Iterator[Product]:
         )
     yield Product(
         f"{name}/scores",
-        SCORERS[name],
+        scores(sampler),
         f"{name}: a score for each document; higher is better.",
         sampler.description,
         paper=f"{sampler.paper}, appendix B" if sampler.paper else "",
@@ -35,5 +35,6 @@ def _products(sampler: SamplerSpec) -> Iterator[Product]:
     )
 
 
-SCORING = tuple({product.key: product for s in SAMPLERS.values() for product in _products(s)}.values())
+_SAMPLERS = cast("Mapping[str, Sampler]", SAMPLERS)  # `SamplerSpec` is what the rooms below know of them
+SCORING = tuple({product.key: product for s in _SAMPLERS.values() for product in _products(s)}.values())
 """One product for each asset: those that several samplers bring stand here once."""

@@ -19,7 +19,7 @@ from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.samplers import clusters
 from curation_assets.samplers.documents import Documents
-from curation_assets.samplers.spec import Sampler, Scores
+from curation_assets.samplers.spec import Column, Sampler, Scores
 from curation_assets.samplers.unreadable import READABLE, draw_scores, score_histogram
 
 _NEAR = 0.95  # similarity above which a document is counted as a near-duplicate, for people
@@ -148,9 +148,11 @@ SAMPLER = Sampler(
     shared_settings=clusters.SETTINGS,
     columns={
         **READABLE,
-        "similarity": "float64: Largest cosine similarity to a document of its cluster that is kept before it",
-        "duplicate_of": "string: Id of that document; empty where there is none",
-        "duplicate_shard": "string: Corpus file that it is in",
+        "similarity": Column(
+            "float64", "Largest cosine similarity to a document of its cluster that is kept before it"
+        ),
+        "duplicate_of": Column("string", "Id of that document; empty where there is none"),
+        "duplicate_shard": Column("string", "Corpus file that it is in"),
     },
     setup=setup,
     score=score,

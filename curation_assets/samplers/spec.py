@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 
 from curation_assets.common.progress import Progress
-from curation_assets.config.registry import SamplerSpec
+from curation_assets.config.registry import Column, SamplerSpec
 from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
-from curation_assets.engine.step import Step
+from curation_assets.engine.step import By, Step
 from curation_assets.engine.workspace import Metadata
 from curation_assets.samplers.documents import Documents
 
 Scores = Mapping[str, Any]
 """{"score": float64 [n], and an array or `pyarrow` column for each of the sampler's `columns`}, in the order of the documents."""
+
+__all__ = ["Column", "Sampler", "Scores"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,18 @@ class Sampler(SamplerSpec):
         super().__post_init__()
         if not callable(self.score):
             raise ValueError(f"sampler {self.name!r}: score is no function")
+        for name, column in self.columns.items():
+            try:
+                pa.type_for_alias(column.type)
+            except ValueError:
+                raise ValueError(
+                    f"sampler {self.name!r}: column {name!r} has no type {column.type!r}"
+                ) from None
+        for step in self.steps:
+            if not isinstance(step, Step) or step.by not in get_args(By):
+                raise ValueError(
+                    f"sampler {self.name!r}: {step!r} is no step that is made for each of something known"
+                )
         made, listed = {product.key for product in self.products}, {step.key for step in self.steps}
         if made != listed:
             raise ValueError(

@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation_assets.common.hashing import noise
+from curation_assets.config.registry import Column
 
 READABLE = {
-    "readable": "bool: Whether the encoder could read most of the document; where not, `semdedup` and `prototypes` score it at random"
+    "readable": Column(
+        "bool",
+        "Whether the encoder could read most of the document; where not, `semdedup` and `prototypes` score it at random",
+    )
 }
 """The column that says so."""
 

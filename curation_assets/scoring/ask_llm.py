@@ -182,12 +182,12 @@ class AskLLM:
         self, texts: Sequence[str], known: dict[int, Ids] | None = None
     ) -> tuple[list[Ids], NDArray[np.bool_]]:
         """Return each text's ids, cut to `document_tokens`, and whether there were more; `known` texts are not encoded."""
-        found = dict(known or {})
-        rest = [row for row in range(len(texts)) if row not in found]
+        encoded_by_row = dict(known or {})
+        rest = [row for row in range(len(texts)) if row not in encoded_by_row]
         stripped = [texts[row].strip() for row in rest]
         encoded = encode_beginnings(self._encode, stripped, self.document_tokens + 1)
-        found.update(zip(rest, encoded, strict=True))
-        ids = [found[row] for row in range(len(texts))]
+        encoded_by_row.update(zip(rest, encoded, strict=True))
+        ids = [encoded_by_row[row] for row in range(len(texts))]
         cut = np.fromiter((len(one) > self.document_tokens for one in ids), np.bool_, len(ids))
         return [one[: self.document_tokens] for one in ids], cut
 

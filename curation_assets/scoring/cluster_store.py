@@ -160,13 +160,13 @@ class ClusterStore:
         for begin, end in zip(self._shard_starts[:-1], self._shard_starts[1:], strict=True):
             score = np.array(self._open("score")[begin:end])
             duplicate = np.array(self._open("duplicate")[begin:end])
-            found = duplicate >= 0
+            has_duplicate = duplicate >= 0
             shard = np.searchsorted(bounds, duplicate, side="right") - 1
             yield ShardScores(
                 score=score,
-                similarity=np.where(found, -score, np.nan),
-                duplicate_shard=np.where(found, shard, -1).astype(np.int32),
-                duplicate_row=np.where(found, duplicate - bounds[shard], -1),
+                similarity=np.where(has_duplicate, -score, np.nan),
+                duplicate_shard=np.where(has_duplicate, shard, -1).astype(np.int32),
+                duplicate_row=np.where(has_duplicate, duplicate - bounds[shard], -1),
             )
 
     def _score_group(self, begin: int, end: int, room: int, block: int, device: str) -> None:

@@ -4,7 +4,7 @@ A RACE sketch (Coleman and Shrivastava 2020) is R rows of B counters. Row r hash
 L2 hash (Datar et al. 2004) ``h_r(x) = floor((a_r . x + b_r) / w)``, a_r ~ N(0, I), b_r ~ U[0, w), and counts
 the bucket ``h_r(x) mod B``. The mean over rows of the counts that a query falls on is an unbiased estimate of
 
-    sum over documents y of p(|x - y|),   p = `collision_probability`,
+    sum over documents y of p(|x - y|),   p the probability that one hash puts both into a bucket (section 3.2 there),
 
 up to the wrap-around modulo B (none when all projections span fewer than B buckets, as for unit vectors).
 Its error falls as O(sqrt(log R / R)) (paper, theorem A.2). It is the score of the paper's Density sampler
@@ -41,23 +41,6 @@ _EXACT_CELLS = 1 << 18  # float64 products per block of recomputed projections: 
 # Error allowed to an fp32 projection a.x, in units of |a| |x|, |a| about sqrt(dim) / w. Of 10^7 projections of 24 to
 # 768 dimensions the largest was a third of it for x parallel to a, and a seventh or less for random x.
 _ROUNDING = 32 * 2.0**-24
-
-
-def collision_probability(distance: np.ndarray | float, bandwidth: float) -> np.ndarray:
-    """Probability that one p-stable L2 hash puts two vectors into one bucket: the kernel of the density.
-
-    ``p(c) = 1 - 2 Phi(-w/c) - 2 / (sqrt(2 pi) w/c) * (1 - exp(-(w/c)^2 / 2))``, p(0) = 1 (Datar et al. 2004,
-    section 3.2). `distance` c and `bandwidth` w are in the units of the vectors.
-    """
-    if not bandwidth > 0:
-        raise ValueError(f"bandwidth must be positive, not {bandwidth}")
-    distance = np.asarray(distance, dtype=np.float64)
-    if not (distance >= 0).all():
-        raise ValueError("distances must not be negative or NaN")
-    t = bandwidth / np.maximum(distance, 1e-100 * bandwidth)
-    erf = torch.erf(torch.from_numpy(np.atleast_1d(t / math.sqrt(2)))).numpy().reshape(distance.shape)
-    # 1 - 2 Phi(-t) is erf(t / sqrt 2); expm1 keeps the digits of distances far beyond the bandwidth.
-    return erf + math.sqrt(2 / math.pi) * np.expm1(-t * t / 2) / t
 
 
 class RaceSketch:
@@ -134,13 +117,15 @@ class RaceSketch:
         blocks, done = self._blocks(x.shape[0]), 0
         with full_precision(self.device):
             try:
-                for columns, found in map_blocks(lambda rows: self._histogram(x, rows), blocks, self.device):
-                    self.counts.index_add_(1, columns, found)
+                for columns, histogram in map_blocks(
+                    lambda rows: self._histogram(x, rows), blocks, self.device
+                ):
+                    self.counts.index_add_(1, columns, histogram)
                     done += 1
             except ValueError:
                 for rows in blocks[:done]:  # hashing again gives the very same buckets
-                    columns, found = self._histogram(x, rows)
-                    self.counts.index_add_(1, columns, found, alpha=-1)
+                    columns, histogram = self._histogram(x, rows)
+                    self.counts.index_add_(1, columns, histogram, alpha=-1)
                 raise
         self.documents += x.shape[0]
         return self
@@ -154,7 +139,7 @@ class RaceSketch:
         return np.concatenate(total) / self.rows
 
     def merge(self, other: RaceSketch) -> RaceSketch:
-        """Add the counts of a sketch with the same settings."""
+        """Add the counts of a sketch with the same settings (library API: the graph merges sparse ones)."""
         self._same_settings(other)
         self._room_for(other.documents)
         self.counts += other.counts.to(self.device)
@@ -162,7 +147,7 @@ class RaceSketch:
         return self
 
     def subtract(self, other: RaceSketch) -> RaceSketch:
-        """Take away the counts of a sketch with the same settings, whose vectors are part of this one."""
+        """Take away the counts of a sketch with the same settings, whose vectors are part of this one (library API)."""
         self._same_settings(other)
         counts = other.counts.to(self.device)
         if other.documents > self.documents or bool((self.counts < counts).any()):
@@ -177,21 +162,6 @@ class RaceSketch:
         keys = np.flatnonzero(flat).astype(np.int64)
         return keys, flat[keys]
 
-    @classmethod
-    def from_sparse(
-        cls,
-        keys: np.ndarray,
-        counts: np.ndarray,
-        dim: int,
-        rows: int = 1000,
-        buckets: int = 20000,
-        bandwidth: float = DEFAULT_BANDWIDTH,
-        seed: int = 0,
-        device: str | torch.device = "cpu",
-    ) -> RaceSketch:
-        """Rebuild a sketch from `to_sparse` and the settings it was made with."""
-        return cls(dim, rows, buckets, bandwidth, seed, device).merge_sparse(keys, counts)
-
     def merge_sparse(self, keys: np.ndarray, counts: np.ndarray) -> RaceSketch:
         """Add the counts of a sparse sketch with the same settings; cheaper than `merge` for a shard."""
         where, what, documents = self._sparse(keys, counts)
@@ -200,33 +170,23 @@ class RaceSketch:
         self.documents += documents
         return self
 
-    def subtract_sparse(self, keys: np.ndarray, counts: np.ndarray) -> RaceSketch:
-        """Take away the counts of a sparse sketch whose vectors are part of this one."""
-        where, what, documents = self._sparse(keys, counts)
-        flat = self.counts.view(-1)
-        if documents > self.documents or bool((flat[where] < what).any()):
-            raise ValueError("cannot subtract a sketch that holds documents which this one does not")
-        flat[where] -= what
-        self.documents -= documents
-        return self
-
     def _blocks(self, n: int) -> list[range]:
         return blocks_of(n, max(1, _BLOCK_CELLS.get(self.device.type, 1 << 20) // self.rows))
 
     def _histogram(self, x: Array, rows: range) -> tuple[torch.Tensor, torch.Tensor]:
         """Count a block: columns int64 [width] of the counters and what to add to them, int32 [rows, width]."""
         cell, columns = self._cells(x, rows)
-        found = torch.bincount(cell.flatten(), minlength=self.rows * len(columns))
-        return columns, found.view(self.rows, -1).int()
+        counts = torch.bincount(cell.flatten(), minlength=self.rows * len(columns))
+        return columns, counts.view(self.rows, -1).int()
 
     def _look_up(self, x: Array, rows: range) -> np.ndarray:
         """Sum the counts that each document of a block falls on, int64 [block]."""
         cell, columns = self._cells(x, rows)
         window = self.counts.index_select(1, columns).flatten()
-        found = window.index_select(0, cell.flatten()).view(cell.shape)
+        counts = window.index_select(0, cell.flatten()).view(cell.shape)
         # Integer sums are exact in any order; int32 sums are several times faster where they cannot overflow.
         wide = torch.int64 if self.documents * self.rows >= 2**31 else torch.int32
-        return found.sum(0, dtype=wide).cpu().numpy().astype(np.int64)
+        return counts.sum(0, dtype=wide).cpu().numpy().astype(np.int64)
 
     def _cells(self, x: Array, rows: range) -> tuple[torch.Tensor, torch.Tensor]:
         """Hash one block into a window of the counters: few columns, which stay in cache.

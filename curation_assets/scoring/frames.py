@@ -21,14 +21,14 @@ def answer_ids(encode: Encode, spellings: Sequence[str], unknown: int | None = N
         None is: the tokenizer cannot say "yes" in one token, so a first token says nothing.
     """
     pieces = [ids.tolist() for ids in encode(spellings)]
-    if found := sorted({ids[0] for ids in pieces if len(ids) == 1 and ids[0] != unknown}):
-        return tuple(found)
-    told = ", ".join(
+    if answers := sorted({ids[0] for ids in pieces if len(ids) == 1 and ids[0] != unknown}):
+        return tuple(answers)
+    spelled = ", ".join(
         f"{name!r} is {len(ids)} token{'s'[: len(ids) != 1]}"
         for name, ids in zip(spellings, pieces, strict=True)
     )
     raise ValueError(
-        f"the tokenizer has no piece of its own for the answer ({told}{'' if unknown is None else f'; id {unknown} is unknown'}): "
+        f"the tokenizer has no piece of its own for the answer ({spelled}{'' if unknown is None else f'; id {unknown} is unknown'}): "
         f'train it with "{spellings[0]}" among its pieces, or use another judge'
     )
 

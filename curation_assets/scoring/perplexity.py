@@ -231,10 +231,10 @@ def _token_id(tokenizer: Any, piece: str, given: int | None, name: str) -> int:
     if tokenizer is None:
         raise ValueError(f"{name} must be given where there is no tokenizer")
     fast = hasattr(tokenizer, "token_to_id")
-    found = tokenizer.token_to_id(piece) if fast else tokenizer.convert_tokens_to_ids(piece)
-    if found is None or (not fast and found == tokenizer.unk_token_id):
+    piece_id = tokenizer.token_to_id(piece) if fast else tokenizer.convert_tokens_to_ids(piece)
+    if piece_id is None or (not fast and piece_id == tokenizer.unk_token_id):
         raise ValueError(f"the tokenizer has no {piece}; give {name}")
-    return int(found)
+    return int(piece_id)
 
 
 def _encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

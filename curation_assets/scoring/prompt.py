@@ -110,10 +110,10 @@ def neutralise(text: str) -> tuple[str, Flag]:
     normalisation will see it, so full-width "＃＃＃" counts. About 15 MB of English web text a second.
     """
     flags = Flag(0)
-    while found := list(_find(text)):
-        for one in found:
+    while strings := list(_find(text)):
+        for one in strings:
             flags |= one.flag
-        cuts = sorted({mark for one in found for mark in one.marks})
+        cuts = sorted({mark for one in strings for mark in one.marks})
         text = MARK.join(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))
     return text, flags
 

@@ -42,7 +42,9 @@ def semdedup_scores(
     block: int = 256,
     device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Score documents by their similarity to the documents of their cluster that are kept before them.
+    """Score documents by their similarity to the documents of their cluster that are kept before them: library API.
+
+    The graph does the same on files (`cluster_store.semdedup_shards`).
 
     Parameters
     ----------
@@ -109,19 +111,19 @@ def score_rows(
         else:
             order = order[np.lexsort((-_checked(priority, n)[order], cluster[order]))]
         small = list(_small_clusters(order, starts, sizes, block, dim, device))
-        for rows, found in map_blocks(lambda rows: _compare_small(take, rows), small, device):
-            best[rows] = found
+        for rows, nearest in map_blocks(lambda rows: _compare_small(take, rows), small, device):
+            best[rows] = nearest
         large = [order[starts[c] : starts[c] + sizes[c]] for c in np.flatnonzero(sizes > block)]
         # One core per cluster, but all cores on one cluster where it is so large that memory asks for it.
         several, giant = (
             [r for r in large if (len(r) > _RUN * block) == is_giant] for is_giant in (False, True)
         )
         compare = partial(_compare_large, take, block=block, device=device)
-        for rows, found in chain(
+        for rows, nearest in chain(
             zip(several, map_blocks(compare, several, device), strict=True),
             zip(giant, map(compare, giant), strict=True),
         ):
-            best[rows] = found
+            best[rows] = nearest
         return _scores(take, dim, best, device), best
 
 
@@ -155,8 +157,8 @@ def _closeness(take: Take, dim: int, order: np.ndarray, sizes: np.ndarray, devic
         own, x = vectors(rows)
         return (x * mean[own]).sum(1).cpu().numpy()
 
-    for rows, found in zip(blocks, map_blocks(sums, blocks, device), strict=True):
-        mean[number[rows.start] : number[rows.start] + len(found)] += found
+    for rows, part in zip(blocks, map_blocks(sums, blocks, device), strict=True):
+        mean[number[rows.start] : number[rows.start] + len(part)] += part
     mean /= torch.linalg.vector_norm(mean, dim=1, keepdim=True).clamp_min_(1e-12)
     for rows, cosines in zip(blocks, map_blocks(cosine, blocks, device), strict=True):
         closeness[order[rows.start : rows.stop]] = np.round(cosines / _TIE)
@@ -196,15 +198,15 @@ def _compare_small(take: Take, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     similarity = x @ x.mT
     _hide_later(similarity)
     _, first = _earliest_best(similarity[:, 1:])
-    found = np.take_along_axis(filled, first.cpu().numpy(), axis=1)
+    nearest = np.take_along_axis(filled, first.cpu().numpy(), axis=1)
     real = rows[:, 1:] >= 0
-    return rows[:, 1:][real], found[real]
+    return rows[:, 1:][real], nearest[real]
 
 
 def _compare_large(take: Take, rows: np.ndarray, block: int, device: str) -> np.ndarray:
     """Find the most similar earlier row in one cluster: panels of `block` rows against wider runs of columns."""
     wide = _RUN * block
-    top, found = np.full(len(rows), -np.inf, dtype=np.float32), np.full(len(rows), -1, dtype=np.int64)
+    top, nearest = np.full(len(rows), -np.inf, dtype=np.float32), np.full(len(rows), -1, dtype=np.int64)
     for left in range(0, len(rows), wide):
         run = rows[left : left + wide]
         columns = unit(take(run), run)
@@ -222,8 +224,8 @@ def _compare_large(take: Take, rows: np.ndarray, block: int, device: str) -> np.
         for panel, (here, first) in zip(panels, map_blocks(compare, panels, device), strict=True):
             better = here > top[panel] + _TIE  # else an earlier run of columns holds as good a one
             top[panel] = np.where(better, here, top[panel])
-            found[panel] = np.where(better, left + first, found[panel])
-    return np.where(found < 0, -1, rows[found])
+            nearest[panel] = np.where(better, left + first, nearest[panel])
+    return np.where(nearest < 0, -1, rows[nearest])
 
 
 def _hide_later(square: torch.Tensor) -> None:
@@ -254,6 +256,6 @@ def _scores(take: Take, dim: int, best: np.ndarray, device: str) -> np.ndarray:
         return exact.clamp_(-1, 1).cpu().numpy()
 
     blocks = blocks_of(len(later), max(1, _EXACT_CELLS // dim))
-    for place, found in zip(blocks, map_blocks(cosine, blocks, device), strict=True):
-        score[later[place.start : place.stop]] = -found
+    for place, similarity in zip(blocks, map_blocks(cosine, blocks, device), strict=True):
+        score[later[place.start : place.stop]] = -similarity
     return score

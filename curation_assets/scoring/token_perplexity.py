@@ -225,22 +225,22 @@ class TokenPerplexity:
 
 def _special_ids(tokenizer: Any, config: Any, vocab_size: int) -> tuple[int, int | None]:
     """Return the id to start with (of bos, else eos, else pad) and that of the end, None where there is none."""
-    found: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for name in ("bos", "eos", "pad"):
         named = [getattr(tokenizer, f"{name}_token_id", None), getattr(tokenizer, f"{name}_id", None)]
         for one in [*named, getattr(config, f"{name}_token_id", None)]:
             several = one if isinstance(one, list | tuple) else [one]  # some models can end in several ways
             if several and several[0] is not None:
-                found.setdefault(name, int(several[0]))
-    if not found:
+                ids.setdefault(name, int(several[0]))
+    if not ids:
         raise ValueError(
             "there is no token to start with: neither the tokenizer nor the model's configuration has bos, eos or pad"
         )
-    start = next(iter(found.values()))
-    for id_ in (start, found.get("eos", start)):
+    start = next(iter(ids.values()))
+    for id_ in (start, ids.get("eos", start)):
         if not 0 <= id_ < vocab_size:
             raise ValueError(f"special token {id_} lies outside the vocabulary of {vocab_size}")
-    return start, found.get("eos")
+    return start, ids.get("eos")
 
 
 def _checked_offsets(ids: NDArray[np.integer], offsets: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -123,6 +123,21 @@ def test_two_mistakes_are_both_told(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[ask_llm]\nprompt = 'x'", "[ask_llm]: write [samplers.ask_llm]"),
+        ("[reprot]\nseed = 3", "reprot: unknown key"),
+    ],
+)
+def test_a_mistake_in_what_is_extended_is_told_of_that_file(tmp_path: Path, text: str, message: str) -> None:
+    base = _write(tmp_path, text, "base.toml")
+    with pytest.raises(ProfileError) as caught:
+        load_profile(_write(tmp_path, 'extends = "base.toml"\n[samplers.density]\nrows = 0'))
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{base}: {message}") and "mine.toml: samplers.density.rows" in second
+
+
 def test_a_missing_file_says_which_profiles_there_are() -> None:
     with pytest.raises(ProfileError, match="packaged profiles are local, hub"):
         load_profile("locl")

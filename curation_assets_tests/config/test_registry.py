@@ -14,6 +14,7 @@ from curation_assets.config.registry import GROUP, SAMPLERS, Samplers
 
 MODULE = """
 from curation_assets.config.section import EXECUTION, Model, Positive, Section
+from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
 from curation_assets.samplers.spec import Sampler
 from pydantic import Field
@@ -23,7 +24,7 @@ class Settings(Section):
 
 SAMPLER = Sampler(
     name="{name}", family="strange", technique="{technique}", description="None.", inputs=("{need}",), settings=Settings,
-    reads=({reads}), model="{model}",
+    reads=({reads}), model="{model}", {more}
     score=lambda settings, documents, progress: {{"score": documents.hashes % settings.n}},
 )
 """
@@ -34,7 +35,14 @@ USUAL = {
     "need": "corpus/tokens",
     "reads": "",
     "model": "",
+    "more": "",
 }
+
+
+def step(key: str, by: str = "", group: str = "strange", rest: str = "") -> dict[str, str]:
+    """Return what lets the module bring a step, and what makes it."""
+    steps = f'steps=(Step("{key}", "{by}", (), "{group}", {rest}),)'
+    return {"more": f'{steps}, products=(Product("{key}", len, "x"),),'}
 
 
 def install(folder: Path, package: str, text: str | None = None, **other: str) -> None:
@@ -85,6 +93,24 @@ def test_a_package_brings_samplers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"reads": "'samplers.density.row',"}, "no profile has a setting 'samplers.density.row'"),
         ({"reads": "'samplers.nobody.n',"}, "no profile has a setting 'samplers.nobody.n'"),
         ({"model": "samplers.mine.n"}, "model 'samplers.mine.n' is the path of no `Model` in its settings"),
+        ({"reads": "'samplers',"}, "no profile has a setting 'samplers' that changes results"),
+        ({"reads": "'report.seed.more',"}, "no profile has a setting 'report.seed.more'"),
+        ({"reads": "'ladder.small.d_model',"}, "no profile has a setting 'ladder.small.d_model'"),
+        ({"reads": "None,"}, "sampler 'mine': AttributeError: "),
+        ({"name": "chance"}, "sampler 'chance': its name, or the family 'strange', is taken"),
+        ({"name": "small"}, "sampler 'small': its name, or the family 'strange', is taken"),
+        ({"name": "identity"}, "sampler 'identity': no table can be called [samplers.identity]"),
+        ({"name": "copy"}, "sampler 'copy': no table can be called [samplers.copy]"),
+        (step("corpus/shards"), "the step 'corpus/shards' in the group 'strange' is no sampler's to bring"),
+        (step("report/page"), "the step 'report/page' in the group 'strange' is no sampler's to bring"),
+        (step("mine/scores"), "the step 'mine/scores' in the group 'strange' is no sampler's to bring"),
+        (step("mine/x", group="corpus"), "the step 'mine/x' in the group 'corpus' is no sampler's to bring"),
+        (step("mine"), "a step 'mine' in the group 'strange' cannot be shown"),
+        (step("mine/x", by="day"), "is no step that is made for each of something known"),
+        (
+            step("mine/x", rest="drift='samplers.mine.m'"),
+            "no profile has a setting 'samplers.mine.m' to drift by",
+        ),
         ({"name": "density"}, "sampler 'density' would have the assets of another"),
         ({"name": "clusters"}, "sampler 'clusters' would have the assets of another"),
         ({"name": "full_data"}, "sampler 'full_data' would have the assets of another"),
@@ -122,13 +148,19 @@ def test_of_two_packages_with_one_sampler_neither_is_taken(
 
 def _plan(folder: Path, profile: str) -> subprocess.CompletedProcess[str]:
     (folder / "try.toml").write_text(profile)
+    return _python(folder, "-m", "curation_assets.cli", "plan")
+
+
+def _python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a process that finds the folder's packages and its profile."""
     environment = os.environ | {
         "PYTHONPATH": f"{folder}{os.pathsep}{Path(__file__).parents[2]}",
         "CURATION_DATA": str(folder / "data"),
         "CURATION_PROFILE": str(folder / "try.toml"),
     }
-    command = [sys.executable, "-m", "curation_assets.cli", "plan"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.process
@@ -158,3 +190,54 @@ def test_who_asks_for_it_is_told_why_there_is_none(tmp_path: Path, profile: str)
     assert done.returncode != 0 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert "package blind 1.0: " in last or "package greedy 1.0: " in last
+
+
+@pytest.mark.process
+def test_without_a_model_it_is_left_out_of_all_and_refused_by_name(tmp_path: Path) -> None:
+    settings = "n: Positive = 3\n    judges: dict[str, Model] = {}"
+    install(tmp_path, "judging", settings=settings, model="samplers.mine.judges.good")
+    source = tmp_path / "corpus" / "a.txt"
+    source.parent.mkdir()
+    source.write_text("a line\n")
+    corpus = '[corpus]\nurl = "corpus/*.txt"\n'
+    done = _plan(tmp_path, corpus)
+    assert done.returncode == 0 and "density/scores" in done.stdout and "mine/scores" not in done.stdout, (
+        done.stderr
+    )
+    why = "samplers.mine.judges.good is missing: sampler mine needs it (or leave it out of run.samplers)"
+    assert done.stderr.splitlines().count(f"samplers left out of all: {why}") == 1
+    done = _plan(tmp_path, f'{corpus}[run]\nsamplers = ["mine"]\n')
+    assert done.returncode != 0 and done.stderr.splitlines()[-1].endswith(why)
+    done = _plan(tmp_path, f'{corpus}[samplers.mine.judges]\ngood = "asset:full_data/checkpoint#small"\n')
+    assert done.returncode == 0 and "mine/scores" in done.stdout and "left out" not in done.stderr, (
+        done.stderr
+    )
+
+
+COSTS = """
+import sys
+from curation_assets.config.profile import load_profile
+from curation_assets.engine.context import Context
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.workspace import Workspace
+from curation_assets.report.spent import Flops, Seconds, _rung_share
+
+context = Context(Workspace(load_profile()), STEPS["report/tradeoff"], "")
+print(Flops(context).choosing("mine").unknown, Seconds(context).choosing("mine").unknown, sep="|")
+print(_rung_share(context, "mine"))
+"""
+
+
+@pytest.mark.process
+def test_the_report_on_costs_reads_where_its_model_is(tmp_path: Path) -> None:
+    """A sampler with a model of its own: the step of the report declares the setting that names the model."""
+    settings = "n: Positive = 3\n    judge: Model = 'asset:full_data/checkpoint#small'"
+    install(tmp_path, "judging", settings=settings, model="samplers.mine.judge")
+    source = tmp_path / "corpus" / "a.txt"
+    source.parent.mkdir()
+    source.write_text("a line\n")
+    (tmp_path / "try.toml").write_text('[corpus]\nurl = "corpus/*.txt"\n')
+    done = _python(tmp_path, "-c", COSTS)
+    assert done.returncode == 0, done.stderr
+    reasons, share = done.stdout.splitlines()
+    assert reasons.startswith("mine: no rule counts its operations|") and float(share) == 1.0

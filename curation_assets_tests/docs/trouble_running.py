@@ -12,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from filelock import FileLock
 
+from curation_assets.common.progress import Progress, silent
 from curation_assets.corpus.build import documents
+from curation_assets.engine.context import load
 from curation_assets.engine.executors import Task
 from curation_assets.engine.executors.inline import InlineExecutor
+from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.build import metrics
 from curation_assets.evaluation.examples_build import examples
@@ -28,7 +30,9 @@ from curation_assets.pretraining.devices import process_count
 from curation_assets.pretraining.launch import train_distributed
 from curation_assets.pretraining.trainer import train
 from curation_assets.report.build import comparison
-from curation_assets.samplers.build import write_scores
+from curation_assets.samplers.build import scores
+from curation_assets.samplers.documents import Documents
+from curation_assets.samplers.spec import Sampler, Scores
 from curation_assets_tests.docs.trouble import CORPUS, Trouble, why
 from curation_assets_tests.engine import dying_products
 from curation_assets_tests.pretraining.small_run import CONFIG, stream
@@ -183,12 +187,13 @@ def nothing_measured(t: Trouble) -> str:
 def no_number(t: Trouble) -> str:
     t.profile("", "fresh")
     workspace = t.make(CORPUS, "fresh.toml")
-    rows = pq.ParquetFile(
-        workspace.open("corpus/documents", "a.jsonl") / "documents.parquet"
-    ).metadata.num_rows
-    score = np.ones(rows)
-    score[2] = np.nan
-    return why(lambda: write_scores(workspace, "a.jsonl", Path(os.devnull), score))
+
+    def score(settings: object, documents: Documents, progress: Progress) -> Scores:
+        return {"score": np.where(np.arange(len(documents)) == 2, np.nan, 1.0)}
+
+    sampler = Sampler(name="random", family="random", technique="uniform", description="x", score=score)
+    build = load(scores(sampler), workspace, STEPS["random/scores"])
+    return why(lambda: build("a.jsonl", Path(os.devnull), silent))
 
 
 def an_occupied_folder(t: Trouble) -> str:

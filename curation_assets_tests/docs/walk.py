@@ -198,7 +198,7 @@ def wanted(by: Profile, leave: tuple[str, ...] = ("-",)) -> list[Step]:
 def needed(by: Profile, ends: tuple[str, ...]) -> list[Step]:
     """Return some steps and all that they need, each after what it needs."""
     keep = set(ends)
-    for step in reversed(STEPS.values()):
+    for step in reversed(list(STEPS.values())):
         if step.key in keep:
             keep |= set(step.reads(by))
     return [step for step in STEPS.values() if step.key in keep]

@@ -11,13 +11,13 @@ import pytest
 
 import curation_assets
 from curation_assets.config.profile import Profile, load_profile
-from curation_assets.config.registry import RATES
+from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace
-from curation_assets.samplers.build import SCORERS
+from curation_assets.samplers.build import scores
 from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.docs.markdown import ROOT, Command, commands, of_language
 from curation_assets_tests.docs.walk import Reader, make_step, needed
@@ -71,22 +71,22 @@ def test_the_commands_of_the_page(reader: Reader) -> None:
             said[command.words[1]] = reader.run(command)
     assert "repetition/scores" in said["plan"] and "repetition/metrics" in said["plan"]
     workspace = Workspace(load_profile("try.toml"))
-    scores, found = _scores(workspace, 3), _written(workspace)
-    assert found.keys() == scores.keys() and np.allclose(
-        [found[name] for name in scores], list(scores.values())
+    expected, found = _scores(workspace, 3), _written(workspace)
+    assert found.keys() == expected.keys() and np.allclose(
+        [found[name] for name in expected], list(expected.values())
     )
     chosen = pl.read_parquet("data/try/chosen/subset.parquet")
-    assert len(chosen) == round(0.2 * len(scores))
-    assert chosen["score"].min() >= np.quantile(list(scores.values()), 0.79)
+    assert len(chosen) == round(0.2 * len(expected))
+    assert chosen["score"].min() >= np.quantile(list(expected.values()), 0.79)
     for rate in RATES:
         subset = pl.read_parquet(workspace.open("repetition/subset", rate) / "subset.parquet")
-        assert len(subset) == round(int(rate) / 100 * len(scores))
+        assert len(subset) == round(int(rate) / 100 * len(expected))
         assert rate != "20" or set(subset["doc_id"]) == set(chosen["doc_id"])
 
 
 def test_a_setting(reader: Reader) -> None:
     before = load_profile("try.toml")
-    make_step(Workspace(before), STEPS["repetition/scores"], SCORERS["repetition"])
+    make_step(Workspace(before), STEPS["repetition/scores"], scores(SAMPLERS["repetition"]))
     with Path("try.toml").open("a", encoding="utf-8") as file:
         file.write("\n[samplers.repetition]\nn = 5\n")
     after = load_profile("try.toml")
@@ -98,6 +98,6 @@ def test_a_setting(reader: Reader) -> None:
     assert stale == ["repetition/scores", *reports]
     workspace, step = Workspace(after), STEPS["repetition/scores"]
     assert Versions(workspace).stale(step, workspace.shards()) == workspace.shards()
-    make_step(workspace, step, SCORERS["repetition"])
-    scores, found = _scores(workspace, 5), _written(workspace)
-    assert np.allclose([found[name] for name in scores], list(scores.values()))
+    make_step(workspace, step, scores(SAMPLERS["repetition"]))
+    expected, found = _scores(workspace, 5), _written(workspace)
+    assert np.allclose([found[name] for name in expected], list(expected.values()))

@@ -32,7 +32,7 @@ from curation_assets.evaluation.examples import Example, to_table
 from curation_assets.invariants import INVARIANTS
 from curation_assets.lineage.explain import explain, to_text
 from curation_assets.pretraining import build as pretraining
-from curation_assets.samplers.build import SCORERS
+from curation_assets.samplers.build import scores
 from curation_assets.selection.build import subset
 from curation_assets.selection.what_if import what_if
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
@@ -67,7 +67,7 @@ BUILDERS: dict[str, Builder] = {
     "evaluation/examples": _examples,
     "evaluation/ngrams": ngrams,
     "evaluation/contamination": contamination,
-    "random/scores": SCORERS["random"],
+    "random/scores": scores(SAMPLERS["random"]),
     "random/subset": subset(SAMPLERS["random"]),
 }
 

@@ -19,7 +19,7 @@ from curation_assets.evaluation.build import metrics
 from curation_assets.evaluation.examples_build import examples
 from curation_assets.models.build import model_note
 from curation_assets.pretraining.build import full_data_checkpoint, subset_checkpoint
-from curation_assets.samplers.build import SCORERS
+from curation_assets.samplers.build import scores
 from curation_assets.selection.build import subset
 from curation_assets_tests.conftest import Kept, work_in, write_tiny
 from curation_assets_tests.corpus_builders import CORPUS
@@ -28,13 +28,13 @@ BUILDERS: dict[str, Builder] = {
     **CORPUS,
     "corpus/validation": corpus.validation,
     "evaluation/examples": examples,
-    "random/scores": SCORERS["random"],
+    "random/scores": scores(SAMPLERS["random"]),
     "random/subset": subset(SAMPLERS["random"]),
     "random/checkpoint": subset_checkpoint("random"),
     "random/metrics": metrics("random"),
     "full_data/checkpoint": full_data_checkpoint,
     "perplexity_small/model": model_note(lambda profile: profile.model_source("perplexity_small")),
-    "perplexity_small/scores": SCORERS["perplexity_small"],
+    "perplexity_small/scores": scores(SAMPLERS["perplexity_small"]),
     "perplexity_small/subset": subset(SAMPLERS["perplexity_small"]),
 }
 MADE = list(BUILDERS)

@@ -90,6 +90,6 @@ def _builder(found: Workspace, step: Step, scores: Mapping[str, Score]) -> Build
             return {}
         documents = open_documents(found, partition)
         ids = pq.read_table(documents, columns=["doc_id"])["doc_id"].to_pylist()
-        return write_scores(found, partition, folder, np.asarray(scores[sampler](ids), np.float64))
+        return write_scores(found, partition, folder, np.asarray(scores[sampler](ids), np.float64), {})
 
     return build

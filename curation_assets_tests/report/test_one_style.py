@@ -21,7 +21,7 @@ from curation_assets.report.comparison import compare, with_figures
 from curation_assets.report.convergence import Curves
 from curation_assets.report.figures import figures
 from curation_assets.report.fresh import fresh
-from curation_assets.report.inputs import ORDER, TRAINED
+from curation_assets.report.inputs import TRAINED, order
 from curation_assets.report.page import percentiles
 from curation_assets.report.quality import quality
 from curation_assets.report.scores import Scores
@@ -63,7 +63,7 @@ def _drawn(metrics: pl.DataFrame, folder: Path) -> Iterator[Picture]:
         )
     )
     found = figures(scores, LADDER, seed=0)
-    compared = with_figures(compare(metrics, trained, ORDER), found)
+    compared = with_figures(compare(metrics, trained, order()), found)
     yield from (picture for _, picture in comparison_view.figures(found.differences))
     costs = compared.filter(pl.col("sampler") != "full_data").with_columns(
         scoring_seconds=pl.int_range(pl.len()) + 1.0, preparing_seconds=pl.lit(0.5), on_front=pl.lit(True)

@@ -167,7 +167,7 @@ def test_a_page_for_everybody() -> None:
 def test_what_is_missing_or_stale_is_said() -> None:
     text = Page(render(_report())).text()
     assert "Not made yet." in text and "report/tradeoff" in text and "curation run" in text
-    assert "random/metrics[20|small] changed" in text and "Out of date." in text
+    assert "random/metrics[20|small] changed" in text and "Out of date: " in text
     fresh = _report()
     fresh = replace(fresh, parts=[fresh.parts[0]])
     text = Page(render(fresh)).text()
@@ -312,7 +312,23 @@ def test_a_report_of_stale_inputs_is_marked(tmp_path: Path, monkeypatch: pytest.
     )
     corpus = found.profile.corpus.model_copy(update={"max_chars": 99_999})
     other = Workspace(found.profile.model_copy(update={"corpus": corpus}))
-    assert "what it is made from is out of date itself" in _publish(other).text()
+    assert "Made from what is out of date itself." in _publish(other).text()
+
+
+def test_a_section_of_another_version_counts_as_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores})
+    _sections(found, "convergence", "tradeoff")
+    receipt = found.store.receipt("report/tradeoff")
+    assert receipt is not None
+    with found.store.staged("report/tradeoff", "") as folder:
+        write_json(folder / "section.json", {"heading": "Cost", "figures": [{"path": "a.svg"}]})
+        found.store.commit(folder, replace(receipt, version="earlier"))
+    text = _publish(found).text()
+    assert (
+        "Not made yet: section.json is of another version of the program." in text and "convergence" in text
+    )
 
 
 def test_the_page_reads_every_report() -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.scoring.density import RaceSketch, collision_probability
+from curation_assets.scoring.density import RaceSketch
 
 SMALL = {"dim": 24, "rows": 60, "buckets": 500, "bandwidth": 0.3}
 
@@ -27,6 +27,19 @@ def reference_buckets(sketch: RaceSketch, x: np.ndarray) -> np.ndarray:
     return np.floor(a @ x.astype(np.float64).T + b).astype(np.int64) % sketch.buckets
 
 
+def collision_probability(distance: np.ndarray | float, bandwidth: float) -> np.ndarray:
+    """Probability that one p-stable L2 hash puts two vectors into one bucket: the kernel of the density.
+
+    ``p(c) = 1 - 2 Phi(-w/c) - 2 / (sqrt(2 pi) w/c) * (1 - exp(-(w/c)^2 / 2))``, p(0) = 1 (Datar et al. 2004,
+    section 3.2). `distance` c and `bandwidth` w are in the units of the vectors.
+    """
+    distance = np.asarray(distance, dtype=np.float64)
+    t = bandwidth / np.maximum(distance, 1e-100 * bandwidth)
+    erf = torch.erf(torch.from_numpy(np.atleast_1d(t / math.sqrt(2)))).numpy().reshape(distance.shape)
+    # 1 - 2 Phi(-t) is erf(t / sqrt 2); expm1 keeps the digits of distances far beyond the bandwidth.
+    return erf + math.sqrt(2 / math.pi) * np.expm1(-t * t / 2) / t
+
+
 def test_collision_probability_is_what_integrating_its_definition_gives():
     # p(c) = int_0^w (1/c) f(t/c) (1 - t/w) dt, f the density of |N(0,1)| (Datar et al., equation before 3.2)
     width = 0.7
@@ -36,10 +49,6 @@ def test_collision_probability_is_what_integrating_its_definition_gives():
         assert collision_probability(distance, width) == pytest.approx(np.trapezoid(f, t), rel=1e-6)
     assert collision_probability(0.0, width) == 1
     assert (np.diff(collision_probability(np.linspace(0, 5, 50), width)) < 0).all()
-    with pytest.raises(ValueError, match="bandwidth"):
-        collision_probability(1.0, 0.0)
-    with pytest.raises(ValueError, match="negative"):
-        collision_probability(-1.0, 1.0)
 
 
 def test_mean_over_seeds_converges_to_the_sum_of_collision_probabilities():
@@ -132,17 +141,15 @@ def test_sparse_round_trip():
     sketch, other = RaceSketch(**SMALL).add(x), RaceSketch(**SMALL).add(y)
     keys, counts = sketch.to_sparse()
     assert keys.dtype == np.int64 and counts.dtype == np.int32 and counts.min() > 0
-    again = RaceSketch.from_sparse(keys, counts, **SMALL)
+    again = RaceSketch(**SMALL).merge_sparse(keys, counts)
     assert torch.equal(again.counts, sketch.counts) and again.documents == 200
-    again.merge_sparse(*other.to_sparse()).subtract_sparse(keys, counts)
+    again.merge_sparse(*other.to_sparse()).subtract(sketch)
     assert torch.equal(again.counts, other.counts) and again.documents == 300
-    with pytest.raises(ValueError, match="does not"):
-        again.subtract_sparse(*sketch.to_sparse())
     with pytest.raises(ValueError, match="same number of documents"):
         again.merge_sparse(keys[1:], counts[1:])
     with pytest.raises(ValueError, match="ascend"):
         again.merge_sparse(keys[::-1], counts)
-    empty = RaceSketch.from_sparse(*RaceSketch(**SMALL).to_sparse(), **SMALL)
+    empty = RaceSketch(**SMALL).merge_sparse(*RaceSketch(**SMALL).to_sparse())
     assert empty.documents == 0 and empty.density(x).sum() == 0
 
 

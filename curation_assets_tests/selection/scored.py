@@ -26,7 +26,7 @@ from curation_assets.engine.materialize import materialize
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
 from curation_assets.samplers import clusters, density, semdedup
-from curation_assets.samplers.build import SCORERS, write_scores
+from curation_assets.samplers.build import scores, write_scores
 from curation_assets.selection.build import subset
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
@@ -76,7 +76,7 @@ def _made_up(sampler: str) -> Builder:
                 more = {"target_tokens": pa.array(table["n_chars"].to_numpy() // 30, pa.int32())}
             else:
                 more = {"cut": pa.array(score < -30), "flags": pa.array((score < -35) * 2, pa.uint8())}
-            return write_scores(workspace, shard, folder, score / 7, **more)
+            return write_scores(workspace, shard, folder, score / 7, more)
 
         return build
 
@@ -101,7 +101,7 @@ BUILDERS: dict[str, Builder] = {
     "semdedup/neighbours": semdedup.neighbours,
     "perplexity_small/model": _nothing,
     "ask_llm_small/model": _nothing,
-    **{f"{name}/scores": SCORERS[name] for name in ("random", "density", "semdedup")},
+    **{f"{name}/scores": scores(SAMPLERS[name]) for name in ("random", "density", "semdedup")},
     **{f"{name}/scores": _made_up(name) for name in ("perplexity_small", "ask_llm_small")},
     **{f"{name}/subset": subset(SAMPLERS[name]) for name in DRAWN},
 }

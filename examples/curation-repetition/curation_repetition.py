@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from curation_assets.common.progress import Progress
 from curation_assets.config.section import Positive, Section
 from curation_assets.samplers.documents import Documents
-from curation_assets.samplers.spec import Sampler, Scores
+from curation_assets.samplers.spec import Column, Sampler, Scores
 
 
 class Repetition(Section):
@@ -50,6 +50,6 @@ SAMPLER = Sampler(
     description="Minus the share of the document's token n-grams that occurred before in it: text that repeats itself goes first.",
     inputs=("corpus/tokens",),
     settings=Repetition,
-    columns={"ngrams": "int64: N-grams of the document"},
+    columns={"ngrams": Column("int64", "N-grams of the document")},
     score=score,
 )

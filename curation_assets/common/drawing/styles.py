@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from curation_assets.config.lazy import LazyDict
 from curation_assets.config.registry import MILESTONES, SAMPLERS, SIZES, SamplerSpec
 
 FULL, RANDOM = "full_data", "random"
@@ -56,12 +57,16 @@ _MORE_MARKERS = "dp8<>Hh*P^Dv"
 
 def panels(samplers: Mapping[str, SamplerSpec]) -> dict[str, list[str]]:
     """Return {title: samplers} of small multiples (paper, figures 10 to 16); who is in no family of the paper's comes last."""
-    members = {
-        "Coverage": [name for name, spec in samplers.items() if spec.family == "coverage"],
+    members: dict[str, list[str]] = {
+        "Coverage": [],
         "Perplexity by size of scorer": [f"perplexity_{size}" for size in SIZES],
         "Perplexity by training of scorer": [f"perplexity_large_{steps}" for steps in MILESTONES],
         "Ask-LLM": [f"ask_llm_{size}" for size in SIZES],
     }
+    paper = {name for names in members.values() for name in names}
+    for name, sampler in samplers.items():
+        if name not in paper and sampler.family in _FAMILIES:
+            members[_FAMILIES[sampler.family][1]].append(name)
     placed = {RANDOM, *(name for names in members.values() for name in names)}
     others = [name for name in samplers if name not in placed]
     return {**members, "Others": others} if others else members
@@ -116,9 +121,9 @@ def mean_of(family: str, count: int) -> str:
     return f"{mean_of_label(_FAMILIES[family][0])}{count}"
 
 
-PANELS = panels(SAMPLERS)
+PANELS = LazyDict("panels", lambda: panels(SAMPLERS))
 """Title of a panel -> the samplers in it; random and full data are the references in all of them."""
-_STYLES = styles(PANELS, SAMPLERS)
+_STYLES = LazyDict("styles", lambda: styles(PANELS, SAMPLERS))
 
 
 def style_of(name: str) -> Style:

@@ -147,8 +147,12 @@ def test_a_new_sampler_has_a_panel_and_a_style_of_its_own() -> None:
         name: SamplerSpec(name=name, family=family, technique="top_k", description="")
         for name, family in (("dsir", "coverage"), ("ask_llm_gemma", "ask_llm"), ("quality", "perplexity"))
     }
-    members = panels({**SAMPLERS, **new})
-    assert members["Others"] == ["ask_llm_gemma", "quality"] and members["Coverage"][-1] == "dsir"
+    stranger = SamplerSpec(name="length", family="heuristic", technique="top_k", description="")
+    members = panels({**SAMPLERS, **new, "length": stranger})
+    assert members.pop("Others") == ["length"]
+    assert [members[title][-1] for title in ("Coverage", "Ask-LLM", "Perplexity by size of scorer")] == list(
+        new
+    )
     drawn = styles(members, {**SAMPLERS, **new})
     for name, spec in new.items():
         own = [style_of(n).colour for n, s in SAMPLERS.items() if s.family == spec.family]
