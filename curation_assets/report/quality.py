@@ -41,7 +41,9 @@ class Cell:
         self.full: Run = (FULL, "100", size)
         self._larger = scores.values((FULL, "100", ladder.next_larger(size)))
         values = (scores.values(self.full), self._larger)
-        self._over_scaling = {run: over_scaling(scores.metrics, scores.values(run), *values) for run in self.runs}
+        self._over_scaling = {
+            run: over_scaling(scores.metrics, scores.values(run), *values) for run in self.runs
+        }
 
     def by_seed(self, metric: str) -> dict[str, Floats]:
         """Return what tells samplers apart by a metric: {sampler: [seeds]}, NaN where not measured.
