@@ -5,18 +5,16 @@ IDENTITY settings change results and enter fingerprints; EXECUTION settings (whe
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from curation_assets.config.model_sources import parse
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Config = TypeVar("Config", bound="DataclassInstance")
+Made = TypeVar("Made")
 EXECUTION: dict[str, Any] = {"execution": True}
 """Marks a setting that changes no result: `batch_size: Positive = Field(8, json_schema_extra=EXECUTION)`."""
 
@@ -39,9 +37,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
 
-    def to(self, kind: type[Config], **others: Any) -> Config:
-        """Return a configuration of the library, a dataclass: its fields that are settings here too, and `others`."""
-        names = {field.name for field in dataclasses.fields(kind)} - others.keys()
+    def to(self, kind: Callable[..., Made], **others: Any) -> Made:
+        """Return what `kind` makes of its parameters that are settings here too, and of `others`."""
+        names = inspect.signature(kind).parameters.keys() - others.keys()
         return kind(**{name: getattr(self, name) for name in names if hasattr(self, name)}, **others)
 
     def identity(self) -> dict[str, Any]:

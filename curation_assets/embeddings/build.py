@@ -27,12 +27,10 @@ def embeddings(workspace: Context) -> BuildOne:
     """
     settings, execution = workspace.profile.embeddings, workspace.profile.execution
     model = resolve(settings.model, cache=workspace.scratch / "models")
-    encoder = Encoder(
-        model.folder,
+    encoder = settings.to(
+        Encoder,
+        folder=model.folder,
         device=workspace.device,
-        max_tokens=settings.max_tokens,
-        windows=settings.windows,
-        batch_tokens=settings.batch_tokens,
         dtype="float32" if execution.dtype == "auto" else execution.dtype,
     )
 

@@ -75,7 +75,11 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             (
                 *("pretraining", "ladder", "judge", "embeddings"),
                 *("samplers.perplexity", "samplers.ask_llm", "samplers.density"),
-                *(sampler.model for sampler in SAMPLERS.values() if sampler.model),
+                *(
+                    s.model
+                    for s in SAMPLERS.values()
+                    if s.model and s.section not in ("perplexity", "ask_llm")
+                ),
                 "evaluation.decontaminate",
             ),
             code=6,

@@ -153,14 +153,12 @@ def _suite_config(workspace: Context, tokenizer: Tokenizer, seed: int) -> SuiteC
 def _scorer(workspace: Context, tokenizer: Tokenizer) -> Callable[[Any], SpanPerplexity]:
     """Return what scores with a model, whichever snapshot's it is."""
     settings = workspace.profile.evaluation
-    return partial(
+    return lambda model: settings.to(
         SpanPerplexity,
+        model=model,
         eos=tokenizer.eos_id,
         first_sentinel=tokenizer.first_sentinel_id,
-        seed=settings.seed,
-        window=settings.window,
         max_windows=settings.max_windows or None,
-        batch_tokens=settings.batch_tokens,
         device=workspace.device,
         dtype="float32",
     )

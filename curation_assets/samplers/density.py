@@ -83,10 +83,7 @@ def score(total: RaceSketch, documents: Documents, progress: Progress) -> Scores
 def _empty_sketch(context: Context, dim: int) -> RaceSketch:
     from curation_assets.scoring.density import RaceSketch
 
-    s = context.profile.samplers.density
-    return RaceSketch(
-        dim, rows=s.rows, buckets=s.buckets, bandwidth=s.bandwidth, seed=s.seed, device=context.device
-    )
+    return context.profile.samplers.density.to(RaceSketch, dim=dim, device=context.device)
 
 
 def _write_sketch(sketch: RaceSketch, folder: Path) -> Metadata:

@@ -74,22 +74,17 @@ def likelihood(context: Context, model: Any, tokenizer: Any) -> _Likelihood:
 
     settings = context.profile.samplers.perplexity
     common: dict[str, Any] = {
-        "window": settings.window,
+        "model": model,
         "max_windows": settings.max_windows or None,
-        "batch_tokens": settings.batch_tokens,
         "device": context.device,
         "dtype": context.profile.execution.dtype,
     }
     if not model.config.is_encoder_decoder:
-        return TokenPerplexity(model, tokenizer, **common)
+        return settings.to(TokenPerplexity, tokenizer=tokenizer, **common)
     if not isinstance(tokenizer, Tokenizer):
         raise ValueError(f"a {model.config.model_type} has no span-corruption perplexity: it is no T5")
-    return SpanPerplexity(
-        model,
-        eos=tokenizer.eos_id,
-        first_sentinel=tokenizer.first_sentinel_id,
-        seed=settings.seed,
-        **common,
+    return settings.to(
+        SpanPerplexity, eos=tokenizer.eos_id, first_sentinel=tokenizer.first_sentinel_id, **common
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.config.paths import (
@@ -139,6 +139,7 @@ def test_every_setting_that_changes_a_result_is_declared_by_a_step() -> None:
     assert not undeclared
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SETTINGS)))
 def test_a_change_of_a_setting_reaches_exactly_the_steps_that_declare_it(path: str) -> None:
     other = changed(LOCAL, path.split("."))
