@@ -88,7 +88,7 @@ def test_a_number_that_another_process_has_now_is_not_taken_for_the_one_that_ran
     with dg.DagsterInstance.ephemeral() as instance:
         tags = {PID: str(os.getpid()), HOST: _HERE}
         run = instance.create_run_for_job(nothing, tags=tags, status=_Status.STARTED)
-        monkeypatch.setattr("curation_assets.engine.attempts._began", lambda pid: float("inf"))
+        monkeypatch.setattr("psutil.Process.create_time", lambda process: float("inf"))
         bury_orphans(instance)
         assert instance.get_run_by_id(run.run_id).status == _Status.FAILURE
 

@@ -92,9 +92,6 @@ def story(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Iterator[S
         found = Story(work_in(root, patch, "slow.toml"))
         found.stop_status, found.stop_errors = found.interrupted(signal.SIGTERM, "full_data")
         found.interrupted(signal.SIGKILL, "full_data")
-        found.interrupted(
-            signal.SIGKILL, "[dr]*"
-        )  # density or random: the other may have been trained beside full_data
         subprocess.run(COMMAND, check=True, stdout=subprocess.DEVNULL, timeout=300)
         found.made.append(receipts(found.profile))
         yield found
@@ -119,8 +116,6 @@ def test_what_was_finished_is_not_made_again(story: Story) -> None:
 def test_a_training_goes_on_from_where_it_was(story: Story) -> None:
     workspace = Workspace(story.profile)
     assert workspace.metadata("full_data/checkpoint", "small")["resumed_from_step"] > 0
-    of_samplers = [workspace.metadata(f"{name}/checkpoint", "80|small") for name in ("random", "density")]
-    assert any(about["resumed_from_step"] > 0 for about in of_samplers)
 
 
 def test_nothing_is_left_over(story: Story) -> None:
@@ -128,7 +123,7 @@ def test_nothing_is_left_over(story: Story) -> None:
     with instance_for(story.profile) as instance:
         statuses = [run.status for run in instance.get_runs()]
     status = dg.DagsterRunStatus
-    assert statuses == [status.SUCCESS, status.FAILURE, status.FAILURE, status.CANCELED], (
+    assert statuses == [status.SUCCESS, status.FAILURE, status.CANCELED], (
         "a command is one run, and one that was killed is not shown as running for ever"
     )
     execution = story.profile.execution.model_copy(update={"workers": 1})
