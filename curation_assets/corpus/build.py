@@ -38,16 +38,16 @@ VALIDATION_SETS = ("in_distribution", "hq")
 _SHOWN = ["doc_id", "text", "n_chars"]
 
 
-def shards(workspace: Context) -> BuildOne:
+def shards(context: Context) -> BuildOne:
     """Record what is read of a corpus file, which is the shard's version: its digest, format, compression and folders' fields."""
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        listed = workspace.listing().get(shard)
+        listed = context.listing().get(shard)
         if listed is None:
             raise ValueError(
                 f"{shard} is not in the corpus any more; materialize corpus/source to list it again"
             )
-        sha256 = discover.digest(listed["url"], workspace.profile.corpus.storage_options)
+        sha256 = discover.digest(listed["url"], context.profile.corpus.storage_options)
         _, kind, compression = discover.split_suffixes(listed["url"])
         how = {"kind": kind, "compression": compression, "of_folders": folder_fields(shard)}
         about = {
@@ -56,15 +56,15 @@ def shards(workspace: Context) -> BuildOne:
             **how,
             **listed,
         }
-        twin = _seen_as(workspace, sha256, shard)
+        twin = _seen_as(context, sha256, shard)
         return {**about, "same_as": twin} if twin else about
 
     return build
 
 
-def _seen_as(workspace: Context, sha256: str, shard: str) -> str:
+def _seen_as(context: Context, sha256: str, shard: str) -> str:
     """Return the name under which a file of this content was last seen, "" if it was not: a renamed file is scored already."""
-    note = workspace.scratch / "digests" / sha256[:2] / sha256
+    note = context.scratch / "digests" / sha256[:2] / sha256
     before = note.read_text("utf-8") if note.exists() else ""
     write_bytes(note, shard.encode(), durable=False)
     return before if before != shard else ""
@@ -87,13 +87,13 @@ def read_as(counts: Counts, settings: DocumentSettings) -> Metadata:
     }
 
 
-def documents(workspace: Context) -> BuildOne:
+def documents(context: Context) -> BuildOne:
     """Parse a shard into documents, held-out documents and quarantined rows."""
-    profile = workspace.profile
+    profile = context.profile
     options, settings = profile.corpus.storage_options, profile.corpus.documents()
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        listed = workspace.metadata("corpus/shards", shard)
+        listed = context.metadata("corpus/shards", shard)
         name = visible(decoded(shard))
         counts = write_documents(
             listed["url"],
@@ -123,12 +123,12 @@ def documents(workspace: Context) -> BuildOne:
     return build
 
 
-def token_ids(workspace: Context) -> BuildOne:
+def token_ids(context: Context) -> BuildOne:
     """Encode a shard's documents and its held-out documents, row by row as in `corpus/documents`."""
-    loaded = load_tokenizer(workspace.open("corpus/tokenizer"))
+    loaded = load_tokenizer(context.open("corpus/tokenizer"))
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        source = workspace.open("corpus/documents", shard)
+        source = context.open("corpus/documents", shard)
         counts = {}
         for name in ("documents", "validation"):
             path = source / f"{name}.parquet"
@@ -153,29 +153,29 @@ def _texts(path: Path, progress: Progress) -> Iterator[list[str]]:
         progress(done, total, "documents")
 
 
-def index(workspace: Context) -> BuildOne:
+def index(context: Context) -> BuildOne:
     """Count the corpus, name the documents that an earlier shard has as well, and ids that stand for several texts."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        if lost := no_documents(workspace):
+        if lost := no_documents(context):
             raise ValueError(lost)
-        shards_, aside = workspace.shards(), workspace.set_aside()
-        workspace.scratch.mkdir(parents=True, exist_ok=True)
-        repeated = find_repeats(shards_, lambda s: open_documents(workspace, s), workspace.scratch, progress)
+        shards_, aside = context.shards(), context.set_aside()
+        context.scratch.mkdir(parents=True, exist_ok=True)
+        repeated = find_repeats(shards_, lambda s: open_documents(context, s), context.scratch, progress)
         write_table(folder / "repeats.parquet", repeated.repeats)
         write_table(folder / "shared_ids.parquet", repeated.examples)
         totals: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         by_shard = {}
         for shard in shards_:
-            about = workspace.metadata("corpus/documents", shard)
+            about = context.metadata("corpus/documents", shard)
             counted = {name: about[name] for name in ("rows", "documents", "validation", "quarantined")}
-            counted["tokens"] = workspace.metadata("corpus/tokens", shard)["tokens"]
+            counted["tokens"] = context.metadata("corpus/tokens", shard)["tokens"]
             by_shard[shard] = counted
             totals.update(counted)
             reasons.update(about["reasons"])
         write_json(folder / "shards.json", by_shard)
-        totals["tokens"] -= _tokens_of(workspace, repeated.repeats)
+        totals["tokens"] -= _tokens_of(context, repeated.repeats)
         return {
             **totals,
             "shards": len(shards_),
@@ -189,23 +189,23 @@ def index(workspace: Context) -> BuildOne:
     return build
 
 
-def _tokens_of(workspace: Context, repeats: pa.Table) -> int:
+def _tokens_of(context: Context, repeats: pa.Table) -> int:
     total = 0
     for shard in set(repeats["shard"].to_pylist()):
-        _, offsets = tokens.read_tokens(workspace.open("corpus/tokens", shard), "documents")
+        _, offsets = tokens.read_tokens(context.open("corpus/tokens", shard), "documents")
         rows = repeats.filter(pc.equal(repeats["shard"], shard))["row"].to_numpy()
         total += int(np.diff(offsets)[rows].sum())
     return total
 
 
-def validation(workspace: Context) -> BuildOne:
+def validation(context: Context) -> BuildOne:
     """Gather the evaluation sets, as texts and as token ids: held-out documents of the corpus, and the high-quality texts."""
-    profile = workspace.profile
-    loaded = load_tokenizer(workspace.open("corpus/tokenizer"))
+    profile = context.profile
+    loaded = load_tokenizer(context.open("corpus/tokenizer"))
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         about: Metadata = {}
-        candidates = {"in_distribution": _held_out(workspace), "hq": _high_quality_texts(workspace)}
+        candidates = {"in_distribution": _held_out(context), "hq": _high_quality_texts(context)}
         for name in VALIDATION_SETS:
             chosen = heapq.nsmallest(profile.evaluation.max_documents, _once(candidates[name]))
             write_table(
@@ -234,18 +234,18 @@ def _once(rows: Iterator[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]
             yield row
 
 
-def _held_out(workspace: Context) -> Iterator[tuple[int, str, str]]:
-    for shard in workspace.shards():
-        path = workspace.open("corpus/documents", shard) / "validation.parquet"
+def _held_out(context: Context) -> Iterator[tuple[int, str, str]]:
+    for shard in context.shards():
+        path = context.open("corpus/documents", shard) / "validation.parquet"
         for batch in read_batches(path, ["doc_hash", "doc_id", "text"]):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _high_quality_texts(workspace: Context) -> Iterator[tuple[int, str, str]]:
-    settings = workspace.profile.corpus.documents(keep_fields=(), validation_share=0.0)
+def _high_quality_texts(context: Context) -> Iterator[tuple[int, str, str]]:
+    settings = context.profile.corpus.documents(keep_fields=(), validation_share=0.0)
     counts = Counts()
-    for key, url in read_json(workspace.open("corpus/source") / "hq.json").get("files", []):
-        for batch in parse_shard(url, settings, workspace.profile.corpus.storage_options, key):
+    for key, url in read_json(context.open("corpus/source") / "hq.json").get("files", []):
+        for batch in parse_shard(url, settings, context.profile.corpus.storage_options, key):
             counts.add(batch)
             columns = (batch.documents.column(name).to_pylist() for name in ("doc_hash", "doc_id", "text"))
             yield from zip(*columns, strict=True)

@@ -20,17 +20,17 @@ from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 _REASONS = 20  # of the most frequent that the metadata count
 
 
-def source(workspace: Context) -> BuildOne:
+def source(context: Context) -> BuildOne:
     """List the corpus: {shard: url, bytes, modified}; first build it where the profile says "builtin"."""
-    profile = workspace.profile
+    profile = context.profile
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         if "builtin" in (profile.corpus.url, profile.corpus.hq_url):
-            home = workspace.data / "builtin"
+            home = context.data / "builtin"
             settings = profile.corpus.builtin
             documents = tuple(settings.documents.items())
             builtin.build(home, settings.to(builtin.BuiltinSettings, documents=documents), progress)
-        (url, hq_url), listed = places(workspace), listings(workspace)
+        (url, hq_url), listed = places(context), listings(context)
         for place, contents in listed.items():
             _check(place, contents)
         files, listing = listed[url].files, state(listed[url].files)

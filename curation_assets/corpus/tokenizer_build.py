@@ -16,20 +16,20 @@ from curation_assets.models.sources import resolve
 from curation_assets.models.tokenizer import load_tokenizer, train_tokenizer
 
 
-def tokenizer(workspace: Context) -> BuildOne:
+def tokenizer(context: Context) -> BuildOne:
     """Train the tokenizer on the corpus, or copy the one that the profile names."""
-    settings = workspace.profile.tokenizer
+    settings = context.profile.tokenizer
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         about: Metadata = {"model": settings.model}
         if settings.model == "train":
-            if lost := no_documents(workspace):
+            if lost := no_documents(context):
                 raise ValueError(lost)
-            texts = _sample(workspace, settings.training_documents)
+            texts = _sample(context, settings.training_documents)
             about["training_documents"] = len(texts)
             trained = train_tokenizer(texts, settings.vocab_size, folder)
         else:
-            model = resolve(settings.model, cache=workspace.scratch / "models", weights=False)
+            model = resolve(settings.model, cache=context.scratch / "models", weights=False)
             for name in (
                 "tokenizer.json",
                 "spiece.model",
@@ -45,11 +45,11 @@ def tokenizer(workspace: Context) -> BuildOne:
     return build
 
 
-def _sample(workspace: Context, limit: int) -> list[str]:
+def _sample(context: Context, limit: int) -> list[str]:
     """Return the texts of the `limit` documents with the smallest hashes, by hash: the same for any shard layout."""
     kept: list[tuple[int, str]] = []  # a heap of (-hash, text)
-    for shard in workspace.shards():
-        for batch in read_batches(open_documents(workspace, shard), ["doc_hash", "text"]):
+    for shard in context.shards():
+        for batch in read_batches(open_documents(context, shard), ["doc_hash", "text"]):
             for doc_hash, text in zip(batch["doc_hash"].to_pylist(), batch["text"].to_pylist(), strict=True):
                 push = heapq.heappush if len(kept) < limit else heapq.heappushpop
                 push(kept, (-doc_hash, text))

@@ -19,23 +19,23 @@ from curation_assets.models.sources import resolve
 _BATCH = 2048
 
 
-def embeddings(workspace: Context) -> BuildOne:
+def embeddings(context: Context) -> BuildOne:
     """Load the encoder once, then embed shard by shard, row by row.
 
     `embeddings.npy`: unit float32 [n, dim]. `readable.npy`: bool [n], False where more than a fifth of a document's
     characters are unknown to the encoder, so that its vector says little of it. Samplers do not compare such documents.
     """
-    settings, execution = workspace.profile.embeddings, workspace.profile.execution
-    model = resolve(settings.model, cache=workspace.scratch / "models")
+    settings, execution = context.profile.embeddings, context.profile.execution
+    model = resolve(settings.model, cache=context.scratch / "models")
     encoder = settings.to(
         Encoder,
         folder=model.folder,
-        device=workspace.device,
+        device=context.device,
         dtype="float32" if execution.dtype == "auto" else execution.dtype,
     )
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        path = open_documents(workspace, shard)
+        path = open_documents(context, shard)
         n = pq.ParquetFile(path).metadata.num_rows
         out = np.lib.format.open_memmap(
             folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=(n, encoder.dim)
@@ -67,7 +67,7 @@ def embeddings(workspace: Context) -> BuildOne:
             "model": settings.model,
             "weights_digest": model.digest,
             "parameters": model.parameters,
-            "device": workspace.device,
+            "device": context.device,
         }
 
     return build

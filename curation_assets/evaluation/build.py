@@ -61,28 +61,28 @@ def metrics(sampler: str) -> Builder:
     `predictions.parquet` suite, task, seed, id, prediction and answer, so that two runs can be compared document by document.
     """
 
-    def load(workspace: Context) -> BuildOne:
-        sets, held_out = _validation_sets(workspace)
-        tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
-        scorer = _scorer(workspace, tokenizer)
-        suites = read_suites(workspace.open("evaluation/examples"))
+    def load(context: Context) -> BuildOne:
+        sets, held_out = _validation_sets(context)
+        tokenizer = load_tokenizer(context.open("corpus/tokenizer"))
+        scorer = _scorer(context, tokenizer)
+        suites = read_suites(context.open("evaluation/examples"))
 
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
             rate, size = partition.split("|") if "|" in partition else ("100", partition)
-            runs = sorted(workspace.open(f"{sampler}/checkpoint", partition).glob("seed-*"))
-            home = workspace.scratch / "evaluations" / sampler / safe_name(partition)
+            runs = sorted(context.open(f"{sampler}/checkpoint", partition).glob("seed-*"))
+            home = context.scratch / "evaluations" / sampler / safe_name(partition)
             measured = _Measured()
             for number, run in enumerate(runs):
                 seed, snapshots = int(run.name.removeprefix("seed-")), read_snapshots(run)
                 measured.begin(
                     {"sampler": sampler, "rate": rate, "size": size, "seed": seed}, snapshots[-1].tokens
                 )
-                stages = _stages(len(snapshots), sets, suites, workspace)
+                stages = _stages(len(snapshots), sets, suites, context)
                 part = one_of(progress, number, len(runs))
                 result = evaluate([s.folder for s in snapshots], sets, scorer, next(stages)(part))
                 measured.add_perplexities(result, held_out)
                 for suite in suites:
-                    config = _suite_config(workspace, tokenizer, seed)
+                    config = _suite_config(context, tokenizer, seed)
                     at = home / f"seed-{seed}"
                     measured.add_suite(
                         *run_suite(suite, snapshots[-1].folder, tokenizer, config, at, next(stages)(part))
@@ -130,10 +130,10 @@ class _Measured:
 
 
 def _stages(
-    snapshots: int, sets: dict[str, TokenSet], suites: list[SuiteExamples], workspace: Context
+    snapshots: int, sets: dict[str, TokenSet], suites: list[SuiteExamples], context: Context
 ) -> Iterator[Callable[[Progress], Progress]]:
     """Return, for perplexity and then each suite, how its progress becomes part of the cell's: by the examples to read."""
-    tuning = workspace.profile.evaluation.finetuning
+    tuning = context.profile.evaluation.finetuning
     work = [snapshots * sum(len(hashes) for _, _, hashes in sets.values())]
     work += [tuning.steps * tuning.batch_size + sum(map(len, suite.tests.values())) for suite in suites]
     return (
@@ -142,31 +142,31 @@ def _stages(
     )
 
 
-def _suite_config(workspace: Context, tokenizer: Tokenizer, seed: int) -> SuiteConfig:
-    settings = workspace.profile.evaluation
+def _suite_config(context: Context, tokenizer: Tokenizer, seed: int) -> SuiteConfig:
+    settings = context.profile.evaluation
     tuning = settings.finetuning.to(FineTuneConfig, seed=seed, eos=tokenizer.eos_id, pad=tokenizer.pad_id)
     return settings.finetuning.to(
-        SuiteConfig, tuning=tuning, device=workspace.device, batch_tokens=settings.batch_tokens
+        SuiteConfig, tuning=tuning, device=context.device, batch_tokens=settings.batch_tokens
     )
 
 
-def _scorer(workspace: Context, tokenizer: Tokenizer) -> Callable[[Any], SpanPerplexity]:
+def _scorer(context: Context, tokenizer: Tokenizer) -> Callable[[Any], SpanPerplexity]:
     """Return what scores with a model, whichever snapshot's it is."""
-    settings = workspace.profile.evaluation
+    settings = context.profile.evaluation
     return lambda model: settings.to(
         SpanPerplexity,
         model=model,
         eos=tokenizer.eos_id,
         first_sentinel=tokenizer.first_sentinel_id,
         max_windows=settings.max_windows or None,
-        device=workspace.device,
+        device=context.device,
         dtype="float32",
     )
 
 
-def _validation_sets(workspace: Context) -> tuple[dict[str, TokenSet], dict[str, pa.Table]]:
+def _validation_sets(context: Context) -> tuple[dict[str, TokenSet], dict[str, pa.Table]]:
     """Return the sets as token ids, and which documents they are (doc_id, doc_hash)."""
-    folder = workspace.open("corpus/validation")
+    folder = context.open("corpus/validation")
     sets, documents = {}, {}
     for name in VALIDATION_SETS:
         about = pq.read_table(folder / f"{name}.parquet")

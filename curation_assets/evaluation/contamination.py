@@ -43,30 +43,30 @@ _BYTES = 4 << 20  # of text looked up together
 _TASKS_SHOWN = 200
 
 
-def ngrams(workspace: Context) -> BuildOne:
+def ngrams(context: Context) -> BuildOne:
     """Index the n-grams of all evaluation inputs: test examples, and the texts that perplexity is measured on."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        done, total = 0, 2 * _count(workspace)
+        done, total = 0, 2 * _count(context)
 
         def batches() -> Iterator[pa.RecordBatch]:
             nonlocal done
-            for batch in _inputs(workspace):
+            for batch in _inputs(context):
                 yield batch
                 done += batch.num_rows
                 progress(done, total, "inputs", "all are read twice")
 
-        with workspace.temporary() as scratch:
+        with context.temporary() as scratch:
             tasks = build_index(batches, folder, scratch)
         return _about(tasks)
 
     return build
 
 
-def _count(workspace: Context) -> int:
-    folder = workspace.open("corpus/validation")
+def _count(context: Context) -> int:
+    folder = context.open("corpus/validation")
     paths = [folder / f"{name}.parquet" for name in VALIDATION_SETS]
-    paths.append(workspace.open("evaluation/examples") / "test.parquet")
+    paths.append(context.open("evaluation/examples") / "test.parquet")
     return sum(int(pq.read_metadata(path).num_rows) for path in paths)
 
 
@@ -80,27 +80,27 @@ def _about(tasks: list[TaskInputs]) -> Metadata:
     }
 
 
-def _inputs(workspace: Context) -> Iterator[pa.RecordBatch]:
+def _inputs(context: Context) -> Iterator[pa.RecordBatch]:
     """Yield what models are measured on, as INPUTS_SCHEMA."""
-    path = workspace.open("evaluation/examples") / "test.parquet"
+    path = context.open("evaluation/examples") / "test.parquet"
     for batch in read_batches(path, INPUTS_SCHEMA.names, _ROWS):
         yield batch.select(INPUTS_SCHEMA.names)
-    folder = workspace.open("corpus/validation")
+    folder = context.open("corpus/validation")
     for name in VALIDATION_SETS:
         for batch in read_batches(folder / f"{name}.parquet", ["text"], _ROWS):
             columns = [["perplexity"] * batch.num_rows, [name] * batch.num_rows, batch["text"]]
             yield pa.record_batch([pa.array(c, pa.string()) for c in columns], schema=INPUTS_SCHEMA)
 
 
-def contamination(workspace: Context) -> BuildOne:
+def contamination(context: Context) -> BuildOne:
     """Find the documents of a shard that share n-grams with evaluation inputs: `contamination.parquet`.
 
     The version is that of the table's content: what reads it follows only where that changes.
     """
-    index = NgramIndex(workspace.open("evaluation/ngrams"))
+    index = NgramIndex(context.open("evaluation/ngrams"))
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        path, out = open_documents(workspace, shard), folder / "contamination.parquet"
+        path, out = open_documents(context, shard), folder / "contamination.parquet"
         total = pq.ParquetFile(path).metadata.num_rows
         tasks: Counter[str] = Counter()
         contaminated = 0

@@ -48,19 +48,19 @@ class _Gathered:
         self.missing.append({"suite": suite, "task": task, "part": part, "reason": reason})
 
 
-def examples(workspace: Context) -> BuildOne:
+def examples(context: Context) -> BuildOne:
     """Gather `train.parquet` and `test.parquet` (EXAMPLES_SCHEMA) and `coverage.json`: counts and what is missing."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        settings = workspace.profile.evaluation
-        source = Source(settings.eval_root, workspace.scratch / "datasets")
+        settings = context.profile.evaluation
+        source = Source(settings.eval_root, context.scratch / "datasets")
         gathered = _Gathered()
         suites = [suite for suite in settings.suites if suite != "perplexity"]
         for number, suite in enumerate(suites):
             if suite == "probes":
-                _gather_probes(workspace, gathered)
+                _gather_probes(context, gathered)
             else:
-                _gather_suite(suite, workspace, source, gathered)
+                _gather_suite(suite, context, source, gathered)
             progress(number + 1, len(suites), "suites", suite)
         _refuse_gaps(gathered, settings.optional, settings.eval_root)
         for part, tables in gathered.tables.items():
@@ -76,8 +76,8 @@ def examples(workspace: Context) -> BuildOne:
     return build
 
 
-def _gather_suite(suite: str, workspace: Context, source: Source, gathered: _Gathered) -> None:
-    settings = workspace.profile.evaluation
+def _gather_suite(suite: str, context: Context, source: Source, gathered: _Gathered) -> None:
+    settings = context.profile.evaluation
     for task in (t for t in TASKS if t.suite == suite):
         try:
             tests, split = render(task, source, "test", settings.max_examples, settings.seed)
@@ -98,10 +98,10 @@ def _gather_suite(suite: str, workspace: Context, source: Source, gathered: _Gat
             gathered.add(suite, name, "train", rows, note)
 
 
-def _gather_probes(workspace: Context, gathered: _Gathered) -> None:
-    settings = workspace.profile.evaluation
-    fields = workspace.profile.corpus.keep_fields
-    train, tests = _pools(workspace, settings.max_training_examples or 10_000, settings.max_examples)
+def _gather_probes(context: Context, gathered: _Gathered) -> None:
+    settings = context.profile.evaluation
+    fields = context.profile.corpus.keep_fields
+    train, tests = _pools(context, settings.max_training_examples or 10_000, settings.max_examples)
     limits = {"test": settings.max_examples, "train": settings.max_training_examples}
     for part, table in (("test", tests), ("train", train)):
         rows = probes.shuffled_words(table, settings.seed, limits[part])
@@ -120,11 +120,11 @@ def _gather_probes(workspace: Context, gathered: _Gathered) -> None:
             gathered.lack("probes", probes.ORIGIN, part, reason)
 
 
-def _pools(workspace: Context, train: int, test: int) -> tuple[pa.Table, pa.Table]:
+def _pools(context: Context, train: int, test: int) -> tuple[pa.Table, pa.Table]:
     """Return documents to train on and held-out documents to test on, those with the smallest hashes."""
     kept: dict[str, list[pa.Table]] = {"documents": [], "validation": []}
-    for shard in workspace.shards():
-        path = open_documents(workspace, shard)
+    for shard in context.shards():
+        path = open_documents(context, shard)
         for name, limit in (("documents", train), ("validation", test)):
             kept[name] = [_smallest([*kept[name], *_columns(path.with_name(f"{name}.parquet"))], limit)]
     train_pool, test_pool = (pa.concat_tables(tables) for tables in kept.values())

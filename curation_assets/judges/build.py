@@ -35,24 +35,24 @@ from curation_assets.samplers.ask_llm import ask_llm
 from curation_assets.samplers.models import same_pieces
 
 
-def labels(workspace: Context) -> BuildOne:
+def labels(context: Context) -> BuildOne:
     """Have the teacher judge a hash sample of the corpus: `labels.parquet`, with the texts, best first.
 
     Judgements are kept in the scratch folder by teacher, prompt and length, so that a killed run goes on, and one on a
     changed corpus asks about new texts only.
     """
-    settings = workspace.profile.judge
+    settings = context.profile.judge
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        chosen = _sample(workspace, settings.documents, settings.seed)
-        teacher = read_json(workspace.open("judge/teacher") / "model.json")
-        about = (teacher["digest"], workspace.profile.samplers.ask_llm.prompt, settings.teacher_max_tokens)
+        chosen = _sample(context, settings.documents, settings.seed)
+        teacher = read_json(context.open("judge/teacher") / "model.json")
+        about = (teacher["digest"], context.profile.samplers.ask_llm.prompt, settings.teacher_max_tokens)
 
         def load() -> object:
             progress(0, chosen.num_rows, "documents", "loading the teacher")
-            return ask_llm(workspace, *open_scorer(workspace, "judge/teacher"), settings.teacher_max_tokens)
+            return ask_llm(context, *open_scorer(context, "judge/teacher"), settings.teacher_max_tokens)
 
-        cache = workspace.scratch / "labels" / fingerprint(*about)
+        cache = context.scratch / "labels" / fingerprint(*about)
         judged = label(load, chosen["text"].to_pylist(), cache, progress=progress)  # type: ignore[arg-type]
         columns = {name: pa.array(values) for name, values in asdict(judged).items() if name != "reused"}
         table = pa.table({**dict(zip(chosen.column_names, chosen.columns, strict=True)), **columns})
@@ -80,7 +80,7 @@ def _about_labels(table: pa.Table, judged: LabelTable, teacher: dict[str, object
     }
 
 
-def _sample(workspace: Context, count: int, seed: int) -> pa.Table:
+def _sample(context: Context, count: int, seed: int) -> pa.Table:
     """Return doc_id, doc_hash, shard and text of the sampled documents, each once; memory does not grow with the corpus."""
     kept = pa.table(
         {
@@ -89,8 +89,8 @@ def _sample(workspace: Context, count: int, seed: int) -> pa.Table:
             "row": pa.array([], pa.int64()),
         }
     )
-    for shard in workspace.shards():
-        hashes = open_hashes(workspace, shard)
+    for shard in context.shards():
+        hashes = open_hashes(context, shard)
         rows = sample(hashes, count, seed)
         rows = rows[~np.isin(hashes[rows], kept["doc_hash"].to_numpy())]
         one = {"doc_hash": hashes[rows], "shard": pa.array([shard] * len(rows), pa.string()), "row": rows}
@@ -98,7 +98,7 @@ def _sample(workspace: Context, count: int, seed: int) -> pa.Table:
         kept = kept.take(pa.array(sample(kept["doc_hash"].to_numpy(), count, seed)))
     if not kept.num_rows:
         raise ValueError("the corpus has no documents to label")
-    texts = pa.concat_tables(_texts(workspace, kept))
+    texts = pa.concat_tables(_texts(context, kept))
     return (
         kept.select(["doc_hash", "shard"])
         .append_column("doc_id", texts["doc_id"])
@@ -106,32 +106,32 @@ def _sample(workspace: Context, count: int, seed: int) -> pa.Table:
     )
 
 
-def _texts(workspace: Context, chosen: pa.Table) -> Iterator[pa.Table]:
+def _texts(context: Context, chosen: pa.Table) -> Iterator[pa.Table]:
     for one in chosen.to_pylist():
         rows = slice(one["row"], one["row"] + 1)
-        yield read_rows(open_documents(workspace, one["shard"]), ["doc_id", "text"], rows)
+        yield read_rows(open_documents(context, one["shard"]), ["doc_id", "text"], rows)
 
 
-def judge(workspace: Context) -> BuildOne:
+def judge(context: Context) -> BuildOne:
     """Fine-tune the size's base model on the labels: `model/`, and what it agrees with in `distillation.json`."""
-    settings = workspace.profile.judge
-    tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
-    table = pq.read_table(workspace.open("judge/labels") / "labels.parquet").sort_by("doc_hash")
-    pieces = workspace.receipt("corpus/tokenizer").version  # type: ignore[union-attr]  # opened just now
+    settings = context.profile.judge
+    tokenizer = load_tokenizer(context.open("corpus/tokenizer"))
+    table = pq.read_table(context.open("judge/labels") / "labels.parquet").sort_by("doc_hash")
+    pieces = context.receipt("corpus/tokenizer").version  # type: ignore[union-attr]  # opened just now
     apart = held_out(table["doc_hash"].to_numpy(), settings.held_out, settings.seed)
 
     def build(size: str, folder: Path, progress: Progress) -> Metadata:
         base = settings.bases.get(size)  # type: ignore[call-overload]
         if base is None:
             raise ValueError(
-                f"{workspace.profile.source} has no judge.bases.{size}: nothing to make this judge from"
+                f"{context.profile.source} has no judge.bases.{size}: nothing to make this judge from"
             )
         source = parse(base)
-        model = resolve_model(workspace, source)
+        model = resolve_model(context, source)
         if source.kind != "asset":
-            _check_reads_alike(workspace, base, load_tokenizer(model.folder))
-        config = distill_config(workspace.profile)
-        home = workspace.scratch / "runs" / "judge" / safe_name(size)
+            _check_reads_alike(context, base, load_tokenizer(model.folder))
+        config = distill_config(context.profile)
+        home = context.scratch / "runs" / "judge" / safe_name(size)
         labelled = {"doc_hash": table["doc_hash"].to_pylist(), "score": table["score"].to_pylist()}
         run = home / fingerprint(asdict(config), model.digest, labelled, apart.tolist(), pieces)
         for other in home.glob("*"):
@@ -145,7 +145,7 @@ def judge(workspace: Context) -> BuildOne:
             table["score"].to_numpy(),
             apart,
             run,
-            device=workspace.device,
+            device=context.device,
             resume_seconds=settings.resume_seconds,
             progress=progress,
         )
@@ -158,9 +158,9 @@ def judge(workspace: Context) -> BuildOne:
     return build
 
 
-def _check_reads_alike(workspace: Context, base: str, own: Tokenizer) -> None:
+def _check_reads_alike(context: Context, base: str, own: Tokenizer) -> None:
     """Refuse a base that learned to read with other pieces: trained with the corpus's it would be worthless, and run."""
-    if not same_pieces(workspace, own):
+    if not same_pieces(context, own):
         raise ValueError(
             f"judge base {base} reads with another tokenizer than the corpus's: set tokenizer.model to this model's"
         )

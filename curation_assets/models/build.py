@@ -24,12 +24,12 @@ from curation_assets.models.sources import ResolvedModel, resolve
 def model_note(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
     """Return the builder of a model's note; `source_of` reads the source from the profile."""
 
-    def load(workspace: Context) -> BuildOne:
+    def load(context: Context) -> BuildOne:
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-            source = source_of(workspace.profile)
+            source = source_of(context.profile)
             if source is None:
-                raise ValueError(f"{workspace.profile.source} names no model for this sampler")
-            model = resolve_model(workspace, source)
+                raise ValueError(f"{context.profile.source} names no model for this sampler")
+            model = resolve_model(context, source)
             about: Metadata = {
                 "source": str(source),
                 "digest": model.digest,
@@ -80,7 +80,7 @@ def checkpoint_folder(workspace: Artifacts, source: ModelSource) -> Path:
     )
 
 
-def open_scorer(workspace: Context, key: str) -> tuple[Any, Any]:
+def open_scorer(context: Context, key: str) -> tuple[Any, Any]:
     """Load the model of the note `key` and its tokenizer, in evaluation mode, on the workspace's device.
 
     Models of this graph read with the corpus's tokenizer, others with their own.
@@ -92,16 +92,16 @@ def open_scorer(workspace: Context, key: str) -> tuple[Any, Any]:
     """
     from curation_assets.models.loading import load_scorer
 
-    note = read_json(workspace.open(key) / "model.json")
+    note = read_json(context.open(key) / "model.json")
     source = parse(note["source"])
-    model = resolve_model(workspace.through(key), source)
+    model = resolve_model(context.through(key), source)
     if model.digest != note["digest"]:
-        workspace.forget(key)  # else it would count as current
+        context.forget(key)  # else it would count as current
         raise RuntimeError(f"{source} has changed since {key} was materialized: materialize that again")
     single = model.folder / model.files[0] if model.files[0].endswith(".gguf") else model.folder
     return load_scorer(
         single,
-        tokenizer=workspace.open("corpus/tokenizer") if source.kind == "asset" else None,
-        device=workspace.device,
-        dtype=workspace.profile.execution.dtype,
+        tokenizer=context.open("corpus/tokenizer") if source.kind == "asset" else None,
+        device=context.device,
+        dtype=context.profile.execution.dtype,
     )

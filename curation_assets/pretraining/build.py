@@ -32,23 +32,23 @@ from curation_assets.pretraining.trainer import RuntimeConfig, TrainConfig, Trai
 def subset_checkpoint(sampler: str) -> Builder:
     """Return the builder of `<sampler>/checkpoint`; partition "rate|size"."""
 
-    def load(workspace: Context) -> BuildOne:
+    def load(context: Context) -> BuildOne:
         def build(partition: str, folder: Path, progress: Progress) -> Metadata:
             rate, size = partition.split("|")
-            shards = list(_subset_shards(workspace, f"{sampler}/subset", rate))
-            return _train(workspace, f"{sampler}/checkpoint", partition, size, shards, folder, progress)
+            shards = list(_subset_shards(context, f"{sampler}/subset", rate))
+            return _train(context, f"{sampler}/checkpoint", partition, size, shards, folder, progress)
 
         return build
 
     return load
 
 
-def full_data_checkpoint(workspace: Context) -> BuildOne:
+def full_data_checkpoint(context: Context) -> BuildOne:
     """Train on every document of the corpus that is not left out (`corpus.reading.left_out`); partition is the size."""
 
     def build(size: str, folder: Path, progress: Progress) -> Metadata:
-        shards = list(_all_shards(workspace))
-        return _train(workspace, "full_data/checkpoint", size, size, shards, folder, progress)
+        shards = list(_all_shards(context))
+        return _train(context, "full_data/checkpoint", size, size, shards, folder, progress)
 
     return build
 
@@ -75,26 +75,26 @@ def recipe(profile: Profile) -> dict[str, int]:
     }
 
 
-def _subset_shards(workspace: Context, key: str, rate: str) -> Iterator[Shard]:
-    table = pq.read_table(workspace.open(key, rate) / "subset.parquet", columns=["shard", "row", "doc_hash"])
-    for shard in workspace.shards():
+def _subset_shards(context: Context, key: str, rate: str) -> Iterator[Shard]:
+    table = pq.read_table(context.open(key, rate) / "subset.parquet", columns=["shard", "row", "doc_hash"])
+    for shard in context.shards():
         chosen = table.filter(pc.equal(table["shard"], shard))
         if chosen.num_rows:
-            ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
+            ids, offsets = read_tokens(context.open("corpus/tokens", shard), "documents")
             yield Shard(ids, offsets, chosen["row"].to_numpy(), chosen["doc_hash"].to_numpy())
 
 
-def _all_shards(workspace: Context) -> Iterator[Shard]:
-    unused = left_out(workspace)
-    for shard in workspace.shards():
-        ids, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
-        hashes = open_hashes(workspace, shard)
+def _all_shards(context: Context) -> Iterator[Shard]:
+    unused = left_out(context)
+    for shard in context.shards():
+        ids, offsets = read_tokens(context.open("corpus/tokens", shard), "documents")
+        hashes = open_hashes(context, shard)
         rows = np.setdiff1d(np.arange(len(hashes)), unused.get(shard, NO_ROWS))
         yield Shard(ids, offsets, rows, hashes[rows])
 
 
 def _train(
-    workspace: Context,
+    context: Context,
     key: str,
     partition: str,
     size: str,
@@ -102,8 +102,8 @@ def _train(
     folder: Path,
     progress: Progress,
 ) -> Metadata:
-    profile = workspace.profile
-    tokenizer = load_tokenizer(workspace.open("corpus/tokenizer"))
+    profile = context.profile
+    tokenizer = load_tokenizer(context.open("corpus/tokenizer"))
     config = train_config(
         profile,
         size,
@@ -114,7 +114,7 @@ def _train(
     )
     execution = profile.execution.to(
         RuntimeConfig,
-        device=workspace.device,
+        device=context.device,
         micro_batch_size=profile.pretraining.micro_batch_size,
         resume_seconds=profile.pretraining.resume_seconds,
     )
@@ -123,7 +123,7 @@ def _train(
     for number, seed in enumerate(seeds):
         stream = TokenStream(shards, eos=tokenizer.eos_id, seed=seed)
         one = replace(config, seed=seed)
-        run = _run_folder(workspace, key, partition, one, stream)
+        run = _run_folder(context, key, partition, one, stream)
         part = one_of(progress, number, len(seeds))
         results.append(train_distributed(one, stream, run, progress=part, execution=execution))
         losses = read_losses(run, one)
@@ -180,11 +180,9 @@ def cost(config: TrainConfig, results: list[TrainResult]) -> dict[str, float]:
     }
 
 
-def _run_folder(
-    workspace: Context, key: str, partition: str, config: TrainConfig, stream: TokenStream
-) -> Path:
+def _run_folder(context: Context, key: str, partition: str, config: TrainConfig, stream: TokenStream) -> Path:
     """Return where a run lives while it trains; runs of the same partition on other data or settings are removed."""
-    home = workspace.scratch / "runs" / key / safe_name(partition)
+    home = context.scratch / "runs" / key / safe_name(partition)
     name = f"{config.seed}-{fingerprint(asdict(config), stream.digest())}"
     for other in home.glob(f"{config.seed}-*"):
         if other.name != name:

@@ -27,24 +27,24 @@ from curation_assets.report.scores import Scores
 from curation_assets.report.section import publish
 
 
-def comparison(workspace: Context) -> BuildOne:
+def comparison(context: Context) -> BuildOne:
     """Join every metrics artifact that there is with what its model was trained on, and work out the figures of merit.
 
     Writes `comparison.parquet`, `.csv` and `.md`, `over_scaling.parquet` (by metric), `differences.parquet` and `recipe.json`.
     """
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        metrics = read_metrics(workspace)
-        scores = Scores(metrics, read_chance(workspace))
-        merit = figures(scores, read_ladder(workspace), workspace.profile.report.seed)
-        runs = with_figures(compare(metrics, read_trained(workspace), order()), merit)
+        metrics = read_metrics(context)
+        scores = Scores(metrics, read_chance(context))
+        merit = figures(scores, read_ladder(context), context.profile.report.seed)
+        runs = with_figures(compare(metrics, read_trained(context), order()), merit)
         chance = {suite: scores.chance(suite) for suite in suites(scores)}
         about = {
-            **recipe(workspace.profile),
+            **recipe(context.profile),
             "suites": suites(scores),
             "chance": {suite: known for suite, known in chance.items() if known is not None},
-            "rate_of": workspace.profile.selection.rate_of,
-            "gaps": _gaps(workspace, scores),
+            "rate_of": context.profile.selection.rate_of,
+            "gaps": _gaps(context, scores),
         }
         runs.write_parquet(folder / "comparison.parquet")
         runs.write_csv(folder / "comparison.csv")
@@ -61,20 +61,20 @@ def comparison(workspace: Context) -> BuildOne:
     return build
 
 
-def _gaps(workspace: Context, scores: Scores) -> dict[str, list[str]]:
+def _gaps(context: Context, scores: Scores) -> dict[str, list[str]]:
     """Return the suites and tasks that were not measured, and those that were measured on a stand-in split."""
     measured = {metric.name.split("/")[0] for metric in scores.metrics}
-    absent = [str(suite) for suite in workspace.profile.evaluation.suites if suite not in measured]
-    return {"suites": absent, "tasks": not_measured(workspace), "standins": scores.standins()}
+    absent = [str(suite) for suite in context.profile.evaluation.suites if suite not in measured]
+    return {"suites": absent, "tasks": not_measured(context), "standins": scores.standins()}
 
 
-def correlation(workspace: Context) -> BuildOne:
+def correlation(context: Context) -> BuildOne:
     """Correlate the scores of every sampler whose scores are current for the whole corpus, over a hash sample of its documents."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        shards = workspace.shards()
-        names = scored(workspace, shards, "there is nothing to correlate")
-        sample = Corpus(workspace, shards, names, progress, 1).sample()
+        shards = context.shards()
+        names = scored(context, shards, "there is nothing to correlate")
+        sample = Corpus(context, shards, names, progress, 1).sample()
         if sample.seen < tau.LEAST:
             raise MissingInput(
                 f"{sample.seen} documents are too few to correlate scores: {tau.LEAST} are needed"

@@ -33,11 +33,11 @@ _CLUSTERS, _TOKENS, _INDEX = "clusters/assignments", "corpus/tokens", "corpus/in
 Ints = NDArray[np.int64]
 
 
-def composition(workspace: Context) -> BuildOne:
+def composition(context: Context) -> BuildOne:
     """Count what every current subset is made of: `source.parquet`, `length.parquet`, `clusters.parquet`, figures, the section."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        shards, versions = workspace.shards(), workspace.versions()
+        shards, versions = context.shards(), context.versions()
         if not shards or versions.stale(_TOKENS, shards) or not versions.current(_INDEX):
             raise MissingInput(
                 "tokens or index of the corpus are missing or out of date: run the graph first"
@@ -45,9 +45,7 @@ def composition(workspace: Context) -> BuildOne:
         made, state = subsets(versions, shards)
         if not made:
             raise MissingInput("no sampler has a current subset: there is nothing to show")
-        reader = _Reader(
-            workspace, shards, clustered=not versions.stale(_CLUSTERS, shards), progress=progress
-        )
+        reader = _Reader(context, shards, clustered=not versions.stale(_CLUSTERS, shards), progress=progress)
         sources = reader.sources()
         corpus, choices = reader.count(made, sources)
         tables = {}
@@ -89,9 +87,9 @@ def subsets(
 class _Reader:
     """The corpus shard by shard: sources, lengths and clusters of its documents, and which of them subsets have."""
 
-    def __init__(self, workspace: Context, shards: list[str], *, clustered: bool, progress: Progress) -> None:
-        self._workspace, self._shards, self.clustered, self._progress = workspace, shards, clustered, progress
-        self._left_out = left_out(workspace)
+    def __init__(self, context: Context, shards: list[str], *, clustered: bool, progress: Progress) -> None:
+        self._workspace, self._shards, self.clustered, self._progress = context, shards, clustered, progress
+        self._left_out = left_out(context)
         self._done = 0
 
     def sources(self) -> list[str | None]:
@@ -150,7 +148,7 @@ class _Reader:
 
 
 @contextmanager
-def _rows(workspace: Context, key: compute.Key, shards: list[str]) -> Iterator[Iterator[Ints]]:
+def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Iterator[Ints]]:
     """Open a subset; give for one shard after another the rows of its documents table that the subset has [k].
 
     Raises
@@ -158,7 +156,7 @@ def _rows(workspace: Context, key: compute.Key, shards: list[str]) -> Iterator[I
     ValueError
         The subset is not of these shards.
     """
-    folder = workspace.open(f"{key[0]}/subset", key[1])
+    folder = context.open(f"{key[0]}/subset", key[1])
     counts = {s: one["documents"] for s, one in read_json(folder / "manifest.json")["by_shard"].items()}
     if list(counts) != shards:
         raise ValueError(

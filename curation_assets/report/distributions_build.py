@@ -23,15 +23,15 @@ from curation_assets.report.section import publish
 Pairs = Mapping[tuple[str, str], NDArray[np.int64]]
 
 
-def distributions(workspace: Context) -> BuildOne:
+def distributions(context: Context) -> BuildOne:
     """Count every sampler's scores, and compare the ranks that scorers of growing size give: figures, tables, the section."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        shards, settings = workspace.shards(), workspace.profile.report
-        names = scored(workspace, shards, "there is nothing to show")
+        shards, settings = context.shards(), context.profile.report
+        names = scored(context, shards, "there is nothing to show")
         missing = [name for name in SAMPLERS if name not in names]
         sample = HashSample(settings.documents, settings.seed)
-        by_sampler = read(Corpus(workspace, shards, names, progress, 1 + PASSES), sample)
+        by_sampler = read(Corpus(context, shards, names, progress, 1 + PASSES), sample)
         sampled = sample.scores()
         changes, counts = rank_changes(sampled)
         tables = {

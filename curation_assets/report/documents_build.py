@@ -44,13 +44,13 @@ _COLUMNS: dict[str, Any] = {
 }  # and a score and a percentile of each sampler
 
 
-def documents(workspace: Context) -> BuildOne:
+def documents(context: Context) -> BuildOne:
     """Find the documents that samplers like most and least, and disagree on: `documents.parquet` and the section."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        shards = workspace.shards()
-        names = scored(workspace, shards, "there are no documents to show")
-        corpus = Corpus(workspace, shards, names, progress, _PASSES)
+        shards = context.shards()
+        names = scored(context, shards, "there are no documents to show")
+        corpus = Corpus(context, shards, names, progress, _PASSES)
         sample = corpus.sample()
         picked = _lists(corpus, sample)
         table = _table(corpus, picked)
@@ -97,12 +97,12 @@ def _table(corpus: Corpus, picked: dict[tuple[tuple[str, ...], str], Picked]) ->
     return pl.DataFrame(rows, schema=_COLUMNS | of_samplers, orient="row")
 
 
-def _about(workspace: Context, shards: list[str], shown: Picked) -> list[dict[str, Any]]:
+def _about(context: Context, shards: list[str], shown: Picked) -> list[dict[str, Any]]:
     """Return the rows of the documents tables of the documents shown, in their order; other row groups are not read."""
     picked: list[dict[str, Any]] = [{} for _ in shown.row]
     for number in np.unique(shown.shard):
         mine = np.flatnonzero(shown.shard == number)
-        with pq.ParquetFile(open_documents(workspace, shards[number])) as source:
+        with pq.ParquetFile(open_documents(context, shards[number])) as source:
             sizes = [source.metadata.row_group(g).num_rows for g in range(source.metadata.num_row_groups)]
             ends = np.cumsum(sizes)
             groups = np.searchsorted(ends, shown.row[mine], side="right")

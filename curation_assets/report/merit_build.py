@@ -26,15 +26,15 @@ from curation_assets.report.spent import Flops, Seconds, Spent
 _SET = "in_distribution"
 
 
-def convergence(workspace: Context) -> BuildOne:
+def convergence(context: Context) -> BuildOne:
     """Find when each run is as good as full data at the end, and how good runs are after so many epochs.
 
     Writes `convergence.parquet`, `fresh.parquet`, `convergence.md` and the figures.
     """
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        curves = reaching.Curves(read_metrics(workspace))
-        reached, cut = reaching.convergence(curves), fresh(curves, read_trained(workspace))
+        curves = reaching.Curves(read_metrics(context))
+        reached, cut = reaching.convergence(curves), fresh(curves, read_trained(context))
         reached.write_parquet(folder / "convergence.parquet")
         cut.write_parquet(folder / "fresh.parquet")
         section = convergence_view.section(reached, cut)
@@ -48,14 +48,14 @@ def convergence(workspace: Context) -> BuildOne:
     return build
 
 
-def tradeoff(workspace: Context) -> BuildOne:
+def tradeoff(context: Context) -> BuildOne:
     """Set what choosing and training took against perplexity: `tradeoff.parquet`, `.md` and the figure `tradeoff`."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        metrics = read_metrics(workspace)
+        metrics = read_metrics(context)
         quality = compare(metrics, pl.DataFrame(schema=TRAINED), order())
         names = [name for name in SAMPLERS if name in quality["sampler"]]
-        seconds, flops = Seconds(workspace), Flops(workspace)
+        seconds, flops = Seconds(context), Flops(context)
         by_flop = {}
         for number, name in enumerate(names, 1):
             by_flop[name] = _flops(flops, name)

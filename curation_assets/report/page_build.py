@@ -43,23 +43,23 @@ def published_again(workspace: Workspace) -> Path | None:
     return target
 
 
-def page(workspace: Context) -> BuildOne:
+def page(context: Context) -> BuildOne:
     """Write the report as one page, with downloads beside it, and publish it in the data folder."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        versions = workspace.versions()
+        versions = context.versions()
         parts = []
         for number, name in enumerate(REPORTS, 1):
-            parts.append(_part(workspace, versions, f"report/{name}", folder))
+            parts.append(_part(context, versions, f"report/{name}", folder))
             progress(number, len(REPORTS), "sections")
         if not any(part.section for part in parts):
             raise MissingInput("no report has been made yet: there is nothing to put on a page")
-        seen = glances(workspace)
+        seen = glances(context)
         report = Report(
-            _TITLE, to_use(workspace), facts(workspace), seen, parts, list(_sources(versions, parts, seen))
+            _TITLE, to_use(context), facts(context), seen, parts, list(_sources(versions, parts, seen))
         )
         write_bytes(folder / PAGE, render(report).encode())
-        _publish(folder, published(workspace).parent)
+        _publish(folder, published(context).parent)
         return {
             "published": f"report/{PAGE} in the data folder",
             "sections": sum(part.section is not None for part in parts),
@@ -71,12 +71,12 @@ def page(workspace: Context) -> BuildOne:
     return build
 
 
-def _part(workspace: Context, versions: DeclaredVersions, key: str, folder: Path) -> Part:
+def _part(context: Context, versions: DeclaredVersions, key: str, folder: Path) -> Part:
     """Read a report, and put its figures and tables under `folder` for download; one that cannot be read counts as not made."""
     receipt = versions.receipt(key)
     if receipt is None or SECTION not in receipt.files:
         return Part(key, None)
-    source = workspace.open(key)
+    source = context.open(key)
     try:
         section = read_section(source)
     except ValueError:

@@ -18,12 +18,12 @@ from curation_assets.report.scores import Scores
 from curation_assets.report.section import publish
 
 
-def quality(workspace: Context) -> BuildOne:
+def quality(context: Context) -> BuildOne:
     """Draw each metric over the share of the data and rank the samplers: `quality.parquet`, `.md` and a figure a metric and size."""
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        scores = Scores(read_metrics(workspace), read_chance(workspace))
-        ladder = Ladder(workspace.partitions("size"), {})
+        scores = Scores(read_metrics(context), read_chance(context))
+        ladder = Ladder(context.partitions("size"), {})
         table = table_of.quality(scores, ladder, list(SAMPLERS), RATES)
         table.write_parquet(folder / "quality.parquet")
         measured = table.filter(pl.col("seeds") > 0)

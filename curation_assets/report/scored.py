@@ -16,7 +16,7 @@ from curation_assets.report.correlation import HashSample
 from curation_assets.report.documents import Scored
 
 
-def scored(workspace: Context, shards: list[str], otherwise: str) -> list[str]:
+def scored(context: Context, shards: list[str], otherwise: str) -> list[str]:
     """Return the samplers whose scores of all shards are current, in the registry's order.
 
     Raises
@@ -24,7 +24,7 @@ def scored(workspace: Context, shards: list[str], otherwise: str) -> list[str]:
     MissingInput
         There is none, or no shard; the message ends with `otherwise`.
     """
-    versions = workspace.versions()
+    versions = context.versions()
     names = [n for n in SAMPLERS if not versions.stale(f"{n}/scores", shards)]
     if not names or not shards:
         raise MissingInput(f"no sampler has current scores of every shard: {otherwise}")
@@ -35,10 +35,10 @@ class Corpus:
     """Every document once, with the scores of some samplers, shard by shard, as often as it is asked for; `passes` times, for `progress`."""
 
     def __init__(
-        self, workspace: Context, shards: list[str], names: list[str], progress: Progress, passes: int
+        self, context: Context, shards: list[str], names: list[str], progress: Progress, passes: int
     ) -> None:
-        self.workspace, self.shards, self.names, self._progress = workspace, shards, names, progress
-        self._repeats: Repeats = read_repeats(workspace)
+        self.workspace, self.shards, self.names, self._progress = context, shards, names, progress
+        self._repeats: Repeats = read_repeats(context)
         self._done, self._total = 0, passes * len(shards)
 
     def __iter__(self) -> Iterator[Scored]:

@@ -33,9 +33,9 @@ _SAMPLE = 200_000  # scores behind the histogram
 def subset(spec: SamplerSpec) -> Builder:
     """Return the builder of a sampler's subsets: `subset.parquet` (SUBSET_SCHEMA) and `manifest.json`."""
 
-    def load(workspace: Context) -> BuildOne:
-        shards, seed = workspace.shards(), workspace.profile.selection.seed
-        draw = Draw(workspace, spec.name, spec.technique, seed, shards, left_out(workspace))
+    def load(context: Context) -> BuildOne:
+        shards, seed = context.shards(), context.profile.selection.seed
+        draw = Draw(context, spec.name, spec.technique, seed, shards, left_out(context))
 
         @cache  # the same for all rates of a run
         def picture() -> Metadata:
@@ -51,7 +51,7 @@ def subset(spec: SamplerSpec) -> Builder:
                 "sampler": spec.name,
                 "technique": spec.technique,
                 "rate": rate,
-                "rate_of": workspace.profile.selection.rate_of,
+                "rate_of": context.profile.selection.rate_of,
                 "seed": seed,
                 "candidates": n,
                 "candidate_tokens": count_tokens(draw),
@@ -59,8 +59,8 @@ def subset(spec: SamplerSpec) -> Builder:
                 "tokens": tokens,
                 "threshold": drawn.threshold,
                 "by_shard": chosen.by_shard,
-                **({"decontaminated": True} if workspace.profile.evaluation.decontaminate else {}),
-                "score_versions": {s: _version(workspace, f"{spec.name}/scores", s) for s in shards},
+                **({"decontaminated": True} if context.profile.evaluation.decontaminate else {}),
+                "score_versions": {s: _version(context, f"{spec.name}/scores", s) for s in shards},
             }
             write_json(folder / "manifest.json", manifest)
             kept = ("technique", "candidates", "documents", "tokens", "threshold")
@@ -78,8 +78,8 @@ def subset(spec: SamplerSpec) -> Builder:
     return load
 
 
-def _version(workspace: Context, key: str, partition: str) -> str:
-    receipt = workspace.receipt(key, partition)
+def _version(context: Context, key: str, partition: str) -> str:
+    receipt = context.receipt(key, partition)
     return receipt.version if receipt else ""
 
 
