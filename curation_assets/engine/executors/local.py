@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ from curation_assets.engine.executors.work import Worker
 from curation_assets.engine.workspace import Workspace
 
 _INHERITED = ("CURATION_", "DAGSTER_", "HF_")
+_PATIENCE = 5.0  # seconds for idle workers to end
 _AT_MOST = 4  # workers on a CPU that nobody asked for in the profile
 _DEATHS = 3  # of workers in a row, with nothing finished between them: then a run ends
 _WORKERS = " (execution.workers sets how many there are)"
@@ -92,6 +94,7 @@ class LocalExecutor:
     def __exit__(self, *_: object) -> None:
         """End the workers and what they started: whole artifacts stay, and nothing else is worth waiting for."""
         on_purpose = [w for w in self._processes if stopping.requested.is_set() or w.process.is_alive()]
+        self._dismiss()
         workers = []
         for worker in self._processes:
             with suppress(psutil.NoSuchProcess):
@@ -101,6 +104,16 @@ class LocalExecutor:
             for partition in worker.left:
                 if self._attempt(worker, partition) is not None:
                     self._workspace.attempts.end(worker.last, partition)
+
+    def _dismiss(self) -> None:
+        """Let workers that have nothing to do end by themselves, so that they clear away what their libraries hold."""
+        idle = [w for w in self._processes if w.task is None and not stopping.requested.is_set()]
+        for worker in idle:
+            with suppress(OSError):  # it has ended
+                worker.line.send(None)
+        end = time.monotonic() + _PATIENCE
+        for worker in idle:
+            worker.process.join(max(0.0, end - time.monotonic()))
 
     @property
     def slots(self) -> int:
@@ -266,8 +279,8 @@ def _serve(
         torch.set_num_threads(threads)
         faiss.omp_set_num_threads(threads)
     worker = Worker(workspace, module, line.send)
-    while True:
-        for message in worker.carry_out(line.recv()):
+    while (task := line.recv()) is not None:
+        for message in worker.carry_out(task):
             line.send(message)
 
 
