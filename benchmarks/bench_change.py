@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.harness import Row, best_seconds
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.corpus.demo import build as builtin
-from curation_assets.corpus.watch import look
+from curation_assets.corpus.watch import check_listing
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.graph import STEPS
@@ -119,11 +119,11 @@ def _look(folder: Path) -> Iterator[Row]:
     seconds = _seconds(profile, [STEPS["corpus/source"]])
     yield Row(f"listing {_FILES:,} files, with Dagster's bookkeeping", seconds, "s")
     workspace = Workspace(profile)
-    looked = best_seconds(lambda: look(workspace, None), 3)
+    looked = best_seconds(lambda: check_listing(workspace, None), 3)
     yield Row(
         f"a sensor's look at {_FILES:,} unchanged files, under 2 s", 2.0 / looked, "x", 1.0, f"{looked:.2f} s"
     )
-    graph = best_seconds(lambda: Follow(Workspace(profile)).idle(), 1)
+    graph = best_seconds(lambda: Follow(Workspace(profile)).all_due(), 1)
     yield Row(f"a look at the graph of {_FILES:,} new shards", graph, "s", note="all of them due")
 
 
