@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from curation_assets.common.progress import Line
 from curation_assets.engine.executors import Check, Checked, Committed, Ended, Executor, Failed, Make, Message
-from curation_assets.engine.follow import Follow
+from curation_assets.engine.follow import Follow, Refusal, never
 from curation_assets.engine.forecast import Plan
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
@@ -69,12 +69,6 @@ class Blocked:
 
 Event = str | Current | Waiting | Started | Committed | Failed | Blocked | Checked
 """What a run tells of: lines for people, and what happened to artifacts."""
-Refusal = Callable[[Workspace, Step], str]
-"""Says why a step that reads documents has none to read although its inputs are there; "" where it has. Asked once a run."""
-
-
-def _never(workspace: Workspace, step: Step) -> str:
-    return ""
 
 
 def bring_up_to_date(
@@ -85,7 +79,7 @@ def bring_up_to_date(
     run_id: str = "",
     relearn: bool = False,
     checks: bool = True,
-    refusal: Refusal = _never,
+    refusal: Refusal = never,
 ) -> Iterator[Event]:
     """Make what is missing or out of date of a scope, each step when those that it needs have ended; yield what happens.
 
@@ -95,6 +89,7 @@ def bring_up_to_date(
     ----------
     relearn : learn anew what is pinned and behind the corpus, as where a person names artifacts.
     checks : evaluate the checks of what was made; where false, the caller does, unless something failed.
+    refusal : asked once a run.
     """
     workspace.store.remove_abandoned()
     yield from _Run(workspace, scope, executor, run_id, relearn, checks, refusal).events()

@@ -22,12 +22,17 @@ from curation_assets.engine.workspace import MissingInput, Workspace, title
 _SHOWN = 4  # steps that are named
 
 
-def _never(workspace: Workspace, step: Step) -> str:
+Refusal = Callable[[Workspace, Step], str]
+"""Says why a step that reads documents has none to read although its inputs are there; "" where it has."""
+
+
+def never(workspace: Workspace, step: Step) -> str:
+    """Refuse nothing."""
     return ""
 
 
 class Follow:
-    """One look at the graph: make one, ask it, throw it away. `next_try` is when the next failure may be tried again.
+    """One look at the graph, `versions`: make one, ask it, throw it away. `next_try` is when the next failure may be tried again.
 
     `settled` is what earlier looks of the same run found of steps that have ended. `refusal` is the driver's: it says why
     a step has nothing to read although its inputs are there. The driver tells that once; for a look such a step is not due.
@@ -38,9 +43,9 @@ class Follow:
         workspace: Workspace,
         now: float | None = None,
         settled: dict[tuple[str, str], bool] | None = None,
-        refusal: Callable[[Workspace, Step], str] = _never,
+        refusal: Refusal = never,
     ) -> None:
-        self._workspace, self._versions = workspace, Versions(workspace)
+        self._workspace, self.versions = workspace, Versions(workspace)
         self._automation = workspace.profile.automation
         self._now = time.time() if now is None else now
         self._wanted = {step.key for step in wanted_steps(workspace.profile)}
@@ -56,7 +61,7 @@ class Follow:
         """
         if step.key not in self._wanted or step.key == "corpus/source":
             return False
-        if step.pinned and any(self._versions.marked(step, p) for p in targets(self._workspace, step)):
+        if step.pinned and any(self.versions.marked(step, p) for p in targets(self._workspace, step)):
             return True
         return self._automation.training or not (step.trains or step.partial)
 
@@ -68,10 +73,6 @@ class Follow:
             self._due[step.key] = [] if due and self._refusal(self._workspace, step) else due
         return self._due[step.key]
 
-    def idle(self) -> bool:
-        """Tell whether nothing is due anywhere."""
-        return not any(self.due(step) for step in STEPS.values())
-
     def all_due(self) -> dict[str, list[str]]:
         """Return {asset key: partitions} of what is due."""
         return {key: due for key, step in STEPS.items() if (due := self.due(step))}
@@ -79,7 +80,7 @@ class Follow:
     def fingerprint(self) -> str:
         """Return a hash of what is due and of what each is to become; "" where nothing is due."""
         due = {
-            title(key, p): self._versions.wanted(STEPS[key], p)
+            title(key, p): self.versions.wanted(STEPS[key], p)
             for key, partitions in self.all_due().items()
             for p in partitions
         }
@@ -87,13 +88,13 @@ class Follow:
 
     def reasons(self, most: int = _SHOWN) -> list[str]:
         """Return a sentence for the first few steps of which something is due: how much, and why."""
-        due = [(step, self.due(step)) for step in STEPS.values() if self.due(step)]
+        due = list(self.all_due().items())
         more = [f"and {len(due) - most:,} assets more"] if len(due) > most else []
-        return [self._why(step, partitions) for step, partitions in due[:most]] + more
+        return [self._why(STEPS[key], partitions) for key, partitions in due[:most]] + more
 
     def _why(self, step: Step, partitions: list[str]) -> str:
         count = f"{step.key}: {len(partitions):,}" if step.by else step.key
-        reasons = self._versions.reasons(step, partitions[0])
+        reasons = self.versions.reasons(step, partitions[0])
         return f"{count} ({'; '.join(map(str, reasons))})"
 
     def waiting(self, most: int = _SHOWN) -> list[str]:
@@ -101,14 +102,18 @@ class Follow:
         found = []
         for step in STEPS.values():
             asked = targets(self._workspace, step) if self.follows(step) else []
-            held = [p for p in asked if p not in self.due(step) and not self._versions.current(step, p)]
+            due = set(self.due(step))
+            held = [p for p in asked if p not in due and not self.versions.current(step, p)]
             if held:
                 count = f"{step.key}: {len(held):,}" if step.by else step.key
-                found.append(f"{count} out of date: {self._held_by(step, held[0])}")
+                found.append(f"{count} out of date: {self.held_by(step, held[0])}")
         more = [f"and {len(found) - most:,} assets more"] if len(found) > most else []
         return found[:most] + more
 
-    def _held_by(self, step: Step, partition: str) -> str:
+    def held_by(self, step: Step, partition: str) -> str:
+        """Return what an artifact waits for that is out of date and not due."""
+        if not self.follows(step):
+            return "waits for somebody who asks for it, or for automation.training"
         for need, wanted in self._reads(step, partition):
             if not wanted and not step.partial:
                 return f"waits for {need.key}: no file of the corpus has been read"
@@ -128,7 +133,7 @@ class Follow:
 
     def _is_due(self, step: Step, partition: str) -> bool:
         return (
-            not self._versions.current(step, partition)
+            not self.versions.current(step, partition)
             and self._inputs_settled(step, partition)
             and self._may_try(step, partition)
         )
@@ -146,7 +151,7 @@ class Follow:
             if step.partial:
                 yield need, targets(self._workspace, need) if key in self._wanted else []
             else:
-                yield need, upstream(step, partition, need, self._versions.partitions, only)
+                yield need, upstream(step, partition, need, self.versions.partitions, only)
 
     def _is_settled(self, step: Step, partition: str) -> bool:
         at = (step.key, partition)
@@ -155,11 +160,11 @@ class Follow:
         return self._settled[at]
 
     def _find_settled(self, step: Step, partition: str) -> bool:
-        there = self._versions.receipt(step.key, partition) is not None
+        there = self.versions.receipt(step.key, partition) is not None
         if not self.follows(step):
             # It will not change by itself. A model that reads with other pieces than there are now is waited for.
-            return there and (not step.pinned or self._versions.current(step, partition))
-        if not self._versions.current(step, partition):
+            return there and (not step.pinned or self.versions.current(step, partition))
+        if not self.versions.current(step, partition):
             return there and self._unreadable(step, partition)
         if step.pinned:  # the corpus may move on under it; how far, only a step with a limit looks
             return not step.drift or self._is_settled(STEPS["corpus/index"], "")
@@ -185,19 +190,8 @@ class Follow:
             self.next_try = min(self.next_try, when)
         return when <= self._now
 
-    @property
-    def versions(self) -> Versions:
-        """What it looks at."""
-        return self._versions
-
-    def held_by(self, step: Step, partition: str) -> str:
-        """Return what an artifact waits for that is out of date and not due."""
-        if not self.follows(step):
-            return "waits for somebody who asks for it, or for automation.training"
-        return self._held_by(step, partition)
-
     def _is_at(self, step: Step, partition: str, wanted: str) -> bool:
         try:
-            return wanted == self._versions.wanted(step, partition)
+            return wanted == self.versions.wanted(step, partition)
         except MissingInput:
             return False

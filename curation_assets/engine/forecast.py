@@ -161,7 +161,8 @@ class Plan:
 
     def forecast(self) -> None:
         """Look what will probably have to be made: what is out of date, and what follows from that."""
-        versions, follow = Versions(self._workspace), Follow(self._workspace)
+        follow = Follow(self._workspace)
+        versions = follow.versions
         for step in self._scope.steps:
             asked = self._scope.partitions(self._workspace, step)
             for receipt in (versions.receipt(step.key, p) for p in asked):
