@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from sqlalchemy.engine import URL
 
-from curation_assets.common.files import read_json
+from curation_assets.common.files import fingerprint, read_json
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.profile import ProfileError
 from curation_assets.engine.catalog import ALONE, FORMAT, Catalog, RoleTaken
@@ -53,8 +53,8 @@ def open_catalog(url: str, store: Store, data: Path) -> Catalog:
     ProfileError
         The store is another catalog's, or the catalog another store's, or of another format.
     """
-    catalog = _catalog(url, data)
-    about, owner, here = catalog.about(), store.owner, store.fs.unstrip_protocol(store.root)
+    catalog = _catalog(url, store, data)
+    about, owner, here = catalog.about(), store.owner, _url(store)
     if not about:
         if owner and not Path(store.root).is_relative_to(data):
             raise ProfileError(
@@ -74,8 +74,15 @@ def open_catalog(url: str, store: Store, data: Path) -> Catalog:
     return catalog
 
 
-def _catalog(url: str, data: Path) -> Catalog:
-    return Catalog(url or URL.create("sqlite", database=str(data / _SQLITE)))
+def _catalog(url: str, store: Store, data: Path) -> Catalog:
+    """Return the catalog as it is; in the data folder each store has one of its own."""
+    inside = Path(store.root).is_relative_to(data)
+    name = _SQLITE if inside else f"catalog-{fingerprint(_url(store))}.sqlite"
+    return Catalog(url or URL.create("sqlite", database=str(data / name)))
+
+
+def _url(store: Store) -> str:
+    return str(store.fs.unstrip_protocol(store.root))
 
 
 def _refuse(catalog: Catalog, about: Mapping[str, str], owner: str, here: str) -> NoReturn:
@@ -88,7 +95,7 @@ def _refuse(catalog: Catalog, about: Mapping[str, str], owner: str, here: str) -
 def _take_over(catalog: Catalog, store: Store, data: Path) -> str:
     """Begin a catalog, where none was, of what lies in the store; then what the version before wrote is not needed any more."""
     there = () if catalog.about() else _artifacts(store)
-    owner = catalog.create(store.fs.unstrip_protocol(store.root), there, _marks(data))
+    owner = catalog.create(_url(store), there, _marks(data))
     _forget_pointers(store, data)
     return owner
 
@@ -101,10 +108,10 @@ def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = sil
     ProfileError
         The catalog is another store's, or somebody is making artifacts.
     """
-    catalog, aside = _catalog(url, data), None
+    catalog, aside = _catalog(url, store, data), None
     if not catalog.intact():
         aside = catalog.set_aside()
-    about, here = catalog.about(), store.fs.unstrip_protocol(store.root)
+    about, here = catalog.about(), _url(store)
     if about and about["store"] != here and store.owner != about["id"]:
         _refuse(catalog, about, store.owner, here)
     rebuilt = Rebuilt(Counter(), Counter(), [], aside, about.get("format") != FORMAT)
