@@ -128,6 +128,7 @@ def leading() -> Iterator[None]:
             yield
     finally:
         meeting.offer(None)
+    meeting.close()
 
 
 def follow() -> None:
@@ -144,6 +145,7 @@ def follow() -> None:
             config, execution = _config(job["config"]), RuntimeConfig(**job["execution"])
             assist(config, execution, meeting.group(device_of(execution)))
     meeting.must_be_well()
+    meeting.close()
 
 
 def write_job(job: Job, home: Path) -> Path:

@@ -116,16 +116,27 @@ class Meeting:
     def __init__(self, store: distributed.Store, rank: int, count: int) -> None:
         self.store, self.rank, self.count = distributed.PrefixStore("curation", store), rank, count
         self._jobs = 0
+        self._names: list[str] = []
         self.store.set(f"name/{rank}", f"{socket.gethostname()}, process {os.getpid()}")
 
     def group(self, device: torch.device) -> ProcessGroup:
         """Return the processes, all of which call this."""
+        self.learn_names()
         return _Several(self, device)
+
+    def learn_names(self) -> None:
+        """Wait until all have come, and note who they are."""
+        self._names = [self.store.get(f"name/{rank}").decode() for rank in range(self.count)]
 
     def offer(self, job: dict[str, Any] | None) -> None:
         """Tell the others what to train next; None: nothing any more."""
         self.store.set(f"job/{self._jobs}", json.dumps(job))
         self._jobs += 1
+
+    def close(self) -> None:
+        """Take the group apart, once all is trained."""
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
 
     def take(self) -> dict[str, Any] | None:
         """Wait for what rank 0 offers next, however long."""
@@ -161,7 +172,7 @@ class Meeting:
             return self._of_another() if lost else None
         except RuntimeError as unreachable:
             why = str(unreachable).splitlines()[0]
-            return f"the launch's store, on the node of rank 0, cannot be reached any more: {why}" if lost else None
+            return f"{self._name(0)}, or the launcher that started it, is gone: {why}" if lost else None
 
     def _of_another(self) -> str | None:
         end = time.monotonic() + _PATIENCE
@@ -180,14 +191,16 @@ class Meeting:
             time.sleep(0.1)
 
     def _name(self, rank: int) -> str:
-        where = self.store.get(f"name/{rank}").decode()
-        return f"rank {rank} of {self.count} ({where})"
+        where = f" ({self._names[rank]})" if self._names else ""
+        return f"rank {rank} of {self.count}{where}"
 
 
 @cache
 def meet() -> Meeting:
     """Return the meeting of the launch that this process belongs to."""
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    threads = torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))  # accelerate would guess, and warn
     if file := os.environ.get(MEETING):
         # Torch's usual store is a server that listens on all interfaces, with no regard to its address.
         return Meeting(distributed.FileStore(file, count), rank, count)
