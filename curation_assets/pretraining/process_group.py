@@ -29,7 +29,7 @@ MEETING = "CURATION_MEETING"
 """Environment variable that names the file at which the processes of `launch` meet."""
 _NO_LIMIT = timedelta(days=365)
 _TIMEOUT = timedelta(minutes=30)  # of one message: a machine that lost its power says nothing
-_PATIENCE = 10.0  # seconds in which processes that noticed a failure say so
+_PATIENCE = 5.0  # seconds in which processes that noticed a failure say so
 _LOST = ("gloo", "NCCL", "Connection", "Broken pipe", "Socket", "recv", "store")
 
 

@@ -12,7 +12,7 @@ from curation_assets.pretraining.launch import train_distributed
 from curation_assets.pretraining.process_group import Meeting
 from curation_assets.pretraining.trainer import train
 from curation_assets_tests.pretraining.node import EXECUTION
-from curation_assets_tests.pretraining.nodes import torchrun
+from curation_assets_tests.pretraining.nodes import two_nodes
 from curation_assets_tests.pretraining.small_run import CONFIG, stream
 
 NODE = "curation_assets_tests.pretraining.node"
@@ -24,20 +24,20 @@ def test_two_nodes_without_a_shared_folder_go_on_after_kills_and_end_as_two_proc
     tmp_path, monkeypatch
 ):
     """Losses agree with one process to 1e-5 nats, weights with two processes of one machine to the bit."""
-    codes, (of_rank_0, _) = torchrun(tmp_path, NODE, "1", "kill", "15")
-    assert codes == [1, 1]
+    codes, (of_rank_0, _) = two_nodes(tmp_path, NODE, "1", "kill", "15")
+    assert codes == [1, -9]
     assert "ended: RuntimeError: rank 1 of 2 (" in of_rank_0
     assert "ended without a word: killed" in of_rank_0
     run = tmp_path / "node0" / "run"
     (point,) = run.glob("resume-*")
     assert [snapshot.step for snapshot in read_snapshots(run)] == [4]
 
-    codes, (_, of_rank_1) = torchrun(tmp_path, NODE, "0", "kill", "15")  # step 14 + 15
-    assert codes == [1, 1]
+    codes, (_, of_rank_1) = two_nodes(tmp_path, NODE, "0", "kill", "15")  # step 14 + 15
+    assert codes == [-9, 1]
     assert "ended: RuntimeError: rank 0 of 2 (" in of_rank_1
     assert not point.exists(), "they came further"
 
-    codes, logs = torchrun(tmp_path, NODE)
+    codes, logs = two_nodes(tmp_path, NODE, by_torchrun=True)
     assert codes == [0, 0], logs
     assert not list((tmp_path / "node1").iterdir()), "rank 0 alone reads and writes"
 
@@ -56,7 +56,7 @@ def test_two_nodes_without_a_shared_folder_go_on_after_kills_and_end_as_two_proc
 
 @pytest.mark.process
 def test_one_that_fails_tells_the_others_why(tmp_path):
-    codes, (of_rank_0, of_rank_1) = torchrun(tmp_path, NODE, "1", "raise", "9")
+    codes, (of_rank_0, of_rank_1) = two_nodes(tmp_path, NODE, "1", "raise", "9")
     assert codes == [1, 1]
     assert "ended: ValueError: a bad batch" in of_rank_1
     assert "ended: RuntimeError: rank 1 of 2 (" in of_rank_0
