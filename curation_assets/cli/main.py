@@ -130,7 +130,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
         ],
     )
     one.add_argument("checkpoint", help="asset key, for instance density/checkpoint")
-    one.add_argument("--partition", required=True, help='"20|large" of a sampler\'s, a size of full_data\'s')
+    one.add_argument("--partition", required=True, help="\"20|large\" of a sampler's, a size of full_data's")
     asking = {**add(commands), "train": train}
     for command in commands.choices.values():  # options may stand after the subcommand, too
         _add_profile(
