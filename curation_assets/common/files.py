@@ -46,14 +46,6 @@ def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         raise ValueError(f"{url} cannot be reached: {error}") from None
 
 
-def link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name, where the file system can; else copy it."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
     """Return {name: [bytes, mtime in ns]} of files, by which a change is noticed without reading them."""
     states = {name: (folder / name).stat() for name in names}
