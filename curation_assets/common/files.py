@@ -64,14 +64,6 @@ def mtime_of(info: Mapping[str, Any]) -> float | None:
     return None
 
 
-def link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name, where the file system can; else copy it."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
     """Return {name: [bytes, mtime in ns]} of files, by which a change is noticed without reading them."""
     states = {name: (folder / name).stat() for name in names}
