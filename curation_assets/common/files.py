@@ -181,7 +181,7 @@ def read_rows(path: Path, columns: list[str], rows: slice) -> pa.Table:
         return rows_of(source, columns, rows)
 
 
-def rows_of(source: pq.ParquetFile, columns: list[str], rows: slice) -> pa.Table:
+def rows_of(source: pq.ParquetFile, columns: list[str] | None, rows: slice) -> pa.Table:
     """Read rows of an open Parquet file as `read_rows` does."""
     about = source.metadata
     ends = list(accumulate(about.row_group(i).num_rows for i in range(about.num_row_groups)))

@@ -1,7 +1,8 @@
 """Columns of artifacts read where they lie: nothing else of a file is fetched or hashed, and nothing is changed.
 
-For questions, whose answer nothing is made of. What becomes part of an artifact is read with `Workspace.open`, which
-checks digests; here that is done when a file cannot be read, to tell damage from other causes.
+For questions, and for steps that read little of every shard: to compare a file with its digest is to read all of it. What is
+made of one shard is read with `Workspace.open`, which compares; here that is done when a file cannot be read, to tell damage from
+other causes.
 """
 
 from __future__ import annotations

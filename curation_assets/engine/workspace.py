@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 from filelock import FileLock
 
 from curation_assets.common.files import read_json, safe_name, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, ProfileError
 from curation_assets.config.registry import RATES
+from curation_assets.engine import stored
 from curation_assets.engine.attempts import Attempts
 from curation_assets.engine.receipt import title
 from curation_assets.engine.step import EDGE, By
@@ -166,6 +169,13 @@ class Workspace:
             if error.errno is not None:  # a file is lost, not the artifact
                 raise
             raise MissingInput(str(error)) from None
+
+    def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
+        """Open a Parquet file of an artifact, to read some of its columns or rows; MissingInput where there is none."""
+        receipt = self.receipt(key, partition)
+        if receipt is None:
+            raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
+        return stored.open_parquet(self.store, receipt, name)
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
         """Return an artifact's receipt, or None."""

@@ -17,7 +17,6 @@ from curation_assets.engine.workspace import MissingInput, title
 from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, token_ends, tokens_at
 from curation_assets.selection.threshold import Threshold
 
-
 _ROW_GROUP = 1 << 20  # rows of a subset that Parquet keeps together, as `pq.write_table` does
 
 
