@@ -187,7 +187,7 @@ def test_what_is_told_of_pinned_models(made: Profile, _everything: dict[str, Any
     versions = _fresh(made, _everything)
     count = DOCUMENTS * 3
     for shard in SHARDS:
-        versions.change("corpus/embeddings", shard, version="others")
+        versions.change("clusters/sample", shard, version="others")
         versions.change("corpus/documents", shard, version="others")
     assert _kept(versions, STEPS["clusters/centroids"], "") == (
         f"learned from an earlier corpus: {count} documents then, {count} now"

@@ -22,6 +22,8 @@ from curation_assets_tests.corpus_builders import CORPUS
 
 COVERAGE = ("density", "semdedup", "prototypes")
 SHARED = (
+    "clusters/sample_share",
+    "clusters/sample",
     "clusters/centroids",
     "clusters/assignments",
     "density/shard_sketch",
