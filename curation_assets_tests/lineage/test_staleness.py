@@ -215,7 +215,7 @@ def test_what_is_told_of_pinned_models(made: Profile, _everything: dict[str, Any
     assert ("full_data/checkpoint", "small") in fresh.inherited(STEPS["perplexity_small/scores"], "s0.jsonl")
 
     versions = _fresh(made, _everything)
-    versions.change("corpus/embeddings", SHARDS[0], version="others")
+    versions.change("clusters/sample", SHARDS[0], version="others")
     versions.refresh_asked = {"corpus/tokenizer": 1e9, "clusters/centroids": 1e9}
     assert _why(versions, "clusters/centroids") == [
         "asked to be learned anew, and the corpus moved on since it was"
