@@ -188,10 +188,15 @@ def read_batches(path: Path, columns: list[str] | None = None, size: int = 4096)
 def read_rows(path: Path, columns: list[str], rows: slice) -> pa.Table:
     """Read rows `start` to `stop` of a Parquet file, and of the rest no more than the row groups that they lie in."""
     with pq.ParquetFile(path) as source:
-        about = source.metadata
-        ends = list(accumulate(about.row_group(i).num_rows for i in range(about.num_row_groups)))
-        first, last = bisect_right(ends, rows.start), bisect_left(ends, rows.stop)
-        groups = range(first, min(last + 1, len(ends)))
-        table = source.read_row_groups(list(groups), columns=columns)
-        begin = ends[first - 1] if first else 0
+        return rows_of(source, columns, rows)
+
+
+def rows_of(source: pq.ParquetFile, columns: list[str] | None, rows: slice) -> pa.Table:
+    """Read rows of an open Parquet file as `read_rows` does."""
+    about = source.metadata
+    ends = list(accumulate(about.row_group(i).num_rows for i in range(about.num_row_groups)))
+    first, last = bisect_right(ends, rows.start), bisect_left(ends, rows.stop)
+    groups = range(first, min(last + 1, len(ends)))
+    table = source.read_row_groups(list(groups), columns=columns)
+    begin = ends[first - 1] if first else 0
     return table.slice(rows.start - begin, rows.stop - rows.start)

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow.parquet as pq
+
 from curation_assets.common.progress import Progress
 from curation_assets.config.paths import Declaration, DeclaredSettings
 from curation_assets.config.profile import Profile
@@ -69,6 +71,11 @@ class Context:
         """Return a local folder with the files of an input, their digests checked; MissingInput where there is none."""
         self._check(key, partition)
         return self._workspace.open(key, partition)
+
+    def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
+        """Open a Parquet file of an input, to read some of its columns or rows; MissingInput where there is none."""
+        self._check(key, partition)
+        return self._workspace.open_parquet(key, partition, name)
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
         """Return the receipt of an input, or None."""

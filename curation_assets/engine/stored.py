@@ -1,7 +1,8 @@
 """Columns of artifacts read where they lie: nothing else of a file is fetched or hashed, and nothing is changed.
 
-For questions, whose answer nothing is made of. What becomes part of an artifact is read with `Workspace.open`, which
-checks digests; here that is done when a file cannot be read, to tell damage from other causes.
+For questions, and for steps that read little of every shard: to compare a file with its digest is to read all of it. What is
+made of one shard is read with `Workspace.open`, which compares; here that is done when a file cannot be read, to tell damage from
+other causes.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import pyarrow.parquet as pq
 
 from curation_assets.engine.receipt import Receipt
-from curation_assets.engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from curation_assets.engine.workspace import Workspace
 
 _THREADS = 8  # most of a look into a shard is waiting for its file
 Item = TypeVar("Item")

@@ -21,6 +21,8 @@ from curation_assets_tests.making import load, materialize
 
 COVERAGE = ("density", "semdedup", "prototypes")
 SHARED = (
+    "clusters/sample_share",
+    "clusters/sample",
     "clusters/centroids",
     "clusters/assignments",
     "density/shard_sketch",
