@@ -48,6 +48,6 @@ def report_end(
 def _cause(versions: Versions, key: str) -> str:
     """Return the failed artifact that an asset waits for."""
     step = STEPS[key]
-    causes = (waits_for(versions, step, p) for p in targets(versions.workspace, step) or [""])
+    causes = (waits_for(versions, step, p) for p in targets(versions, step) or [""])
     cause = next(filter(None, causes), None)
     return title(*cause) if cause else "what failed"

@@ -137,9 +137,9 @@ class _Run:
 
     def _begin(self, step: Step) -> Iterator[Event]:
         """Queue the tasks that make a step current; a step that has none is done."""
-        asked = self.scope.partitions(self.workspace, step)
         self._look = self._look or Follow(self.workspace, settled=self._settled)
         versions = self._look.versions
+        asked = self.scope.partitions(versions, step)
         stale = self._stale(self._look, step, asked)
         made = set(stale)
         current = tuple(p for p in asked if p not in made and versions.current(step, p))

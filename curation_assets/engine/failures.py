@@ -75,14 +75,14 @@ def _requested(versions: Versions, need: Step, wanted: list[str], only: str | No
     """Leave out cells of training that the profile does not ask for: what a job made besides is nobody's cause."""
     if only is not None or need.by not in ("size", "rate|size"):
         return wanted
-    requested = targets(versions.workspace, need)
+    requested = targets(versions, need)
     return [p for p in wanted if p in requested]
 
 
 def _stages_there(versions: Versions, step: Step) -> set[str]:
     """Return the stages (scores, metrics, ...) of which some input of a report is there."""
     needs = [STEPS[key] for key in step.reads(versions.workspace.profile)]
-    at = ((need.key, p) for need in needs for p in targets(versions.workspace, need))
+    at = ((need.key, p) for need in needs for p in targets(versions, need))
     return {_stage(key) for key, partition in at if versions.receipt(key, partition) is not None}
 
 
@@ -94,7 +94,7 @@ def _failed_or_waiting(versions: Versions, step: Step, partition: str) -> At | N
     """Return an artifact that is not there if it failed, or the one that it waits for."""
     if versions.receipt(step.key, partition) is not None:
         return None
-    attempt = versions.workspace.attempts.read(step.key, partition)
+    attempt = versions.attempt(step.key, partition)
     if attempt is not None and failed(attempt):
         return step.key, partition
     return waits_for(versions, step, partition)
@@ -104,7 +104,7 @@ def _no_shards(versions: Versions) -> At | None:
     """Return why there are no shards: the listing failed, or the first file that could not be read."""
     tried = [(key, shard) for shard in versions.listing for key in EDGE[1:]]
     for at in [(EDGE[0], ""), *tried]:
-        attempt = versions.workspace.attempts.read(*at)
+        attempt = versions.attempt(*at)
         if attempt is not None and failed(attempt):
             return at
     return None

@@ -60,7 +60,15 @@ class Store:
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
         """Return the receipt; None where there is no such artifact, the receipt is damaged, or a file is missing or resized."""
-        place = self.place(key, partition)
+        return self._receipt_at(self.place(key, partition))
+
+    def receipts(self, key: str) -> dict[str, Receipt]:
+        """Return {partition: receipt} of all artifacts of a key."""
+        above = self.place(key, "").rpartition("/")[0]
+        found = (self._receipt_at(f"{above}/{name}") for name in self.present(key))
+        return {receipt.partition: receipt for receipt in found if receipt is not None}
+
+    def _receipt_at(self, place: str) -> Receipt | None:
         try:
             receipt = parse_receipt(self.read(f"{place}/{RECEIPT}"))
         except FileNotFoundError:

@@ -171,6 +171,10 @@ class Workspace:
         """Return an artifact's receipt, or None."""
         return self.store.receipt(key, partition)
 
+    def receipts(self, key: str) -> dict[str, Receipt]:
+        """Return {partition: receipt} of all artifacts of a step that are there."""
+        return self.store.receipts(key)
+
     def metadata(self, key: str, partition: str = "") -> Metadata:
         """Return the metadata in an artifact's receipt."""
         receipt = self.receipt(key, partition)

@@ -109,7 +109,7 @@ def status(workspace: Workspace) -> Status:
     """Return how everything stands that the profile asks for, as of the last listing of the corpus. Nothing is changed."""
     versions = Versions(workspace)
     steps = wanted_steps(workspace.profile)
-    asked = {step.key: targets(workspace, step) for step in steps}
+    asked = {step.key: targets(versions, step) for step in steps}
     listing = versions.receipt(LISTING, "")
     read = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
     index = versions.receipt("corpus/index", "")
@@ -156,7 +156,7 @@ def _row(versions: Versions, step: Step, partitions: list[str], status: Status) 
 def _attempt(versions: Versions, step: Step, partition: str) -> Attempt | None:
     """Return the attempt at an artifact that did not succeed; of one that is current none is looked for."""
     if versions.outdated(step, partition) or step.key == LISTING:
-        return versions.workspace.attempts.read(step.key, partition)
+        return versions.attempt(step.key, partition)
     return None
 
 

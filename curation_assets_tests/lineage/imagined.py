@@ -25,6 +25,9 @@ class Imagined(Versions):
         self.listing = {shard: listed(shard) for shard in shards}
         self.refresh_asked = {}
 
+    def receipts(self, key: str) -> dict[str, Receipt]:
+        return {at[1]: receipt for at, receipt in self.made.items() if at[0] == key}
+
     def receipt(self, key: str, partition: str) -> Receipt | None:
         return self.made.get((key, partition))
 
