@@ -9,22 +9,20 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from curation_assets.config.profile import Profile, load_profile
+from curation_assets.config.profile import load_profile
 from curation_assets.engine.driver import bring_up_to_date
 from curation_assets.engine.follow import Follow
-from curation_assets.engine.graph import STEPS
+from curation_assets.engine.forecast import Plan
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.scope import everything
-from curation_assets.engine.forecast import Plan
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
-from curation_assets.lineage.status import status, to_text
 from curation_assets.lineage.plan import planned
+from curation_assets.lineage.status import status, to_text
 
 
 class Making(Versions):
@@ -52,12 +50,34 @@ def receipt_of(versions: Making, step: Step, partition: str, created: float) -> 
     profile, inputs = versions.workspace.profile, versions.inputs(step, partition)
     recipe = step.recipe(profile, inputs, partition)
     documents = 10_000 * (1 if step.by == "shard" else len(versions.shards))
-    about: dict[str, Any] = {"documents": documents, "min": 0.123, "mean": 0.456, "max": 0.789, "percentile_10": 0.2, "percentile_90": 0.8, "quarantined": 0, "validation": 400}
+    about: dict[str, Any] = {
+        "documents": documents,
+        "min": 0.123,
+        "mean": 0.456,
+        "max": 0.789,
+        "percentile_10": 0.2,
+        "percentile_90": 0.8,
+        "quarantined": 0,
+        "validation": 400,
+    }
     if step.key == "corpus/shards":
         about = dict(versions.listing[partition])
     version = f"content of {step.key} {partition}" if step.pinned else recipe
     files = {"preview.json": (980, "0" * 64), "scores.parquet": (3607, "1" * 64)}
-    return Receipt(step.key, partition, version, recipe, step.code_version(profile), inputs, "x", files, about, created, 0.5, "0123456789")
+    return Receipt(
+        step.key,
+        partition,
+        version,
+        recipe,
+        step.code_version(profile),
+        inputs,
+        "x",
+        files,
+        about,
+        created,
+        0.5,
+        "0123456789",
+    )
 
 
 class Fake:
@@ -75,9 +95,11 @@ class Fake:
 
     def patch(self) -> None:
         w = self.workspace
+
         def receipt(key, partition=""):
             self.reads += 1
             return self.made.get((key, partition))
+
         by_key = {}
         for at, r in self.made.items():
             by_key.setdefault(at[0], {})[at[1]] = r
@@ -98,7 +120,10 @@ def measure(name: str, work: Callable[[], Any], profiled: bool) -> None:
     result = work()
     if profiled:
         profiler.disable()
-    print(f"{name:<24} {time.process_time() - start:8.2f} CPU s   peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB  {str(result)[:100]}", flush=True)
+    print(
+        f"{name:<24} {time.process_time() - start:8.2f} CPU s   peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB  {str(result)[:100]}",
+        flush=True,
+    )
     if profiled:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(22)
 
@@ -116,19 +141,39 @@ def main() -> int:
     print(len(fake[0].made), "artifacts")
     fake[0].patch()
     scope = everything(w.profile)
+
     def forecast():
-        plan = Plan(w, scope); plan.forecast(); return plan.left(2)
+        plan = Plan(w, scope)
+        plan.forecast()
+        return plan.left(2)
+
     def current():
-        v = Versions(w); return sum(len(v.stale(s, targets(w, s))) for s in wanted_steps(w.profile))
+        v = Versions(w)
+        return sum(len(v.stale(s, targets(w, s))) for s in wanted_steps(w.profile))
+
     class Nothing:
         slots = 2
-        def submit(self, task): raise AssertionError(task)
-        def receive(self): raise AssertionError
+
+        def submit(self, task):
+            raise AssertionError(task)
+
+        def receive(self):
+            raise AssertionError
+
     def run():
         made = [s for s in wanted_steps(w.profile) if s.key != "corpus/source"]
         return len(list(bring_up_to_date(w, everything(w.profile, made), Nothing(), checks=False)))
-    looks = {"current": current, "status": lambda: to_text(status(w)), "plan": lambda: planned(w),
-        "due": lambda: {k: len(v) for k, v in Follow(w).all_due().items()}, "fingerprint": lambda: Follow(w).fingerprint(), "waiting": lambda: Follow(w).waiting(), "forecast": forecast, "run": run}
+
+    looks = {
+        "current": current,
+        "status": lambda: to_text(status(w)),
+        "plan": lambda: planned(w),
+        "due": lambda: {k: len(v) for k, v in Follow(w).all_due().items()},
+        "fingerprint": lambda: Follow(w).fingerprint(),
+        "waiting": lambda: Follow(w).waiting(),
+        "forecast": forecast,
+        "run": run,
+    }
     for name in options.looks.split(",") if options.looks else looks:
         fake[0].reads = 0
         measure(name, looks[name], options.profiled)

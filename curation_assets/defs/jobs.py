@@ -22,7 +22,6 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.scope import Scope, following
-from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace
 
@@ -155,24 +154,26 @@ def comes_to(workspace: Workspace, run: dg.DagsterRun, due: Mapping[str, Iterabl
         scope = scope_of(workspace.profile, run.job_name, chosen(_choice(form(**config))))
     except (ProfileError, ValidationError):
         return False  # it says so, and ends
-    versions = Versions(workspace)
-    behind = _behind(versions, scope, run.run_id)
+    behind = _behind(workspace, scope, run.run_id)
     return any(
         step.key in due
         and step.key not in behind
-        and not set(due[step.key]).isdisjoint(scope.partitions(versions, step))
+        and not set(due[step.key]).isdisjoint(scope.partitions(workspace, step))
         for step in scope.steps
     )
 
 
-def _behind(versions: Versions, scope: Scope, run_id: str) -> set[str]:
+def _behind(workspace: Workspace, scope: Scope, run_id: str) -> set[str]:
     """Return the steps that a run has behind it: all that comes before a training that it is at."""
+    training: dict[str, set[str]] = {}
+    for (key, partition), attempt in workspace.catalog.attempts().items():
+        if STEPS[key].trains and attempt.run_id == run_id and attempt.running():
+            training.setdefault(key, set()).add(partition)
     needs: set[str] = set()
     for step in scope.steps:
-        attempts = (versions.attempt(step.key, p) for p in scope.partitions(versions, step) if step.trains)
-        if any(attempt and attempt.run_id == run_id and attempt.running() for attempt in attempts):
-            needs |= set(step.reads(versions.profile))
-    return {step.key for step in _closure(versions.profile, needs)}
+        if not training.get(step.key, set()).isdisjoint(scope.partitions(workspace, step)):
+            needs |= set(step.reads(workspace.profile))
+    return {step.key for step in _closure(workspace.profile, needs)}
 
 
 def all_jobs(profile: Profile) -> list[dg.JobDefinition]:
