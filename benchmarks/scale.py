@@ -1,184 +1,200 @@
-"""What looking at the graph costs with 10,000 shards: `python -m benchmarks.scale --shards 10000`."""
+"""What looking at the whole graph costs with 10,000 shards: a state of which everything is current, and all that people and daemons ask of it.
+
+`python -m benchmarks.scale --shards 10000 --folder /tmp/scale` lays it out once and measures; `--looks status,tick` measures
+some, each in a process of its own, `--catalog postgresql+psycopg://...` on Postgres, `--profiled` says where the time goes.
+"""
 
 from __future__ import annotations
 
 import argparse
 import cProfile
+import os
 import pstats
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from curation_assets.config.profile import load_profile
-from curation_assets.engine.driver import bring_up_to_date
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.defs.run_graph import register_shards, run_graph
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.forecast import Plan
 from curation_assets.engine.planner import targets, wanted_steps
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.scope import everything
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
-from curation_assets.lineage.plan import planned
-from curation_assets.lineage.status import status, to_text
+from curation_assets.lineage import plan, status
 
-
-class Making(Versions):
-    def __init__(self, workspace, made, shards):
-        super().__init__(workspace)
-        self.made, self.shards = made, shards
-        self.__dict__["listing"] = {s: listed(s) for s in shards}
-        self.__dict__["refresh_asked"] = {}
-
-    def receipts(self, key):
-        return {at[1]: receipt for at, receipt in self.made.items() if at[0] == key}
-
-    def receipt(self, key, partition):
-        return self.made.get((key, partition))
-
-    def partitions(self, by):
-        return self.shards if by == "shard" else super().partitions(by)
-
-
-def listed(shard: str) -> dict[str, Any]:
-    return {"url": f"s3://corpus/{shard}", "bytes": 30_000_000, "modified": 1.7e9}
-
-
-def receipt_of(versions: Making, step: Step, partition: str, created: float) -> Receipt:
-    profile, inputs = versions.workspace.profile, versions.inputs(step, partition)
-    recipe = step.recipe(profile, inputs, partition)
-    documents = 10_000 * (1 if step.by == "shard" else len(versions.shards))
-    about: dict[str, Any] = {
-        "documents": documents,
-        "min": 0.123,
-        "mean": 0.456,
-        "max": 0.789,
-        "percentile_10": 0.2,
-        "percentile_90": 0.8,
-        "quarantined": 0,
-        "validation": 400,
-    }
-    if step.key == "corpus/shards":
-        about = dict(versions.listing[partition])
-    version = f"content of {step.key} {partition}" if step.pinned else recipe
-    files = {"preview.json": (980, "0" * 64), "scores.parquet": (3607, "1" * 64)}
-    return Receipt(
-        step.key,
-        partition,
-        version,
-        recipe,
-        step.code_version(profile),
-        inputs,
-        "x",
-        files,
-        about,
-        created,
-        0.5,
-        "0123456789",
-    )
-
-
-class Fake:
-    def __init__(self, workspace: Workspace, shards: list[str]) -> None:
-        self.workspace, made = workspace, {}
-        self.reads = 0
-        versions = Making(workspace, made, shards)
-        for number, step in enumerate(wanted_steps(workspace.profile)):
-            versions.__init__(workspace, made, shards)
-            for p in versions.partitions(step.by):
-                made[step.key, p] = receipt_of(versions, step, p, 1e9 + number)
-        self.made = made
-        self.listing = versions.listing
-        self.shards = set(shards)
-
-    def patch(self) -> None:
-        w = self.workspace
-
-        def receipt(key, partition=""):
-            self.reads += 1
-            return self.made.get((key, partition))
-
-        by_key = {}
-        for at, r in self.made.items():
-            by_key.setdefault(at[0], {})[at[1]] = r
-        w.store.receipt = receipt
-        w.receipts = lambda key: by_key.get(key, {})
-        w.store.present = lambda key: self.shards
-        w.attempts.read = lambda key, partition: None
-        w.listing = lambda: self.listing
-        w.passed_over = lambda: {"files": [], "not_meant_as_data": {}, "alike": []}
-        w.store.remove_abandoned = lambda: None
-
-
-def measure(name: str, work: Callable[[], Any], profiled: bool) -> None:
-    profiler = cProfile.Profile()
-    start = time.process_time()
-    if profiled:
-        profiler.enable()
-    result = work()
-    if profiled:
-        profiler.disable()
-    print(
-        f"{name:<24} {time.process_time() - start:8.2f} CPU s   peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB  {str(result)[:100]}",
-        flush=True,
-    )
-    if profiled:
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(22)
+_PROFILE = """
+extends = "local"
+name = "scale"
+[corpus]
+url = "corpus"
+hq_url = ""
+[execution]
+catalog = "{catalog}"
+workers = 1
+"""
+_FILES = {"ids.npy": 980, "values.npy": 3_607}
+_FIGURES = {"min": 0.1234, "mean": 0.4567, "max": 0.8912, "percentile_10": 0.2345, "percentile_90": 0.7891}
+_EACH = 10_000  # documents of a shard
 
 
 def main() -> int:
+    """Lay out, or measure one look, or measure each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shards", type=int, default=1000)
+    parser.add_argument("--shards", type=int, default=10_000)
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/curation-scale"))
+    parser.add_argument("--catalog", default="", help="URL of the catalog; empty for SQLite in the folder")
+    parser.add_argument("--looks", default=",".join(LOOKS))
     parser.add_argument("--profiled", action="store_true")
-    parser.add_argument("--looks", default="")
+    parser.add_argument("--here", action="store_true", help="measure in this process")
     options = parser.parse_args()
-    w = Workspace(load_profile())
-    shards = [f"part-{i:05}-of-{options.shards:05}.jsonl" for i in range(options.shards)]
-    fake: list[Fake] = []
-    measure("state", lambda: fake.append(Fake(w, shards)), False)
-    print(len(fake[0].made), "artifacts")
-    fake[0].patch()
-    scope = everything(w.profile)
-
-    def forecast():
-        plan = Plan(w, scope)
-        plan.forecast()
-        return plan.left(2)
-
-    def current():
-        v = Versions(w)
-        return sum(len(v.stale(s, targets(w, s))) for s in wanted_steps(w.profile))
-
-    class Nothing:
-        slots = 2
-
-        def submit(self, task):
-            raise AssertionError(task)
-
-        def receive(self):
-            raise AssertionError
-
-    def run():
-        made = [s for s in wanted_steps(w.profile) if s.key != "corpus/source"]
-        return len(list(bring_up_to_date(w, everything(w.profile, made), Nothing(), checks=False)))
-
-    looks = {
-        "current": current,
-        "status": lambda: to_text(status(w)),
-        "plan": lambda: planned(w),
-        "due": lambda: {k: len(v) for k, v in Follow(w).all_due().items()},
-        "fingerprint": lambda: Follow(w).fingerprint(),
-        "waiting": lambda: Follow(w).waiting(),
-        "forecast": forecast,
-        "run": run,
-    }
-    for name in options.looks.split(",") if options.looks else looks:
-        fake[0].reads = 0
-        measure(name, looks[name], options.profiled)
-        print("   receipts read", fake[0].reads)
+    folder = options.folder.resolve()
+    profile = _profile(folder, options.catalog, options.shards)
+    names = options.looks.split(",")
+    if not options.here:
+        _lay_out(profile, folder)
+        for name in names:
+            subprocess.run([sys.executable, *sys.argv, "--here", "--looks", name], check=True)
+        return 0
+    for name in names:
+        _measure(name, lambda name=name: LOOKS[name](profile), options.profiled)
     return 0
+
+
+def _profile(folder: Path, catalog: str, shards: int) -> Profile:
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number in range(len([*corpus.iterdir()]), shards):
+        (corpus / f"part-{number:05}.jsonl").write_text(f'{{"id": "{number}", "text": "A text."}}\n', "utf-8")
+    (folder / "scale.toml").write_text(_PROFILE.format(catalog=catalog), "utf-8")
+    os.environ |= {
+        "CURATION_PROFILE": str(folder / "scale.toml"),
+        "CURATION_DATA": str(folder / "data"),
+        "DAGSTER_HOME": str(folder / "data" / "dagster_home"),
+    }
+    return load_profile()
+
+
+# The state
+
+
+class _Making(Versions):
+    """The versions of what is being laid out."""
+
+    def put(self, step: Step, partition: str, created: float) -> Receipt:
+        """Put the artifact there that would be made now."""
+        inputs = self.inputs(step, partition)
+        recipe = self.recipe(step, partition)
+        about: dict[str, Any] = {
+            "documents": _EACH * (1 if step.by == "shard" else len(self.listing)),
+            **_FIGURES,
+        }
+        if step.key == "corpus/shards":
+            about = dict(self.listing[partition])
+        version = f"{abs(hash((step.key, partition))):020x}" if step.pinned else recipe
+        place = self.workspace.store.place(step.key, partition)
+        files = {name: (size, "0" * 64) for name, size in _FILES.items()}
+        receipt = Receipt(
+            *(step.key, partition, version, recipe, step.code_version(self.profile), inputs),
+            *(f"{place}/{version}-0", files if step.by != "" or step.trains else {}, about, created, 0.5),
+            "0" * 36,
+        )
+        self._receipts.setdefault(step.key, {})[partition] = receipt
+        return receipt
+
+
+def _lay_out(profile: Profile, folder: Path) -> None:
+    """Lay a state out in which everything is current, if it is not there."""
+    if (folder / "laid-out").exists():
+        return
+    _measure("register", lambda: register_shards(profile, lambda line: None), False)
+    workspace = Workspace(profile)
+    versions, receipts = _Making(workspace), list[Receipt]()
+    started = time.time()
+    for number, step in enumerate(wanted_steps(profile)):
+        if step.key == "corpus/source":
+            continue
+        versions._receipts[step.key] = {}
+        for partition in targets(versions, step):
+            receipts.append(versions.put(step, partition, started + number))
+    for receipt in receipts:
+        where = Path(workspace.store.path(receipt))
+        where.mkdir(parents=True)
+        for name, (size, _) in receipt.files.items():
+            with (where / name).open("wb") as file:
+                file.truncate(size)
+    there = workspace.catalog.all()
+    workspace.catalog.rebuild([*there, *((receipt, True) for receipt in receipts)])
+    (folder / "laid-out").touch()
+    print(f"laid out: {len(receipts):,} artifacts in {time.time() - started:.0f} s", flush=True)
+
+
+# The looks
+
+
+def _current(profile: Profile) -> str:
+    versions = Versions(Workspace(profile))
+    steps = wanted_steps(profile)
+    return f"{sum(len(versions.stale(s, targets(versions, s))) for s in steps)} stale"
+
+
+def _due(profile: Profile) -> str:
+    follow = Follow(Workspace(profile))
+    return f"due {follow.all_due()}, waiting {follow.waiting()}"
+
+
+def _forecast(profile: Profile) -> str:
+    forecast = Plan(Workspace(profile), everything(profile))
+    forecast.forecast()
+    return forecast.left(2)
+
+
+def _run(profile: Profile) -> str:
+    outcome = run_graph(profile, lambda line: None)
+    return f"{outcome.made} made, {outcome.current:,} current, {outcome.failed}"
+
+
+def _tick(profile: Profile) -> str:
+    import dagster as dg
+
+    from curation_assets.defs import sensors
+
+    with dg.DagsterInstance.get() as instance:
+        ticks = []
+        for _ in range(2):
+            started = time.process_time()
+            result = sensors._tick(instance, Workspace(profile), sensors._Cursor())
+            ticks.append(f"{time.process_time() - started:.2f} s: {result.skip_reason}")
+    return "; ".join(ticks)
+
+
+LOOKS: dict[str, Callable[[Profile], str]] = {
+    "current": _current,
+    "due": _due,
+    "status": lambda profile: status.to_text(status.status(Workspace(profile))).splitlines()[0],
+    "plan": lambda profile: plan.to_text(plan.planned(Workspace(profile))),
+    "forecast": _forecast,
+    "run": _run,
+    "tick": _tick,
+}
+
+
+def _measure(name: str, look: Callable[[], Any], profiled: bool) -> None:
+    profiler = cProfile.Profile()
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = profiler.runcall(look) if profiled else look()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{name:<10} {cpu:7.2f} s of CPU {wall:7.2f} s {peak:6.0f} MiB  {str(result)[:160]}", flush=True)
+    if profiled:
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
 
 
 if __name__ == "__main__":

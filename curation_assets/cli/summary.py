@@ -11,6 +11,7 @@ from curation_assets.embeddings.checks import unread_text
 from curation_assets.engine.failures import waiting, waits_for
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets
+from curation_assets.engine.snapshot import Snapshot
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage.notices import notices
@@ -31,7 +32,7 @@ def report_end(
         Keys of assets that had nothing to be made from.
     """
     versions = Versions(workspace)
-    for key, outcome in unread_text(workspace):
+    for key, outcome in unread_text(Snapshot(versions)):
         if not outcome.passed:
             print(f"WARNING  {key}: {outcome.description}")
     for notice in notices(versions):

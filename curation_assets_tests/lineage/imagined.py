@@ -26,10 +26,13 @@ class Imagined(Versions):
         self.refresh_asked = {}
 
     def receipts(self, key: str) -> dict[str, Receipt]:
-        return {at[1]: receipt for at, receipt in self.made.items() if at[0] == key}
+        return {partition: receipt for (k, partition), receipt in self.made.items() if k == key}
 
     def receipt(self, key: str, partition: str) -> Receipt | None:
         return self.made.get((key, partition))
+
+    def damaged(self, key: str, partition: str) -> Receipt | None:
+        return None
 
     def partitions(self, by: By) -> list[str]:
         return self.shards if by == "shard" else super().partitions(by)
