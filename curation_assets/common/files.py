@@ -23,11 +23,12 @@ _MTIME_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "modified"
 TEMPORARY = ".tmp-"
 """What the names of files and folders begin with that are being written."""
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def fingerprint(*parts: Any) -> str:
     """Return 20 hex digits (80 bits of SHA-256) over the canonical JSON of `parts`."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()[:20]
 
 
 def safe_name(partition: str) -> str:

@@ -40,9 +40,10 @@ _SHOWN = ["doc_id", "text", "n_chars"]
 
 def shards(context: Context) -> BuildOne:
     """Record what is read of a corpus file, which is the shard's version: its digest, format, compression and folders' fields."""
+    listing = context.listing()
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        listed = context.listing().get(shard)
+        listed = listing.get(shard)
         if listed is None:
             raise ValueError(
                 f"{shard} is not in the corpus any more; materialize corpus/source to list it again"

@@ -170,7 +170,8 @@ class _Run:
 
     def _begin(self, step: Step) -> Iterator[Event]:
         """Queue the tasks that make a step current; a step that has none is done."""
-        asked = self.scope.partitions(self.workspace, step)
+        self._look = self._look or Follow(self.workspace, settled=self._settled)
+        asked = self.scope.partitions(self._look.versions, step)
         yield from self._vanished(step, asked)
         self._look = self._look or Follow(self.workspace, settled=self._settled)
         versions = self._look.versions

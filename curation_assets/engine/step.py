@@ -78,8 +78,12 @@ class Step:
         A rate or size says what is made of the inputs, and is part of it. A shard's name is not, unless the step is `placed`:
         what is made of a file follows from its inputs, so that a renamed file's artifacts can be taken over.
         """
+        return self.recipe_of(self.code_version(profile), inputs, partition)
+
+    def recipe_of(self, code: str, inputs: dict[str, str], partition: str) -> str:
+        """Return what `recipe` does, by the step's code version."""
         named = () if self.by == "" or (self.by == "shard" and not self.placed) else (partition,)
-        return fingerprint(self.key, self.code_version(profile), inputs, *named)
+        return fingerprint(self.key, code, inputs, *named)
 
     def learned(self) -> bool:
         """Tell whether it is a model that is kept while the corpus moves on, and learned anew only when asked."""
@@ -108,7 +112,12 @@ def upstream(
         return [""]
     if reads_all(step.by, need.by):
         return partitions(need.by)
-    if need.by == step.by:
-        return [partition]
+    return [own_partition(step.by, partition, need.by)]
+
+
+def own_partition(by: By, partition: str, need: By) -> str:
+    """Return the one partition of an input of kind `need` that a partition of kind `by` reads: its own, or its rate or size."""
+    if need == by:
+        return partition
     rate, size = partition.split("|")
-    return [rate if need.by == "rate" else size]
+    return rate if need == "rate" else size

@@ -22,6 +22,8 @@ from curation_assets.engine.materialize import materialize
 from curation_assets.engine.product import Product
 from curation_assets.engine.receipt import title
 from curation_assets.engine.resolved import ResolvedWorkspace
+from curation_assets.engine.snapshot import Snapshot
+from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import DamagedArtifact
 from curation_assets.engine.workspace import Metadata, MissingInput, Workspace
@@ -53,6 +55,8 @@ class Worker:
         step, workspace = STEPS[task.key], self._workspace
         if task.inputs is not None:
             workspace = ResolvedWorkspace(workspace.profile, task.inputs)
+        else:
+            workspace = Snapshot(Versions(workspace))
         for partition in task.partitions:
             tell = self._teller(step, partition)
             progress = Throttled(tell, title(step.key, partition))
@@ -108,11 +112,11 @@ class Worker:
             return lock.acquire()
 
     def _check(self, task: Check) -> Iterator[Message]:
-        module = import_module(self._module)
+        module, workspace = import_module(self._module), Snapshot(Versions(self._workspace))
         for key in (task.key, *module.CHECKED_WITH.get(task.key, ())):
             for name, check in module.CHECKS.get(key, {}).items():
                 try:
-                    outcome = check(self._workspace)
+                    outcome = check(workspace)
                 except Exception as error:
                     # What it looks at is damaged: that is its verdict, and no failure of this run.
                     outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
