@@ -244,6 +244,7 @@ class Execution(Section):
     store_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
     cache_gb: Annotated[float, Field(gt=0)] = Field(json_schema_extra=EXECUTION)
     dagster_storage: Postgres = Field(json_schema_extra=EXECUTION)
+    catalog: Postgres = Field(json_schema_extra=EXECUTION)
     device: str = Field(json_schema_extra=EXECUTION)
     dtype: Literal["auto", "float32", "bfloat16"] = Field(json_schema_extra=EXECUTION)
     engine: Literal["local"] = Field(json_schema_extra=EXECUTION)

@@ -18,7 +18,7 @@ import yaml
 from curation_assets.common.files import write_bytes
 from curation_assets.config.profile import Profile, ProfileError, absolute
 from curation_assets.defs.resources import ASKED, FOLLOWING, HOST, JOB, PID
-from curation_assets.engine.attempts import BELIEVED, lives_since
+from curation_assets.engine.attempts import lives_since
 
 _OPEN = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -34,6 +34,7 @@ _STORAGE = "# From here on: execution.dagster_storage of the profile, written an
 _DRIVER = "postgresql+psycopg2"
 _REPEAT_WARNING = 60.0
 _warned = [0.0]
+_BELIEVED = 24 * 3600.0  # seconds for which a silent run of another machine is taken to go on
 _YIELD = "OMP_WAIT_POLICY=PASSIVE"
 
 
@@ -127,7 +128,7 @@ def _orphan(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     if host == socket.gethostname():
         return not lives_since(int(pid), created)
     if host:
-        return now - created > BELIEVED and now - _last_event(instance, run, created) > BELIEVED
+        return now - created > _BELIEVED and now - _last_event(instance, run, created) > _BELIEVED
     if run.status == dg.DagsterRunStatus.STARTED:
         return JOB in run.tags and now - (record.start_time or created) > _SUBMITTED
     return run.status == dg.DagsterRunStatus.NOT_STARTED and now - created > _SUBMITTED
