@@ -55,7 +55,13 @@ class PostgresServer:
         secret = self._folder / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        options = ["--auth=scram-sha-256", f"--username={USER}", f"--pwfile={secret}", "--no-sync", "--locale=C"]
+        options = [
+            "--auth=scram-sha-256",
+            f"--username={USER}",
+            f"--pwfile={secret}",
+            "--no-sync",
+            "--locale=C",
+        ]
         command = [str(self._programs / "initdb"), *options, "--encoding=UTF8", str(self._folder / "data")]
         subprocess.run(command, check=True, capture_output=True, cwd=self._folder, **self._as)
 
@@ -100,7 +106,13 @@ class PostgresServer:
         """Carry out one statement and return its rows."""
         import psycopg
 
-        about = {"host": "127.0.0.1", "port": self.port, "user": USER, "password": PASSWORD, "dbname": database}
+        about = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": USER,
+            "password": PASSWORD,
+            "dbname": database,
+        }
         with psycopg.connect(**about, autocommit=True) as connection:
             cursor = connection.execute(statement)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []

@@ -21,6 +21,8 @@ def s3() -> Iterator[S3Server]:
 def postgres() -> Iterator[PostgresServer]:
     """A real Postgres server; whoever stops it starts it again."""
     if (folder := programs()) is None:
-        pytest.skip("there is no Postgres here that this user may start: install Debian's package `postgresql`")
+        pytest.skip(
+            "there is no Postgres here that this user may start: install Debian's package `postgresql`"
+        )
     with postgres_server(folder) as server:
         yield server

@@ -18,6 +18,7 @@ import logging
 import os
 import shutil
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -48,12 +49,11 @@ class ArtifactCache:
 
     def __init__(self, fs: Any, folder: Path, limit: int) -> None:
         self.fs, self._folder, self._limit = fs, folder, limit
-        self._scopes: list[set[str]] = [set()]
         self._verified: set[Path] = set()
         self._warned = False
 
-    def folder(self, remote: str, files: Files) -> Path:
-        """Return a local copy of a remote folder with these files; it stays until the innermost `holding` ends, or the process.
+    def folder(self, remote: str, files: Files, hold: Hold) -> Path:
+        """Return a local copy of a remote folder with these files; it stays as long as `hold` is not released.
 
         Digests are checked when it is fetched, and once more by each process that uses it; a damaged copy is fetched again.
 
@@ -64,31 +64,14 @@ class ArtifactCache:
         """
         name = fingerprint(remote)
         copy = self._folder / f"{name}-{sum(size for size, _ in files.values())}"
-        self._hold(name)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        hold.take(self._folder, name)
         if self._usable(copy, files):
             return copy
         with self._lock(name[:2]):  # of several one fetches, and the others find it
             if not self._usable(copy, files):
                 self._fetch(remote, files, copy, name)
         return copy
-
-    @contextmanager
-    def holding(self) -> Iterator[None]:
-        """Hold what is opened meanwhile until this ends, and no longer. For one thing at a time: scopes end as they began."""
-        scope: set[str] = set()
-        self._scopes.append(scope)
-        try:
-            yield
-        finally:
-            self._scopes.pop()
-            for name in scope:
-                _holds(self._folder).release(name)
-
-    def _hold(self, name: str) -> None:
-        if not any(name in scope for scope in self._scopes):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _holds(self._folder).take(name)
-            self._scopes[-1].add(name)
 
     def _usable(self, copy: Path, files: Files) -> bool:
         """Tell whether the copy is there and whole, and note that it is used."""
@@ -97,7 +80,9 @@ class ArtifactCache:
         except FileNotFoundError:
             return False
         if copy not in self._verified:
-            if _problem(copy, files):
+            try:
+                check(copy, files)
+            except NotAsStored:
                 return False
             self._verified.add(copy)
         return True
@@ -113,8 +98,7 @@ class ArtifactCache:
             partial.mkdir()
             with ThreadPoolExecutor(min(_AT_ONCE, len(files) or 1)) as pool:
                 list(pool.map(lambda file: self._fetch_file(f"{remote}/{file}", partial / file), files))
-            if problem := _problem(partial, files):
-                raise NotAsStored(problem)
+            check(partial, files)
             publish(partial, copy, durable=False)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -211,18 +195,41 @@ def _size(copy: Path) -> int:
     return int(copy.name.rpartition("-")[2])
 
 
-def _problem(folder: Path, files: Files) -> str:
-    """Say which file is not as it was stored; "" where all are."""
+def check(folder: Path, files: Files) -> None:
+    """Raise NotAsStored for the first file of a folder that is not what its digest says."""
     for name, (_, digest) in files.items():
         try:
             if sha256(folder / name) != digest:
-                return f"{name} changed since it was written"
+                raise NotAsStored(f"{name} changed on disk since it was written")
         except FileNotFoundError:
-            return f"{name} is gone"
-    return ""
+            raise NotAsStored(f"{name} is gone") from None
 
 
 # ---- holds: the system keeps them for a process, by file; so there is one object for all caches of a folder
+
+
+class Hold:
+    """Keeps what it has taken from being removed, until it is released or gone itself; one thread at a time."""
+
+    def __init__(self) -> None:
+        self._taken: set[tuple[Path, str]] = set()
+        weakref.finalize(self, _release, self._taken)
+
+    def take(self, cache: Path, name: str) -> None:
+        """Hold an artifact of a cache."""
+        if (cache, name) not in self._taken:
+            _holds(cache).take(name)
+            self._taken.add((cache, name))
+
+    def release(self) -> None:
+        """Let go of all of it."""
+        _release(self._taken)
+
+
+def _release(taken: set[tuple[Path, str]]) -> None:
+    while taken:
+        cache, name = taken.pop()
+        _holds(cache).release(name)
 
 
 class _Holds:

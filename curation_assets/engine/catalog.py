@@ -257,10 +257,10 @@ class Catalog:
         connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
 
     def _beat(self, writer: Writer, stop: threading.Event) -> None:
-        beat = _WRITERS.update().where(_WRITERS.c.id == writer.id).values(beat=self._now())
+        row = _WRITERS.update().where(_WRITERS.c.id == writer.id)
         while not stop.wait(HEARTBEAT):
             with suppress(CatalogUnavailable):  # the next one, or silence
-                self._database.write(lambda connection: connection.execute(beat))
+                self._database.write(lambda connection: connection.execute(row.values(beat=self._now())))
 
     def _now(self) -> Any:
         return self._database.now()

@@ -44,9 +44,9 @@ def test_sixteen_readers_and_writers_wait_for_a_server(
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(use, range(1, 17))) == {b"content"}
     assert time.monotonic() - started > 2.5
-    assert {name: about["size"] for name, about in fs.find(root, detail=True).items()} == {
-        f"{root}/a": 7
-    } | {f"{root}/{number}": number for number in range(1, 17)}
+    assert {name: about["size"] for name, about in fs.find(root, detail=True).items()} == {f"{root}/a": 7} | {
+        f"{root}/{number}": number for number in range(1, 17)
+    }
     assert [record.name for record in caplog.records] == ["curation_assets.common.s3"]
 
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.common.files import fingerprint, sha256
-from curation_assets.engine.artifact_cache import ArtifactCache, Files, NotAsStored
+from curation_assets.engine.artifact_cache import ArtifactCache, Files, Hold, NotAsStored
 
 SIZE = 1000
 
@@ -64,8 +64,8 @@ def _names(folder: Path) -> set[str]:
 
 def test_what_is_fetched_once_is_there_for_this_process_and_the_next(remote, stored, tmp_path) -> None:
     url, files = stored("one")
-    first = ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files)
-    again = ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files)
+    first = ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files, Hold())
+    again = ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files, Hold())
     assert first == again and (first / "sub" / "b").read_bytes() == b"b"
     assert sorted(remote.fetched) == [f"{url}/a.bin", f"{url}/sub/b"]
 
@@ -73,8 +73,7 @@ def test_what_is_fetched_once_is_there_for_this_process_and_the_next(remote, sto
 def test_what_was_used_least_recently_makes_room(remote, stored, tmp_path) -> None:
     cache = ArtifactCache(remote, tmp_path / "cache", 4 * SIZE)
     for name in ("a", "b", "c", "a", "d", "e"):
-        with cache.holding():
-            cache.folder(*stored(name))
+        cache.folder(*stored(name), Hold())
     kept = {name for name in "abcde" if fingerprint(stored(name)[0]) in _names(tmp_path / "cache")}
     assert kept == {"a", "d", "e"}
 
@@ -83,22 +82,23 @@ def test_what_is_held_stays_even_beyond_the_limit_and_that_is_said_once(
     remote, stored, tmp_path, caplog
 ) -> None:
     cache = ArtifactCache(remote, tmp_path / "cache", 2 * SIZE)
-    with cache.holding():
-        outer = cache.folder(*stored("outer"))
-        for name in ("a", "b", "c", "d"):
-            with cache.holding():
-                inner = cache.folder(*stored(name))
-                assert cache.folder(*stored("outer")) == outer
-                with cache.holding():
-                    innermost = cache.folder(*stored("deep"))
-                    assert all((folder / "a.bin").exists() for folder in (outer, inner, innermost))
-        assert (outer / "a.bin").exists()
+    outer, inner = Hold(), Hold()
+    held = [cache.folder(*stored("outer"), outer)]
+    for name in ("a", "b", "c", "d"):
+        inner.release()
+        held[1:] = [cache.folder(*stored(name), inner), cache.folder(*stored("deep"), inner)]
+        assert all((folder / "a.bin").exists() for folder in held)
+        assert cache.folder(*stored("outer"), inner) == held[0]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "cache_gb" in caplog.text
     for name in ("a", "b"):
-        with cache.holding():
-            cache.folder(*stored(name))
-    assert not outer.exists()
+        cache.folder(*stored(name), Hold())
+    assert held[0].exists()
+    outer.release()
+    inner.release()
+    for name in ("c", "d"):
+        cache.folder(*stored(name), Hold())
+    assert not held[0].exists()
 
 
 @settings(max_examples=30)
@@ -113,9 +113,10 @@ def test_the_cache_is_never_larger_than_its_limit_and_what_is_held(uses: list[st
             folder = root / "store" / name
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "a").write_bytes(name.encode() * SIZE)
-            with cache.holding():
-                copy = cache.folder(str(folder), {"a": (SIZE, sha256(folder / "a"))})
-                assert (copy / "a").read_bytes() == name.encode() * SIZE
+            hold = Hold()
+            copy = cache.folder(str(folder), {"a": (SIZE, sha256(folder / "a"))}, hold)
+            assert (copy / "a").read_bytes() == name.encode() * SIZE
+            hold.release()
             assert len(_names(root / "cache")) <= max(limit, 1)
             assert int((root / "cache" / ".usage").read_text()) == SIZE * len(_names(root / "cache"))
 
@@ -125,7 +126,7 @@ def test_many_threads_and_caches_fetch_one_thing_once(remote, stored, tmp_path) 
     remote.pause = 0.2
     with ThreadPoolExecutor(6) as pool:
         caches = [ArtifactCache(remote, tmp_path / "cache", 10 * SIZE) for _ in range(6)]
-        copies = set(pool.map(lambda cache: cache.folder(url, files), caches))
+        copies = set(pool.map(lambda cache: cache.folder(url, files, Hold()), caches))
     assert len(copies) == 1 and len(remote.fetched) == len(files)
 
 
@@ -133,7 +134,7 @@ def test_files_of_an_artifact_are_fetched_side_by_side(remote, stored, tmp_path)
     url, files = stored("one")
     both = threading.Barrier(2, timeout=20)
     remote.get_file = lambda rpath, lpath: (both.wait(), LocalFileSystem.get_file(remote, rpath, lpath))
-    assert ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files)
+    assert ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files, Hold())
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
@@ -145,17 +146,17 @@ def test_what_is_not_as_it_was_stored_is_refused_and_leaves_nothing(
     file.write_bytes(b"?" * (SIZE - 1)) if damage == "changed" else file.unlink()
     cache = ArtifactCache(remote, tmp_path / "cache", 10 * SIZE)
     with pytest.raises(NotAsStored, match=rf"a\.bin.*{damage}"):
-        cache.folder(url, files)
+        cache.folder(url, files, Hold())
     assert not _names(tmp_path / "cache") and (tmp_path / "cache" / ".usage").read_text() == "0"
     stored("one")
-    assert cache.folder(url, files)
+    assert cache.folder(url, files, Hold())
 
 
 def test_a_damaged_copy_is_fetched_again(remote, stored, tmp_path) -> None:
     url, files = stored("one")
-    copy = ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files)
+    copy = ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files, Hold())
     (copy / "a.bin").write_bytes(b"?")
-    again = ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files)
+    again = ArtifactCache(remote, tmp_path / "cache", 10 * SIZE).folder(url, files, Hold())
     assert sha256(again / "a.bin") == files["a.bin"][1]
     assert (tmp_path / "cache" / ".usage").read_text() == str(SIZE)
 
@@ -164,9 +165,10 @@ _READER = """
 import json, sys
 from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
-from curation_assets.engine.artifact_cache import ArtifactCache
+from curation_assets.engine.artifact_cache import ArtifactCache, Hold
 cache = ArtifactCache(LocalFileSystem(), Path(sys.argv[1]), int(sys.argv[2]))
-print(cache.folder(sys.argv[3], json.loads(sys.argv[4])), flush=True)
+hold = Hold()
+print(cache.folder(sys.argv[3], json.loads(sys.argv[4]), hold), flush=True)
 input()
 """
 
@@ -182,13 +184,11 @@ def test_what_another_process_holds_stays_until_it_ends_also_by_a_kill(remote, s
         assert reader.stdout is not None
         held = Path(reader.stdout.readline().strip())
         for name in ("a", "b", "c"):
-            with cache.holding():
-                cache.folder(*stored(name))
+            cache.folder(*stored(name), Hold())
             assert (held / "a.bin").exists()
         reader.kill()
     for name in ("a", "b"):
-        with cache.holding():
-            cache.folder(*stored(name))
+        cache.folder(*stored(name), Hold())
     assert not held.exists()
 
 
@@ -196,12 +196,12 @@ _DIES = """
 import os, signal, sys
 from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
-from curation_assets.engine.artifact_cache import ArtifactCache
+from curation_assets.engine.artifact_cache import ArtifactCache, Hold
 class Dying(LocalFileSystem):
     def get_file(self, rpath, lpath, **options):
         Path(lpath).write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
-ArtifactCache(Dying(), Path(sys.argv[1]), 2000).folder(sys.argv[2], {"a.bin": (999, "x"), "sub/b": (1, "y")})
+ArtifactCache(Dying(), Path(sys.argv[1]), 2000).folder(sys.argv[2], {"a.bin": (999, "x"), "sub/b": (1, "y")}, Hold())
 """
 
 
@@ -212,7 +212,6 @@ def test_a_killed_fetch_leaves_nothing_that_counts(remote, stored, tmp_path) -> 
     assert not _names(tmp_path / "cache") and list((tmp_path / "cache").glob(".partial-*"))
     cache = ArtifactCache(remote, tmp_path / "cache", 2 * SIZE)
     for name in ("x", "y"):  # beyond the limit, by the count of the killed one: what there is is looked at
-        with cache.holding():
-            cache.folder(*stored(name))
+        cache.folder(*stored(name), Hold())
     assert not list((tmp_path / "cache").glob(".partial-*"))
-    assert cache.folder(url, files)
+    assert cache.folder(url, files, Hold())
