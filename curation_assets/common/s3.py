@@ -15,6 +15,7 @@ from typing import Any
 SCHEMES = ("s3", "s3a")
 _ATTEMPTS = 15  # with the pauses between them about 90 s
 _ONCE = {"retries": {"total_max_attempts": 1, "mode": "standard"}}
+_AS_OF_NOW = {"use_listings_cache": False}  # else s3fs answers from what it listed, of files that changed since
 _PASSING = ("SlowDown", "RequestTimeout", "Throttling", "429")  # and every status from 500 on
 _REPEAT_WARNING = 30.0  # seconds between two lines about it
 _log = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ _warned = [-_REPEAT_WARNING]
 
 
 def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of an S3 file system, with `config_kwargs` where they say nothing of retries."""
-    return {**options, "config_kwargs": _ONCE | options.get("config_kwargs", {})}
+    """Return the options of an S3 file system; what they say holds."""
+    return {**_AS_OF_NOW, **options, "config_kwargs": _ONCE | options.get("config_kwargs", {})}
 
 
 def be_patient(fs: Any) -> None:
