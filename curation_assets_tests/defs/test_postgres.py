@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,16 +18,7 @@ from curation_assets_tests.postgres_server import PASSWORD, USER, PostgresServer
 
 pytestmark = pytest.mark.graph
 
-ASKED = [
-    "corpus/source",
-    "corpus/shards",
-    "corpus/documents",
-    "corpus/tokenizer",
-    "corpus/tokens",
-    "corpus/index",
-    "random/scores",
-    "random/subset",
-]
+ASKED = ["corpus/source", "corpus/shards", "corpus/documents", "random/scores"]
 
 
 @pytest.fixture
@@ -95,8 +87,10 @@ def test_a_server_that_is_away_for_longer_ends_the_run_in_one_line_and_the_next_
     assert line is not None and line.count("\n") == 0
     assert line.startswith("Dagster's database cannot be reached (connection to server at")
     assert PASSWORD not in line + capfd.readouterr().err
+    del caught
+    gc.collect()  # the run, which ends with its process otherwise: it holds what it was at
     again = _run(profile)
-    assert "corpus/documents" not in again and again["random/subset"] == 5
+    assert again == {"random/scores": 3}
 
 
 def test_a_wrong_password_and_a_server_that_is_away_are_one_line_at_once(
