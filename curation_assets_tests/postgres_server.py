@@ -95,12 +95,9 @@ class PostgresServer:
         self.execute(f"CREATE DATABASE {name}")
         return name
 
-    def url(self, database: str, driver: str = "postgresql+psycopg", password: str = PASSWORD) -> str:
-        """Return SQLAlchemy's URL of a database."""
-        from sqlalchemy import URL
-
-        made = URL.create(driver, USER, password, "127.0.0.1", self.port, database)
-        return made.render_as_string(hide_password=False)
+    def url(self, database: str, driver: str = "postgresql+psycopg") -> str:
+        """Return the URL of a database; its password is PASSWORD, in PGPASSWORD."""
+        return f"{driver}://{USER}@127.0.0.1:{self.port}/{database}"
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         """Carry out one statement and return its rows."""

@@ -11,8 +11,9 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from curation_assets.cli import queries, upkeep
 from curation_assets.cli.live_progress import Watching
-from curation_assets.cli.queries import Command, add, add_command, described
+from curation_assets.cli.queries import Command, add_command, described
 from curation_assets.common.stopping import INTERRUPTED, stoppable
 from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.defs.webserver.command import serve
@@ -113,7 +114,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
         "Writes Dagster's settings into the data folder, if there are none; and .env, if the working folder has workspace.yaml.",
         ["curation init"],
     )
-    asking = add(commands)
+    asking = queries.add(commands) | upkeep.add(commands)
     for command in commands.choices.values():  # options may stand after the subcommand, too
         _add_profile(
             command, argparse.SUPPRESS

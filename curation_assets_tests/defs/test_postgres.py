@@ -14,7 +14,7 @@ from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.errors import one_line
 from curation_assets.engine.graph import STEPS
 from curation_assets_tests.conftest import work_in
-from curation_assets_tests.postgres_server import PASSWORD, USER, PostgresServer
+from curation_assets_tests.postgres_server import PASSWORD, PostgresServer
 
 pytestmark = pytest.mark.graph
 
@@ -34,7 +34,7 @@ def on_postgres(
 ) -> tuple[Profile, str]:
     """The small corpus's profile with Dagster's state in a database of its own, and that database's name."""
     name = server.database()
-    url = f"postgresql://{USER}@127.0.0.1:{server.port}/{name}"
+    url = server.url(name, "postgresql")
     (tmp_path / "pg.toml").write_text(
         f'extends = "tiny.toml"\nname = "tiny"\n[execution]\ndagster_storage = "{url}"\n'
     )

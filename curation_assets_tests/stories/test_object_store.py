@@ -26,7 +26,7 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.scope import everything
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts
-from curation_assets_tests.postgres_server import PASSWORD, USER, PostgresServer
+from curation_assets_tests.postgres_server import PASSWORD, PostgresServer
 from curation_assets_tests.s3_server import S3Server
 
 pytestmark = pytest.mark.process
@@ -92,7 +92,7 @@ def bucket(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buc
 def shared(bucket: Bucket, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """The bucket, with a catalog on Postgres for several machines."""
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    bucket.catalog = f"postgresql+psycopg://{USER}@127.0.0.1:{postgres.port}/{postgres.database()}"
+    bucket.catalog = postgres.url(postgres.database())
     return bucket
 
 
