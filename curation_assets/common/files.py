@@ -19,6 +19,8 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.common import s3
+
 _MTIME_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 TEMPORARY = ".tmp-"
 """What the names of files and folders begin with that are being written."""
@@ -43,10 +45,14 @@ def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     """Return the fsspec file system of a URL, and the path in it; ValueError where its driver is not installed."""
     from fsspec.core import url_to_fs
 
+    is_s3 = url.partition("://")[0] in s3.SCHEMES
     try:
-        return url_to_fs(url, **options)
+        fs, path = url_to_fs(url, **(s3.with_defaults(options) if is_s3 else options))
     except ImportError as error:
         raise ValueError(f"{url} cannot be reached: {error}") from None
+    if is_s3:
+        s3.be_patient(fs)
+    return fs, path
 
 
 def mtime_of(info: Mapping[str, Any]) -> float | None:

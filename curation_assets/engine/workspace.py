@@ -15,6 +15,7 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, ProfileError
 from curation_assets.config.registry import RATES
 from curation_assets.engine import stored
+from curation_assets.engine.artifact_cache import Hold
 from curation_assets.engine.catalog import Catalog
 from curation_assets.engine.receipt import Receipt, title
 from curation_assets.engine.step import EDGE, By
@@ -58,7 +59,10 @@ class Workspace:
         self.data = profile.data
         self.scratch = self.data / "scratch"
         url = profile.execution.store or str(self.data / "artifacts")
-        self.store = Store(url, self.scratch, **profile.execution.store_options)
+        execution = profile.execution
+        self.store = Store(url, self.scratch, int(execution.cache_gb * 1e9), **execution.store_options)
+        self.hold = Hold()
+        """Keeps copies of remote artifacts that were opened without another; whoever works for long releases it."""
         self._claim()
 
     def _claim(self) -> None:
@@ -143,8 +147,8 @@ class Workspace:
             return self.profile.sizes
         return [f"{rate}|{size}" for rate in RATES for size in self.profile.sizes]
 
-    def open(self, key: str, partition: str = "") -> Path:
-        """Return a local folder with an artifact's files, their digests checked.
+    def open(self, key: str, partition: str = "", hold: Hold | None = None) -> Path:
+        """Return a local folder with an artifact's files, their digests checked; it stays until the hold is released.
 
         Raises
         ------
@@ -153,12 +157,12 @@ class Workspace:
         DamagedArtifact
             Content differs from the receipt; the artifact is withdrawn.
         """
-        return self.folder(self.artifact(key, partition))
+        return self.folder(self.artifact(key, partition), hold)
 
-    def folder(self, receipt: Receipt) -> Path:
+    def folder(self, receipt: Receipt, hold: Hold | None = None) -> Path:
         """Return a local folder with the files of an artifact, current or replaced; what is damaged is withdrawn."""
         try:
-            return self.store.folder(receipt)
+            return self.store.folder(receipt, hold or self.hold)
         except DamagedArtifact:
             self.withdraw(receipt)
             raise

@@ -93,7 +93,9 @@ def _forecast(workspace: Workspace) -> object:
 
 def _check(workspace: Workspace) -> object:
     """Evaluate the checks that look at the metadata of all shards."""
-    messages = [*Worker(workspace, "curation_assets.products", lambda line: None).carry_out(Check("corpus/tokens"))]
+    messages = [
+        *Worker(workspace, "curation_assets.products", lambda line: None).carry_out(Check("corpus/tokens"))
+    ]
     [unknown] = [m for m in messages if isinstance(m, Checked) and m.name == "unknown_tokens"]
     assert unknown.outcome.passed, unknown.outcome.description
     return messages

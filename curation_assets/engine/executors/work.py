@@ -54,7 +54,7 @@ class Worker:
     def _make(self, task: Make) -> Iterator[Message]:
         step, workspace = STEPS[task.key], self._workspace
         if task.inputs is not None:
-            workspace = ResolvedWorkspace(workspace.profile, task.inputs)
+            workspace = ResolvedWorkspace(workspace, task.inputs)
         else:
             workspace = Snapshot(Versions(workspace))
         for partition in task.partitions:
@@ -70,6 +70,8 @@ class Worker:
                 yield Failed(step.key, partition, str(error) or kind, kind, trace, missing, damaged)
             else:
                 yield Made(step.key, receipt)
+            finally:
+                workspace.hold.release()
 
     def _teller(self, step: Step, partition: str) -> Callable[[str], None]:
         def tell(line: str) -> None:
@@ -90,6 +92,8 @@ class Worker:
         versions = {key: {p: r.version for p, r in workspace.receipts(key).items()} for key in shared}
         version = fingerprint(step.key, versions)
         if self._loaded is None or self._loaded[0] != version:
+            if self._loaded is not None:
+                self._loaded[1].close()
             self._loaded = None  # the last one's model goes before the next one comes
             self._loaded = version, LoadedBuilder(self._products[step.key].build, workspace, step)
         return self._loaded[1]
@@ -121,3 +125,4 @@ class Worker:
                     # What it looks at is damaged: that is its verdict, and no failure of this run.
                     outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
                 yield Checked(key, name, outcome)
+        self._workspace.hold.release()
