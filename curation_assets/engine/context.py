@@ -5,6 +5,7 @@ A version follows from what a step declares. Since nothing else can be read, no 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from typing import Any, cast
 from curation_assets.common.progress import Progress
 from curation_assets.config.paths import Declaration, DeclaredSettings
 from curation_assets.config.profile import Profile
+from curation_assets.engine import stored
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import By, Step, reads_all, upstream
@@ -79,6 +81,21 @@ class Context:
         """Return the metadata in an input's receipt; MissingInput where there is none."""
         self._check(key, partition)
         return self._workspace.metadata(key, partition)
+
+    def read_file(self, receipt: Receipt, name: str) -> bytes:
+        """Return a small file of an input, its digest checked, without what else the artifact has."""
+        self._check(receipt.key, receipt.partition)
+        return stored.read_file(self._workspace.store, receipt, name)
+
+    def read_ranges(self, name: str, ranges: Iterable[tuple[Receipt, int, int]]) -> Iterator[bytes]:
+        """Yield the bytes from one place to another of a file of each of some inputs, without the rest of it.
+
+        Nothing else is fetched, and so no digest is checked: what is read has a checksum of its own. Where that fails, `open` the input.
+        """
+        ranges = list(ranges)
+        for receipt, _, _ in ranges:
+            self._check(receipt.key, receipt.partition)
+        return stored.read_ranges(self._workspace.store, name, ranges)
 
     def forget(self, key: str) -> None:
         """Withdraw an input whose content is not what it says any more, so that it is made anew."""

@@ -1,21 +1,26 @@
 """Columns of artifacts read where they lie: nothing else of a file is fetched or hashed, and nothing is changed.
 
 For questions, whose answer nothing is made of. What becomes part of an artifact is read with `Workspace.open`, which
-checks digests; here that is done when a file cannot be read, to tell damage from other causes.
+checks digests; here that is done when a file cannot be read, to tell damage from other causes. `read_file` and `read_ranges`
+are for builders that need a small part of many artifacts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, Any, TypeVar
 
 import pyarrow.parquet as pq
 
+from curation_assets.engine.receipt import title
 from curation_assets.engine.store import Receipt, Store
 
 _THREADS = 8  # most of a look into a shard is waiting for its file
+_TOGETHER = 256  # ranges, and
+_BYTES = 64 * 2**20  # bytes of them that are asked for at a time
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -23,8 +28,7 @@ Result = TypeVar("Result")
 @contextmanager
 def open_file(store: Store, receipt: Receipt, name: str) -> Iterator[IO[bytes]]:
     """Open a file of an artifact for reading; what is not asked for is not fetched from a remote store."""
-    path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-    with _damage_checked(store, receipt), store.fs.open(path, "rb") as file:
+    with _damage_checked(store, receipt), store.fs.open(_path(store, receipt, name), "rb") as file:
         yield file
 
 
@@ -32,8 +36,7 @@ def open_file(store: Store, receipt: Receipt, name: str) -> Iterator[IO[bytes]]:
 def open_parquet(store: Store, receipt: Receipt, name: str) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file of an artifact."""
     if store.local:  # read by Arrow itself, without the interpreter's lock
-        path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-        with _damage_checked(store, receipt), pq.ParquetFile(path) as table:
+        with _damage_checked(store, receipt), pq.ParquetFile(_path(store, receipt, name)) as table:
             yield table
         return
     with open_file(store, receipt, name) as file, pq.ParquetFile(file) as table:
@@ -44,12 +47,58 @@ def read_filtered(
     store: Store, receipt: Receipt, name: str, columns: list[str] | None, filters: list[tuple[str, str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file that pass; row groups whose statistics rule them out are not read."""
-    path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
     with _damage_checked(store, receipt):
         rows: list[dict[str, Any]] = pq.read_table(
-            path, columns=columns, filters=filters, filesystem=None if store.local else store.fs
+            _path(store, receipt, name),
+            columns=columns,
+            filters=filters,
+            filesystem=None if store.local else store.fs,
         ).to_pylist()
     return rows
+
+
+def read_file(store: Store, receipt: Receipt, name: str) -> bytes:
+    """Return a small file of an artifact, checked against its digest."""
+    with _damage_checked(store, receipt):
+        content = store.read(_path(store, receipt, name))
+        if hashlib.sha256(content).hexdigest() != receipt.files[name][1]:
+            raise ValueError(f"{title(receipt.key, receipt.partition)}: {name} is not as it was written")
+        return content
+
+
+def read_ranges(store: Store, name: str, ranges: Iterable[tuple[Receipt, int, int]]) -> Iterator[bytes]:
+    """Yield the bytes from one place to another of a file of each artifact, in order; a store is asked for many at a time.
+
+    Who reads them checks them: a digest is of a whole file.
+    """
+    batch: list[tuple[Receipt, int, int]] = []
+    size = 0
+    for receipt, start, stop in ranges:
+        if batch and (len(batch) == _TOGETHER or size + stop - start > _BYTES):
+            yield from _read_together(store, name, batch)
+            batch, size = [], 0
+        batch.append((receipt, start, stop))
+        size += stop - start
+    yield from _read_together(store, name, batch)
+
+
+def _read_together(store: Store, name: str, ranges: Sequence[tuple[Receipt, int, int]]) -> Iterator[bytes]:
+    some = [(receipt, start, stop) for receipt, start, stop in ranges if stop > start]
+    paths = [_path(store, receipt, name) for receipt, _, _ in some]
+    starts, stops = [start for _, start, _ in some], [stop for _, _, stop in some]
+    contents = iter(store.fs.cat_ranges(paths, starts, stops, on_error="return"))
+    for receipt, start, stop in ranges:
+        content = next(contents) if stop > start else b""
+        with _damage_checked(store, receipt):
+            if isinstance(content, Exception):
+                raise content
+            if len(content) != stop - start:
+                raise ValueError(f"{title(receipt.key, receipt.partition)}: {name} is cut off")
+        yield content
+
+
+def _path(store: Store, receipt: Receipt, name: str) -> str:
+    return f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
 
 
 @contextmanager

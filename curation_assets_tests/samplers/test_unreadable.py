@@ -26,6 +26,7 @@ SHARED = (
     "clusters/assignments",
     "density/shard_sketch",
     "density/sketch",
+    "semdedup/vectors",
     "semdedup/neighbours",
 )
 DIM = 16
