@@ -232,8 +232,8 @@ SAMPLER = Sampler(
         Product(
             "semdedup/neighbours",
             neighbours,
-            "For each document of some clusters the most similar one that is kept before it.",
-            "Within its cluster, by exact cosine. Groups of clusters are compared side by side; results are the same for any number.",
+            "For each document the most similar one that is kept before it.",
+            "Within its cluster, by exact cosine. Groups of clusters are compared side by side; results are the same for any number of groups.",
             files="`blocks.bin` (score, row, duplicate's file and id of each document, by corpus file), `offsets.npy`, `shards.json`, "
             "`histogram.npy`",
             paper="appendix B (SemDeDup, Abbas et al. 2023)",

@@ -98,6 +98,7 @@ BUILDERS: dict[str, Builder] = {
     "density/sketch": density.sketch,
     "clusters/centroids": clusters.centroids,
     "clusters/assignments": clusters.assignments,
+    "semdedup/vectors": semdedup.sort_vectors,
     "semdedup/neighbours": semdedup.neighbours,
     "perplexity_small/model": _nothing,
     "ask_llm_small/model": _nothing,
