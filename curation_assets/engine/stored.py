@@ -15,8 +15,8 @@ from typing import IO, Any, TypeVar
 
 import pyarrow.parquet as pq
 
-from curation_assets.engine.receipt import title
-from curation_assets.engine.store import Receipt, Store
+from curation_assets.engine.receipt import Receipt, title
+from curation_assets.engine.workspace import Workspace
 
 _THREADS = 8  # most of a look into a shard is waiting for its file
 _TOGETHER = 256  # ranges, and
@@ -26,47 +26,56 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def open_file(store: Store, receipt: Receipt, name: str) -> Iterator[IO[bytes]]:
+def open_file(workspace: Workspace, receipt: Receipt, name: str) -> Iterator[IO[bytes]]:
     """Open a file of an artifact for reading; what is not asked for is not fetched from a remote store."""
-    with _damage_checked(store, receipt), store.fs.open(_path(store, receipt, name), "rb") as file:
+    path = workspace.store.path(receipt, name)
+    with _damage_checked(workspace, receipt), workspace.store.fs.open(path, "rb") as file:
         yield file
 
 
 @contextmanager
-def open_parquet(store: Store, receipt: Receipt, name: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(workspace: Workspace, receipt: Receipt, name: str) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file of an artifact."""
-    if store.local:  # read by Arrow itself, without the interpreter's lock
-        with _damage_checked(store, receipt), pq.ParquetFile(_path(store, receipt, name)) as table:
+    if workspace.store.local:  # read by Arrow itself, without the interpreter's lock
+        path = workspace.store.path(receipt, name)
+        with _damage_checked(workspace, receipt), pq.ParquetFile(path) as table:
             yield table
         return
-    with open_file(store, receipt, name) as file, pq.ParquetFile(file) as table:
+    with open_file(workspace, receipt, name) as file, pq.ParquetFile(file) as table:
         yield table
 
 
 def read_filtered(
-    store: Store, receipt: Receipt, name: str, columns: list[str] | None, filters: list[tuple[str, str, Any]]
+    workspace: Workspace,
+    receipt: Receipt,
+    name: str,
+    columns: list[str] | None,
+    filters: list[tuple[str, str, Any]],
 ) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file that pass; row groups whose statistics rule them out are not read."""
-    with _damage_checked(store, receipt):
+    path = workspace.store.path(receipt, name)
+    with _damage_checked(workspace, receipt):
         rows: list[dict[str, Any]] = pq.read_table(
-            _path(store, receipt, name),
+            path,
             columns=columns,
             filters=filters,
-            filesystem=None if store.local else store.fs,
+            filesystem=None if workspace.store.local else workspace.store.fs,
         ).to_pylist()
     return rows
 
 
-def read_file(store: Store, receipt: Receipt, name: str) -> bytes:
+def read_file(workspace: Workspace, receipt: Receipt, name: str) -> bytes:
     """Return a small file of an artifact, checked against its digest."""
-    with _damage_checked(store, receipt):
-        content = store.read(_path(store, receipt, name))
+    with _damage_checked(workspace, receipt):
+        content = bytes(workspace.store.fs.cat_file(workspace.store.path(receipt, name)))
         if hashlib.sha256(content).hexdigest() != receipt.files[name][1]:
             raise ValueError(f"{title(receipt.key, receipt.partition)}: {name} is not as it was written")
         return content
 
 
-def read_ranges(store: Store, name: str, ranges: Iterable[tuple[Receipt, int, int]]) -> Iterator[bytes]:
+def read_ranges(
+    workspace: Workspace, name: str, ranges: Iterable[tuple[Receipt, int, int]]
+) -> Iterator[bytes]:
     """Yield the bytes from one place to another of a file of each artifact, in order; a store is asked for many at a time.
 
     Who reads them checks them: a digest is of a whole file.
@@ -75,21 +84,23 @@ def read_ranges(store: Store, name: str, ranges: Iterable[tuple[Receipt, int, in
     size = 0
     for receipt, start, stop in ranges:
         if batch and (len(batch) == _TOGETHER or size + stop - start > _BYTES):
-            yield from _read_together(store, name, batch)
+            yield from _read_together(workspace, name, batch)
             batch, size = [], 0
         batch.append((receipt, start, stop))
         size += stop - start
-    yield from _read_together(store, name, batch)
+    yield from _read_together(workspace, name, batch)
 
 
-def _read_together(store: Store, name: str, ranges: Sequence[tuple[Receipt, int, int]]) -> Iterator[bytes]:
+def _read_together(
+    workspace: Workspace, name: str, ranges: Sequence[tuple[Receipt, int, int]]
+) -> Iterator[bytes]:
     some = [(receipt, start, stop) for receipt, start, stop in ranges if stop > start]
-    paths = [_path(store, receipt, name) for receipt, _, _ in some]
+    paths = [workspace.store.path(receipt, name) for receipt, _, _ in some]
     starts, stops = [start for _, start, _ in some], [stop for _, _, stop in some]
-    contents = iter(store.fs.cat_ranges(paths, starts, stops, on_error="return"))
+    contents = iter(workspace.store.fs.cat_ranges(paths, starts, stops, on_error="return"))
     for receipt, start, stop in ranges:
         content = next(contents) if stop > start else b""
-        with _damage_checked(store, receipt):
+        with _damage_checked(workspace, receipt):
             if isinstance(content, Exception):
                 raise content
             if len(content) != stop - start:
@@ -97,17 +108,13 @@ def _read_together(store: Store, name: str, ranges: Sequence[tuple[Receipt, int,
         yield content
 
 
-def _path(store: Store, receipt: Receipt, name: str) -> str:
-    return f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-
-
 @contextmanager
-def _damage_checked(store: Store, receipt: Receipt) -> Iterator[None]:
+def _damage_checked(workspace: Workspace, receipt: Receipt) -> Iterator[None]:
     """Raise DamagedArtifact for an error that comes of a file that is not as it was written."""
     try:
         yield
     except (OSError, ValueError):  # Arrow's own are kinds of these
-        store.open(receipt.key, receipt.partition)
+        workspace.folder(receipt)
         raise
 
 

@@ -25,7 +25,7 @@ from curation_assets.common.record_blocks import (
 )
 from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
-from curation_assets.engine.receipt import Receipt, title
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput
 from curation_assets.samplers import clusters
@@ -68,7 +68,7 @@ def neighbours(context: Context) -> BuildOne:
 
     groups, shards = context.partitions("group"), context.shards()
     clusters = context.metadata("clusters/centroids")["clusters"]
-    receipts = [_receipt(context, "semdedup/vectors", shard) for shard in shards]
+    receipts = [context.artifact("semdedup/vectors", shard) for shard in shards]
     bounds = group_bounds(clusters, len(groups))
     offsets = np.stack([_load(context, receipt, OFFSETS)[bounds] for receipt in receipts])
     kinds = [vector(r.metadata["dimensions"], r.metadata["dtype"]) for r in receipts]
@@ -99,13 +99,6 @@ def neighbours(context: Context) -> BuildOne:
         }
 
     return build
-
-
-def _receipt(context: Context, key: str, partition: str) -> Receipt:
-    receipt = context.receipt(key, partition)
-    if receipt is None:
-        raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
-    return receipt
 
 
 def _load(context: Context, receipt: Receipt, name: str) -> np.ndarray:
@@ -142,7 +135,7 @@ class Neighbours(NamedTuple):
 
 def setup(context: Context) -> Neighbours:
     """Look where each shard's neighbours are."""
-    receipts = [_receipt(context, "semdedup/neighbours", group) for group in context.partitions("group")]
+    receipts = [context.artifact("semdedup/neighbours", group) for group in context.partitions("group")]
     if len({receipt.recipe for receipt in receipts}) > 1:
         raise MissingInput(
             "semdedup/neighbours: its groups are not of one corpus; make all of them current first"
