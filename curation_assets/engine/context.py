@@ -5,7 +5,7 @@ A version follows from what a step declares. Since nothing else can be read, no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
@@ -86,17 +86,17 @@ class Context:
         """Return the metadata in an input's receipt; MissingInput where there is none."""
         return self.artifact(key, partition).metadata
 
-    def read_file(self, receipt: Receipt, name: str) -> bytes:
-        """Return a small file of an input, its digest checked, without what else the artifact has."""
-        self._check(receipt.key, receipt.partition)
-        return stored.read_file(self._workspace, receipt, name)
+    def read_files(self, name: str, receipts: Sequence[Receipt]) -> Iterator[bytes]:
+        """Yield a small file of each of some inputs, its digest checked, without what else the artifacts have."""
+        for receipt in receipts:
+            self._check(receipt.key, receipt.partition)
+        return stored.read_files(self._workspace, name, receipts)
 
-    def read_ranges(self, name: str, ranges: Iterable[tuple[Receipt, int, int]]) -> Iterator[bytes]:
+    def read_ranges(self, name: str, ranges: Sequence[tuple[Receipt, int, int]]) -> Iterator[bytes]:
         """Yield the bytes from one place to another of a file of each of some inputs, without the rest of it.
 
         Nothing else is fetched, and so no digest is checked: what is read has a checksum of its own. Where that fails, `open` the input.
         """
-        ranges = list(ranges)
         for receipt, _, _ in ranges:
             self._check(receipt.key, receipt.partition)
         return stored.read_ranges(self._workspace, name, ranges)

@@ -1,7 +1,7 @@
 """Columns of artifacts read where they lie: nothing else of a file is fetched or hashed, and nothing is changed.
 
 For questions, whose answer nothing is made of. What becomes part of an artifact is read with `Workspace.open`, which
-checks digests; here that is done when a file cannot be read, to tell damage from other causes. `read_file` and `read_ranges`
+checks digests; here that is done when a file cannot be read, to tell damage from other causes. `read_files` and `read_ranges`
 are for builders that need a small part of many artifacts.
 """
 
@@ -64,13 +64,14 @@ def read_filtered(
     return rows
 
 
-def read_file(workspace: Workspace, receipt: Receipt, name: str) -> bytes:
-    """Return a small file of an artifact, checked against its digest."""
-    with _damage_checked(workspace, receipt):
-        content = bytes(workspace.store.fs.cat_file(workspace.store.path(receipt, name)))
-        if hashlib.sha256(content).hexdigest() != receipt.files[name][1]:
-            raise ValueError(f"{title(receipt.key, receipt.partition)}: {name} is not as it was written")
-        return content
+def read_files(workspace: Workspace, name: str, receipts: Sequence[Receipt]) -> Iterator[bytes]:
+    """Yield a small file of each artifact, in order, each checked against its digest."""
+    contents = read_ranges(workspace, name, ((receipt, 0, receipt.files[name][0]) for receipt in receipts))
+    for receipt, content in zip(receipts, contents, strict=True):
+        with _damage_checked(workspace, receipt):
+            if hashlib.sha256(content).hexdigest() != receipt.files[name][1]:
+                raise ValueError(f"{title(receipt.key, receipt.partition)}: {name} is not as it was written")
+        yield content
 
 
 def read_ranges(

@@ -70,18 +70,19 @@ def neighbours(context: Context) -> BuildOne:
     clusters = context.metadata("clusters/centroids")["clusters"]
     receipts = [context.artifact("semdedup/vectors", shard) for shard in shards]
     bounds = group_bounds(clusters, len(groups))
-    offsets = np.stack([_load(context, receipt, OFFSETS)[bounds] for receipt in receipts])
+    offsets = np.stack([table[bounds] for table in _arrays(context, OFFSETS, receipts)])
     kinds = [vector(r.metadata["dimensions"], r.metadata["dtype"]) for r in receipts]
+    dim = receipts[0].metadata["dimensions"]
 
     def build(group: str, folder: Path, progress: Progress) -> Metadata:
         here = slice(groups.index(group), groups.index(group) + 2)
         documents = int(np.diff(offsets[:, here, 1]).sum())
-        ranges = _ranges(receipts, offsets[:, here, 0])
+        ranges = _ranges(context, "semdedup/vectors", shards, offsets[:, here, 0])
         with context.temporary() as scratch:
             scored = score_group(
                 _parsed(context, ranges, kinds),
                 documents,
-                receipts[0].metadata["dimensions"],
+                dim,
                 scratch,
                 memory_mib=context.profile.execution.group_memory_mib,
                 device=context.device,
@@ -101,13 +102,16 @@ def neighbours(context: Context) -> BuildOne:
     return build
 
 
-def _load(context: Context, receipt: Receipt, name: str) -> np.ndarray:
-    return np.load(io.BytesIO(context.read_file(receipt, name)))
+def _arrays(context: Context, name: str, receipts: list[Receipt]) -> Iterator[np.ndarray]:
+    return (np.load(io.BytesIO(content)) for content in context.read_files(name, receipts))
 
 
-def _ranges(receipts: list[Receipt], places: np.ndarray) -> list[tuple[Receipt, int, int]]:
-    """Return where to read of each artifact: places int64 [artifacts, 2]."""
-    return [(receipt, int(a), int(b)) for receipt, (a, b) in zip(receipts, places, strict=True)]
+def _ranges(
+    context: Context, key: str, partitions: list[str], places: np.ndarray
+) -> list[tuple[Receipt, int, int]]:
+    """Return from where to where to read of each partition of an input: places int64 [partitions, 2]."""
+    pairs = zip(partitions, places, strict=True)
+    return [(context.artifact(key, partition), int(a), int(b)) for partition, (a, b) in pairs]
 
 
 def _parsed(
@@ -127,7 +131,7 @@ class Neighbours(NamedTuple):
     """What `semdedup/neighbours` has of each shard: in each group's file the bytes `offsets`, int64 [groups, shards + 1]."""
 
     context: Context
-    receipts: list[Receipt]
+    groups: list[str]
     offsets: np.ndarray
     shards: list[str]
     histogram: np.ndarray
@@ -135,17 +139,18 @@ class Neighbours(NamedTuple):
 
 def setup(context: Context) -> Neighbours:
     """Look where each shard's neighbours are."""
-    receipts = [context.artifact("semdedup/neighbours", group) for group in context.partitions("group")]
+    groups = context.partitions("group")
+    receipts = [context.artifact("semdedup/neighbours", group) for group in groups]
     if len({receipt.recipe for receipt in receipts}) > 1:
         raise MissingInput(
             "semdedup/neighbours: its groups are not of one corpus; make all of them current first"
         )
     return Neighbours(
         context,
-        receipts,
-        np.stack([_load(context, receipt, OFFSETS)[:, 0] for receipt in receipts]),
-        json.loads(context.read_file(receipts[0], _SHARDS)),
-        np.sum([_load(context, receipt, _HISTOGRAM) for receipt in receipts], axis=0),
+        groups,
+        np.stack([table[:, 0] for table in _arrays(context, OFFSETS, receipts)]),
+        json.loads(*context.read_files(_SHARDS, receipts[:1])),
+        np.sum([*_arrays(context, _HISTOGRAM, receipts)], axis=0),
     )
 
 
@@ -155,7 +160,7 @@ def score(neighbours: Neighbours, documents: Documents, progress: Progress) -> S
 
     number = neighbours.shards.index(documents.shard)
     places = neighbours.offsets[:, number : number + 2]
-    ranges = _ranges(neighbours.receipts, places)
+    ranges = _ranges(neighbours.context, "semdedup/neighbours", neighbours.groups, places)
     found = join([*_parsed(neighbours.context, ranges, repeat(RESULT, len(ranges)))], RESULT)
     rows, duplicate_shard = found.fields["row"], np.full(len(documents), -1)
     score, place = draw_scores(neighbours.histogram, documents.hashes), np.full(len(documents), -1)
