@@ -53,7 +53,7 @@ def sort_vectors(context: Context) -> BuildOne:
             "documents": len(rows),
             "unreadable_documents": len(x) - len(rows),
             "dimensions": x.shape[1],
-            "dtype": x.dtype.str,
+            "dtype": x.dtype.name,
         }
 
     return build

@@ -80,23 +80,30 @@ def test_a_changed_shard_is_sorted_alone(tmp_path: Path, monkeypatch: pytest.Mon
     ]
 
 
-def test_a_group_reads_its_range_of_a_shard_and_no_more(
+def test_of_a_remote_store_a_group_reads_its_range_of_a_file_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = write_corpus(tmp_path, monkeypatch, 150, 0, "groups = 2\n")
+    execution = f'groups = 2\nstore = "memory://{tmp_path.name}"\n'
+    workspace = write_corpus(tmp_path, monkeypatch, 150, 5, execution)
     make(workspace, *NEEDED[: NEEDED.index(NEIGHBOURS)])
     asked: list[tuple[int, int]] = []
     fetch = workspace.store.fs.cat_ranges
 
     def counted(paths: list[str], starts: list[int], ends: list[int], **options: object) -> list[bytes]:
-        asked.extend(zip(starts, ends, strict=True))
+        ranges = zip(paths, starts, ends, strict=True)
+        asked.extend((start, end) for path, start, end in ranges if path.endswith(BLOCKS))
         return fetch(paths, starts, ends, **options)
 
     monkeypatch.setattr(workspace.store.fs, "cat_ranges", counted)
     make(workspace, NEIGHBOURS)
-    shards = [workspace.receipt(VECTORS, shard) for shard in workspace.partitions("shard")]
-    stored = sum(receipt.files[BLOCKS][0] for receipt in shards if receipt)
-    assert len(asked) <= 2 * len(shards) and sum(b - a for a, b in asked) == stored
+    receipts = workspace.receipts(VECTORS).values()
+    assert len(asked) == 2 * len(receipts)
+    assert sum(end - start for start, end in asked) == sum(receipt.files[BLOCKS][0] for receipt in receipts)
+    make(workspace, SCORES)
+    assert not [*(tmp_path / "data" / "scratch").rglob(BLOCKS)], "nothing was fetched as a whole"
+    local = write_corpus(tmp_path / "local", monkeypatch, 150, 5)
+    make(local, *NEEDED)
+    assert tables(workspace) == tables(local)
 
 
 @pytest.mark.parametrize(
