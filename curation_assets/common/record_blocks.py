@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,13 @@ def join(parts: list[Records], kind: np.dtype) -> Records:
         np.concatenate([np.empty(0, _LENGTH), *(part.lengths for part in parts)]),
         b"".join(part.text for part in parts),
     )
+
+
+def split(records: Records, bounds: np.ndarray) -> Iterator[Records]:
+    """Yield the records between each two neighbouring bounds, which begin with 0 and end with how many there are."""
+    ends = np.concatenate([[0], np.cumsum(records.lengths, dtype=np.int64)])[bounds]
+    for (a, b), (begin, end) in zip(pairwise(bounds.tolist()), pairwise(ends.tolist()), strict=True):
+        yield Records(records.fields[a:b], records.lengths[a:b], records.text[begin:end])
 
 
 def write_blocks(folder: Path, blocks: Iterable[Records]) -> None:

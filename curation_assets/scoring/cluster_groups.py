@@ -7,7 +7,6 @@ same for any number of groups, and `semdedup_scores` of all in one array.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from curation_assets.common.progress import Progress, silent
-from curation_assets.common.record_blocks import Records, join, with_texts, write_blocks
+from curation_assets.common.record_blocks import Records, join, split, with_texts, write_blocks
 from curation_assets.scoring.cluster_store import ClusterStore
 
 _MOST_BLOCKS = 1024  # of a shard's vectors: groups are ranges of them
+_BATCH = 4096  # rows that are gathered at a time
 
 RESULT = np.dtype([("score", "<f8"), ("row", "<i4"), ("duplicate_shard", "<i4")])
 """A document of a shard, as its group found it; its text is the duplicate's id. `duplicate_shard` is -1 where there is none."""
@@ -53,15 +53,27 @@ def write_vectors(
     order = rows[np.argsort(cluster[rows], kind="stable")]
     blocks = _blocks(clusters)
     bounds = np.searchsorted(cluster[order].astype(np.int64) * blocks // clusters, np.arange(blocks + 1))
-    kind = vector(x.shape[1], x.dtype.str)
+    kind, sorted_ids = vector(x.shape[1], x.dtype.str), ids.take(pa.array(order))
 
-    def block(chosen: np.ndarray) -> Records:
-        fields = np.empty(len(chosen), kind)
-        fields["doc_hash"], fields["row"], fields["cluster"] = doc_hash[chosen], chosen, cluster[chosen]
-        fields["x"] = x[chosen]
-        return with_texts(fields, ids.take(pa.array(chosen)))
+    def records() -> Iterator[Records]:
+        for first, last in _batches(bounds):
+            chosen = order[bounds[first] : bounds[last]]
+            fields = np.empty(len(chosen), kind)
+            fields["doc_hash"], fields["row"], fields["cluster"] = doc_hash[chosen], chosen, cluster[chosen]
+            fields["x"] = x[chosen]
+            texts = with_texts(fields, sorted_ids[bounds[first] : bounds[last]])
+            yield from split(texts, bounds[first : last + 1] - bounds[first])
 
-    write_blocks(folder, (block(order[a:b]) for a, b in pairwise(bounds)))
+    write_blocks(folder, records())
+
+
+def _batches(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield ranges of blocks: as many as have `_BATCH` rows, or one that has more."""
+    first = 0
+    while first < len(bounds) - 1:
+        last = int(np.searchsorted(bounds, bounds[first] + _BATCH, side="right")) - 1
+        yield first, max(last, first + 1)
+        first = max(last, first + 1)
 
 
 def group_bounds(clusters: int, groups: int) -> np.ndarray:
@@ -90,8 +102,7 @@ class GroupScores(NamedTuple):
 
     def blocks(self) -> Iterator[Records]:
         """Yield the results of each shard."""
-        for begin, end in pairwise(self.ends):
-            yield with_texts(self.results[begin:end], self.ids[begin:end])
+        return split(with_texts(self.results, self.ids), self.ends)
 
 
 def score_group(

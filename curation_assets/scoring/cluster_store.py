@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from curation_assets.scoring.exact import check_matrix, float_block
+from curation_assets.scoring.exact import blocks_of, check_matrix, float_block
 from curation_assets.scoring.semdedup import score_rows
 
 ROW_BYTES = 200  # of index arrays per document while it is compared
+_READ = 4096  # rows of the file at a time
 
 
 class ClusterStore:
@@ -102,7 +103,9 @@ class ClusterStore:
         if self._file and len(place) <= self._room:
             by_place = np.argsort(place)  # the file is read in its order
             whole = np.empty((len(place), self.dim), np.float32)
-            whole[by_place] = self._vectors()[place[by_place]]
+            for part in blocks_of(len(place), _READ):
+                rows = by_place[part.start : part.stop]
+                whole[rows] = self._vectors()[place[rows]]
 
         def take(chosen: np.ndarray) -> torch.Tensor:
             if whole is not None:
