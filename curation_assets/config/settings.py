@@ -251,3 +251,5 @@ class Execution(Section):
     workers: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
     processes: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
     compile: bool = Field(json_schema_extra=EXECUTION)
+    groups: Annotated[int, Field(ge=1, le=1024)] = Field(json_schema_extra=EXECUTION)
+    group_memory_mib: Positive = Field(json_schema_extra=EXECUTION)

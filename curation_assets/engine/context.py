@@ -5,7 +5,7 @@ A version follows from what a step declares. Since nothing else can be read, no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from curation_assets.common.progress import Progress
 from curation_assets.config.paths import Declaration, DeclaredSettings
 from curation_assets.config.profile import Profile
+from curation_assets.engine import stored
 from curation_assets.engine.artifact_cache import Hold
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
@@ -104,6 +105,21 @@ class Context:
     def metadata(self, key: str, partition: str = "") -> Metadata:
         """Return the metadata in an input's receipt; MissingInput where there is none."""
         return self.artifact(key, partition).metadata
+
+    def read_files(self, name: str, receipts: Sequence[Receipt]) -> Iterator[bytes]:
+        """Yield a small file of each of some inputs, its digest checked, without what else the artifacts have."""
+        for receipt in receipts:
+            self._check(receipt.key, receipt.partition)
+        return stored.read_files(self._workspace, name, receipts)
+
+    def read_ranges(self, name: str, ranges: Sequence[tuple[Receipt, int, int]]) -> Iterator[bytes]:
+        """Yield the bytes from one place to another of a file of each of some inputs, without the rest of it.
+
+        Nothing else is fetched, and so no digest is checked: what is read has a checksum of its own. Where that fails, `open` the input.
+        """
+        for receipt, _, _ in ranges:
+            self._check(receipt.key, receipt.partition)
+        return stored.read_ranges(self._workspace, name, ranges)
 
     def temporary(self) -> AbstractContextManager[Path]:
         """Give a fresh local folder for what is needed meanwhile."""

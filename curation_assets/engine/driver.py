@@ -239,7 +239,7 @@ class _Run:
         size = 1
         if step.by == "rate":
             size = len(partitions) or 1
-        elif step.by == "shard" and partitions:
+        elif step.by in ("shard", "group") and partitions:
             size = min(math.ceil(len(partitions) / self.executor.slots), _MOST)
         for start in range(0, len(partitions), size):
             yield tuple(partitions[start : start + size])

@@ -136,11 +136,13 @@ class Workspace:
         return read_json(self.open("corpus/source") / _PASSED_OVER)
 
     def partitions(self, by: By) -> list[str]:
-        """Return all partition keys of a kind: the shards in use, the rates, the ladder's sizes, or their product."""
+        """Return all partition keys of a kind: the shards in use, the groups, the rates, the ladder's sizes, or their product."""
         if by == "":
             return [""]
         if by == "shard":
             return self.shards()
+        if by == "group":
+            return self.profile.groups
         if by == "rate":
             return list(RATES)
         if by == "size":

@@ -99,6 +99,7 @@ BUILDERS: dict[str, Builder] = {
     "clusters/sample": cluster_sample.sample,
     "clusters/centroids": clusters.centroids,
     "clusters/assignments": clusters.assignments,
+    "semdedup/vectors": semdedup.sort_vectors,
     "semdedup/neighbours": semdedup.neighbours,
     "perplexity_small/model": _nothing,
     "ask_llm_small/model": _nothing,
