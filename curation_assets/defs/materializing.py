@@ -22,6 +22,7 @@ from curation_assets.engine.driver import Blocked, Current, Started, bring_up_to
 from curation_assets.engine.executors import Checked, Committed, Executor, Failed
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.executors.local import LocalExecutor
+from curation_assets.engine.executors.ray import RayExecutor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
 from curation_assets.engine.scope import Scope
@@ -71,8 +72,12 @@ def _some(reasons: list[str]) -> str:
     return "; ".join(reasons[:_SHOWN]) + more
 
 
-def executor_for(workspace: Workspace, tell: Tell, *, apart: bool = False) -> InlineExecutor | LocalExecutor:
+def executor_for(
+    workspace: Workspace, tell: Tell, *, apart: bool = False
+) -> InlineExecutor | LocalExecutor | RayExecutor:
     """Return what carries out a run: this process where the profile wants one worker, unless it is to be `apart`."""
+    if workspace.profile.execution.engine == "ray":
+        return RayExecutor(workspace, PRODUCTS, tell)
     if workspace.profile.execution.workers == 1 and not apart:
         return InlineExecutor(workspace, PRODUCTS, tell)
     return LocalExecutor(workspace, PRODUCTS)

@@ -116,7 +116,9 @@ class _DagsterRun:
 
 def register_shards(profile: Profile, tell: Tell) -> None:
     """List the corpus (building the built-in one where the profile asks for it) and register its shards."""
-    here = profile.model_copy(update={"execution": profile.execution.model_copy(update={"workers": 1})})
+    here = profile.model_copy(
+        update={"execution": profile.execution.model_copy(update={"engine": "local", "workers": 1})}
+    )
     outcome = run_graph(here, tell, [STEPS["corpus/source"]])
     for reason in outcome.failed.values():
         tell(f"the corpus cannot be listed: {reason}")

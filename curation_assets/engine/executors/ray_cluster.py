@@ -1,0 +1,147 @@
+"""A Ray cluster: one to connect to, or one of this machine alone for as long as a run takes; and what its nodes have."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from curation_assets.config.profile import ProfileError
+
+_SECONDS = 10.0  # for a connection to the head of a cluster, or to a node
+_OBJECT_STORE = 80 << 20  # bytes: nothing but messages goes through it
+_QUIET = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+_OWN = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Of one machine: every server of Ray's then listens on loopback, and on all interfaces otherwise.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that is alive: its id, what people call it, where its raylet listens, and all that it has."""
+
+    id: str
+    name: str
+    raylet: tuple[str, int]
+    cpus: float
+    gpus: float
+
+    def responds(self) -> bool:
+        """Tell whether its raylet takes connections: Ray itself notices a dead node after half a minute or more."""
+        return not _refused(self.raylet)
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Be connected to the cluster at `address` ("auto", "host:port"), or to one that is started for it where that is "".
+
+    One that was started is reached from this machine alone and by who has its token, and ends with this.
+
+    Raises
+    ------
+    ProfileError
+        There is no such cluster, or it does not let us in.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with _joined(address) if address else _started():
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray has put its own in the place of ours
+            yield
+    finally:
+        import ray
+
+        ray.shutdown()
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    ray = imported()
+    where = f"no Ray cluster at {address} (execution.ray.address)"
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        if why := _refused((host, int(port))):
+            raise ProfileError(f"{where}: {why}")
+    try:
+        ray.init(address, log_to_driver=False, logging_level="ERROR")
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+        raise ProfileError(f"{where}: {essence(error)}") from error
+    yield
+
+
+@contextmanager
+def _started() -> Iterator[None]:
+    folder = tempfile.TemporaryDirectory(prefix="curation-ray-", ignore_cleanup_errors=True)
+    with folder, _environment(_OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+        ray = imported()
+        ray.init("local", log_to_driver=False, logging_level="ERROR", _temp_dir=folder.name, **_QUIET)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Have environment variables, of which Ray's processes are told, for a time."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def imported() -> Any:
+    """Return Ray, which comes with an extra of its own."""
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise ProfileError(
+            'execution.engine is "ray", which is not installed: pip install "curation-assets[ray]"'
+        ) from None
+    return ray
+
+
+def alive() -> list[Node]:
+    """Return the nodes that are alive."""
+    return [
+        Node(
+            node["NodeID"],
+            f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+            (node["NodeManagerAddress"], node["NodeManagerPort"]),
+            node["Resources"].get("CPU", 0.0),
+            node["Resources"].get("GPU", 0.0),
+        )
+        for node in imported().nodes()
+        if node["Alive"]
+    ]
+
+
+def essence(error: BaseException) -> str:
+    """Return what matters of Ray's long messages, in one line: what comes last says why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1].partition(". ")[0].rstrip(".")
+
+
+def _refused(address: tuple[str, int]) -> str:
+    """Say why nobody answers at an address; "" where somebody does."""
+    try:
+        socket.create_connection(address, timeout=_SECONDS).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
