@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from curation_assets.config.profile import Profile, ProfileError
+from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.engine.driver import Event, bring_up_to_date
 from curation_assets.engine.executors import Committed, Failed, WorkerDied
 from curation_assets.engine.executors.ray import RayExecutor
@@ -50,7 +50,6 @@ class TwoNodes:
         """Kill all of a node, as where its machine is gone."""
         self._cluster.remove_node(node, allow_graceful=False)
         self.nodes.remove(node)
-        self.nodes.append(self.add())
 
     def shutdown(self) -> None:
         """End all nodes."""
@@ -146,10 +145,17 @@ def test_a_node_that_goes_is_not_held_against_a_shard(
 ) -> None:
     told: list[str] = []
     gone = cluster.nodes[0]
-    _once_at_work(held, 2, lambda _: cluster.remove(gone))
+
+    def remove(pids: list[int]) -> None:
+        cluster.remove(gone)
+        while all(map(psutil.pid_exists, pids)):  # its worker notices by itself
+            time.sleep(0.1)
+
+    _once_at_work(held, 2, remove)
     events = list(_run(listed, told=told))
     assert _made(events) == ["s0.jsonl", "s1.jsonl", "s2.jsonl"] and not _failed(events)
     assert any("node of a worker has gone" in line for line in told), told
+    cluster.nodes.append(cluster.add())
 
 
 def test_a_step_is_loaded_once_by_each_actor_and_the_same_is_made(
@@ -163,7 +169,7 @@ def test_a_step_is_loaded_once_by_each_actor_and_the_same_is_made(
     embeddings = [parts for parts in loads if "embeddings" in "-".join(parts)]
     assert 1 <= len(embeddings) <= 2 and len({parts[-2] for parts in embeddings}) == len(embeddings)
     monkeypatch.setenv("CURATION_DATA", str(tmp_path / "other"))
-    alone = Workspace(listed.profile.model_copy())
+    alone = Workspace(load_profile())
     assert alone.data != listed.data
     make_current(alone, *keys)
     for event in events:

@@ -108,6 +108,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 def imported() -> Any:
     """Return Ray, which comes with an extra of its own."""
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # what died is said by us, in a line
     try:
         import ray
     except ModuleNotFoundError:
