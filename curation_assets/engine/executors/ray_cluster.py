@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
+
+from curation_assets.common import stopping
 from curation_assets.config.profile import ProfileError
 
 _SECONDS = 10.0  # for a connection to the head of a cluster, or to a node
@@ -52,16 +59,18 @@ def connected(address: str) -> Iterator[None]:
     ProfileError
         There is no such cluster, or it does not let us in.
     """
-    before = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         with _joined(address) if address else _started():
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, before)  # Ray has put its own in the place of ours
+                for (
+                    number,
+                    handler,
+                ) in handlers.items():  # Ray has put its own in the place of ours, others around them
+                    signal.signal(number, handler)
             yield
     finally:
-        import ray
-
-        ray.shutdown()
+        imported().shutdown()
 
 
 @contextmanager
@@ -81,14 +90,33 @@ def _joined(address: str) -> Iterator[None]:
 
 @contextmanager
 def _started() -> Iterator[None]:
-    folder = tempfile.TemporaryDirectory(prefix="curation-ray-", ignore_cleanup_errors=True)
-    with folder, _environment(_OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}):
-        ray = imported()
-        ray.init("local", log_to_driver=False, logging_level="ERROR", _temp_dir=folder.name, **_QUIET)
+    """Have a process start a cluster and end all of it when this one has ended, however suddenly."""
+    with (
+        tempfile.TemporaryDirectory(prefix="curation-ray-", ignore_cleanup_errors=True) as folder,
+        _environment(_OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}),
+    ):
+        errors = Path(folder, "errors")
+        with errors.open("w") as file:
+            keeper = subprocess.Popen(
+                [sys.executable, "-m", __name__, folder],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+            )
+        assert keeper.stdin is not None and keeper.stdout is not None
+        keeper.wait()  # what goes on is a child of its own
         try:
-            yield
+            address = keeper.stdout.readline().strip()
+            if not address:
+                why = (errors.read_text("utf-8").splitlines() or ["it ended"])[-1]
+                raise ProfileError(f"no Ray cluster could be started on this machine: {why}")
+            with _joined(address):
+                yield
+            imported().shutdown()
         finally:
-            ray.shutdown()
+            keeper.stdin.close()
+            keeper.stdout.read()  # until all of it has ended
 
 
 @contextmanager
@@ -146,3 +174,30 @@ def _refused(address: tuple[str, int]) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
+
+
+# ---- in the process that keeps a cluster of this machine
+
+
+def _keep(folder: str) -> None:
+    """Start a cluster, print its address, and kill all of it once nobody holds the other end of stdin any more.
+
+    It leaves the family of who started it, so that it is not killed with it and has time for that.
+    """
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    context = imported().init("local", log_to_driver=False, logging_level="ERROR", _temp_dir=folder, **_QUIET)
+    print(context.address_info["gcs_address"], flush=True)
+    sys.stdin.read()
+    stopping.end_processes(
+        process
+        for process in psutil.process_iter()
+        if os.getsid(process.pid) == os.getsid(0) and process.pid != os.getpid()
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _keep(sys.argv[1])
