@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from curation_assets.config.profile import Profile
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.step import By
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Metadata
 
 

@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from curation_assets.common.progress import Progress
-from curation_assets.engine.store import Store
 from curation_assets.engine.stored import open_parquet
-from curation_assets.engine.workspace import MissingInput, title
+from curation_assets.engine.workspace import Workspace
 from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, token_counts
 from curation_assets.selection.threshold import Threshold
 
@@ -125,13 +124,10 @@ def _batch(
     return pa.RecordBatch.from_arrays([pa.array(columns[c.name], c.type) for c in schema], schema=schema)
 
 
-def check_documents(store: Store, draws: list[Draw], candidates: list[Candidates]) -> None:
+def check_documents(workspace: Workspace, draws: list[Draw], candidates: list[Candidates]) -> None:
     """Refuse scores of a shard whose documents are not those of the shard as it is now."""
     shard = candidates[0].shard
-    receipt = store.receipt("corpus/documents", shard)
-    if receipt is None:
-        raise MissingInput(f"{title('corpus/documents', shard)} has not been materialized; do that first")
-    with open_parquet(store, receipt, "documents.parquet") as table:
+    with open_parquet(workspace, workspace.artifact("corpus/documents", shard), "documents.parquet") as table:
         hashes = table.read(columns=["doc_hash"])["doc_hash"].to_numpy()
     for draw, one in zip(draws, candidates, strict=True):
         if not np.array_equal(hashes[one.rows], one.doc_hash):

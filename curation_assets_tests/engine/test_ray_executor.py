@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from curation_assets.config.profile import Profile, ProfileError, load_profile
-from curation_assets.engine.driver import Event, bring_up_to_date
-from curation_assets.engine.executors import Committed, Failed, WorkerDied
+from curation_assets.engine.driver import Committed, Event, bring_up_to_date
+from curation_assets.engine.executors import Failed, WorkerDied
 from curation_assets.engine.executors.ray import RayExecutor
 from curation_assets.engine.executors.ray_cluster import imported
 from curation_assets.engine.graph import STEPS

@@ -68,13 +68,14 @@ class _Job:
 
 @dataclass(eq=False)
 class _Actor:
-    """An actor, where it is once it is ready, what it is at, and the asset that it worked on last."""
+    """An actor, where it is once it is ready, its job and whether it has taken it up, and the asset that it worked on last."""
 
     kind: Kind
     handle: Any
     tasks: SimpleQueue[Task | None] = field(default_factory=SimpleQueue)
     node: str = ""
     job: _Job | None = None
+    begun: bool = False
     last: str = ""
 
     @property
@@ -178,6 +179,8 @@ class RayExecutor:
             if actor.node:
                 raise WorkerDied(f"a worker on {self._name(actor.node)} cannot go on: {event.reason}")
             self._not_started(event.reason)
+        elif isinstance(event, _Begun):
+            actor.begun = True
         elif isinstance(event, Line):
             self._progress(actor, event)
         else:
@@ -228,7 +231,7 @@ class RayExecutor:
         if node is None or not node.responds():
             self._tell(f"Ray: the node of a worker has gone{f': {node.name}' if node else ''}")
             self._nodes = (-_LOOK, [])
-        elif job is not None:
+        elif job is not None and actor.begun:
             self._count_death(actor, job)
         if job is not None and (job.left or not isinstance(job.task, Make)):
             self._waiting.appendleft(job)
@@ -274,7 +277,7 @@ class RayExecutor:
             if idle:
                 actor = next((a for a in idle if a.last == job.task.key), idle[0])
                 self._waiting.remove(job)
-                actor.job, actor.last = job, job.task.key
+                actor.job, actor.begun, actor.last = job, False, job.task.key
                 task = job.task
                 actor.tasks.put(replace(task, partitions=job.left) if isinstance(task, Make) else task)
             elif starting[kind] > 0:
@@ -363,7 +366,7 @@ class RayExecutor:
     # ---- what the cluster has
 
     def _kind(self, task: Task) -> Kind:
-        if not isinstance(task, Make) or task.key == EDGE[0] or getattr(task, "inputs", ()) is None:
+        if not isinstance(task, Make) or task.key == EDGE[0] or task.inputs is None:
             return "here"
         return "gpu" if STEPS[task.key].accelerated and self._uses_gpus else "cpu"
 
@@ -411,6 +414,10 @@ class RayExecutor:
             data = execution.ray.scratch
         store = execution.store or str(workspace.data / "artifacts")
         update = {"data": data, "store": store, "device": device}
+        if kind != "here":
+            update["catalog"] = (
+                ""  # with its password: only who drives the run and what looks at all of it needs that
+            )
         execution = execution.model_copy(update=update)
         return workspace.profile.model_copy(update={"execution": execution}).model_dump()
 
@@ -436,7 +443,7 @@ class _Mark:
 
     def __init__(self, workspace: Workspace) -> None:
         self._store = workspace.store
-        self._path = f"{self._store.root.rstrip('/')}/.seen-{uuid.uuid4().hex[:12]}"
+        self._path = f"{self._store.root}/.seen-{uuid.uuid4().hex[:12]}"
         if self._store.local:
             Path(self._store.root).mkdir(parents=True, exist_ok=True)
         self._store.write(
@@ -447,7 +454,8 @@ class _Mark:
         self.proof = (self._path, there)
 
     def remove(self) -> None:
-        self._store.remove(self._path)
+        with suppress(OSError):  # it is small, and nobody reads it any more
+            self._store.fs.rm_file(self._path)
 
 
 # ---- in an actor
@@ -459,6 +467,11 @@ class _Ready:
 
     node: str
     code: str
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """An actor has taken its task up."""
 
 
 @dataclass(frozen=True)
@@ -498,6 +511,10 @@ class _RayWorker:
             workspace = Workspace(profile_type().model_validate(self._settings))
             if self._elsewhere:
                 self._see(workspace)
+            if (
+                not workspace.store.local
+            ):  # whose cache is of this node alone; of a folder the driver sees to that
+                workspace.store.remove_abandoned()
             self._worker = Worker(
                 workspace, self._module, self._messages.put, device_of_its_own=self._elsewhere
             )
@@ -522,8 +539,9 @@ class _RayWorker:
                 "that all of them share"
             )
 
-    def carry_out(self, task: Task) -> Iterator[Message | _Unable]:
+    def carry_out(self, task: Task) -> Iterator[Message | _Begun | _Unable]:
         """Yield what comes of a task and how far it is, each as it happens: its work goes on beside this."""
+        yield _Begun()
         threading.Thread(target=self._work, args=(task,), daemon=True).start()
         while (message := self._messages.get()) is not None:
             yield message
