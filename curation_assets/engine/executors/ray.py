@@ -446,9 +446,7 @@ class _Mark:
         self._path = f"{self._store.root}/.seen-{uuid.uuid4().hex[:12]}"
         if self._store.local:
             Path(self._store.root).mkdir(parents=True, exist_ok=True)
-        self._store.write(
-            self._path, b"A run on a cluster looks whether all its nodes see this.", durable=False
-        )
+        self._store.write(self._path, b"A run on a cluster looks whether all its nodes see this.")
         corpus = workspace.profile.corpus.url
         there = corpus if "://" not in corpus and Path(corpus).exists() else ""
         self.proof = (self._path, there)
