@@ -74,14 +74,18 @@ def _some(reasons: list[str]) -> str:
 
 
 def executor_for(
-    workspace: Workspace, tell: Tell, *, apart: bool = False
+    workspace: Workspace, tell: Tell, *, inline: bool | None = None
 ) -> InlineExecutor | LocalExecutor | RayExecutor:
-    """Return what carries out a run: this process where the profile wants one worker, unless it is to be `apart`."""
-    if workspace.profile.execution.engine == "ray":
+    """Return what carries out a run: a cluster where the profile names one, else this process if it is to be, or other ones.
+
+    Where `inline` is not given, it is this process that works if the profile wants one worker.
+    """
+    execution = workspace.profile.execution
+    if execution.engine == "ray":
         return RayExecutor(workspace, PRODUCTS, tell)
-    if workspace.profile.execution.workers == 1 and not apart:
-        return InlineExecutor(workspace, PRODUCTS, tell)
-    return LocalExecutor(workspace, PRODUCTS)
+    if inline is None:
+        inline = execution.workers == 1
+    return InlineExecutor(workspace, PRODUCTS, tell) if inline else LocalExecutor(workspace, PRODUCTS)
 
 
 def event(

@@ -45,7 +45,10 @@ def run_graph(
     """
     scope = everything(profile, wanted_steps(profile) if steps is None else steps)
     workspace = Workspace(profile)
-    with instance_for(profile) as instance, executor_for(workspace, tell, apart=apart) as executor:
+    with (
+        instance_for(profile) as instance,
+        executor_for(workspace, tell, inline=False if apart else None) as executor,
+    ):
         leave_output(instance)
         return _DagsterRun(instance, workspace, scope, executor, tell).carried_out(apart)
 

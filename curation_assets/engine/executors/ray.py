@@ -182,7 +182,7 @@ class RayExecutor:
         elif isinstance(event, _Begun):
             actor.begun = True
         elif isinstance(event, Line):
-            self._progress(actor, event)
+            self._progress(event)
         else:
             self._noted(actor, event)
 
@@ -207,15 +207,12 @@ class RayExecutor:
             actor.job.left = actor.job.left[1:]
         self._inbox.append(message)
 
-    def _progress(self, actor: _Actor, line: Line) -> None:
+    def _progress(self, line: Line) -> None:
         """Pass on one line of a step every few seconds, whichever of its workers it is of."""
         now, key = time.monotonic(), line.keys[0]
-        if now - self._spoken.get(key, -_LINES) < _LINES:
-            return
-        self._spoken[key] = now
-        others = sum(a.job is not None and a.job.task.key == key for a in self._actors) - 1
-        text = f"{line} ({others:,} more at work)" if others > 0 else str(line)
-        self._inbox.append(Line.about(text, line.keys, line.partitions, line.when))
+        if now - self._spoken.get(key, -_LINES) >= _LINES:
+            self._spoken[key] = now
+            self._inbox.append(line)
 
     # ---- actors that die
 

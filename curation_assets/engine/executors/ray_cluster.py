@@ -25,6 +25,8 @@ from curation_assets.config.profile import ProfileError
 _SECONDS = 10.0  # for a connection to the head of a cluster, or to a node
 _OBJECT_STORE = 80 << 20  # bytes: nothing but messages goes through it
 _QUIET = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+_SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": ".", "RAY_BACKEND_LOG_LEVEL": "error"}
+"""What goes wrong is said by us, in a line."""
 _OWN = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -76,15 +78,18 @@ def connected(address: str) -> Iterator[None]:
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
     ray = imported()
-    where = f"no Ray cluster at {address} (execution.ray.address)"
-    if address != "auto":
+    where = f"Ray cluster at {address} (execution.ray.address)"
+    if address != "auto":  # Ray itself tries for minutes
         host, _, port = address.rpartition(":")
         if why := _refused((host, int(port))):
-            raise ProfileError(f"{where}: {why}")
+            raise ProfileError(f"no {where}: {why}")
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
-        raise ProfileError(f"{where}: {essence(error)}") from error
+        raise ProfileError(
+            f"cannot join the {where}: {essence(error)}; this machine must be one of its nodes, and have its token "
+            "(RAY_AUTH_TOKEN_PATH) if it wants one"
+        ) from error
     yield
 
 
@@ -136,7 +141,8 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 def imported() -> Any:
     """Return Ray, which comes with an extra of its own."""
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # what died is said by us, in a line
+    for name, value in _SILENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ModuleNotFoundError:
