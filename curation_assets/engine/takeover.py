@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from curation_assets.common.files import read_json
+from curation_assets.common.files import fingerprint, read_json
 from curation_assets.config.profile import ProfileError
 from curation_assets.engine.catalog import Catalog
 from curation_assets.engine.receipt import Receipt, parse_receipt
@@ -29,8 +29,8 @@ def open_catalog(url: str, store: Store, data: Path) -> Catalog:
     ProfileError
         The store is another catalog's, or the catalog another store's.
     """
-    catalog = Catalog(url or f"sqlite:///{data / _SQLITE}")
-    about, owner, here = catalog.about(), store.owner, store.fs.unstrip_protocol(store.root)
+    catalog = _catalog(url, store, data)
+    about, owner, here = catalog.about(), store.owner, _url(store)
     if not about:
         if owner and not Path(store.root).is_relative_to(data):
             raise ProfileError(
@@ -49,14 +49,26 @@ def open_catalog(url: str, store: Store, data: Path) -> Catalog:
     return catalog
 
 
+def _catalog(url: str, store: Store, data: Path) -> Catalog:
+    """Return the catalog as it is; in the data folder each store has one of its own."""
+    inside = Path(store.root).is_relative_to(data)
+    return Catalog(
+        url or f"sqlite:///{data / (_SQLITE if inside else f'catalog-{fingerprint(_url(store))}.sqlite')}"
+    )
+
+
+def _url(store: Store) -> str:
+    return str(store.fs.unstrip_protocol(store.root))
+
+
 def rebuild_catalog(url: str, store: Store, data: Path) -> Catalog:
     """Make the catalog of a store anew from the manifests that lie there, whichever catalog was its before."""
-    catalog = Catalog(url or f"sqlite:///{data / _SQLITE}")
+    catalog = _catalog(url, store, data)
     if catalog.about():
         catalog.rebuild(artifacts_of(store))
         store.owner = catalog.about()["id"]
     else:
-        store.owner = catalog.create(store.fs.unstrip_protocol(store.root), artifacts_of(store), _marks(data))
+        store.owner = catalog.create(_url(store), artifacts_of(store), _marks(data))
     _forget_pointers(store, data)
     return catalog
 
