@@ -40,10 +40,14 @@ class Worker:
     products : name of the module that says how artifacts are made (`PRODUCTS`) and checked (`CHECKS`, `CHECKED_WITH`); it
         is imported with the first task.
     tell : hears the lines of progress while a task goes on.
+    device_of_its_own : nobody else works on its accelerator, or who does was meant to.
     """
 
-    def __init__(self, workspace: Workspace, products: str, tell: Tell) -> None:
+    def __init__(
+        self, workspace: Workspace, products: str, tell: Tell, *, device_of_its_own: bool = False
+    ) -> None:
         self._workspace, self._module, self._tell = workspace, products, tell
+        self._device_of_its_own = device_of_its_own
         self._loaded: tuple[str, LoadedBuilder] | None = None
 
     def carry_out(self, task: Task) -> Iterator[Message]:
@@ -104,7 +108,7 @@ class Worker:
 
     def _accelerator(self, step: Step, partition: str) -> AbstractContextManager[Any]:
         """Keep the accelerator for one artifact at a time, of all processes and runs on this data; nothing where there is none."""
-        if not step.accelerated or self._workspace.device == "cpu":
+        if not step.accelerated or self._device_of_its_own or self._workspace.device == "cpu":
             return nullcontext()
         lock = FileLock(self._workspace.data / _LOCK)
         try:
