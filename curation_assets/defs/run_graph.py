@@ -46,7 +46,10 @@ def run_graph(
     """
     scope = everything(profile, wanted_steps(profile) if steps is None else steps)
     workspace = Workspace(profile)
-    with instance_for(profile) as instance, executor_for(workspace, tell, apart=apart) as executor:
+    with (
+        instance_for(profile) as instance,
+        executor_for(workspace, tell, inline=False if apart else None) as executor,
+    ):
         leave_output(instance)
         return _DagsterRun(instance, workspace, scope, executor, tell).carried_out(apart)
 
@@ -128,7 +131,9 @@ class _DagsterRun:
 
 def register_shards(profile: Profile, tell: Tell) -> None:
     """List the corpus (building the built-in one where the profile asks for it) and register its shards."""
-    here = profile.model_copy(update={"execution": profile.execution.model_copy(update={"workers": 1})})
+    here = profile.model_copy(
+        update={"execution": profile.execution.model_copy(update={"engine": "local", "workers": 1})}
+    )
     outcome = run_graph(here, tell, [STEPS["corpus/source"]])
     for reason in outcome.failed.values():
         tell(f"the corpus cannot be listed: {reason}")

@@ -11,7 +11,6 @@ import pytest
 from curation_assets.config.paths import Declaration, UndeclaredSetting
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.definitions import PRODUCTS
-from curation_assets.engine import context as module
 from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.context import Context, DeclaredVersions, UndeclaredInput
 from curation_assets.engine.graph import STEPS
