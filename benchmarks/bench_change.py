@@ -17,8 +17,9 @@ from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
+from curation_assets.engine.receipt import Receipt
+from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
 
 _SHARDS, _EACH, _FILES = 20, 100, 10_000
@@ -92,7 +93,7 @@ def _change(folder: Path) -> Iterator[Row]:
     workspace = Workspace(profile)
     made = [(s.key, p) for s in following if not s.pinned for p in workspace.partitions(s.by)]
     for key, partition in made:
-        workspace.store.forget(key, partition)
+        workspace.withdraw(workspace.artifact(key, partition))
     whole = _seconds(profile, following)
     constant = _seconds(profile, following)
     _write(folder / "shards" / "s07.jsonl", [*texts[7 : _SHARDS * _EACH : _SHARDS][:-1], texts[-1]])
@@ -130,13 +131,18 @@ def _look(folder: Path) -> Iterator[Row]:
 def _commit(folder: Path) -> Row:
     workspace = Workspace(load_profile())
 
-    def one() -> None:
-        attempt = workspace.attempts.begin("random/scores", "s", "recipe", "")
-        with workspace.store.staged("random/scores", "s") as staged:
-            (staged / "scores.parquet").write_bytes(b"0" * 10_000)
-            workspace.store.commit(
-                staged, Receipt("random/scores", "s", attempt.wanted, "r", "c", {}, "", {})
-            )
-        workspace.attempts.end("random/scores", "s")
+    with workspace.catalog.writer() as writer:
 
-    return Row("committing an artifact of one file", 1e3 * best_seconds(one, 20), "ms")
+        def one() -> None:
+            versions = Versions(workspace)
+            there = versions.receipt("random/scores", "s")
+            wanted = {"s": ("recipe", there.folder if there else "")}
+            [attempt] = workspace.catalog.begin(writer, "random/scores", wanted, "").values()
+            with workspace.store.staged("random/scores", "s") as staged:
+                (staged / "scores.parquet").write_bytes(b"0" * 10_000)
+                draft = Receipt("random/scores", "s", attempt.wanted, "r", "c", {}, "", {})
+                made = workspace.store.publish(staged, draft)
+            workspace.store.remove(workspace.catalog.commit(made, attempt))
+
+        seconds = best_seconds(one, 20)
+    return Row("committing an artifact of one file", 1e3 * seconds, "ms")

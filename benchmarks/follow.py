@@ -158,7 +158,7 @@ def _change(folder: Path, samplers: list[str]) -> None:
     end = time.monotonic() + _PATIENCE
     with dg.DagsterInstance.get() as instance:
         while True:
-            receipts = [workspace.store.receipt(*at) for at in subsets]
+            receipts = [workspace.receipt(*at) for at in subsets]
             if all(receipt is not None and receipt.created > changed for receipt in receipts):
                 break
             assert time.monotonic() < end, "the subsets do not come"
@@ -197,7 +197,7 @@ def _steps(record: dg.RunRecord, changed: float, workspace: Workspace) -> None:
     found: dict[str, list[float]] = {}
     for key, step in STEPS.items():
         for partition in workspace.partitions(step.by):
-            receipt = workspace.store.receipt(key, partition)
+            receipt = workspace.receipt(key, partition)
             if receipt is not None and receipt.run_id == record.dagster_run.run_id:
                 found.setdefault(key, []).append(receipt.created)
     began = record.create_timestamp.timestamp()

@@ -70,7 +70,7 @@ def receipts(profile: Profile) -> Receipts:
     workspace, found = Workspace(profile), {}
     for step in wanted_steps(profile):
         for partition in targets(workspace, step):
-            receipt = workspace.store.receipt(step.key, partition)
+            receipt = workspace.receipt(step.key, partition)
             if receipt is not None:
                 workspace.open(step.key, partition)
                 found[step.key, partition] = receipt

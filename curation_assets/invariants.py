@@ -159,7 +159,7 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
         tuple[str, str], Any
     ] = {}  # {version of the scores, settings: documents of the last subset}
     for rate in made(workspace, key, list(RATES)):
-        receipt = workspace.store.receipt(key, rate)
+        receipt = workspace.receipt(key, rate)
         assert receipt is not None
         path = workspace.open(key, rate) / "subset.parquet"
         chosen = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
@@ -175,9 +175,9 @@ def matches_subset(sampler: str, workspace: Workspace) -> Outcome:
     """Every metric was measured on a model that was trained on the subset as it is now."""
     cells, behind = made(workspace, f"{sampler}/metrics", workspace.partitions("rate|size")), []
     for cell in cells:
-        metrics = workspace.store.receipt(f"{sampler}/metrics", cell)
-        checkpoint = workspace.store.receipt(f"{sampler}/checkpoint", cell)
-        subset = workspace.store.receipt(f"{sampler}/subset", cell.split("|")[0])
+        metrics = workspace.receipt(f"{sampler}/metrics", cell)
+        checkpoint = workspace.receipt(f"{sampler}/checkpoint", cell)
+        subset = workspace.receipt(f"{sampler}/subset", cell.split("|")[0])
         assert metrics is not None
         holds = (
             checkpoint is not None
@@ -220,7 +220,7 @@ def free_of_evaluation_text(workspace: Workspace) -> Outcome:
 
 def values_finite(workspace: Workspace) -> Outcome:
     """Every measured value that the comparison shows is a finite number."""
-    if workspace.store.receipt("report/comparison") is None:
+    if workspace.receipt("report/comparison") is None:
         return Outcome(True, "not made yet")
     table = pq.read_table(workspace.open("report/comparison") / "comparison.parquet")
     values = [c for c in table.column_names if c.startswith("perplexity")]

@@ -181,7 +181,7 @@ def _run(profile: Profile) -> int:
             print(f"curation: {error}", file=sys.stderr)
             return 1
         workspace = Workspace(profile)
-        if workspace.store.receipt("report/comparison") is not None:
+        if workspace.receipt("report/comparison") is not None:
             print(f"\n{terminal_table(workspace.open('report/comparison'))}\n")
         if (page := published_again(workspace)) is not None:
             print(f"report:  {page}")

@@ -228,6 +228,7 @@ class Execution(Section):
     data: str = Field(json_schema_extra=EXECUTION)
     store: str = Field(json_schema_extra=EXECUTION)
     store_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
+    catalog: str = Field(json_schema_extra=EXECUTION)
     device: str = Field(json_schema_extra=EXECUTION)
     dtype: Literal["auto", "float32", "bfloat16"] = Field(json_schema_extra=EXECUTION)
     engine: Literal["local"] = Field(json_schema_extra=EXECUTION)

@@ -15,7 +15,6 @@ from curation_assets.common.files import (
     fingerprint,
     read_batches,
     read_json,
-    write_bytes,
     write_json,
     write_table,
 )
@@ -51,24 +50,14 @@ def shards(context: Context) -> BuildOne:
         sha256 = discover.digest(listed["url"], context.profile.corpus.storage_options)
         _, kind, compression = discover.split_suffixes(listed["url"])
         how = {"kind": kind, "compression": compression, "of_folders": folder_fields(shard)}
-        about = {
+        return {
             "version": fingerprint("corpus/shards", sha256, how),
             "sha256": sha256,
             **how,
             **listed,
         }
-        twin = _seen_as(context, sha256, shard)
-        return {**about, "same_as": twin} if twin else about
 
     return build
-
-
-def _seen_as(context: Context, sha256: str, shard: str) -> str:
-    """Return the name under which a file of this content was last seen, "" if it was not: a renamed file is scored already."""
-    note = context.scratch / "digests" / sha256[:2] / sha256
-    before = note.read_text("utf-8") if note.exists() else ""
-    write_bytes(note, shard.encode(), durable=False)
-    return before if before != shard else ""
 
 
 def read_as(counts: Counts, settings: DocumentSettings) -> Metadata:

@@ -61,7 +61,7 @@ def no_files_passed_over(workspace: Workspace) -> Outcome:
 
 def ids_stand_for_one_text(workspace: Workspace) -> Outcome:
     """No id stands for several texts (a warning: all of them stay, but `doc_id` alone does not say which is meant)."""
-    receipt = workspace.store.receipt("corpus/index")
+    receipt = workspace.receipt("corpus/index")
     if receipt is None:
         return Outcome(True, "not made yet", warns=True)
     counts = {

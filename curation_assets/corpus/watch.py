@@ -114,7 +114,7 @@ def _listed_now(workspace: Workspace) -> dict[str, Any]:
 
 
 def _last_listing(workspace: Workspace) -> dict[str, Any] | None:
-    if workspace.store.receipt("corpus/source") is None:
+    if workspace.receipt("corpus/source") is None:
         return None
     folder = workspace.open("corpus/source")
     return {

@@ -16,9 +16,9 @@ from curation_assets.defs.table_schemas import tables
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.product import Product
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.scope import only
 from curation_assets.engine.step import Step
-from curation_assets.engine.store import Receipt
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 

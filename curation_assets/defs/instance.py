@@ -15,7 +15,7 @@ import dagster as dg
 from curation_assets.common.files import write_bytes
 from curation_assets.config.profile import Profile, absolute
 from curation_assets.defs.resources import ASKED, FOLLOWING, HOST, JOB, PID
-from curation_assets.engine.attempts import BELIEVED, lives_since
+from curation_assets.engine.attempts import lives_since
 
 _OPEN = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -27,6 +27,7 @@ _OPEN = [
 _SUBMITTED = (
     600.0  # seconds in which a run that was created is queued, and one that has started is signed, or never
 )
+_BELIEVED = 24 * 3600.0  # seconds for which a silent run of another machine is taken to go on
 _YIELD = "OMP_WAIT_POLICY=PASSIVE"
 
 
@@ -75,7 +76,7 @@ def _orphan(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     if host == socket.gethostname():
         return not lives_since(int(pid), created)
     if host:
-        return now - created > BELIEVED and now - _last_event(instance, run, created) > BELIEVED
+        return now - created > _BELIEVED and now - _last_event(instance, run, created) > _BELIEVED
     if run.status == dg.DagsterRunStatus.STARTED:
         return JOB in run.tags and now - (record.start_time or created) > _SUBMITTED
     return run.status == dg.DagsterRunStatus.NOT_STARTED and now - created > _SUBMITTED

@@ -165,12 +165,13 @@ def comes_to(workspace: Workspace, run: dg.DagsterRun, due: Mapping[str, Iterabl
 
 def _behind(workspace: Workspace, scope: Scope, run_id: str) -> set[str]:
     """Return the steps that a run has behind it: all that comes before a training that it is at."""
+    training: dict[str, set[str]] = {}
+    for (key, partition), attempt in workspace.catalog.attempts().items():
+        if STEPS[key].trains and attempt.run_id == run_id and attempt.running():
+            training.setdefault(key, set()).add(partition)
     needs: set[str] = set()
     for step in scope.steps:
-        attempts = (
-            workspace.attempts.read(step.key, p) for p in scope.partitions(workspace, step) if step.trains
-        )
-        if any(attempt and attempt.run_id == run_id and attempt.running() for attempt in attempts):
+        if not training.get(step.key, set()).isdisjoint(scope.partitions(workspace, step)):
             needs |= set(step.reads(workspace.profile))
     return {step.key for step in _closure(workspace.profile, needs)}
 

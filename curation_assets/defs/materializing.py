@@ -18,15 +18,16 @@ from curation_assets.defs.checks import escaped_description, severity
 from curation_assets.defs.dagster_private import TargetMaterialization
 from curation_assets.defs.metadata import AssetLink, Columns, Place, about
 from curation_assets.defs.table_schemas import Column
-from curation_assets.engine.driver import Blocked, Current, Started, bring_up_to_date
-from curation_assets.engine.executors import Checked, Committed, Executor, Failed
+from curation_assets.engine.driver import Blocked, Committed, Current, Started, bring_up_to_date
+from curation_assets.engine.executors import Checked, Executor, Failed
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.executors.local import LocalExecutor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.scope import Scope
 from curation_assets.engine.step import EDGE, Step
-from curation_assets.engine.store import DamagedArtifact, Receipt
+from curation_assets.engine.store import DamagedArtifact
 from curation_assets.engine.workspace import Markdown, Workspace, title
 
 PRODUCTS = "curation_assets.products"
@@ -113,7 +114,7 @@ def carry_out(
     """Bring a scope up to date inside a Dagster run: yield its events, write its log, return what came of it.
 
     `relearn` and `checks` are those of `bring_up_to_date`. `retell`: of what is current already, which artifacts have an
-    event: "all", those that Dagster takes to be missing or failed ("unknown"), or "none".
+    event: "all", those that Dagster takes to be missing or failed ("unknown"), or "none"; whose event was lost gets it always.
     """
     outcome = RunOutcome()
     inputs: dict[str, dict[str, str]] = {}
@@ -131,9 +132,10 @@ def carry_out(
         match happened:
             case str():
                 tell(happened)
-            case Current(step, current):
+            case Current(step, current, unannounced):
                 outcome.current += len(current)
-                yield from _retold(context, workspace, step, current, retell, shown, outcome.failures)
+                wanted = _to_retell(context.instance, step, workspace, current, retell) | unannounced
+                yield from _retold(context, workspace, step, sorted(wanted), shown, outcome.failures)
             case Started(step):
                 inputs[step.key], reasons[step.key] = seen(context, step, workspace), happened.reasons
             case Committed(key, receipt, made):
@@ -178,23 +180,32 @@ def _retold(
     context: RunContext,
     workspace: Workspace,
     step: Step,
-    current: tuple[str, ...],
-    which: Retell,
+    current: list[str],
     shown: Shown,
     failures: list[Failed],
 ) -> Iterator[Any]:
     """Yield the events of what is current."""
-    if which == "none":
-        return
-    wanted = set(current) if which == "all" else _unknown(context.instance, step, workspace, current)
-    inputs = seen(context, step, workspace) if wanted else {}
+    inputs = seen(context, step, workspace) if current else {}
     for partition in current:
-        receipt = workspace.store.receipt(step.key, partition) if partition in wanted else None
+        receipt = workspace.receipt(step.key, partition)
         if (
             receipt is not None
             and (about := _metadata(workspace, step, receipt, False, failures)) is not None
         ):
             yield shown(step, receipt, about, inputs)
+
+
+def _to_retell(
+    instance: dg.DagsterInstance,
+    step: Step,
+    workspace: Workspace,
+    current: tuple[str, ...],
+    which: Retell,
+) -> set[str]:
+    """Return what of the current artifacts gets an event."""
+    if which == "none":
+        return set()
+    return set(current) if which == "all" else _unknown(instance, step, workspace, current)
 
 
 def _unknown(

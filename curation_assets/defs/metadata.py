@@ -12,8 +12,8 @@ from curation_assets.config.registry import SAMPLERS
 from curation_assets.defs.table_schemas import Column, tables, written
 from curation_assets.engine.materialize import shown
 from curation_assets.engine.reasons import Reason
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.step import Step
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.stored import open_parquet
 from curation_assets.engine.workspace import Markdown, Metadata, Workspace
 
@@ -53,7 +53,7 @@ def about(
     workspace: Workspace, step: Step, receipt: Receipt, made: bool, reasons: Sequence[Reason] = ()
 ) -> Metadata:
     """Return what people are shown of an artifact, with why it was made; numbers are rounded, and all text of the corpus is inert."""
-    folder = f"{workspace.store.place(step.key, receipt.partition)}/{receipt.folder}".rstrip("/")
+    folder = workspace.store.path(receipt)
     metadata = {name: _rounded(value) for name, value in shown(workspace, receipt).items()}
     metadata |= _table(
         workspace, step, receipt, any(isinstance(value, Markdown) for value in metadata.values())
@@ -85,7 +85,7 @@ def _table(workspace: Workspace, step: Step, receipt: Receipt, previewed: bool) 
     there = [name for name in known if f"{name}.parquet" in receipt.files]
     metadata: Metadata = {}
     for name in there:
-        with open_parquet(workspace.store, receipt, f"{name}.parquet") as file:
+        with open_parquet(workspace, receipt, f"{name}.parquet") as file:
             columns, rows = written(file, known[name])
             if name != there[0]:
                 metadata[f"{name}_columns"] = Columns(columns)
@@ -100,7 +100,7 @@ def _table(workspace: Workspace, step: Step, receipt: Receipt, previewed: bool) 
 def _measured_on(workspace: Workspace, step: Step, partition: str) -> dict[str, Any]:
     """Return, for a metric, the subset that it is about: a link, and the version that the model was trained on."""
     sampler, _, stage = step.key.partition("/")
-    checkpoint = workspace.store.receipt(f"{sampler}/checkpoint", partition) if stage == "metrics" else None
+    checkpoint = workspace.receipt(f"{sampler}/checkpoint", partition) if stage == "metrics" else None
     if checkpoint is None or sampler not in SAMPLERS:
         return {}
     return {

@@ -78,7 +78,7 @@ def _look(instance: dg.DagsterInstance, workspace: Workspace) -> _Look:
     happened = (
         workspace.profile,
         instance.event_log_storage.get_maximum_record_id(),
-        workspace.refresh_asked(),
+        workspace.catalog.marks(),
     )
     if _idle is not None and _idle[0] == happened and time.time() < _idle[1].next_try:
         return _idle[1]

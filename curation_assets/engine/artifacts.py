@@ -9,8 +9,8 @@ from typing import Protocol
 import pyarrow.parquet as pq
 
 from curation_assets.config.profile import Profile
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.step import By
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Metadata
 
 

@@ -1,61 +1,54 @@
-"""What was tried to make an artifact and has not succeeded: who is at it now, what failed and why, how often.
-
-One small file beside the artifact, gone with the next success. It tells a failure from work not begun, keeps retries
-apart, and is not part of any version.
-"""
+"""Attempts to make artifacts, and who writes: what the catalog remembers of work that goes on, and of what failed."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import socket
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import psutil
 
-from curation_assets.engine.store import Store
-
-_FILE = "attempt.json"
-BELIEVED = 24 * 3600.0  # seconds for which an attempt on another machine is taken to be going on
+SILENCE = 60.0  # seconds without a heartbeat, after which a writer is taken to be dead
+HEARTBEAT = 10.0  # seconds between two of them
 _LONGEST = 3600.0
 _CLOCK = 10.0  # seconds by which the system's times may be off
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The latest attempt to make an artifact.
+    """The latest attempt to make an artifact: a lease, which holds as long as its writer's heart beats.
 
     Attributes
     ----------
     wanted : what it was to become: its recipe, or for a corpus file what the listing said of it.
     started : seconds since the epoch.
     number : attempts at `wanted` so far, with this one.
-    ended : whether it ended; one that did not is going on, or its process died.
+    writer : the run that holds it, see `catalog.Writer`.
+    replaces : folder of the artifact that was current when it began; "" for none.
+    ended : whether it ended; one that did not is going on, or its writer died.
     error : why the last attempt at `wanted` that ended did; "" if none did. It stays while the next one goes on.
+    alive : whether its writer was alive when this was read.
+    by : its writer's process and host, for people.
     """
 
+    key: str
+    partition: str
     wanted: str
     started: float
     number: int
-    run_id: str
-    pid: int
-    host: str
+    writer: str
+    run_id: str = ""
+    replaces: str = ""
     ended: bool = False
     error: str = ""
+    alive: bool = True
+    by: str = ""
 
     def running(self) -> bool:
-        """Tell whether it goes on: its process lives (of another machine that is believed for a day)."""
-        if self.ended:
-            return False
-        if self.host != socket.gethostname():
-            return time.time() - self.started < BELIEVED
-        return lives_since(self.pid, self.started)
-
-    def by_another(self) -> bool:
-        """Tell whether another process of this machine is at it for certain; what other machines do cannot be seen."""
-        return self.host == socket.gethostname() and self.pid != os.getpid() and self.running()
+        """Tell whether it goes on."""
+        return not self.ended and self.alive
 
     def next_try(self, retries: int, seconds: float) -> float | None:
         """Return when to try again by itself, in seconds since the epoch; None for never: `retries` have failed too.
@@ -72,50 +65,19 @@ def pause(number: int, seconds: float) -> float:
     return min(seconds * 2 ** (number - 1), _LONGEST)
 
 
-class Attempts:
-    """The attempts at the artifacts of a store."""
+@cache
+def this_machine() -> str:
+    """Return what tells the processes that this one can see by their numbers: boot and process namespace, not a host's name."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # no Linux
+        return f"{socket.gethostname()}/{int(psutil.boot_time())}"
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
-    def read(self, key: str, partition: str) -> Attempt | None:
-        """Return the latest attempt since the last success, or None."""
-        try:
-            return Attempt(**json.loads(self._store.read(self._path(key, partition))))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
-
-    def begin(self, key: str, partition: str, wanted: str, run_id: str) -> Attempt:
-        """Write down that an attempt begins."""
-        before = self.read(key, partition)
-        again = before is not None and before.wanted == wanted
-        attempt = Attempt(
-            wanted,
-            time.time(),
-            before.number + 1 if before and again else 1,
-            run_id,
-            os.getpid(),
-            socket.gethostname(),
-            error=before.error if before else "",
-        )
-        self._write(key, partition, attempt)
-        return attempt
-
-    def fail(self, key: str, partition: str, attempt: Attempt, error: Exception) -> None:
-        """Write down why an attempt failed. A disk that is too full for that keeps nobody from hearing the reason."""
-        said = f"{type(error).__name__}: {error}"
-        with contextlib.suppress(OSError):
-            self._write(key, partition, replace(attempt, ended=True, error=said[:2_000]))
-
-    def end(self, key: str, partition: str) -> None:
-        """Forget the attempts: one succeeded, or a person stopped it."""
-        self._store.remove(self._path(key, partition))
-
-    def _path(self, key: str, partition: str) -> str:
-        return f"{self._store.place(key, partition)}/{_FILE}"
-
-    def _write(self, key: str, partition: str, attempt: Attempt) -> None:
-        self._store.write(self._path(key, partition), json.dumps(asdict(attempt)).encode(), durable=False)
+def dead_for_certain(machine: str, pid: int, started: float) -> bool:
+    """Tell whether a process that could be seen from here is gone, so that nobody need wait for its silence."""
+    return machine == this_machine() and pid != os.getpid() and not lives_since(pid, started)
 
 
 def lives_since(pid: int, when: float) -> bool:

@@ -20,4 +20,4 @@ class Outcome:
 
 def made(workspace: Workspace, key: str, keys: list[str]) -> list[str]:
     """Return which of an asset's partitions are there."""
-    return [k for k in keys if workspace.store.receipt(key, k) is not None]
+    return [k for k in keys if workspace.receipt(key, k) is not None]

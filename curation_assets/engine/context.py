@@ -15,10 +15,10 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.paths import Declaration, DeclaredSettings
 from curation_assets.config.profile import Profile
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import By, Step, reads_all, upstream
-from curation_assets.engine.store import Receipt
-from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace, title
+from curation_assets.engine.workspace import Builder, Metadata, Workspace, title
 
 FOLLOWS = "what it is made from is out of date itself"
 """Why an artifact is out of date that is made from what there is, and will be another one when that has been made again."""
@@ -82,15 +82,14 @@ class Context:
         self._check(key, partition)
         return self._workspace.receipt(key, partition)
 
+    def artifact(self, key: str, partition: str = "") -> Receipt:
+        """Return the receipt of an input; MissingInput where there is none."""
+        self._check(key, partition)
+        return self._workspace.artifact(key, partition)
+
     def metadata(self, key: str, partition: str = "") -> Metadata:
         """Return the metadata in an input's receipt; MissingInput where there is none."""
-        self._check(key, partition)
-        return self._workspace.metadata(key, partition)
-
-    def forget(self, key: str) -> None:
-        """Withdraw an input whose content is not what it says any more, so that it is made anew."""
-        self._check(key, "")
-        self._workspace.store.forget(key)
+        return self.artifact(key, partition).metadata
 
     def temporary(self) -> AbstractContextManager[Path]:
         """Give a fresh local folder for what is needed meanwhile."""
@@ -183,13 +182,17 @@ class DeclaredVersions:
             )
 
 
-def load(build: Builder, workspace: Workspace, step: Step) -> BuildOne:
-    """Load what all partitions of a step share, and return the function that makes one of them; both read what is declared."""
-    context = Context(workspace, step, None if step.by else "")
-    one = build(context)
+class LoadedBuilder:
+    """What all partitions of a step share, loaded, and what makes one of them; both read what the step declares."""
 
-    def build_one(partition: str, folder: Path, progress: Progress) -> Metadata:
-        context._partition = partition
-        return one(partition, folder, progress)
+    def __init__(self, build: Builder, workspace: Workspace, step: Step) -> None:
+        self._context = Context(workspace, step, None if step.by else "")
+        self._build_one = build(self._context)
 
-    return build_one
+    def __call__(
+        self, partition: str, folder: Path, progress: Progress, workspace: Workspace | None = None
+    ) -> Metadata:
+        """Make a partition; of the inputs of another workspace than it was loaded from, if one is given."""
+        self._context._partition = partition
+        self._context._workspace = workspace or self._context._workspace
+        return self._build_one(partition, folder, progress)

@@ -7,18 +7,23 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from curation_assets.common.progress import Line
-from curation_assets.engine.executors import Check, Checked, Committed, Ended, Executor, Failed, Make, Message
+from curation_assets.engine.catalog import LeaseLost, Writer
+from curation_assets.engine.commits import Commits
+from curation_assets.engine.executors import Check, Checked, Ended, Executor, Failed, Made, Make, Message
 from curation_assets.engine.follow import Follow, Refusal, never
 from curation_assets.engine.forecast import Plan
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
+from curation_assets.engine.receipt import Receipt, title
 from curation_assets.engine.refresh import prune_marks
+from curation_assets.engine.resolved import resolve
 from curation_assets.engine.run_log import StepLog
 from curation_assets.engine.scope import Scope
 from curation_assets.engine.staleness import Versions
@@ -27,14 +32,25 @@ from curation_assets.engine.workspace import MissingInput, Workspace
 
 _NAMED = 4  # steps that a line names
 _MOST = 64  # partitions of a task, so that a worker is not kept from what is more urgent
+_LOOK_AGAIN = 0.5  # seconds between two looks at what another run is making
+
+
+@dataclass(frozen=True)
+class Committed:
+    """An artifact is current: made now, or (`made` is false) by somebody else meanwhile."""
+
+    key: str
+    receipt: Receipt
+    made: bool
 
 
 @dataclass(frozen=True)
 class Current:
-    """Partitions of a step that are what they should be."""
+    """Partitions of a step that are what they should be; of some of them nobody has been told, as their run died."""
 
     step: Step
     partitions: tuple[str, ...]
+    unannounced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -92,8 +108,18 @@ def bring_up_to_date(
     refusal : asked once a run.
     """
     workspace.store.remove_abandoned()
-    yield from _Run(workspace, scope, executor, run_id, relearn, checks, refusal).events()
+    with workspace.catalog.writer() as writer:
+        yield from _Run(workspace, scope, executor, writer, run_id, relearn, checks, refusal).events()
     prune_marks(workspace, Versions(workspace))
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Partitions of a step that are made in one task; not before `when` those that another run is making."""
+
+    key: str
+    partitions: tuple[str, ...]
+    when: float = 0.0
 
 
 @dataclass
@@ -103,13 +129,16 @@ class _Run:
     workspace: Workspace
     scope: Scope
     executor: Executor
+    writer: Writer
     run_id: str
     relearn: bool
     checks: bool
     refusal: Refusal
     _logs: dict[str, StepLog] = field(default_factory=dict)
     _settled: dict[tuple[str, str], bool] = field(default_factory=dict)
-    _queue: list[Make] = field(default_factory=list)
+    _versions: dict[str, Versions] = field(default_factory=dict)
+    _queue: list[_Chunk] = field(default_factory=list)
+    _others: dict[str, str] = field(default_factory=dict)  # who makes what this run waits for
     _checks: deque[Check] = field(default_factory=deque)
     _at_work: int = 0
     _refused: str | None = None
@@ -120,12 +149,16 @@ class _Run:
     def events(self) -> Iterator[Event]:
         """Begin what is ready, wait for the next thing to happen, and so on."""
         self._plan, foreseen = Plan(self.workspace, self.scope), False
+        self._commits = Commits(self.workspace, self.writer, self.run_id, self.relearn)
         while True:
             while ready := self._plan.ready():
                 for step in ready:
                     yield from self._begin(step)
             yield from self._submit()
             if not self._at_work:
+                if self._queue:  # another run is at all of it
+                    time.sleep(_LOOK_AGAIN)
+                    continue
                 yield from self._held()
                 return
             if not foreseen and self._plan.done(EDGE[:2]):
@@ -138,13 +171,14 @@ class _Run:
     def _begin(self, step: Step) -> Iterator[Event]:
         """Queue the tasks that make a step current; a step that has none is done."""
         asked = self.scope.partitions(self.workspace, step)
+        yield from self._vanished(step, asked)
         self._look = self._look or Follow(self.workspace, settled=self._settled)
         versions = self._look.versions
         stale = self._stale(self._look, step, asked)
         made = set(stale)
         current = tuple(p for p in asked if p not in made and versions.current(step, p))
         if current:
-            yield Current(step, current)
+            yield from self._current(versions, step, current)
         others = {*current, *stale}
         if held := tuple(p for p in asked if p not in others):
             self._waiting.append(Waiting(step, held, self._look.held_by(step, held[0])))
@@ -155,13 +189,14 @@ class _Run:
             yield Failed(EDGE[2], "", self._refused)
         yield from (Blocked(step.key, partition, reason) for partition, reason in blocked.items())
         todo = [p for p in stale if p not in blocked]
-        tasks = [Make(step.key, chunk, self.run_id, self.relearn) for chunk in self._chunks(step, todo)]
-        self._plan.begin(step, todo, len(tasks))
-        if not tasks:
+        chunks = [_Chunk(step.key, chunk) for chunk in self._chunks(step, todo)]
+        self._plan.begin(step, todo, len(chunks))
+        if not chunks:
             if self.relearn and self.checks and not blocked:
                 self._checks.append(Check(step.key))  # a person named these: what is there is checked
             return
-        self._queue += tasks
+        self._queue += chunks
+        self._versions[step.key] = versions
         log = self._logs[step.key] = StepLog(step, len(current) + len(todo), current=len(current))
         opening = log.opening(versions, todo)
         yield Started(step, tuple(todo), log.reasons)
@@ -208,18 +243,69 @@ class _Run:
         for start in range(0, len(partitions), size):
             yield tuple(partitions[start : start + size])
 
+    def _vanished(self, step: Step, asked: list[str]) -> Iterator[str]:
+        """Withdraw artifacts of which objects are gone from a remote store, by one listing; yield a line for each."""
+        store = self.workspace.store
+        if store.local:  # there each look sees it
+            return
+        receipts = self.workspace.catalog.current_of(step.key, asked if len(asked) <= _MOST else None)
+        intact = {receipt.partition for receipt in store.intact(receipts.values(), listed=True)}
+        for receipt in [receipt for partition, receipt in receipts.items() if partition not in intact]:
+            self.workspace.withdraw(receipt)
+            self._look = None
+            yield f"{title(step.key, receipt.partition)}: a file of {store.path(receipt)} is gone or has another size"
+
+    def _current(self, versions: Versions, step: Step, current: tuple[str, ...]) -> Iterator[Event]:
+        """Tell what is current; and note that it was told, of what was committed by a run that died then."""
+        untold = self.workspace.catalog.unannounced(step.key).intersection(current)
+        yield Current(step, current, frozenset(untold))
+        for receipt in filter(None, (versions.receipt(step.key, partition) for partition in untold)):
+            self.workspace.catalog.announce(receipt)
+
     def _submit(self) -> Iterator[Event]:
         """Hand over what is most urgent, as long as there is a slot."""
         if self._at_work < self.executor.slots:
-            self._queue.sort(key=lambda task: self._plan.urgency(task.key, task.partitions))
-        while (self._queue or self._checks) and self._at_work < self.executor.slots:
-            if self._queue:
-                task = self._queue.pop()
-                yield self._line(task, "begin")
-                self.executor.submit(task)
-            else:
+            self._queue.sort(key=lambda chunk: self._plan.urgency(chunk.key, chunk.partitions))
+        now = time.monotonic()
+        while self._at_work < self.executor.slots:
+            ready = [number for number, chunk in enumerate(self._queue) if chunk.when <= now]
+            if ready:
+                yield from self._start(self._queue.pop(ready[-1]))
+            elif self._checks:
                 self.executor.submit(self._checks.popleft())
-            self._at_work += 1
+                self._at_work += 1
+            else:
+                return
+
+    def _start(self, chunk: _Chunk) -> Iterator[Event]:
+        """Begin a chunk of work, and hand over what of it is to be made here; what another run makes is looked at again."""
+        step, versions = STEPS[chunk.key], self._versions[chunk.key]
+        begun = self._commits.begin(versions, step, chunk.partitions)
+        for receipt in begun.current:
+            yield from self._committed(Committed(step.key, receipt, False))
+        for receipt in begun.taken_over:
+            yield from self._committed(Committed(step.key, receipt, True))
+        for partition, reason in begun.missing.items():
+            yield from self._failed(Failed(step.key, partition, reason, missing=True))
+        for partition, attempt in begun.others.items():
+            name, who = (
+                title(step.key, partition),
+                f"run {attempt.run_id}" if attempt.run_id else "another run",
+            )
+            if self._others.get(name) != who:
+                self._others[name] = who
+                yield f"{name}: {who} is making it; this waits for that"
+        if begun.others:
+            self._queue.insert(0, _Chunk(step.key, tuple(begun.others), time.monotonic() + _LOOK_AGAIN))
+            self._plan.add_task(step)
+        if not begun.to_make:
+            self._ended(step)
+            return
+        inputs = resolve(versions, step, begun.to_make)
+        task = Make(step.key, tuple(begun.to_make), inputs, self.run_id)
+        yield self._line(task, "begin")
+        self.executor.submit(task)
+        self._at_work += 1
 
     def _line(self, task: Make, when: Literal["begin", "end"]) -> Line:
         one = f"[{task.partitions[0]}]" if len(task.partitions) == 1 and task.partitions[0] else ""
@@ -232,34 +318,64 @@ class _Run:
         return Line.about(text, (task.key,), task.partitions, when)
 
     def _heard(self, message: Message) -> Iterator[Event]:
-        if isinstance(message, Ended):
-            self._at_work -= 1
-            if isinstance(message.task, Make):
-                yield from self._ended(message.task)
-        elif isinstance(message, Committed | Failed):
-            yield from self._finished(message)
-        else:
-            yield message
+        match message:
+            case Ended(Make() as task):
+                self._at_work -= 1
+                yield self._line(task, "end")
+                self._ended(STEPS[task.key])
+            case Ended():
+                self._at_work -= 1
+            case Made(key, receipt):
+                yield from self._made(key, receipt)
+            case Failed():
+                self._note(message)
+                yield from self._failed(message)
+            case _:
+                yield message
 
-    def _finished(self, message: Committed | Failed) -> Iterator[Event]:
-        step, log = STEPS[message.key], self._logs[message.key]
-        if isinstance(message, Committed):
-            self._plan.finish(step, message.receipt.partition, message.receipt)
-            line = log.finished(message.receipt, message.made)
-            yield message
-            yield line
+    def _made(self, key: str, receipt: Receipt) -> Iterator[Event]:
+        """Commit what a worker made. Where another run has taken over meanwhile, theirs is what there is."""
+        try:
+            self._commits.commit(receipt)
+        except LeaseLost as error:
+            theirs = self.workspace.receipt(key, receipt.partition)
+            if theirs is None:
+                yield from self._failed(Failed(key, receipt.partition, str(error), LeaseLost.__name__))
+            else:
+                yield from self._committed(Committed(key, theirs, False))
             return
-        self._plan.finish(step, message.partition, None)
-        line = log.went_wrong(message.partition, message.reason)
-        yield Blocked(message.key, message.partition, message.reason) if message.missing else message
+        yield from self._committed(Committed(key, receipt, True))
+
+    def _note(self, failure: Failed) -> None:
+        """Write down that an attempt failed; where its input is damaged, that one has to be made anew."""
+        if failure.damaged is None:
+            self._commits.fail(failure.key, failure.partition, str(failure))
+        else:
+            self.workspace.withdraw(failure.damaged)
+            self._commits.give_up(failure.key, failure.partition)
+
+    def _committed(self, event: Committed) -> Iterator[Event]:
+        step, receipt = STEPS[event.key], event.receipt
+        self._plan.finish(step, receipt.partition, receipt)
+        line = self._logs[event.key].finished(receipt, event.made)
+        yield event
+        if event.made:
+            self.workspace.catalog.announce(receipt)
         yield line
 
-    def _ended(self, task: Make) -> Iterator[Event]:
-        yield self._line(task, "end")
-        if not self._plan.end(STEPS[task.key]):
+    def _failed(self, failure: Failed) -> Iterator[Event]:
+        self._plan.finish(STEPS[failure.key], failure.partition, None)
+        line = self._logs[failure.key].went_wrong(failure.partition, failure.reason)
+        yield Blocked(failure.key, failure.partition, failure.reason) if failure.missing else failure
+        yield line
+
+    def _ended(self, step: Step) -> None:
+        """Count a task of a step as ended; after the last one the step is checked."""
+        if not self._plan.end(step):
             return
-        if self.checks or self._logs[task.key].failed:
-            self._checks.append(Check(task.key))
+        del self._versions[step.key]
+        if self.checks or self._logs[step.key].failed:
+            self._checks.append(Check(step.key))
 
 
 def _lacking(versions: Versions, step: Step, partitions: list[str]) -> dict[str, str]:

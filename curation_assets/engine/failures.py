@@ -94,7 +94,7 @@ def _failed_or_waiting(versions: Versions, step: Step, partition: str) -> At | N
     """Return an artifact that is not there if it failed, or the one that it waits for."""
     if versions.receipt(step.key, partition) is not None:
         return None
-    attempt = versions.workspace.attempts.read(step.key, partition)
+    attempt = versions.attempts.get((step.key, partition))
     if attempt is not None and failed(attempt):
         return step.key, partition
     return waits_for(versions, step, partition)
@@ -104,7 +104,7 @@ def _no_shards(versions: Versions) -> At | None:
     """Return why there are no shards: the listing failed, or the first file that could not be read."""
     tried = [(key, shard) for shard in versions.listing for key in EDGE[1:]]
     for at in [(EDGE[0], ""), *tried]:
-        attempt = versions.workspace.attempts.read(*at)
+        attempt = versions.attempts.get(at)
         if attempt is not None and failed(attempt):
             return at
     return None

@@ -122,7 +122,7 @@ class Follow:
                     return f"waits for {title(need.key, p)}"
         if why := self._refusal(self._workspace, step):
             return f"waits for corpus/documents: {why}"
-        attempt = self._workspace.attempts.read(step.key, partition)
+        attempt = self.versions.attempts.get((step.key, partition))
         if attempt is None or attempt.running():
             return "is being made"
         when = attempt.next_try(self._automation.retries, self._automation.retry_seconds)
@@ -172,11 +172,11 @@ class Follow:
 
     def _unreadable(self, step: Step, partition: str) -> bool:
         """Tell whether a corpus file changed into something that cannot be read: what was read last stays in use."""
-        attempt = self._workspace.attempts.read(step.key, partition) if step.key in EDGE else None
+        attempt = self.versions.attempts.get((step.key, partition)) if step.key in EDGE else None
         return attempt is not None and bool(attempt.error) and self._is_at(step, partition, attempt.wanted)
 
     def _may_try(self, step: Step, partition: str) -> bool:
-        attempt = self._workspace.attempts.read(step.key, partition)
+        attempt = self.versions.attempts.get((step.key, partition))
         if attempt is None:
             return True
         if attempt.running():

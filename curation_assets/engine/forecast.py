@@ -10,10 +10,10 @@ from functools import cached_property
 from curation_assets.common.progress import duration
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.scope import Scope
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import EDGE, Step, reads_all
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
 
 _WORTH = 10.0  # seconds left that are worth a word
@@ -144,6 +144,10 @@ class Plan:
         if tasks:
             self._open[step.key] = tasks
         self._left[step.key] = _Left(step, partitions, self.durations)
+
+    def add_task(self, step: Step) -> None:
+        """Count one task more of a step that has begun."""
+        self._open[step.key] += 1
 
     def finish(self, step: Step, partition: str, receipt: Receipt | None) -> None:
         """Count a partition of a step as finished, with the artifact if it was made."""

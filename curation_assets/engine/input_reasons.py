@@ -74,7 +74,7 @@ def _score_versions(store: Store, receipt: Receipt) -> dict[str, str]:
     if _MANIFEST not in receipt.files:
         return {}
     try:
-        content = store.read(f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{_MANIFEST}")
+        content = store.read(store.path(receipt, _MANIFEST))
     except FileNotFoundError:
         return {}
     if hashlib.sha256(content).hexdigest() != receipt.files[_MANIFEST][1]:

@@ -1,25 +1,23 @@
-"""One `curation run` at a time in a data folder."""
+"""One `curation run` at a time on a store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from filelock import FileLock, Timeout
-
 from curation_assets.config.profile import Profile, ProfileError
+from curation_assets.engine.catalog import RoleTaken
+from curation_assets.engine.workspace import Workspace
+
+_ROLE = "curation run"
 
 
 @contextmanager
 def only_one(profile: Profile) -> Iterator[None]:
-    """Keep two runs of one data folder apart: correct together, but they would do the same work twice."""
-    profile.data.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(profile.data / ".run.lock")
+    """Keep two runs of one store apart: correct together, but they would do the same work twice."""
+    workspace = Workspace(profile)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ProfileError(f"another `curation run` is at work in {profile.data}") from None
-    try:
-        yield
-    finally:
-        lock.release()
+        with workspace.catalog.writer(_ROLE):
+            yield
+    except RoleTaken as taken:
+        raise ProfileError(f"another `curation run` is at work in {profile.data}: {taken}") from None

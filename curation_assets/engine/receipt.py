@@ -19,7 +19,7 @@ class Receipt:
         artifacts (models learned from the corpus), whose version is the digest of their content.
     code : fingerprint of code and settings alone.
     inputs : version of each input by asset key; of several partitions, the fingerprint of {partition: version}.
-    folder : name of the folder beside the receipt; "" where the artifact has no files.
+    folder : path of its folder in the store; the same of an artifact that was taken over, since folders never change.
     files : {name: [bytes, sha256]}.
     """
 

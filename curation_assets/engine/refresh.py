@@ -70,7 +70,7 @@ def ask_refresh(workspace: Workspace, keys: list[str]) -> Refresh:
         elif keys or step in wanted:
             found.kept.append(step.key)
     prune_marks(workspace, versions)
-    workspace.mark_refresh(marks)
+    workspace.catalog.mark(marks)
     found.follows = dict(_follows(versions, wanted, found))
     return found
 
@@ -85,7 +85,7 @@ def prune_marks(workspace: Workspace, versions: Versions) -> None:
             if versions.marked(step, partition) and (above or versions.behind(step, partition)):
                 kept.add(name)
                 waiting.add(step.key)
-    workspace.unmark_refresh({name: when for name, when in marks.items() if name not in kept})
+    workspace.catalog.unmark({name: when for name, when in marks.items() if name not in kept})
 
 
 def _to_learn(versions: Versions, step: Step, found: Refresh) -> Iterator[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from curation_assets.common.progress import duration
 from curation_assets.engine.reasons import Reason, counted, summary
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import title
 
 _MINUTE = 60.0

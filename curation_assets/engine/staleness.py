@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from curation_assets.common.files import fingerprint
+from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.input_reasons import (
     corpus_file_reasons,
@@ -21,8 +22,8 @@ from curation_assets.engine.input_reasons import (
     outside_reasons,
 )
 from curation_assets.engine.reasons import Reason
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.step import EDGE, By, Step, reads_all, upstream
-from curation_assets.engine.store import RECEIPT, Receipt
 from curation_assets.engine.workspace import MissingInput, Workspace, title
 
 At = tuple[str, str]
@@ -48,11 +49,12 @@ class Reading(NamedTuple):
 
 
 class Versions:
-    """Versions of artifacts as they stand, each receipt read once: make one, ask it, throw it away."""
+    """Versions of artifacts as they stand; the receipts of a key are read at once, and once: make one, ask it, throw it away."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._receipts: dict[At, Receipt | None] = {}
+        self._receipts: dict[str, dict[str, Receipt]] = {}
+        self._damaged: dict[str, dict[str, Receipt]] = {}
         self._partitions: dict[By, list[str]] = {}
         self._code: dict[str, str] = {}
         self._all: dict[str, str] = {}
@@ -61,11 +63,40 @@ class Versions:
         self._any_outdated: dict[tuple[str, bool], bool] = {}
 
     def receipt(self, key: str, partition: str) -> Receipt | None:
-        """Return an artifact's receipt, or None."""
-        at = (key, partition)
-        if at not in self._receipts:
-            self._receipts[at] = self.workspace.store.receipt(key, partition)
-        return self._receipts[at]
+        """Return an artifact's receipt; None where there is none, or a file of it is missing or resized."""
+        return self.receipts(key).get(partition)
+
+    def receipts(self, key: str) -> dict[str, Receipt]:
+        """Return {partition: receipt} of the artifacts of a key that are there and intact."""
+        if key not in self._receipts:
+            self._take(key, self.workspace.receipts(key))
+        return self._receipts[key]
+
+    def damaged(self, key: str, partition: str) -> Receipt | None:
+        """Return the receipt of an artifact of which a file is missing or resized, or None."""
+        self.receipts(key)
+        return self._damaged[key].get(partition)
+
+    def read_again(self, key: str, partitions: list[str]) -> None:
+        """Forget what was read of some artifacts, and what followed for them alone; read them as they stand now."""
+        self.receipts(key)
+        for partition in partitions:
+            for memo in (self._receipts[key], self._damaged[key]):
+                memo.pop(partition, None)
+            self._reasons.pop((key, partition), None)
+        self._take(key, self.workspace.catalog.current_of(key, partitions))
+
+    def _take(self, key: str, receipts: dict[str, Receipt]) -> None:
+        intact = self.workspace.store.intact(receipts.values(), listed=False)
+        there = self._receipts.setdefault(key, {})
+        there.update((receipt.partition, receipt) for receipt in intact)
+        damaged = self._damaged.setdefault(key, {})
+        damaged.update((p, receipt) for p, receipt in receipts.items() if p not in there)
+
+    @cached_property
+    def attempts(self) -> dict[At, Attempt]:
+        """{artifact: latest attempt to make it since the last success}."""
+        return self.workspace.catalog.attempts()
 
     def partitions(self, by: By) -> list[str]:
         """Return all partition keys of a kind."""
@@ -74,9 +105,14 @@ class Versions:
         return self._partitions[by]
 
     @cached_property
+    def set_aside(self) -> dict[str, str]:
+        """What `Workspace.set_aside` gave."""
+        return self.workspace.set_aside()
+
+    @cached_property
     def refresh_asked(self) -> dict[str, float]:
-        """What `Workspace.refresh_asked` gave."""
-        return self.workspace.refresh_asked()
+        """What `Catalog.marks` gave."""
+        return self.workspace.catalog.marks()
 
     @cached_property
     def listing(self) -> dict[str, dict[str, Any]]:
@@ -171,7 +207,7 @@ class Versions:
     def _differences(self, step: Step, partition: str) -> Iterator[Reason]:
         receipt = self.receipt(step.key, partition)
         if receipt is None:
-            yield Reason("damaged" if self._is_damaged(step.key, partition) else "missing")
+            yield Reason("damaged" if self.damaged(step.key, partition) else "missing")
             return
         if step.key == CORPUS_FILE:
             yield from corpus_file_reasons(receipt, self.listing.get(partition))
@@ -185,10 +221,6 @@ class Versions:
         different = self._pinned_differences if step.pinned else self._input_differences
         yield from different(step, partition, receipt)
         yield from outside_reasons(receipt)
-
-    def _is_damaged(self, key: str, partition: str) -> bool:
-        store = self.workspace.store
-        return bool(store.fs.exists(f"{store.place(key, partition)}/{RECEIPT}"))
 
     def _code_version(self, step: Step) -> str:
         if step.key not in self._code:

@@ -1,21 +1,23 @@
-"""Artifacts: whole or absent, self-describing, on any fsspec URL.
+"""The files of artifacts: immutable folders on any fsspec URL.
 
-An artifact is a folder of files that is written once under a name of its own and never changed, and a receipt
-(`current.json`) that points to it. The receipt is written last and in one step, so a reader sees the old artifact
-or the new one, and a run that is killed leaves no half artifact behind, only a folder that nothing points to.
+An artifact is a folder that is written once under a name of its own and never changed, with a manifest (its receipt,
+sealed) that is written last. Nothing here says which artifact is current: that is the catalog's, so a run that is killed
+leaves a folder that nothing refers to, and two that write at once leave two folders.
 
-    <store>/<asset key>/<partition>/current.json        the receipt, with a SHA-256 of all that it says
-    <store>/<asset key>/<partition>/<version>-<nonce>/   the files it names, each with its size and SHA-256, and the receipt
-                                                         once more, for who looks for an artifact that was replaced
+    <store>/<asset key>/<partition>/<version>-<nonce>/   the files, each with its size and SHA-256 in receipt.json
+    <store>/catalog.json                                 which catalog knows what is current
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import posixpath
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,21 +35,27 @@ from curation_assets.common.files import (
 )
 from curation_assets.engine.receipt import Receipt, parse_receipt, title
 
-RECEIPT = "current.json"
 MANIFEST = "receipt.json"
 PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
+_OWNER = "catalog.json"
 _STAGING = ".staging-"
+_THREADS = 16  # most of reading a manifest is waiting for it
 
 
 class DamagedArtifact(RuntimeError):
-    """Bytes on disk no longer match the receipt. The receipt has been withdrawn, so the next run makes it anew."""
+    """Bytes of an artifact no longer match its receipt, or are gone: it is withdrawn, so that the next run makes it anew."""
+
+    def __init__(self, message: str, receipt: Receipt) -> None:
+        super().__init__(message)
+        self.receipt = receipt
 
 
 class Store:
-    """Artifacts below one fsspec URL; `cache` is a local folder for copies of remote files and for staging."""
+    """Folders below one fsspec URL; `cache` is a local folder for copies of remote files and for staging."""
 
     def __init__(self, url: str, cache: Path, **options: Any) -> None:
         self.fs, self.root = file_system(url, options)
+        self.root = self.root.rstrip("/")
         self.local = "file" in (
             self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
         )
@@ -55,54 +63,45 @@ class Store:
         self._verified: set[str] = set()
 
     def place(self, key: str, partition: str) -> str:
-        """Return the path, inside the store, of an artifact's receipt and folders."""
-        return "/".join([self.root.rstrip("/"), *key.split("/"), safe_name(partition) if partition else "_"])
+        """Return the path, inside the store, of the folders of an artifact."""
+        return "/".join([*key.split("/"), safe_name(partition) if partition else "_"])
 
-    def receipt(self, key: str, partition: str = "") -> Receipt | None:
-        """Return the receipt; None where there is no such artifact, the receipt is damaged, or a file is missing or resized."""
-        place = self.place(key, partition)
+    def path(self, receipt: Receipt, name: str = "") -> str:
+        """Return the path of an artifact's folder, or of a file in it."""
+        return "/".join(filter(None, (self.root, receipt.folder, name)))
+
+    def intact(self, receipts: Collection[Receipt], *, listed: bool) -> list[Receipt]:
+        """Return those artifacts whose files are there, with their sizes; `folder` checks the digests.
+
+        On a remote store that takes one listing of where they lie, or is believed where it is not to be `listed`.
+        """
+        if self.local:
+            return [receipt for receipt in receipts if self._sizes_hold(receipt)]
+        if not listed or not receipts:
+            return list(receipts)
+        above = f"{self.root}/{posixpath.commonpath([receipt.folder for receipt in receipts])}"
         try:
-            receipt = parse_receipt(self.read(f"{place}/{RECEIPT}"))
+            sizes = {path: about["size"] for path, about in self.fs.find(above, detail=True).items()}
         except FileNotFoundError:
-            return None
-        return receipt if receipt is not None and self._sizes_hold(place, receipt) else None
+            sizes = {}
+        return [
+            receipt
+            for receipt in receipts
+            if all(sizes.get(self.path(receipt, name)) == size for name, (size, _) in receipt.files.items())
+        ]
 
-    def _sizes_hold(self, place: str, receipt: Receipt) -> bool:
-        if not self.local:
-            return True  # object stores write whole objects; `open` checks the digests
+    def _sizes_hold(self, receipt: Receipt) -> bool:
+        folder = self.path(receipt)
         try:
             return all(
-                Path(place, receipt.folder, name).stat().st_size == size
+                os.stat(f"{folder}/{name}").st_size == size  # noqa: PTH116 (of each file of each artifact, at each look)
                 for name, (size, _) in receipt.files.items()
             )
         except OSError:
             return False
 
-    def open(self, key: str, partition: str = "") -> Path:
-        """Return a local folder with the artifact's files; each is checked against its digest once a process.
-
-        Raises
-        ------
-        FileNotFoundError
-            No such artifact: names the key and partition to materialize first.
-        DamagedArtifact
-            Content differs from the receipt.
-        """
-        receipt = self.receipt(key, partition)
-        if receipt is None:
-            raise FileNotFoundError(
-                f"{title(key, partition)} has not been materialized (or is damaged); do that first"
-            )
-        try:
-            return self.files_of(receipt)
-        except DamagedArtifact:
-            with self.alone(key, partition):
-                if self.receipt(key, partition) == receipt:  # nobody has made it anew meanwhile
-                    self.forget(key, partition)
-            raise
-
-    def files_of(self, receipt: Receipt) -> Path:
-        """Return a local folder with the files of a receipt, current or replaced; each is checked against its digest once a process.
+    def folder(self, receipt: Receipt) -> Path:
+        """Return a local folder with an artifact's files; each is checked against its digest once a process.
 
         A local copy of a remote artifact that is damaged is fetched again.
 
@@ -111,50 +110,35 @@ class Store:
         DamagedArtifact
             Content differs from the receipt, or is gone.
         """
-        place = self.place(receipt.key, receipt.partition)
-        folder = self.cache / "fetched" / fingerprint(place, receipt.folder)
-        if self.local:
-            folder = Path(place, receipt.folder)
+        folder = (
+            Path(self.path(receipt)) if self.local else self.cache / "fetched" / fingerprint(receipt.folder)
+        )
         if str(folder) in self._verified and folder.exists():
             return folder
         if not self.local and _damaged(folder, receipt):
             shutil.rmtree(folder, ignore_errors=True)
-            self._fetch(place, receipt, folder)
+            self._fetch(receipt, folder)
         if problem := _damaged(folder, receipt):
-            raise DamagedArtifact(f"{title(receipt.key, receipt.partition)}: {problem}; it will be made anew")
+            raise DamagedArtifact(
+                f"{title(receipt.key, receipt.partition)}: {problem}; it will be made anew", receipt
+            )
         self._verified.add(str(folder))
         return folder
 
-    def replaced(self, key: str, partition: str) -> list[Receipt]:
-        """Return the receipts of artifacts that the current one replaced, as far as their files are there still."""
-        current, place = self.receipt(key, partition), self.place(key, partition)
-        try:
-            folders = [e["name"] for e in self.fs.ls(place, detail=True) if e["type"] == "directory"]
-        except FileNotFoundError:
-            return []
-        found = []
-        for folder in folders:
-            if current is None or not folder.rstrip("/").endswith(current.folder):
-                with contextlib.suppress(FileNotFoundError):
-                    receipt = parse_receipt(self.read(f"{folder}/{MANIFEST}"))
-                    if receipt is not None and self._sizes_hold(place, receipt):
-                        found.append(receipt)
-        return found
-
-    def _fetch(self, place: str, receipt: Receipt, folder: Path) -> None:
+    def _fetch(self, receipt: Receipt, folder: Path) -> None:
         with self.temporary() as partial:
             for name in receipt.files:
                 target = partial / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(FileNotFoundError):  # gone from the store: told as damage
-                    self.fs.get_file(f"{place}/{receipt.folder}/{name}", str(target))
+                with contextlib.suppress(FileNotFoundError):  # gone from the store: damage
+                    self.fs.get_file(self.path(receipt, name), str(target))
             folder.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):  # another process fetched it first
                 partial.rename(folder)
 
     def staged(self, key: str, partition: str) -> contextlib.AbstractContextManager[Path]:
-        """Give a fresh local folder to write an artifact's files into; it is removed unless `commit` adopts it."""
-        return _owned(Path(self.place(key, partition)) if self.local else self.cache / "staged")
+        """Give a fresh local folder to write an artifact's files into; it is removed unless `publish` adopts it."""
+        return _owned(Path(self.root, self.place(key, partition)) if self.local else self.cache / "staged")
 
     def temporary(self) -> contextlib.AbstractContextManager[Path]:
         """Give a fresh folder in the cache, for what is needed meanwhile; it is removed afterwards."""
@@ -170,82 +154,79 @@ class Store:
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
                 lock.unlink(missing_ok=True)
 
-    def commit(self, folder: Path, receipt: Receipt) -> Receipt:
-        """Make the staged folder the current artifact: hash its files, store them, then replace the receipt.
+    def publish(self, staged: Path, draft: Receipt) -> Receipt:
+        """Make the staged folder an immutable one of the store, with its manifest; return its receipt.
 
-        A receipt that comes with an empty `version` gets the digest of the content (pinned artifacts).
+        A draft that comes with an empty `version` gets the digest of the content (pinned artifacts).
         """
         files = {
-            path.relative_to(folder).as_posix(): (path.stat().st_size, sha256(path))
-            for path in sorted(folder.rglob("*"))
+            path.relative_to(staged).as_posix(): (path.stat().st_size, sha256(path))
+            for path in sorted(staged.rglob("*"))
             if path.is_file()
         }
         digests = sorted((name, digest) for name, (_, digest) in files.items() if name != PREVIEW)
-        content = fingerprint(receipt.key, digests)
-        version = receipt.version or content
-        name = f"{version}-{folder.name.removeprefix(_STAGING)}"
-        done = replace(receipt, version=version, files=files, folder=name)
-        place, manifest = self.place(receipt.key, receipt.partition), seal(asdict(done))
-        (folder / MANIFEST).write_bytes(manifest)
-        for relative in (*files, MANIFEST):
-            if not self.local:
-                self.fs.put_file(str(folder / relative), f"{place}/{name}/{relative}")
-        with self.alone(receipt.key, receipt.partition):
-            previous = self.receipt(receipt.key, receipt.partition)
-            if self.local:
-                publish(folder, Path(place, name))
-                self._verified.add(f"{place}/{name}")
-            self.write(f"{place}/{RECEIPT}", manifest)
-            self._clean(place, keep={name, previous.folder if previous else ""})
-        return done
+        version = draft.version or fingerprint(draft.key, digests)
+        folder = f"{self.place(draft.key, draft.partition)}/{version}-{staged.name.removeprefix(_STAGING)}"
+        receipt = replace(draft, version=version, files=files, folder=folder)
+        (staged / MANIFEST).write_bytes(seal(asdict(receipt)))
+        if self.local:
+            publish(staged, Path(self.path(receipt)))
+            self._verified.add(self.path(receipt))
+        else:
+            for name in (*files, MANIFEST):
+                self.fs.put_file(str(staged / name), self.path(receipt, name))
+        return receipt
 
-    @contextlib.contextmanager
-    def alone(self, key: str, partition: str) -> Iterator[None]:
-        """Keep others of this machine from the artifact's place meanwhile, where the store is on a local disk."""
-        if not self.local:
-            yield
-            return
-        place = Path(self.place(key, partition))
-        place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place / ".lock"):
-            yield
+    def remove(self, receipts: Iterable[Receipt]) -> None:
+        """Remove the folders of artifacts, as far as they are there."""
+        for receipt in receipts:
+            with contextlib.suppress(FileNotFoundError):
+                if self.local:
+                    shutil.rmtree(self.path(receipt))
+                else:  # by names that are known: one request
+                    self.fs.rm([self.path(receipt, name) for name in (*receipt.files, MANIFEST)])
 
-    def _clean(self, place: str, keep: set[str]) -> None:
-        """Remove superseded folders; the folder replaced just now stays for its readers, what is being staged for its writer."""
-        for entry in self.fs.ls(place, detail=True):
-            name = entry["name"].rstrip("/").rsplit("/", 1)[-1]
-            if entry["type"] == "directory" and name not in keep and not name.startswith(_STAGING):
-                self.fs.rm(entry["name"], recursive=True)
+    def disown(self, receipt: Receipt) -> None:
+        """Remove an artifact's manifest, so that a catalog made from manifests has it no more; its files may be read on."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.path(receipt, MANIFEST))
 
-    def forget(self, key: str, partition: str = "") -> None:
-        """Withdraw an artifact: its receipt goes, so that it counts as missing."""
-        self.remove(f"{self.place(key, partition)}/{RECEIPT}")
+    def manifests(self) -> Iterator[Receipt]:
+        """Yield the receipt of each folder that has a whole manifest; each lies where it lies, whatever it says."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            paths = self.named(f"*/{MANIFEST}")
+            for path, content in zip(paths, pool.map(self.read, paths), strict=True):
+                if (receipt := parse_receipt(content)) is not None:
+                    folder = path.removesuffix(f"/{MANIFEST}").removeprefix(f"{self.root}/")
+                    yield replace(receipt, folder=folder)
 
-    def present(self, key: str) -> set[str]:
-        """Return the `safe_name` of each partition that has a receipt, in one listing."""
-        above = self.place(key, "").rpartition("/")[0]
+    def named(self, name: str) -> list[str]:
+        """Return the paths of files of a name (a pattern) below the places of all artifacts."""
+        return sorted(map(str, self.fs.glob(f"{self.root}/*/*/*/{name}")))
+
+    @property
+    def owner(self) -> str:
+        """The id of the catalog that knows what is current; "" where none does."""
         try:
-            found = self.fs.glob(f"{above}/*/{RECEIPT}") if not self.local else _with_receipt(above)
-        except FileNotFoundError:
-            return set()
-        return {str(path).rsplit("/", 2)[-2] for path in found}
+            return str(json.loads(self.read(f"{self.root}/{_OWNER}"))["catalog"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return ""
+
+    @owner.setter
+    def owner(self, catalog: str) -> None:
+        self.write(f"{self.root}/{_OWNER}", (json.dumps({"catalog": catalog}) + "\n").encode())
 
     def read(self, path: str) -> bytes:
         """Return a small file's content; FileNotFoundError where there is none."""
         with self.fs.open(path, "rb") as source:
             return source.read()
 
-    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
-        """Replace a small file in one step; `durable` also survives a power cut."""
+    def write(self, path: str, content: bytes) -> None:
+        """Replace a small file in one step."""
         if self.local:
-            write_bytes(Path(path), content, durable=durable)
+            write_bytes(Path(path), content)
         else:
             self.fs.pipe_file(path, content)  # one PUT: object stores replace whole objects
-
-    def remove(self, path: str) -> None:
-        """Remove a file, if it is there."""
-        with contextlib.suppress(FileNotFoundError):
-            self.fs.rm_file(path)
 
 
 @contextlib.contextmanager
@@ -272,9 +253,3 @@ def _damaged(folder: Path, receipt: Receipt) -> str:
         except FileNotFoundError:
             return f"{name} is gone"
     return ""
-
-
-def _with_receipt(folder: str) -> list[str]:
-    with os.scandir(folder) as entries:
-        paths = [f"{entry.path}/{RECEIPT}" for entry in entries]
-    return [path for path in paths if Path(path).exists()]

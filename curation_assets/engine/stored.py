@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import pyarrow.parquet as pq
 
-from curation_assets.engine.store import Receipt, Store
+from curation_assets.engine.receipt import Receipt
+
+if TYPE_CHECKING:
+    from curation_assets.engine.workspace import Workspace
 
 _THREADS = 8  # most of a look into a shard is waiting for its file
 Item = TypeVar("Item")
@@ -22,44 +25,51 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def open_file(store: Store, receipt: Receipt, name: str) -> Iterator[IO[bytes]]:
+def open_file(workspace: Workspace, receipt: Receipt, name: str) -> Iterator[IO[bytes]]:
     """Open a file of an artifact for reading; what is not asked for is not fetched from a remote store."""
-    path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-    with _damage_checked(store, receipt), store.fs.open(path, "rb") as file:
+    path = workspace.store.path(receipt, name)
+    with _damage_checked(workspace, receipt), workspace.store.fs.open(path, "rb") as file:
         yield file
 
 
 @contextmanager
-def open_parquet(store: Store, receipt: Receipt, name: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(workspace: Workspace, receipt: Receipt, name: str) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file of an artifact."""
-    if store.local:  # read by Arrow itself, without the interpreter's lock
-        path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-        with _damage_checked(store, receipt), pq.ParquetFile(path) as table:
+    if workspace.store.local:  # read by Arrow itself, without the interpreter's lock
+        path = workspace.store.path(receipt, name)
+        with _damage_checked(workspace, receipt), pq.ParquetFile(path) as table:
             yield table
         return
-    with open_file(store, receipt, name) as file, pq.ParquetFile(file) as table:
+    with open_file(workspace, receipt, name) as file, pq.ParquetFile(file) as table:
         yield table
 
 
 def read_filtered(
-    store: Store, receipt: Receipt, name: str, columns: list[str] | None, filters: list[tuple[str, str, Any]]
+    workspace: Workspace,
+    receipt: Receipt,
+    name: str,
+    columns: list[str] | None,
+    filters: list[tuple[str, str, Any]],
 ) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file that pass; row groups whose statistics rule them out are not read."""
-    path = f"{store.place(receipt.key, receipt.partition)}/{receipt.folder}/{name}"
-    with _damage_checked(store, receipt):
+    path = workspace.store.path(receipt, name)
+    with _damage_checked(workspace, receipt):
         rows: list[dict[str, Any]] = pq.read_table(
-            path, columns=columns, filters=filters, filesystem=None if store.local else store.fs
+            path,
+            columns=columns,
+            filters=filters,
+            filesystem=None if workspace.store.local else workspace.store.fs,
         ).to_pylist()
     return rows
 
 
 @contextmanager
-def _damage_checked(store: Store, receipt: Receipt) -> Iterator[None]:
+def _damage_checked(workspace: Workspace, receipt: Receipt) -> Iterator[None]:
     """Raise DamagedArtifact for an error that comes of a file that is not as it was written."""
     try:
         yield
     except (OSError, ValueError):  # Arrow's own are kinds of these
-        store.open(receipt.key, receipt.partition)
+        workspace.folder(receipt)
         raise
 
 

@@ -1,8 +1,7 @@
-"""A profile at work: its artifacts, its partitions, and what was tried to make them."""
+"""A profile at work: its artifacts, its partitions, and the catalog that says which artifact is current."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -10,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
-from filelock import FileLock
 
-from curation_assets.common.files import read_json, safe_name, write_json
+from curation_assets.common.files import read_json, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, ProfileError
 from curation_assets.config.registry import RATES
 from curation_assets.engine import stored
-from curation_assets.engine.attempts import Attempts
-from curation_assets.engine.receipt import title
+from curation_assets.engine.catalog import Catalog
+from curation_assets.engine.receipt import Receipt, title
 from curation_assets.engine.step import EDGE, By
-from curation_assets.engine.store import Receipt, Store
+from curation_assets.engine.store import DamagedArtifact, Store
+from curation_assets.engine.takeover import open_catalog
 
 if TYPE_CHECKING:
     from curation_assets.engine.context import Context
@@ -38,7 +37,6 @@ class Markdown(str):
     __slots__ = ()
 
 
-_REFRESH = "refresh.json"
 _PASSED_OVER = "passed_over.json"
 
 
@@ -61,7 +59,6 @@ class Workspace:
         self.scratch = self.data / "scratch"
         url = profile.execution.store or str(self.data / "artifacts")
         self.store = Store(url, self.scratch, **profile.execution.store_options)
-        self.attempts = Attempts(self.store)
         self._claim()
 
     def _claim(self) -> None:
@@ -74,6 +71,11 @@ class Workspace:
                 f"{self.data} holds the artifacts of profile {name!r}, not of {self.profile.name!r}: give each profile "
                 f"its own folder (execution.data in {self.profile.source}, or CURATION_DATA)"
             )
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What says which artifact is current."""
+        return open_catalog(self.profile.execution.catalog, self.store, self.data)
 
     @cached_property
     def device(self) -> str:
@@ -102,52 +104,32 @@ class Workspace:
         return self._never_read(self.listed())
 
     def _never_read(self, shards: list[str]) -> dict[str, str]:
-        read = self.store.present("corpus/documents")
-        return self.unreadable([shard for shard in shards if safe_name(shard) not in read])
+        read = self.catalog.partitions_of("corpus/documents")
+        return self.unreadable([shard for shard in shards if shard not in read])
 
     def unreadable(self, shards: list[str]) -> dict[str, str]:
         """Return {shard: reason} of those whose file could not be read when that was tried last."""
-        found = {}
-        for shard in shards:
-            tried = [self.attempts.read(key, shard) for key in EDGE[1:]]
-            if errors := [attempt.error for attempt in tried if attempt is not None and attempt.error]:
-                found[shard] = errors[0]
-        return found
+        attempts = self.catalog.attempts() if shards else {}
+        errors = {
+            shard: [
+                attempt.error for key in EDGE[1:] if (attempt := attempts.get((key, shard))) and attempt.error
+            ]
+            for shard in shards
+        }
+        return {shard: reasons[0] for shard, reasons in errors.items() if reasons}
 
     def listing(self) -> dict[str, dict[str, Any]]:
         """Return {shard: {url, bytes, modified}} as `corpus/source` found it last, see `corpus.watch.state`."""
-        if self.store.receipt("corpus/source") is None:
+        if self.receipt("corpus/source") is None:
             return {}
         return read_json(self.open("corpus/source") / "shards.json")
 
     def passed_over(self) -> dict[str, Any]:
         """Return what the corpus's last listing passed over, as `corpus.watch.not_read` tells; nothing before the first."""
-        receipt = self.store.receipt("corpus/source")
+        receipt = self.receipt("corpus/source")
         if receipt is None or _PASSED_OVER not in receipt.files:
             return {"files": [], "not_meant_as_data": {}, "alike": []}
         return read_json(self.open("corpus/source") / _PASSED_OVER)
-
-    def refresh_asked(self) -> dict[str, float]:
-        """Return {artifact's title: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""
-        path = self.data / _REFRESH
-        return _read_note(path) if path.exists() else {}
-
-    def mark_refresh(self, titles: list[str]) -> None:
-        """Write down that these artifacts are to be learned anew; `refresh.ask_refresh` says which may be."""
-        if titles:
-            with self._refresh_lock():
-                marks = self.refresh_asked() | dict.fromkeys(titles, time.time())
-                write_json(self.data / _REFRESH, marks)
-
-    def unmark_refresh(self, marks: dict[str, float]) -> None:
-        """Take away some of what `refresh_asked` returned; what was marked again since then stays."""
-        if marks:
-            with self._refresh_lock():
-                kept = {name: when for name, when in self.refresh_asked().items() if marks.get(name) != when}
-                write_json(self.data / _REFRESH, kept)
-
-    def _refresh_lock(self) -> FileLock:
-        return FileLock(self.data / f".{_REFRESH}.lock")
 
     def partitions(self, by: By) -> list[str]:
         """Return all partition keys of a kind: the shards in use, the rates, the ladder's sizes, or their product."""
@@ -162,31 +144,55 @@ class Workspace:
         return [f"{rate}|{size}" for rate in RATES for size in self.profile.sizes]
 
     def open(self, key: str, partition: str = "") -> Path:
-        """Return a local folder with an artifact's files, their digests checked; MissingInput where there is none."""
+        """Return a local folder with an artifact's files, their digests checked.
+
+        Raises
+        ------
+        MissingInput
+            There is no such artifact: names the key and partition to materialize first.
+        DamagedArtifact
+            Content differs from the receipt; the artifact is withdrawn.
+        """
+        return self.folder(self.artifact(key, partition))
+
+    def folder(self, receipt: Receipt) -> Path:
+        """Return a local folder with the files of an artifact, current or replaced; what is damaged is withdrawn."""
         try:
-            return self.store.open(key, partition)
-        except FileNotFoundError as error:
-            if error.errno is not None:  # a file is lost, not the artifact
-                raise
-            raise MissingInput(str(error)) from None
+            return self.store.folder(receipt)
+        except DamagedArtifact:
+            self.withdraw(receipt)
+            raise
+
+    def withdraw(self, receipt: Receipt) -> None:
+        """Make an artifact count as missing, unless it was made anew meanwhile."""
+        self.catalog.withdraw(receipt)
+        self.store.disown(receipt)
 
     def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
         """Open a Parquet file of an artifact, to read some of its columns or rows; MissingInput where there is none."""
-        receipt = self.receipt(key, partition)
-        if receipt is None:
-            raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
-        return stored.open_parquet(self.store, receipt, name)
+        return stored.open_parquet(self, self.artifact(key, partition), name)
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
-        """Return an artifact's receipt, or None."""
-        return self.store.receipt(key, partition)
+        """Return an artifact's receipt; None where there is none, or a file of it is missing or resized."""
+        receipt = self.catalog.current(key, partition)
+        return receipt if receipt and self.store.intact([receipt], listed=False) else None
 
-    def metadata(self, key: str, partition: str = "") -> Metadata:
-        """Return the metadata in an artifact's receipt."""
+    def receipts(self, key: str) -> dict[str, Receipt]:
+        """Return {partition: receipt} of all artifacts of a key that the catalog has, intact or not."""
+        return self.catalog.current_of(key)
+
+    def artifact(self, key: str, partition: str = "") -> Receipt:
+        """Return an artifact's receipt; MissingInput where there is none."""
         receipt = self.receipt(key, partition)
         if receipt is None:
-            raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
-        return receipt.metadata
+            raise MissingInput(
+                f"{title(key, partition)} has not been materialized (or is damaged); do that first"
+            )
+        return receipt
+
+    def metadata(self, key: str, partition: str = "") -> Metadata:
+        """Return the metadata in an artifact's receipt; MissingInput where there is none."""
+        return self.artifact(key, partition).metadata
 
 
 def _read_note(path: Path) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _overlaps(versions: Versions, place: Place) -> str:
     if receipt is None:
         return ""
     columns, filters = ["suite", "task", "overlaps"], [("row", "=", place.position)]
-    rows = read_filtered(versions.workspace.store, receipt, "contamination.parquet", columns, filters)
+    rows = read_filtered(versions.workspace, receipt, "contamination.parquet", columns, filters)
     tasks = ", ".join(f"{row['suite']}/{row['task']} ({row['overlaps']:,})" for row in rows)
     return f"it shares n-grams with evaluation inputs: {tasks}" if rows else ""
 
@@ -180,7 +180,7 @@ def _notes(versions: Versions, place: Place, state: State) -> Iterator[str]:
     receipt = versions.receipt("corpus/validation", "")
     if state == "held out" and receipt is not None:
         name, filters = "in_distribution.parquet", [("doc_id", "=", place.doc_id)]
-        rows = read_filtered(versions.workspace.store, receipt, name, ["doc_hash"], filters)
+        rows = read_filtered(versions.workspace, receipt, name, ["doc_hash"], filters)
         used = any(row["doc_hash"] == place.doc_hash for row in rows)
         yield "perplexity is measured on it" if used else "perplexity is measured on others of its kind"
 

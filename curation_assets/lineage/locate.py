@@ -19,8 +19,8 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.settings import DOCUMENT_COLUMNS
 from curation_assets.corpus.quarantine import REASONS
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.staleness import Versions
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.stored import in_threads, open_file, open_parquet
 
 TEXT_START = 200  # characters of the text that are shown
@@ -129,11 +129,11 @@ def _hits(
     versions: Versions, table: str, doc_id: str, receipts: list[Receipt], progress: Progress
 ) -> Iterator[_Hit]:
     """Yield the rows of a table that hold the id, by shard and row."""
-    store = versions.workspace.store
+    workspace = versions.workspace
     receipts = [receipt for receipt in receipts if receipt.metadata.get(table, 1)]
 
     def look(receipt: Receipt) -> dict[int, int]:
-        with open_parquet(store, receipt, f"{table}.parquet") as file:
+        with open_parquet(workspace, receipt, f"{table}.parquet") as file:
             return positions_of(file, doc_id)
 
     for count, (receipt, rows) in enumerate(zip(receipts, in_threads(look, receipts), strict=True), 1):
@@ -162,7 +162,7 @@ def positions_of(file: pq.ParquetFile, doc_id: str) -> dict[int, int]:
 def _place(versions: Versions, hit: _Hit, keeper: str) -> Place:
     receipt, table, position = hit.receipt, hit.table, hit.position
     shard = receipt.partition
-    with open_parquet(versions.workspace.store, receipt, f"{table}.parquet") as file:
+    with open_parquet(versions.workspace, receipt, f"{table}.parquet") as file:
         start = 0
         for group in range(file.metadata.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
@@ -192,7 +192,7 @@ def _tokens(versions: Versions, shard: str, table: str, position: int) -> int | 
     receipt = versions.receipt("corpus/tokens", shard)
     if receipt is None or not versions.current(STEPS["corpus/tokens"], shard):
         return None
-    with open_file(versions.workspace.store, receipt, f"{table}.offsets.npy") as file:
+    with open_file(versions.workspace, receipt, f"{table}.offsets.npy") as file:
         np.lib.format.read_magic(file)
         np.lib.format.read_array_header_1_0(file)
         file.seek(file.tell() + _OFFSET_BYTES * position)
@@ -201,7 +201,7 @@ def _tokens(versions: Versions, shard: str, table: str, position: int) -> int | 
 
 
 def _set_aside(versions: Versions, receipt: Receipt, doc_id: str, field_name: str) -> list[SetAside]:
-    with open_parquet(versions.workspace.store, receipt, "quarantine.parquet") as file:
+    with open_parquet(versions.workspace, receipt, "quarantine.parquet") as file:
         table = file.read()
     named = pc.and_(pc.starts_with(table["reason"], "repeated_"), pc.equal(table["detail"], f"id {doc_id}"))
     if field_name:
@@ -219,11 +219,11 @@ def _set_aside(versions: Versions, receipt: Receipt, doc_id: str, field_name: st
 
 def near_ids(versions: Versions, doc_id: str, count: int = 3) -> list[str]:
     """Return the ids most like one that is not there, most alike first: those with most characters in common at both ends."""
-    store = versions.workspace.store
+    workspace = versions.workspace
 
     def nearest(at: tuple[Receipt, str]) -> list[tuple[float, str]]:
         closest: list[tuple[float, str]] = []
-        with open_parquet(store, at[0], f"{at[1]}.parquet") as file:
+        with open_parquet(workspace, at[0], f"{at[1]}.parquet") as file:
             for batch in file.iter_batches(65_536, columns=["doc_id"]):
                 like = alike(batch.column("doc_id"), doc_id)
                 top = np.argsort(-like, kind="stable")[:count]

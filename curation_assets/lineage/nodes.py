@@ -103,7 +103,7 @@ def record(versions: Versions, step: Step, partition: str) -> Record:
 
 def _failure(versions: Versions, step: Step, partition: str) -> tuple[str, str]:
     """Return how the last attempt failed, or what failed artifact is waited for; one of the two, if any."""
-    attempt = versions.workspace.attempts.read(step.key, partition)
+    attempt = versions.attempts.get((step.key, partition))
     if attempt is not None and failed(attempt):
         return ended(attempt), ""
     cause = waits_for(versions, step, partition)

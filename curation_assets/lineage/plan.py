@@ -70,7 +70,7 @@ def planned(workspace: Workspace) -> list[Planned]:
 
 def _failure(versions: Versions, step: Step, partitions: list[str]) -> str:
     for partition in partitions:
-        attempt = versions.workspace.attempts.read(step.key, partition)
+        attempt = versions.attempts.get((step.key, partition))
         if attempt is not None and failed(attempt):
             return attempt.error
     return ""

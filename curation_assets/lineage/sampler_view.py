@@ -15,8 +15,8 @@ from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.staleness import Versions
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.stored import in_threads, open_file, open_parquet, read_filtered
 from curation_assets.lineage.locate import Place
 from curation_assets.selection.keys import selection_keys
@@ -137,13 +137,13 @@ def _rank(
     versions: Versions, sampler: str, score: float, left_out: Repeats, progress: Progress
 ) -> tuple[int, int, int, int]:
     """Return how many candidates have a lower score, an equal one, how many there are, and shards without scores."""
-    store, shards = versions.workspace.store, versions.partitions("shard")
+    workspace, shards = versions.workspace, versions.partitions("shard")
 
     def compare(shard: str) -> tuple[int, int, int, int]:
         receipt = versions.receipt(f"{sampler}/scores", shard)
         if receipt is None:
             return 0, 0, 0, 1
-        with open_parquet(store, receipt, "scores.parquet") as file:
+        with open_parquet(workspace, receipt, "scores.parquet") as file:
             scores = file.read(columns=["score"])["score"].to_numpy()
         skipped = left_out.get(shard, NO_ROWS)
         scores = np.delete(scores, skipped[skipped < len(scores)])
@@ -162,7 +162,7 @@ def _rows_of(
 ) -> list[dict[str, Any]]:
     """Return the rows of a table that are of the document: row groups without its id are not read."""
     filters = [*filters, ("doc_id", "=", place.doc_id)]
-    rows = read_filtered(versions.workspace.store, receipt, name, None, filters)
+    rows = read_filtered(versions.workspace, receipt, name, None, filters)
     return [row for row in rows if row.get("doc_hash") == place.doc_hash]
 
 
@@ -185,8 +185,8 @@ def _choices(
 def _choice(
     versions: Versions, receipt: Receipt, place: Place, key: float | None, why_not: str
 ) -> SubsetChoice:
-    store, rate = versions.workspace.store, receipt.partition
-    with open_file(store, receipt, "manifest.json") as file:
+    workspace, rate = versions.workspace, receipt.partition
+    with open_file(workspace, receipt, "manifest.json") as file:
         threshold = json.load(file)["threshold"]
     reasons = versions.reasons(STEPS[receipt.key], rate)
     rows = _rows_of(versions, receipt, "subset.parquet", [("shard", "=", place.shard)], place)

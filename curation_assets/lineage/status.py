@@ -156,7 +156,7 @@ def _row(versions: Versions, step: Step, partitions: list[str], status: Status) 
 def _attempt(versions: Versions, step: Step, partition: str) -> Attempt | None:
     """Return the attempt at an artifact that did not succeed; of one that is current none is looked for."""
     if versions.outdated(step, partition) or step.key == LISTING:
-        return versions.workspace.attempts.read(step.key, partition)
+        return versions.attempts.get((step.key, partition))
     return None
 
 
@@ -188,7 +188,7 @@ def _state(
 def _going_on(attempt: Attempt) -> str:
     since = duration(max(time.time() - attempt.started, 0.0))
     again = f", attempt {attempt.number} after: {attempt.error}" if attempt.error else ""
-    return f"for {since} in process {attempt.pid} on {attempt.host}{again}"
+    return f"for {since} in {attempt.by}{again}"
 
 
 def _is_training(step: Step) -> bool:

@@ -16,6 +16,7 @@ from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.profile import Profile
 from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.context import Context
+from curation_assets.engine.store import DamagedArtifact
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.sources import ResolvedModel, resolve
@@ -87,7 +88,7 @@ def open_scorer(context: Context, key: str) -> tuple[Any, Any]:
 
     Raises
     ------
-    RuntimeError
+    DamagedArtifact
         The weights are no longer those of the note.
     """
     from curation_assets.models.loading import load_scorer
@@ -96,8 +97,10 @@ def open_scorer(context: Context, key: str) -> tuple[Any, Any]:
     source = parse(note["source"])
     model = resolve_model(context.through(key), source)
     if model.digest != note["digest"]:
-        context.forget(key)  # else it would count as current
-        raise RuntimeError(f"{source} has changed since {key} was materialized: materialize that again")
+        raise DamagedArtifact(
+            f"{source} has changed since {key} was materialized; that will be made anew",
+            context.artifact(key),
+        )
     single = model.folder / model.files[0] if model.files[0].endswith(".gguf") else model.folder
     return load_scorer(
         single,

@@ -34,7 +34,7 @@ def published(workspace: Artifacts) -> Path:
 
 def published_again(workspace: Workspace) -> Path | None:
     """Return where the page as it was made last lies, copied there again if somebody removed it; None before the first."""
-    receipt = workspace.store.receipt(_KEY)
+    receipt = workspace.receipt(_KEY)
     if receipt is None:
         return None
     target = published(workspace)

@@ -11,9 +11,8 @@ import pyarrow as pa
 
 from curation_assets.common.files import rows_of
 from curation_assets.common.progress import Progress
-from curation_assets.engine.store import Store
 from curation_assets.engine.stored import open_parquet
-from curation_assets.engine.workspace import MissingInput, title
+from curation_assets.engine.workspace import Workspace
 from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, token_ends, tokens_at
 from curation_assets.selection.threshold import Threshold
 
@@ -156,16 +155,13 @@ def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterato
         yield pa.concat_batches(waiting)
 
 
-def check_documents(store: Store, draws: list[Draw], candidates: list[Candidates]) -> None:
+def check_documents(workspace: Workspace, draws: list[Draw], candidates: list[Candidates]) -> None:
     """Refuse scores of a shard whose documents are not those of the shard as it is now."""
     shard, rows = candidates[0].shard, candidates[0].rows
-    receipt = store.receipt("corpus/documents", shard)
-    if receipt is None:
-        raise MissingInput(f"{title('corpus/documents', shard)} has not been materialized; do that first")
     if not len(rows):
         return
-    with open_parquet(store, receipt, "documents.parquet") as table:
-        first = int(rows[0])
+    first = int(rows[0])
+    with open_parquet(workspace, workspace.artifact("corpus/documents", shard), "documents.parquet") as table:
         hashes = rows_of(table, ["doc_hash"], slice(first, int(rows[-1]) + 1))["doc_hash"].to_numpy()
     for draw, one in zip(draws, candidates, strict=True):
         if len(hashes) <= rows[-1] - first or not np.array_equal(hashes[rows - first], one.doc_hash):

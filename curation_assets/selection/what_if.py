@@ -144,7 +144,7 @@ def what_if(
     draws = [Draw(workspace, n, technique or SAMPLERS[n].technique, seed, shards, unused) for n in names]
     n = count_candidates(draws[0])
     cuts = [_cut(draw, size, n, progress) for draw in draws]
-    chosen = JointSelection(draws, cuts, combine, progress, partial(check_documents, workspace.store))
+    chosen = JointSelection(draws, cuts, combine, progress, partial(check_documents, workspace))
 
     def summary() -> WhatIf:
         now, _ = _versions(workspace, names, shards, allow_stale)

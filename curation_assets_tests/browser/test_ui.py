@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.receipt import Receipt
 from curation_assets_tests.browser.conftest import PATIENCE, Made, Watched
 from curation_assets_tests.browser.serving import asked
 
@@ -75,7 +75,7 @@ def test_from_a_metric_to_its_subset(watched: Watched, ui: str, made: Made) -> N
 
 
 def _receipt(made: Made, key: str, partition: str = "") -> Receipt:
-    found = made.workspace.store.receipt(key, partition)
+    found = made.workspace.receipt(key, partition)
     assert found is not None
     return found
 

@@ -58,7 +58,7 @@ def test_files_of_odd_names_are_read_scored_and_selected(tiny: Profile, tmp_path
     workspace, keys = Workspace(tiny), sorted(map(key_of, NAMES))
     assert workspace.shards() == keys
     scored = [workspace.metadata("corpus/documents", key)["documents"] for key in keys]
-    assert all(scored) and all(workspace.store.receipt("random/scores", key) for key in keys)
+    assert all(scored) and all(workspace.receipt("random/scores", key) for key in keys)
     chosen = pl.read_parquet(workspace.open("random/subset", "80") / "subset.parquet")
     assert len(chosen) == round(0.8 * sum(scored))
     with instance_for(tiny) as instance:

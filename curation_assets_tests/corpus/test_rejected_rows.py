@@ -14,9 +14,7 @@ from curation_assets.cli.summary import report_end
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.corpus.rejected_rows import no_documents, why_no_documents
 from curation_assets.defs.run_graph import run_graph
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
@@ -24,6 +22,7 @@ from curation_assets.lineage.notices import notices
 from curation_assets.lineage.status import status
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
+from curation_assets_tests.making import load, materialize
 
 READ = ["corpus/source", "corpus/shards", "corpus/documents"]
 
@@ -180,7 +179,7 @@ def test_folders_give_fields_and_moving_a_file_to_another_changes_its_version(
             tuple(row.values())
             for row in pa.concat_tables(tables).select(["doc_id", "lang", "date"]).to_pylist()
         ]
-        receipt = workspace.store.receipt("corpus/documents", shard)
+        receipt = workspace.receipt("corpus/documents", shard)
         assert receipt is not None
         return receipt.version, sorted(told)
 

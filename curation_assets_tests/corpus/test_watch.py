@@ -13,13 +13,12 @@ from curation_assets.config.profile import Profile
 from curation_assets.corpus.source import source
 from curation_assets.corpus.walk import IncompleteListing
 from curation_assets.corpus.watch import check_listing
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current, write_shard
 from curation_assets_tests.corpus.shut_folders import unlistable
+from curation_assets_tests.making import load, materialize
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from curation_assets.common.files import write_json, write_table
 from curation_assets.common.hashing import hash_ids
 from curation_assets.config.profile import Profile
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.invariants import INVARIANTS
 from curation_assets.lineage.status import status, to_text

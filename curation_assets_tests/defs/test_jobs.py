@@ -103,7 +103,7 @@ def test_each_job_does_what_it_says_with_its_default_config(few: Profile, tmp_pa
         assert everything.success, _failures(everything)
         for step in wanted_steps(few):
             for partition in targets(workspace, step):
-                assert workspace.store.receipt(step.key, partition), f"{step.key}[{partition}]"
+                assert workspace.receipt(step.key, partition), f"{step.key}[{partition}]"
         _nothing_is_shown_as_stale(instance, few)
 
         (Path(workspace.store.place("report/tradeoff", "")) / "current.json").unlink()
@@ -112,7 +112,7 @@ def test_each_job_does_what_it_says_with_its_default_config(few: Profile, tmp_pa
 
         assert _run(few, instance, "checks").success
         assert _run(few, instance, "refresh_models").success
-        assert not workspace.refresh_asked(), "nothing is behind, so nothing is marked"
+        assert not workspace.catalog.marks(), "nothing is behind, so nothing is marked"
 
     _another_home_is_told_what_is_there(few, tmp_path)
     _one_bad_file_stops_nobody(few, tmp_path)
@@ -120,7 +120,7 @@ def test_each_job_does_what_it_says_with_its_default_config(few: Profile, tmp_pa
 
 def _dagster_knows(instance: dg.DagsterInstance, workspace: Workspace, made: set[tuple[str, str]]) -> None:
     for key, partition in made:
-        receipt = workspace.store.receipt(key, partition)
+        receipt = workspace.receipt(key, partition)
         tags = instance.event_log_storage.get_latest_tags_by_partition(
             dg.AssetKey(key.split("/")), dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
         )

@@ -31,6 +31,6 @@ def test_a_damaged_table_of_what_is_current_is_a_failure_of_that_partition_alone
     reason = outcome.failed["corpus/documents"]
     assert reason.startswith("s1.jsonl: DamagedArtifact: ") and reason.endswith("it will be made anew")
     assert outcome.blocked == ["evaluation/contamination"]
-    assert workspace.store.receipt("corpus/documents", "s1.jsonl") is None
+    assert workspace.receipt("corpus/documents", "s1.jsonl") is None
     again = run_graph(tiny, lambda line: None, READ)
     assert not again.failed and again.made == {"corpus/documents": 1}

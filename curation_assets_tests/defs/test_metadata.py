@@ -22,7 +22,7 @@ from curation_assets.defs.metadata import (
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.defs.table_schemas import tables, written
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Markdown, Metadata, Workspace
 from curation_assets_tests.conftest import write_shard
 from curation_assets_tests.report.test_untrusted import EVIL
@@ -50,7 +50,7 @@ def hostile(tiny: Profile, tmp_path: Path) -> Workspace:
 
 
 def _shown(workspace: Workspace, key: str, partition: str = "") -> Metadata:
-    receipt = workspace.store.receipt(key, partition)
+    receipt = workspace.receipt(key, partition)
     assert receipt
     return about(workspace, STEPS[key], receipt, made=True)
 

@@ -14,8 +14,8 @@ from curation_assets.defs.materializing import PRODUCTS
 from curation_assets.engine.forecast import Durations, Plan
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.scope import everything
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
 
 

@@ -12,11 +12,10 @@ import pytest
 
 from curation_assets.cli.main import main as cli
 from curation_assets.config.profile import load_profile
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import Builder, Workspace
 from curation_assets_tests.docs.walk import Reader, make, wanted
+from curation_assets_tests.making import load, materialize
 
 
 @dataclass

@@ -17,7 +17,6 @@ from filelock import FileLock
 
 from curation_assets.common.progress import Progress, silent
 from curation_assets.corpus.build import documents
-from curation_assets.engine.context import load
 from curation_assets.engine.executors import Task
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
@@ -35,6 +34,7 @@ from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Sampler, Scores
 from curation_assets_tests.docs.trouble import CORPUS, Trouble, why
 from curation_assets_tests.engine import dying_products
+from curation_assets_tests.making import load
 from curation_assets_tests.pretraining.small_run import CONFIG, stream
 
 

@@ -19,14 +19,13 @@ from curation_assets.cli.main import main as cli
 from curation_assets.config import profile
 from curation_assets.config.profile import Profile
 from curation_assets.defs import run_graph as jobs
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Builder, BuildOne, Workspace
 from curation_assets_tests.conftest import TINY
 from curation_assets_tests.docs.markdown import PAGES, ROOT, Block, Command, of_language
+from curation_assets_tests.making import load, materialize
 
 COPIED = ("Makefile", "pyproject.toml", "constraints.txt", "workspace.yaml")
 READY = ".venv/.ready"  # as if `make` had set everything up

@@ -11,14 +11,13 @@ import pytest
 from curation_assets.config.paths import Declaration, UndeclaredSetting
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.definitions import PRODUCTS
-from curation_assets.engine import context as module
 from curation_assets.engine.artifacts import Artifacts
-from curation_assets.engine.context import Context, DeclaredVersions, UndeclaredInput, load
+from curation_assets.engine.context import Context, DeclaredVersions, UndeclaredInput
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace
+from curation_assets_tests.making import load, materialize
 
 NOT_READ = {
     "corpus/source": {"corpus.builtin"},  # the corpus lies in files
@@ -161,7 +160,7 @@ class _Recorded:
 def _make(workspace: Workspace, step: Step) -> None:
     build = next(product.build for product in PRODUCTS if product.key == step.key)
     for partition in targets(workspace, step):
-        materialize(workspace, step, partition, lambda inputs: module.load(build, workspace, step))
+        materialize(workspace, step, partition, lambda inputs: load(build, workspace, step))
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from curation_assets.config.profile import Profile
-from curation_assets.engine.driver import Blocked, Current, Event, Waiting, bring_up_to_date
-from curation_assets.engine.executors import Committed, Failed
+from curation_assets.engine.driver import Blocked, Committed, Current, Event, Waiting, bring_up_to_date
+from curation_assets.engine.executors import Failed
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.scope import Scope, everything, following

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from curation_assets.config.profile import Profile
 from curation_assets.engine.forecast import Durations, Plan, _Left
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.scope import following
 from curation_assets.engine.step import Step
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current
 

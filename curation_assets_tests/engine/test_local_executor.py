@@ -11,8 +11,8 @@ import pytest
 
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.attempts import Attempt
-from curation_assets.engine.driver import Event, bring_up_to_date
-from curation_assets.engine.executors import Committed, Failed, WorkerDied
+from curation_assets.engine.driver import Committed, Event, bring_up_to_date
+from curation_assets.engine.executors import Failed, WorkerDied
 from curation_assets.engine.executors.local import LocalExecutor
 from curation_assets.engine.failures import failed
 from curation_assets.engine.graph import STEPS
@@ -63,13 +63,15 @@ def test_what_kills_a_worker_has_failed_and_the_others_are_made(
     [failure] = [event for event in events if isinstance(event, Failed)]
     assert (failure.key, failure.partition) == (KEY, "s1.jsonl")
     assert "killed, or out of memory (execution.workers sets how many there are)" in str(failure)
-    attempt = listed.attempts.read(KEY, "s1.jsonl")
+    attempt = listed.catalog.attempt(KEY, "s1.jsonl")
     assert attempt is not None and failed(attempt) and attempt.number == 1
     assert attempt.error == str(failure) and attempt.next_try(3, 60.0) == attempt.started + 60.0
     [(name, said)] = status(Workspace(listed.profile)).failed
     assert name == f"{KEY}[s1.jsonl]" and "out of memory" in said
     _deadly(monkeypatch)
-    assert _made(list(_run(listed.profile))) == ["s1.jsonl"] and listed.attempts.read(KEY, "s1.jsonl") is None
+    assert (
+        _made(list(_run(listed.profile))) == ["s1.jsonl"] and listed.catalog.attempt(KEY, "s1.jsonl") is None
+    )
 
 
 def test_a_worker_that_is_killed_from_outside_is_replaced(listed: Workspace) -> None:
@@ -91,7 +93,7 @@ def test_a_run_in_which_worker_after_worker_dies_ends(
     _deadly(monkeypatch, "s0.jsonl", "s1.jsonl", "s2.jsonl")
     with pytest.raises(WorkerDied, match="3 worker processes died one after the other"):
         list(_run(listed.profile))
-    attempts = [listed.attempts.read(KEY, f"s{number}.jsonl") for number in range(3)]
+    attempts = [listed.catalog.attempt(KEY, f"s{number}.jsonl") for number in range(3)]
     assert all(isinstance(attempt, Attempt) and failed(attempt) for attempt in attempts)
 
 
@@ -100,7 +102,7 @@ def test_who_stops_a_run_leaves_no_attempt(listed: Workspace) -> None:
     while not isinstance(next(events), Committed):
         pass
     events.close()  # type: ignore[attr-defined]
-    assert not list(listed.data.rglob("attempt.json"))
+    assert not listed.catalog.attempts()
 
 
 def test_a_worker_makes_what_was_planned_whatever_becomes_of_the_file(listed: Workspace) -> None:

@@ -12,20 +12,19 @@ import pytest
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.build import documents
 from curation_assets.defs.run_graph import run_graph
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import DamagedArtifact
 from curation_assets.engine.workspace import BuildOne, Workspace
 from curation_assets_tests.conftest import make_current
+from curation_assets_tests.making import load, materialize
 
 _MAKE = """
 import resource, signal, sys
 from curation_assets.corpus.build import documents
-from curation_assets.engine.context import load
+from curation_assets_tests.making import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
+from curation_assets_tests.making import materialize
 from curation_assets.config.profile import load_profile
 from curation_assets.engine.workspace import Workspace
 if sys.argv[1] != "0":
@@ -39,9 +38,9 @@ print(made)
 """
 _HELD = """
 from curation_assets.corpus.build import documents
-from curation_assets.engine.context import load
+from curation_assets_tests.making import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
+from curation_assets_tests.making import materialize
 from curation_assets.config.profile import load_profile
 from curation_assets.engine.workspace import Workspace
 workspace = Workspace(load_profile())
@@ -71,12 +70,12 @@ def test_a_full_disk_is_a_stated_error_and_leaves_nothing_behind(workspace: Work
     done = subprocess.run(_command(limit=4_096), capture_output=True, text=True)
     assert done.returncode and "File too large" in done.stderr.splitlines()[-1]
     place = Path(workspace.store.place(*AT))
-    assert workspace.store.receipt(*AT) is None
+    assert workspace.receipt(*AT) is None
     assert [path.name for path in place.glob("[!.]*")] == ["attempt.json"], "no half artifact"
-    attempt = workspace.attempts.read(*AT)
+    attempt = workspace.catalog.attempt(*AT)
     assert attempt and attempt.ended and "File too large" in attempt.error
     subprocess.run(_command(), check=True)
-    assert workspace.open(*AT) and workspace.attempts.read(*AT) is None
+    assert workspace.open(*AT) and workspace.catalog.attempt(*AT) is None
 
 
 @pytest.mark.process
@@ -90,7 +89,7 @@ def test_of_three_processes_at_once_one_makes_it(workspace: Workspace) -> None:
     told = [process.communicate(timeout=60)[0] for process in all_three]
     assert sorted(told) == ["False\n", "False\n", "True\n"]
     assert (workspace.open(*AT) / "documents.parquet").exists(), "its digests hold"
-    assert Versions(workspace).current(STEPS[AT[0]], AT[1]) and workspace.attempts.read(*AT) is None
+    assert Versions(workspace).current(STEPS[AT[0]], AT[1]) and workspace.catalog.attempt(*AT) is None
 
 
 @pytest.mark.process
@@ -124,7 +123,7 @@ def test_who_died_is_not_waited_for(workspace: Workspace) -> None:
     ) as first:
         assert first.stdout and first.stdout.readline() == "at it\n"
         first.kill()
-    attempt = workspace.attempts.read(*AT)
+    attempt = workspace.catalog.attempt(*AT)
     assert attempt and not attempt.ended
     told: list[str] = []
     _, made = materialize(
@@ -148,8 +147,8 @@ def test_damage_is_no_failure_of_whoever_reads_it(tiny: Profile) -> None:
     outcome = run_graph(tiny, lambda line: None, [STEPS["random/scores"]])
     assert "changed on disk since it was written" in outcome.failed["random/scores"]
     workspace = Workspace(tiny)
-    assert workspace.attempts.read("random/scores", "s0.jsonl") is None, "it is tried again at once"
-    assert workspace.store.receipt(*AT) is None
+    assert workspace.catalog.attempt("random/scores", "s0.jsonl") is None, "it is tried again at once"
+    assert workspace.receipt(*AT) is None
     assert not run_graph(tiny, lambda line: None, [*first, STEPS["random/scores"]]).failed
     assert (
         path.parent == Workspace(tiny).open(*AT)

@@ -18,7 +18,7 @@ MODELS = ("corpus/tokenizer", "clusters/centroids")
 
 
 def _made(workspace: Workspace) -> list[float]:
-    receipts = [workspace.store.receipt(key) for key in MODELS]
+    receipts = [workspace.receipt(key) for key in MODELS]
     return [receipt.created for receipt in receipts if receipt]
 
 
@@ -34,13 +34,13 @@ def test_a_mark_is_for_what_is_behind_when_it_is_made(tiny: Profile, tmp_path: P
 
     early = ask_refresh(workspace, [])
     assert not early.marked and not early.follows and set(MODELS) <= set(early.kept)
-    assert "nothing is marked" in to_text(early) and not workspace.refresh_asked()
+    assert "nothing is marked" in to_text(early) and not workspace.catalog.marks()
     _change(tmp_path / "shards", 1)
     make_current(workspace, *everything)
     assert _made(workspace) == first, "what was asked while nothing was behind arms nothing"
 
     asked = ask_refresh(workspace, ["corpus/tokenizer"])
-    assert asked.marked["corpus/tokenizer"].artifacts == 1 and list(workspace.refresh_asked()) == [
+    assert asked.marked["corpus/tokenizer"].artifacts == 1 and list(workspace.catalog.marks()) == [
         "corpus/tokenizer"
     ]
     assert asked.follows["corpus/tokens"].artifacts == 3 and "clusters/centroids" not in asked.follows
@@ -58,11 +58,11 @@ def test_a_mark_is_for_what_is_behind_when_it_is_made(tiny: Profile, tmp_path: P
     assert _made(workspace) == second, "once is enough"
 
     asked = ask_refresh(workspace, ["corpus/tokenizer"])
-    assert workspace.refresh_asked()
+    assert workspace.catalog.marks()
     _change(tmp_path / "shards", 1)  # as it was when the tokenizer was learned
     make_current(workspace, *everything)
     assert ask_refresh(workspace, ["corpus/tokenizer"]).kept == ["corpus/tokenizer"]
-    assert not workspace.refresh_asked(), "the mark went with what it was made for"
+    assert not workspace.catalog.marks(), "the mark went with what it was made for"
 
 
 @pytest.mark.slow
@@ -93,21 +93,21 @@ def test_a_damaged_note_is_one_clear_line(tiny: Profile, name: str, content: str
     Workspace(tiny)
     (tiny.data / name).write_text(content)
     with pytest.raises(ProfileError, match=rf"{name} is damaged: remove it"):
-        Workspace(tiny).refresh_asked()
+        Workspace(tiny).catalog.marks()
 
 
 def test_marks_of_many_at_once_are_all_kept(tiny: Profile) -> None:
     workspace = Workspace(tiny)
     names = [f"model{number}" for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: workspace.mark_refresh([name]), names))
-    assert sorted(workspace.refresh_asked()) == names
+        list(pool.map(lambda name: workspace.catalog.mark([name]), names))
+    assert sorted(workspace.catalog.marks()) == names
 
 
 def test_a_mark_that_came_while_others_were_looked_through_stays(tiny: Profile) -> None:
     workspace = Workspace(tiny)
-    workspace.mark_refresh(["one", "other"])
-    seen = workspace.refresh_asked()
-    workspace.mark_refresh(["other"])
-    workspace.unmark_refresh(seen)
-    assert list(workspace.refresh_asked()) == ["other"]
+    workspace.catalog.mark(["one", "other"])
+    seen = workspace.catalog.marks()
+    workspace.catalog.mark(["other"])
+    workspace.catalog.unmark(seen)
+    assert list(workspace.catalog.marks()) == ["other"]

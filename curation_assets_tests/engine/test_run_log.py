@@ -10,9 +10,9 @@ import pytest
 
 from curation_assets.config.profile import Profile
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.run_log import StepLog
 from curation_assets.engine.staleness import Versions
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current
 

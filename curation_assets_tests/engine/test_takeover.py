@@ -68,7 +68,7 @@ def test_scores_are_of_a_files_own_documents_when_names_move(tiny: Profile, tmp_
     make_current(workspace, *SCORES)
     _check(workspace, shards)
     if change is _rotate:
-        receipt = workspace.store.receipt("corpus/embeddings", "s0_2024.jsonl")
+        receipt = workspace.receipt("corpus/embeddings", "s0_2024.jsonl")
         assert receipt is not None and receipt.metadata["taken_over_from"] == "s0.jsonl", "what s0 had before"
 
 
@@ -97,7 +97,7 @@ def test_a_later_file_under_an_old_name_gets_scores_of_its_own(tiny: Profile, tm
     make_current(workspace, *SCORES)
     (folder / "s0.jsonl").rename(folder / "moved.jsonl")
     make_current(workspace, *SCORES)
-    receipt = workspace.store.receipt("random/scores", "moved.jsonl")
+    receipt = workspace.receipt("random/scores", "moved.jsonl")
     assert receipt is not None and receipt.metadata["taken_over_from"] == "s0.jsonl", "nothing was scored"
     write_shard(folder / "s0.jsonl", _texts()[:40])
     make_current(workspace, *SCORES)

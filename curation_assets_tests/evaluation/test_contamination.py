@@ -16,9 +16,7 @@ from curation_assets.config.profile import load_profile
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus import build as corpus
 from curation_assets.corpus.reading import left_out, open_documents, read_repeats
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata, MissingInput, Workspace
@@ -38,6 +36,7 @@ from curation_assets.selection.what_if import what_if
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.evaluation.test_ngrams import _grams, _words
+from curation_assets_tests.making import load, materialize
 
 SENTENCE = (
     "At dusk the ferry brought eleven crates of oranges and a parrot that knew the harbour master by name."
@@ -197,12 +196,12 @@ def test_the_check_warns_and_says_what_is_done(
 def test_without_the_setting_nothing_is_read_or_changed(workspace: Workspace) -> None:
     for name in ("random/subset", "full_data/checkpoint", "report/comparison"):
         assert "evaluation/contamination" not in STEPS[name].reads(workspace.profile)
-    files = {rate: workspace.store.receipt("random/subset", rate).files for rate in RATES}  # type: ignore[union-attr]
+    files = {rate: workspace.receipt("random/subset", rate).files for rate in RATES}  # type: ignore[union-attr]
     shutil.rmtree(workspace.data / "artifacts" / "evaluation")
     for rate in RATES:
         workspace.store.forget("random/subset", rate)
     assert len(_make(workspace, "random/subset")) == len(RATES), "it needs no contamination"
-    assert files == {rate: workspace.store.receipt("random/subset", rate).files for rate in RATES}  # type: ignore[union-attr]
+    assert files == {rate: workspace.receipt("random/subset", rate).files for rate in RATES}  # type: ignore[union-attr]
     same = {s: rows.tolist() for s, rows in left_out(workspace).items()}
     assert same == {s: rows.tolist() for s, rows in read_repeats(workspace).items()} and list(same) == [
         "s1.jsonl"
@@ -290,10 +289,10 @@ def test_the_setting_without_the_table_says_what_to_make(home: Path, monkeypatch
 
 
 def test_a_table_of_equal_content_keeps_its_version(workspace: Workspace) -> None:
-    before = workspace.store.receipt("evaluation/contamination", "s0.jsonl")
+    before = workspace.receipt("evaluation/contamination", "s0.jsonl")
     workspace.store.forget("evaluation/contamination", "s0.jsonl")
     assert _make(workspace, "evaluation/contamination") == ["evaluation/contamination[s0.jsonl]"]
-    after = workspace.store.receipt("evaluation/contamination", "s0.jsonl")
+    after = workspace.receipt("evaluation/contamination", "s0.jsonl")
     assert before is not None and after is not None and before.version == after.version != after.recipe
 
 

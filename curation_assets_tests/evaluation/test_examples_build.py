@@ -11,7 +11,6 @@ import pytest
 
 from curation_assets.common.progress import silent
 from curation_assets.config.profile import Profile, load_profile
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace as RealWorkspace
 from curation_assets.evaluation import examples_build as module
@@ -20,6 +19,7 @@ from curation_assets.evaluation.families import FAMILIES
 from curation_assets.evaluation.hub import Source
 from curation_assets.evaluation.instructions import instruction_examples
 from curation_assets.evaluation.tasks import TASKS
+from curation_assets_tests.making import load
 
 
 def write(root: Path, place: str, rows: list[dict[str, Any]]) -> None:

@@ -10,9 +10,7 @@ import pytest
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus import build as corpus
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.planner import targets
 from curation_assets.engine.workspace import Builder, Workspace
 from curation_assets.evaluation.build import metrics
@@ -23,6 +21,7 @@ from curation_assets.samplers.build import scores
 from curation_assets.selection.build import subset
 from curation_assets_tests.conftest import Kept, work_in, write_tiny
 from curation_assets_tests.corpus_builders import CORPUS
+from curation_assets_tests.making import load, materialize
 
 BUILDERS: dict[str, Builder] = {
     **CORPUS,

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import By, Step
-from curation_assets.engine.store import Receipt
 from curation_assets.engine.workspace import Workspace
 
 Receipts = dict[tuple[str, str], Receipt]

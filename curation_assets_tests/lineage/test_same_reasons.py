@@ -137,7 +137,7 @@ def _listed(**fields: Any) -> Callable[[Graph], None]:
 
 def _refresh(graph: Graph) -> None:
     graph.change("corpus/documents", "s1.jsonl", version="others")
-    graph.workspace.mark_refresh(["corpus/tokenizer"])
+    graph.workspace.catalog.mark(["corpus/tokenizer"])
 
 
 def _weights(change: Callable[[Path], object]) -> Callable[[Graph], None]:

@@ -125,7 +125,7 @@ def test_failed_running_and_stopped(made: Profile, root: Path) -> None:
     for (key, partition), attempt in attempts.items():
         place = workspace.store.place(key, partition)
         workspace.store.write(f"{place}/attempt.json", json.dumps(asdict(attempt)).encode())
-    assert workspace.attempts.read("random/scores", "s0.jsonl") == running
+    assert workspace.catalog.attempt("random/scores", "s0.jsonl") == running
     assert not status(workspace).failed, "what is current is not being made"
     for at in attempts:
         workspace.store.forget(*at)

@@ -13,14 +13,13 @@ import pytest
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import load_profile
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, Metadata, Workspace
 from curation_assets.samplers.build import write_scores
 from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.corpus_builders import CORPUS
+from curation_assets_tests.making import load, materialize
 
 Document = tuple[str, str, str]
 """Id, text, source."""

@@ -15,9 +15,7 @@ import pytest
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
 from curation_assets.report.build import correlation
 from curation_assets.report.composition import (
@@ -32,6 +30,7 @@ from curation_assets.report.section import read_section
 from curation_assets.selection.build import subset
 from curation_assets.selection.candidates import token_counts
 from curation_assets_tests.corpus_builders import CORPUS
+from curation_assets_tests.making import load, materialize
 from curation_assets_tests.report import hand_made
 from curation_assets_tests.report.hand_made import Document, texts, workspace
 

@@ -15,12 +15,12 @@ import pytest
 from curation_assets.common.progress import silent
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.report.distributions_build import distributions
 from curation_assets.report.section import read_section
 from curation_assets.selection import select
+from curation_assets_tests.making import load
 from curation_assets_tests.report.hand_made import Score, texts, workspace
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from curation_assets.common.progress import silent
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.report.documents import (
@@ -31,6 +30,7 @@ from curation_assets.report.documents import (
 )
 from curation_assets.report.documents_build import documents
 from curation_assets.report.section import read_section
+from curation_assets_tests.making import load
 from curation_assets_tests.report.hand_made import Score, texts, workspace
 
 NAMES = ["random", "density", "ask_llm_small", "ask_llm_xxl"]

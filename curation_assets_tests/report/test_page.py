@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 
 from curation_assets.common.files import write_json
 from curation_assets.common.progress import silent
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace
 from curation_assets.report.documents_build import documents
@@ -35,6 +33,7 @@ from curation_assets.report.page import (
 from curation_assets.report.page_build import page, published, published_again
 from curation_assets.report.section import Excerpt, Figure, Section, Table, publish, read_section
 from curation_assets.report.summary import glances_of
+from curation_assets_tests.making import load, materialize
 from curation_assets_tests.report.hand_made import texts, workspace
 from curation_assets_tests.report.reading_pages import Page, assert_inert
 
@@ -320,7 +319,7 @@ def test_a_section_of_another_version_counts_as_not_made(
 ) -> None:
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(40)}, {"density": _scores})
     _sections(found, "convergence", "tradeoff")
-    receipt = found.store.receipt("report/tradeoff")
+    receipt = found.receipt("report/tradeoff")
     assert receipt is not None
     with found.store.staged("report/tradeoff", "") as folder:
         write_json(folder / "section.json", {"heading": "Cost", "figures": [{"path": "a.svg"}]})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation_assets.common.files import write_json
 from curation_assets.config.profile import load_profile
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.report.convergence import SCHEMA
 from curation_assets.report.spent import Flops, Seconds, Spent

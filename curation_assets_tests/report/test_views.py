@@ -10,7 +10,7 @@ import pytest
 from curation_assets.common.files import write_table
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.examples import Example, to_table
 from curation_assets.report import composition_view, distributions_view, documents_view

@@ -15,13 +15,13 @@ import pytest
 from curation_assets import samplers
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import MODULES, SAMPLERS
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
 from curation_assets.samplers.build import scores
 from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Column, Sampler
 from curation_assets_tests.conftest import make_current
+from curation_assets_tests.making import load
 
 HEAVY = {"torch", "transformers", "dagster", "faiss", "polars", "sentence_transformers"}
 

@@ -11,14 +11,13 @@ import pytest
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import load_profile
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
 from curation_assets.samplers.products import SCORING
 from curation_assets.samplers.unreadable import draw_scores, score_histogram
 from curation_assets_tests.conftest import TINY, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
+from curation_assets_tests.making import load, materialize
 
 COVERAGE = ("density", "semdedup", "prototypes")
 SHARED = (

@@ -16,11 +16,10 @@ from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.definitions import PRODUCTS, definitions
 from curation_assets.defs.descriptions import group, tags
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current
+from curation_assets_tests.making import load, materialize
 
 pytestmark = pytest.mark.graph
 

@@ -20,16 +20,15 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.profile import load_profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
 from curation_assets.samplers import cluster_sample, clusters, density, semdedup
 from curation_assets.samplers.build import scores, write_scores
 from curation_assets.selection.build import subset
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
+from curation_assets_tests.making import load, materialize
 
 SCORED = ["random", "density", "semdedup", "perplexity_small", "ask_llm_small"]
 DRAWN = ["random", "density", "semdedup"]

@@ -356,7 +356,7 @@ def test_scores_of_an_earlier_release_are_refused_in_one_line(
     made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = copied(tmp_path / "copy", monkeypatch)
-    receipt = workspace.store.receipt("random/scores", "s0.jsonl")
+    receipt = workspace.receipt("random/scores", "s0.jsonl")
     assert receipt is not None
     with workspace.store.staged("random/scores", "s0.jsonl") as folder:
         old = pq.read_table(workspace.open("random/scores", "s0.jsonl") / "scores.parquet")

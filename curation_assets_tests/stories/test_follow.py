@@ -165,7 +165,7 @@ class Daemon:
             if step.key == "corpus/source":
                 continue
             for partition in targets(workspace, step):
-                receipt = workspace.store.receipt(step.key, partition)
+                receipt = workspace.receipt(step.key, partition)
                 if receipt:
                     found[step.key, partition] = f"{receipt.folder}@{receipt.created}"
         return found

@@ -73,7 +73,7 @@ def test_everything_is_there_and_passes_its_checks(done: Profile) -> None:
     workspace = Workspace(done)
     for step in STEPS.values():
         for partition in targets(workspace, step):
-            assert workspace.store.receipt(step.key, partition), f"{step.key}[{partition}] is missing"
+            assert workspace.receipt(step.key, partition), f"{step.key}[{partition}] is missing"
     for key, checks in INVARIANTS.items():
         for name, check in checks.items():
             outcome = check(workspace)
@@ -88,7 +88,7 @@ def test_dagster_knows_the_versions(done: Profile) -> None:
             if step.by:
                 known = _versions(instance, step.key)
                 for partition in targets(workspace, step):
-                    receipt = workspace.store.receipt(step.key, partition)
+                    receipt = workspace.receipt(step.key, partition)
                     assert receipt and known[partition] == receipt.version, f"{step.key}[{partition}]"
         key = dg.AssetCheckKey(dg.AssetKey(["density", "scores"]), "scores_differ")
         found = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])

@@ -1,7 +1,8 @@
 """Carrying out work: what the driver hands to an executor, and what comes back. Neither knows Dagster.
 
 An executor makes artifacts and evaluates checks somewhere: in this process (`inline`), in processes of this machine
-(`local`). It is given tasks, at most `slots` at a time, and gives back one message after the other.
+(`local`). It is given tasks, at most `slots` at a time, and gives back one message after the other. Nothing that it makes
+is current before the driver commits it.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from typing import Protocol
 
 from curation_assets.common.progress import Line
 from curation_assets.engine.check_result import Outcome
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.receipt import Receipt
+from curation_assets.engine.resolved import Inputs
 
 
 @dataclass(frozen=True)
 class Make:
-    """Make partitions of an asset current, one by one; `relearn`: what is pinned and behind the corpus as well."""
+    """Make partitions of an asset, one by one, from these inputs; None: from what the catalog has, which is on the driver's machine."""
 
     key: str
     partitions: tuple[str, ...]
+    inputs: Inputs | None
     run_id: str = ""
-    relearn: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,23 @@ Task = Make | Check
 
 
 @dataclass(frozen=True)
-class Committed:
-    """An artifact is current: made now, or (`made` is false) by somebody else meanwhile."""
+class Made:
+    """An artifact lies in the store; it is not current yet."""
 
     key: str
     receipt: Receipt
-    made: bool
 
 
 @dataclass(frozen=True)
 class Failed:
-    """An artifact could not be made; `missing`: for want of an input. `kind` is the error's class, `trace` where it came from."""
+    """An artifact could not be made.
+
+    Attributes
+    ----------
+    kind, trace : the error's class, and where it came from.
+    missing : for want of an input.
+    damaged : the input that is not what its receipt says, where that is why.
+    """
 
     key: str
     partition: str
@@ -53,6 +61,7 @@ class Failed:
     kind: str = ""
     trace: str = ""
     missing: bool = False
+    damaged: Receipt | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.reason}" if self.kind else self.reason
@@ -74,7 +83,7 @@ class Ended:
     task: Task
 
 
-Message = Line | Committed | Failed | Checked | Ended
+Message = Line | Made | Failed | Checked | Ended
 
 
 class Executor(Protocol):

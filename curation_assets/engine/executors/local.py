@@ -10,7 +10,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -27,13 +26,12 @@ import psutil
 
 from curation_assets.common import stopping
 from curation_assets.config.profile import profile_type
-from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.executors import (
     Check,
     Checked,
-    Committed,
     Ended,
     Failed,
+    Made,
     Make,
     Message,
     Task,
@@ -46,6 +44,7 @@ _INHERITED = ("CURATION_", "DAGSTER_", "HF_")
 _PATIENCE = 5.0  # seconds for idle workers to end
 _AT_MOST = 4  # workers on a CPU that nobody asked for in the profile
 _DEATHS = 3  # of workers in a row, with nothing finished between them: then a run ends
+_BEGUN = "begun"
 _WORKERS = " (execution.workers sets how many there are)"
 
 
@@ -61,6 +60,7 @@ class _Process:
     Attributes
     ----------
     task, left : its task if it has one, and of that the partitions that have not ended, the one at work first.
+    begun : whether it has taken its task up.
     last : the asset that it worked on last.
     """
 
@@ -69,6 +69,7 @@ class _Process:
     device: str
     task: Task | None = None
     left: tuple[str, ...] = ()
+    begun: bool = False
     last: str = ""
 
 
@@ -86,6 +87,7 @@ class LocalExecutor:
         self._processes: list[_Process] = []
         self._inbox: deque[Message] = deque()
         self._slots = self._threads = self._deaths = 0
+        self._ended: WorkerDied | None = None
 
     def __enter__(self) -> LocalExecutor:
         self._context = _context(self._module)
@@ -93,17 +95,12 @@ class LocalExecutor:
 
     def __exit__(self, *_: object) -> None:
         """End the workers and what they started: whole artifacts stay, and nothing else is worth waiting for."""
-        on_purpose = [w for w in self._processes if stopping.requested.is_set() or w.process.is_alive()]
         self._dismiss()
         workers = []
         for worker in self._processes:
             with suppress(psutil.NoSuchProcess):
                 workers.append(psutil.Process(worker.process.pid))
         stopping.end_processes(workers)
-        for worker in on_purpose:  # none of them failed, and the next run need not wait for them
-            for partition in worker.left:
-                if self._attempt(worker, partition) is not None:
-                    self._workspace.attempts.end(worker.last, partition)
 
     def _dismiss(self) -> None:
         """Let workers that have nothing to do end by themselves, so that they clear away what their libraries hold."""
@@ -135,6 +132,8 @@ class LocalExecutor:
     def receive(self) -> Message:
         """Wait for the next message."""
         while not self._inbox:
+            if self._ended is not None:
+                raise self._ended
             lines = {worker.line: worker for worker in self._processes if worker.task is not None}
             for line in wait(list(lines)):
                 worker = lines[line]  # type: ignore[index]
@@ -143,14 +142,17 @@ class LocalExecutor:
                 except (EOFError, OSError):
                     self._died(worker)
                 else:
-                    self._inbox.append(self._noted(worker, message))
+                    if message == _BEGUN:
+                        worker.begun = True
+                    else:
+                        self._inbox.append(self._noted(worker, message))
         return self._inbox.popleft()
 
     def _noted(self, worker: _Process, message: Message) -> Message:
         """Return a message, having taken note of how far its worker is."""
-        if isinstance(message, Committed | Failed | Checked):
+        if isinstance(message, Made | Failed | Checked):
             self._deaths = 0
-        if isinstance(message, Committed | Failed):
+        if isinstance(message, Made | Failed):
             worker.left = worker.left[1:]
         if not isinstance(message, Ended):
             return message
@@ -167,7 +169,7 @@ class LocalExecutor:
             worker = self._start()
         worker = worker or free[0]
         first = not worker.last
-        worker.task, worker.left, worker.last = task, partitions, task.key
+        worker.task, worker.left, worker.begun, worker.last = task, partitions, False, task.key
         try:
             if first:
                 worker.line.send(self._threads)
@@ -186,28 +188,20 @@ class LocalExecutor:
         with suppress(ProcessLookupError):
             os.killpg(worker.process.pid, signal.SIGKILL)  # what it had started
         worker.process.join()
-        if left and (attempt := self._attempt(worker, left[0])) is not None:
-            error = WorkerDied("the worker process that made it died: killed, or out of memory" + _WORKERS)
-            self._workspace.attempts.fail(task.key, left[0], attempt, error)
-            self._inbox.append(Failed(task.key, left[0], str(error), WorkerDied.__name__))
+        if left and worker.begun:
+            reason = "the worker process that made it died: killed, or out of memory" + _WORKERS
+            self._inbox.append(Failed(task.key, left[0], reason, WorkerDied.__name__))
             left = left[1:]
         self._deaths += 1
         if self._deaths == _DEATHS:
-            raise WorkerDied(
+            self._ended = WorkerDied(
                 f"{_DEATHS} worker processes died one after the other, the last one at {task.key}, and none finished "
                 f"anything: killed, or out of memory{_WORKERS}; the same command continues where this one was"
             )
-        if left or isinstance(task, Check):
+        elif left or isinstance(task, Check):
             self._give(task, left)
         else:
             self._inbox.append(Ended(task))
-
-    def _attempt(self, worker: _Process, partition: str) -> Attempt | None:
-        """Return the attempt at a partition that a worker had begun and not ended."""
-        attempt = self._workspace.attempts.read(worker.last, partition)
-        if attempt is None or attempt.ended:
-            return None
-        return attempt if (attempt.host, attempt.pid) == (socket.gethostname(), worker.process.pid) else None
 
     def _start(self) -> _Process:
         """Start a worker; it waits to hear how many threads it has, and for its first task.
@@ -280,6 +274,7 @@ def _serve(
         faiss.omp_set_num_threads(threads)
     worker = Worker(workspace, module, line.send)
     while (task := line.recv()) is not None:
+        line.send(_BEGUN)
         for message in worker.carry_out(task):
             line.send(message)
 

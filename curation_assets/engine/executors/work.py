@@ -15,13 +15,16 @@ from filelock import FileLock, Timeout
 from curation_assets.common.files import fingerprint
 from curation_assets.common.progress import Line, Progress, Throttled
 from curation_assets.engine.check_result import Outcome
-from curation_assets.engine.context import load, shared_inputs
-from curation_assets.engine.executors import Check, Checked, Committed, Ended, Failed, Make, Message, Task
+from curation_assets.engine.context import LoadedBuilder, shared_inputs
+from curation_assets.engine.executors import Check, Checked, Ended, Failed, Made, Make, Message, Task
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.product import Product
+from curation_assets.engine.receipt import title
+from curation_assets.engine.resolved import ResolvedWorkspace
 from curation_assets.engine.step import Step
-from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace, title
+from curation_assets.engine.store import DamagedArtifact
+from curation_assets.engine.workspace import Metadata, MissingInput, Workspace
 
 Tell = Callable[[Line], object]
 _LOCK = ".accelerator.lock"
@@ -39,7 +42,7 @@ class Worker:
 
     def __init__(self, workspace: Workspace, products: str, tell: Tell) -> None:
         self._workspace, self._module, self._tell = workspace, products, tell
-        self._loaded: tuple[str, BuildOne] | None = None
+        self._loaded: tuple[str, LoadedBuilder] | None = None
 
     def carry_out(self, task: Task) -> Iterator[Message]:
         """Yield what comes of a task, each as it happens."""
@@ -47,25 +50,22 @@ class Worker:
         yield Ended(task)
 
     def _make(self, task: Make) -> Iterator[Message]:
-        step = STEPS[task.key]
+        step, workspace = STEPS[task.key], self._workspace
+        if task.inputs is not None:
+            workspace = ResolvedWorkspace(workspace.profile, task.inputs)
         for partition in task.partitions:
+            tell = self._teller(step, partition)
+            progress = Throttled(tell, title(step.key, partition))
+            build_one = partial(self._build_one, workspace, step)
             try:
-                receipt, made = materialize(
-                    self._workspace,
-                    step,
-                    partition,
-                    lambda inputs: partial(self._make_one, step, inputs),
-                    Throttled(self._teller(step, partition), title(step.key, partition)),
-                    run_id=task.run_id,
-                    relearn=task.relearn,
-                    tell=self._teller(step, partition),
-                )
+                receipt = materialize(workspace, step, partition, build_one, progress, task.run_id)
             except Exception as error:
                 missing, kind = isinstance(error, MissingInput), type(error).__name__
+                damaged = error.receipt if isinstance(error, DamagedArtifact) else None
                 trace = "" if missing else traceback.format_exc()  # what is missing says all by itself
-                yield Failed(step.key, partition, str(error) or kind, kind, trace, missing)
+                yield Failed(step.key, partition, str(error) or kind, kind, trace, missing, damaged)
             else:
-                yield Committed(step.key, receipt, made)
+                yield Made(step.key, receipt)
 
     def _teller(self, step: Step, partition: str) -> Callable[[str], None]:
         def tell(line: str) -> None:
@@ -73,20 +73,21 @@ class Worker:
 
         return tell
 
-    def _make_one(
-        self, step: Step, inputs: dict[str, str], partition: str, folder: Path, progress: Progress
+    def _build_one(
+        self, workspace: Workspace, step: Step, partition: str, folder: Path, progress: Progress
     ) -> Metadata:
-        """Make one partition, with the accelerator for itself where its step uses one."""
+        """Build one partition, with the accelerator for itself where its step uses one."""
         with self._accelerator(step, partition):
-            return self._load(step, inputs)(partition, folder, progress)
+            return self._load(workspace, step)(partition, folder, progress, workspace)
 
-    def _load(self, step: Step, inputs: dict[str, str]) -> BuildOne:
-        """Return what makes a partition: loaded with the first one, kept until what all share changes or another step comes."""
-        shared = shared_inputs(step, self._workspace.profile)
-        version = fingerprint(step.key, {key: inputs[key] for key in shared})
+    def _load(self, workspace: Workspace, step: Step) -> LoadedBuilder:
+        """Return what builds a partition: loaded with the first one, kept until what all share changes or another step comes."""
+        shared = shared_inputs(step, workspace.profile)
+        versions = {key: {p: r.version for p, r in workspace.receipts(key).items()} for key in shared}
+        version = fingerprint(step.key, versions)
         if self._loaded is None or self._loaded[0] != version:
             self._loaded = None  # the last one's model goes before the next one comes
-            self._loaded = version, load(self._products[step.key].build, self._workspace, step)
+            self._loaded = version, LoadedBuilder(self._products[step.key].build, workspace, step)
         return self._loaded[1]
 
     @property

@@ -1,0 +1,469 @@
+"""The catalog: which artifact is current, which it replaced, what is being made, what failed, what is to be learned anew.
+
+Tables beside the store, and the one place where something becomes current. Artifacts are immutable folders with a
+manifest, so the catalog can be made again from them; what stands in it alone is attempts and marks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from curation_assets.engine.attempts import HEARTBEAT, SILENCE, Attempt, dead_for_certain, this_machine
+from curation_assets.engine.database import CatalogUnavailable, Database
+from curation_assets.engine.receipt import Receipt, title
+
+_FORMAT = "1"
+_TABLES = sa.MetaData()
+
+
+def _text(name: str, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, **options)
+
+
+_ARTIFACTS = sa.Table(
+    "artifacts",
+    _TABLES,
+    _text("key", primary_key=True),
+    _text("partition", primary_key=True),
+    _text("folder", primary_key=True),
+    _text("version"),
+    _text("recipe"),
+    _text("code"),
+    _text("inputs"),
+    _text("files"),
+    _text("metadata"),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    _text("run_id"),
+    sa.Column("current", sa.Boolean, nullable=False),
+    sa.Column("announced", sa.Boolean, nullable=False),
+)
+_CURRENT = _ARTIFACTS.c.current.is_(True)
+sa.Index(
+    "one_is_current",
+    _ARTIFACTS.c.key,
+    _ARTIFACTS.c.partition,
+    unique=True,
+    sqlite_where=_CURRENT,
+    postgresql_where=_CURRENT,
+)
+sa.Index("made_by", _ARTIFACTS.c.key, _ARTIFACTS.c.recipe)
+_ATTEMPTS = sa.Table(
+    "attempts",
+    _TABLES,
+    _text("key", primary_key=True),
+    _text("partition", primary_key=True),
+    _text("wanted"),
+    sa.Column("started", sa.Double, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    _text("writer"),
+    _text("run_id"),
+    _text("replaces"),
+    sa.Column("ended", sa.Boolean, nullable=False),
+    _text("error"),
+)
+_WRITERS = sa.Table(
+    "writers",
+    _TABLES,
+    _text("id", primary_key=True),
+    _text("host"),
+    _text("machine"),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("started", sa.Double, nullable=False),
+    sa.Column("beat", sa.Double, nullable=False),
+    _text("role"),
+)
+_MARKS = sa.Table("marks", _TABLES, _text("title", primary_key=True), sa.Column("asked", sa.Double))
+_ABOUT = sa.Table("about", _TABLES, _text("name", primary_key=True), _text("value"))
+
+_FIELDS = [field.name for field in fields(Receipt)]
+_AS_JSON = ("inputs", "files", "metadata")
+
+
+class LeaseLost(RuntimeError):
+    """Somebody else has taken an artifact over, since this writer was silent for too long; what it made is not used."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who makes artifacts: one run of one process, as long as its heart beats."""
+
+    id: str
+    host: str
+    pid: int
+
+
+class Catalog:
+    """The tables of one store.
+
+    Raises
+    ------
+    CatalogUnavailable
+        From every method: the database cannot be reached, or is damaged.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, _TABLES)
+        self.name = self._database.name
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    # Where it belongs
+
+    def about(self) -> dict[str, str]:
+        """Return {id, store, format} of the catalog; {} where there is none yet."""
+
+        def read(connection: sa.Connection) -> dict[str, str]:
+            if not sa.inspect(connection).has_table(_ABOUT.name):
+                return {}
+            return dict(connection.execute(sa.select(_ABOUT)).tuples().all())
+
+        return self._database.read(read)
+
+    def create(self, store: str, receipts: Iterable[tuple[Receipt, bool]], marks: Mapping[str, float]) -> str:
+        """Begin a catalog of a store, with (artifact, whether it is current) of what is there; return its id.
+
+        Where somebody else did it meanwhile, theirs stands.
+        """
+        rows = [_row(receipt, current=current, announced=True) for receipt, current in receipts]
+
+        def create(connection: sa.Connection) -> str:
+            _TABLES.create_all(connection)
+            there = connection.scalar(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "id"))
+            if there is not None:
+                return str(there)
+            about = {"id": uuid.uuid4().hex, "store": store, "format": _FORMAT}
+            connection.execute(_ABOUT.insert(), [{"name": n, "value": v} for n, v in about.items()])
+            _insert(connection, _ARTIFACTS, rows)
+            _insert(connection, _MARKS, [{"title": t, "asked": when} for t, when in marks.items()])
+            return about["id"]
+
+        return self._database.write(create)
+
+    def rebuild(self, receipts: Iterable[tuple[Receipt, bool]]) -> None:
+        """Forget which artifacts there are, and take these instead: (artifact, whether it is current)."""
+        rows = [_row(receipt, current=current, announced=True) for receipt, current in receipts]
+
+        def rebuild(connection: sa.Connection) -> None:
+            connection.execute(_ARTIFACTS.delete())
+            _insert(connection, _ARTIFACTS, rows)
+
+        self._database.write(rebuild)
+
+    def any(self) -> bool:
+        """Tell whether it knows any artifact."""
+        return self._database.read(lambda c: c.scalar(sa.select(_ARTIFACTS.c.key).limit(1))) is not None
+
+    # What there is
+
+    def current(self, key: str, partition: str) -> Receipt | None:
+        """Return the receipt of the current artifact, or None."""
+        at = (_ARTIFACTS.c.key == key) & (_ARTIFACTS.c.partition == partition)
+        return next(iter(self._receipts(at & _CURRENT)), None)
+
+    def current_of(self, key: str, partitions: list[str] | None = None) -> dict[str, Receipt]:
+        """Return {partition: receipt} of the current artifacts of a key: all, or those of some partitions."""
+        of = (_ARTIFACTS.c.key == key) & _CURRENT
+        if partitions is not None:
+            of &= _ARTIFACTS.c.partition.in_(partitions)
+        return {receipt.partition: receipt for receipt in self._receipts(of)}
+
+    def partitions_of(self, key: str) -> set[str]:
+        """Return the partitions of a key that have a current artifact."""
+        query = sa.select(_ARTIFACTS.c.partition).where(_ARTIFACTS.c.key == key, _CURRENT)
+        return set(self._database.read(lambda connection: connection.scalars(query).all()))
+
+    def all(self) -> list[tuple[Receipt, bool]]:
+        """Return (artifact, whether it is current) of all that the catalog knows."""
+        columns = [_ARTIFACTS.c[name] for name in (*_FIELDS, "current")]
+        rows = self._database.read(lambda connection: connection.execute(sa.select(*columns)).all())
+        return [(_receipt(row[:-1]), row[-1]) for row in rows]
+
+    def replaced(self, key: str, partition: str) -> list[Receipt]:
+        """Return the artifacts that the current one replaced, as far as they are kept; the latest first."""
+        at = (_ARTIFACTS.c.key == key) & (_ARTIFACTS.c.partition == partition)
+        return sorted(self._receipts(at & ~_CURRENT), key=lambda r: -r.created)
+
+    def made_by(self, key: str, recipes: Collection[str]) -> dict[str, Receipt]:
+        """Return, by recipe, an artifact of a key that was made so: current or replaced, of whichever partition."""
+        of = (_ARTIFACTS.c.key == key) & _ARTIFACTS.c.recipe.in_(list(recipes))
+        return {receipt.recipe: receipt for receipt in self._receipts(of)}
+
+    def unannounced(self, key: str) -> set[str]:
+        """Return the partitions of a key whose current artifact was committed and not announced: its run died in between."""
+        query = sa.select(_ARTIFACTS.c.partition).where(
+            _ARTIFACTS.c.key == key, _CURRENT, _ARTIFACTS.c.announced.is_(False)
+        )
+        return set(self._database.read(lambda connection: connection.scalars(query).all()))
+
+    def _receipts(self, which: sa.ColumnElement[bool]) -> list[Receipt]:
+        query = sa.select(*(_ARTIFACTS.c[name] for name in _FIELDS)).where(which)
+        return [_receipt(row) for row in self._database.read(lambda c: c.execute(query).all())]
+
+    # Who makes what
+
+    @contextmanager
+    def writer(self, role: str = "") -> Iterator[Writer]:
+        """Give a writer, whose heart beats as long as it is used; what it has begun and not ended counts as never begun.
+
+        A `role` is one writer's at a time.
+
+        Raises
+        ------
+        RoleTaken
+            Another one has the role.
+        """
+        writer = Writer(uuid.uuid4().hex, socket.gethostname(), os.getpid())
+        self._database.write(lambda connection: self._enter(connection, writer, role))
+        stop = threading.Event()
+        heart = threading.Thread(
+            target=self._beat, args=(writer, stop), daemon=True, name="catalog heartbeat"
+        )
+        heart.start()
+        try:
+            yield writer
+        finally:
+            stop.set()
+            with suppress(CatalogUnavailable):  # then its silence ends it
+                self._database.write(lambda connection: self._leave(connection, writer))
+
+    def _enter(self, connection: sa.Connection, writer: Writer, role: str) -> None:
+        for row in connection.execute(sa.select(_WRITERS)).mappings().all():
+            if self._lives(connection, row):
+                if role and row["role"] == role and row["id"] != writer.id:
+                    raise RoleTaken(f"process {row['pid']} of {row['host']}")
+            else:  # its attempts stay: that they ended by a sudden death counts
+                connection.execute(_WRITERS.delete().where(_WRITERS.c.id == row["id"]))
+        values = {**asdict(writer), "machine": this_machine(), "role": role}
+        connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
+        connection.execute(_WRITERS.insert().values(**values, started=self._now(), beat=self._now()))
+
+    def _leave(self, connection: sa.Connection, writer: Writer) -> None:
+        connection.execute(
+            _ATTEMPTS.delete().where(_ATTEMPTS.c.writer == writer.id, _ATTEMPTS.c.ended.is_(False))
+        )
+        connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
+
+    def _beat(self, writer: Writer, stop: threading.Event) -> None:
+        beat = _WRITERS.update().where(_WRITERS.c.id == writer.id).values(beat=self._now())
+        while not stop.wait(HEARTBEAT):
+            with suppress(CatalogUnavailable):  # the next one, or silence
+                self._database.write(lambda connection: connection.execute(beat))
+
+    def _now(self) -> Any:
+        return self._database.now()
+
+    def _lives(self, connection: sa.Connection, row: sa.RowMapping) -> bool:
+        """Tell whether a writer's heart beat not long ago, and its process is not gone for certain."""
+        now = float(connection.scalar(sa.select(self._now())) or 0)
+        silent = now - row["beat"] > SILENCE
+        return not silent and not dead_for_certain(row["machine"], row["pid"], row["started"])
+
+    def attempt(self, key: str, partition: str) -> Attempt | None:
+        """Return the latest attempt since the last success, or None."""
+        at = (_ATTEMPTS.c.key == key) & (_ATTEMPTS.c.partition == partition)
+        return next(iter(self._database.read(lambda c: self._attempts(c, at)).values()), None)
+
+    def attempts(self) -> dict[tuple[str, str], Attempt]:
+        """Return {(key, partition): attempt} of all that have not succeeded."""
+        return self._database.read(lambda c: self._attempts(c, sa.true()))
+
+    def _attempts(
+        self, connection: sa.Connection, which: sa.ColumnElement[bool]
+    ) -> dict[tuple[str, str], Attempt]:
+        rows = connection.execute(sa.select(_ATTEMPTS).where(which)).mappings().all()
+        if all(row["ended"] for row in rows):
+            return {(row["key"], row["partition"]): Attempt(**row) for row in rows}
+        writers = {row["id"]: row for row in connection.execute(sa.select(_WRITERS)).mappings()}
+        alive = {name for name, row in writers.items() if self._lives(connection, row)}
+        by = {name: f"process {row['pid']} on {row['host']}" for name, row in writers.items()}
+        return {
+            (row["key"], row["partition"]): Attempt(
+                **row, alive=row["writer"] in alive, by=by.get(row["writer"], "a run that died")
+            )
+            for row in rows
+        }
+
+    def begin(
+        self, writer: Writer, key: str, wanted: Mapping[str, tuple[str, str]], run_id: str
+    ) -> dict[str, Attempt]:
+        """Begin to make partitions of a key: {partition: (what it is to become, folder that is current, or "")}.
+
+        Returns, by partition, the attempt that is this writer's now, or that of another one who is at it. A partition of
+        which something else has become current meanwhile is not in it: look again.
+        """
+
+        def begin(connection: sa.Connection) -> dict[str, Attempt]:
+            among = _ATTEMPTS.c.key == key, _ATTEMPTS.c.partition.in_(list(wanted))
+            before = self._attempts(connection, sa.and_(*among))
+            query = sa.select(_ARTIFACTS.c.partition, _ARTIFACTS.c.folder).where(
+                _ARTIFACTS.c.key == key, _ARTIFACTS.c.partition.in_(list(wanted)), _CURRENT
+            )
+            current = dict(connection.execute(query).tuples().all())
+            now, begun, others = float(connection.scalar(sa.select(self._now())) or 0), {}, {}
+            for partition, (goal, replaces) in wanted.items():
+                last = before.get((key, partition))
+                if last is not None and last.running() and last.writer != writer.id:
+                    others[partition] = last
+                elif current.get(partition, "") == replaces:
+                    number = last.number + 1 if last is not None and last.wanted == goal else 1
+                    error = last.error if last is not None else ""
+                    begun[partition] = Attempt(
+                        key, partition, goal, now, number, writer.id, run_id, replaces, error=error
+                    )
+            connection.execute(
+                _ATTEMPTS.delete().where(_ATTEMPTS.c.key == key, _ATTEMPTS.c.partition.in_(list(begun)))
+            )
+            _insert(connection, _ATTEMPTS, [_attempt_row(attempt) for attempt in begun.values()])
+            return begun | others
+
+        return self._database.write(begin)
+
+    def fail(self, attempt: Attempt, error: str) -> None:
+        """Write down why an attempt failed, unless somebody else has taken over."""
+        values = {"ended": True, "error": error[:2_000]}
+        self._database.write(lambda c: c.execute(_ATTEMPTS.update().where(_mine(attempt)).values(**values)))
+
+    def end(self, attempts: Iterable[Attempt]) -> None:
+        """Forget attempts as if they had not begun, unless somebody else has taken over: a person stopped them."""
+        which = sa.or_(sa.false(), *(_mine(attempt) for attempt in attempts))
+        self._database.write(lambda c: c.execute(_ATTEMPTS.delete().where(which)))
+
+    # What becomes current
+
+    def commit(self, receipt: Receipt, attempt: Attempt) -> list[Receipt]:
+        """Make an artifact the current one; return those that nothing refers to any more, whose folders may go.
+
+        The artifact that it replaces is kept, for who reads it still; the one before that is not.
+
+        Raises
+        ------
+        LeaseLost
+            The attempt is no longer this writer's, or something else has become current.
+        """
+        return self._database.write(lambda connection: self._commit(connection, receipt, attempt))
+
+    def _commit(self, connection: sa.Connection, receipt: Receipt, attempt: Attempt) -> list[Receipt]:
+        at = (_ARTIFACTS.c.key == receipt.key) & (_ARTIFACTS.c.partition == receipt.partition)
+        columns = [_ARTIFACTS.c[name] for name in (*_FIELDS, "current")]
+        there = [(_receipt(r[:-1]), r[-1]) for r in connection.execute(sa.select(*columns).where(at))]
+        before = next((one for one, current in there if current), None)
+        if before is not None and before.folder == receipt.folder and before.created == receipt.created:
+            return []  # the first try took effect, and its answer was lost
+        held = connection.scalar(sa.select(sa.func.count()).select_from(_ATTEMPTS).where(_mine(attempt)))
+        if not held or (before is not None and before.folder != attempt.replaces):
+            raise LeaseLost(f"{title(receipt.key, receipt.partition)}: another run has taken it over")
+        connection.execute(_ARTIFACTS.delete().where(at, ~_CURRENT))
+        connection.execute(_ARTIFACTS.delete().where(at, _ARTIFACTS.c.folder == receipt.folder))
+        connection.execute(_ARTIFACTS.update().where(at).values(current=False))
+        _insert(connection, _ARTIFACTS, [_row(receipt, current=True, announced=False)])
+        connection.execute(_ATTEMPTS.delete().where(_mine(attempt)))
+        return _unreferenced(connection, [one for one, current in there if not current])
+
+    def announce(self, receipt: Receipt) -> None:
+        """Write down that who listens has heard of an artifact."""
+        at = _ARTIFACTS.c.key == receipt.key, _ARTIFACTS.c.partition == receipt.partition
+        told = _ARTIFACTS.update().where(*at, _ARTIFACTS.c.folder == receipt.folder).values(announced=True)
+        self._database.write(lambda connection: connection.execute(told))
+
+    def withdraw(self, receipt: Receipt) -> None:
+        """Make an artifact count as missing, if it is the current one still."""
+        at = _ARTIFACTS.c.key == receipt.key, _ARTIFACTS.c.partition == receipt.partition
+        gone = _ARTIFACTS.delete().where(*at, _ARTIFACTS.c.folder == receipt.folder)
+        self._database.write(lambda connection: connection.execute(gone))
+
+    def remove(self, receipts: Iterable[Receipt]) -> list[Receipt]:
+        """Forget artifacts, current or not; return those of them whose folders nothing refers to any more."""
+        gone = list(receipts)
+
+        def remove(connection: sa.Connection) -> list[Receipt]:
+            for one in gone:
+                at = _ARTIFACTS.c.key == one.key, _ARTIFACTS.c.partition == one.partition
+                connection.execute(_ARTIFACTS.delete().where(*at, _ARTIFACTS.c.folder == one.folder))
+            return _unreferenced(connection, gone)
+
+        return self._database.write(remove)
+
+    # What is to be learned anew
+
+    def marks(self) -> dict[str, float]:
+        """Return {artifact's title: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""
+        return self._database.read(
+            lambda c: {title: asked for title, asked in c.execute(sa.select(_MARKS)) if asked is not None}
+        )
+
+    def mark(self, titles: Iterable[str]) -> None:
+        """Mark models to be learned anew."""
+        names = list(titles)
+
+        def mark(connection: sa.Connection) -> None:
+            now = float(connection.scalar(sa.select(self._now())) or 0)
+            connection.execute(_MARKS.delete().where(_MARKS.c.title.in_(names)))
+            _insert(connection, _MARKS, [{"title": name, "asked": now} for name in names])
+
+        self._database.write(mark)
+
+    def unmark(self, marks: Mapping[str, float]) -> None:
+        """Take away some of what `marks` returned; what was marked again since then stays."""
+        if marks:
+            which = sa.or_(
+                *(sa.and_(_MARKS.c.title == name, _MARKS.c.asked == when) for name, when in marks.items())
+            )
+            self._database.write(lambda c: c.execute(_MARKS.delete().where(which)))
+
+
+class RoleTaken(RuntimeError):
+    """Another writer has the role; the message says which process of which host."""
+
+
+def _mine(attempt: Attempt) -> sa.ColumnElement[bool]:
+    """Return whether an attempt's row is the attempt itself, and not somebody's who took over."""
+    names = ("key", "partition", "writer", "started")
+    return sa.and_(
+        *(_ATTEMPTS.c[name] == getattr(attempt, name) for name in names), _ATTEMPTS.c.ended.is_(False)
+    )
+
+
+def _unreferenced(connection: sa.Connection, receipts: list[Receipt]) -> list[Receipt]:
+    folders = [receipt.folder for receipt in receipts]
+    query = sa.select(_ARTIFACTS.c.folder).where(_ARTIFACTS.c.folder.in_(folders))
+    used = set(connection.scalars(query)) if folders else set()
+    return [receipt for receipt in receipts if receipt.folder not in used]
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
+def _row(receipt: Receipt, **more: Any) -> dict[str, Any]:
+    row = {name: getattr(receipt, name) for name in _FIELDS}
+    for name in _AS_JSON:
+        row[name] = json.dumps(row[name], separators=(",", ":"))
+    return row | more
+
+
+def _receipt(row: Any) -> Receipt:
+    values = dict(zip(_FIELDS, row, strict=True))
+    for name in _AS_JSON:
+        values[name] = json.loads(values[name])
+    values["files"] = {name: tuple(about) for name, about in values["files"].items()}
+    return Receipt(**values)
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    row = asdict(attempt)
+    del row["alive"], row["by"]
+    return row

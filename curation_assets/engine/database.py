@@ -1,0 +1,149 @@
+"""One database, SQLite on this machine or Postgres for several: connections, and transactions one writer at a time.
+
+A transaction that writes has the database for itself (SQLite's write lock, a lock of the same meaning in Postgres), so
+that what it compares cannot change before it writes. A server that is away for a while delays a transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from curation_assets.config.profile import ProfileError
+
+_WAIT = 60.0  # seconds for which a server may be away, or another writer at it
+_PAUSE = 0.5
+_ONE_WRITER = 7_238_114  # the lock's number among Postgres's advisory locks: any, but always this
+Result = TypeVar("Result")
+
+
+class CatalogUnavailable(ProfileError):
+    """The catalog's database cannot be reached, or is damaged: one line that says which and why."""
+
+
+class Database:
+    """A database by its URL (`sqlite:///path`, `postgresql+psycopg://user@host/name`); nothing is opened before it is used."""
+
+    def __init__(self, url: str, tables: sa.MetaData) -> None:
+        self.url = _parsed(url)
+        self._tables = tables
+        self._engine_of: tuple[int, sa.Engine | None] = -1, None
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+
+    @property
+    def name(self) -> str:
+        """Which database, for people: no password is in it."""
+        return self.url.database or "" if self.sqlite else self.url.render_as_string(hide_password=True)
+
+    def now(self) -> Any:
+        """Return the time, in seconds since the epoch, as an expression: of the server, whatever the clocks of its clients."""
+        return sa.literal(time.time()) if self.sqlite else sa.func.extract("epoch", sa.func.clock_timestamp())
+
+    def read(self, query: Callable[[sa.Connection], Result]) -> Result:
+        """Return what `query` makes of a connection; it may be called again, where the server was away."""
+        return self._try(query, write=False)
+
+    def write(self, change: Callable[[sa.Connection], Result]) -> Result:
+        """Return what `change` makes of a connection, in a transaction that has the database for itself.
+
+        Where the connection broke it is called again, also when nobody knows whether the first call took effect: write it so
+        that a second one does no harm.
+        """
+        return self._try(change, write=True)
+
+    def _try(self, function: Callable[[sa.Connection], Result], *, write: bool) -> Result:
+        end = time.monotonic() + _WAIT
+        while True:
+            try:
+                with self._engine.connect().execution_options(write=write) as connection, connection.begin():
+                    if write and not self.sqlite:
+                        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_WRITER)))
+                    return function(connection)
+            except DBAPIError as error:
+                away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+                if self.sqlite or not away or _refused(error) or time.monotonic() > end:
+                    raise CatalogUnavailable(f"the catalog {self.name}: {_line(error)}") from error
+                time.sleep(_PAUSE)
+
+    @property
+    def _engine(self) -> sa.Engine:
+        """The pool of this process: a forked one opens its own."""
+        process, engine = self._engine_of
+        if engine is None or process != os.getpid():
+            engine = self._open()
+            self._engine_of = (os.getpid(), engine)
+        return engine
+
+    def _open(self) -> sa.Engine:
+        if not self.sqlite:
+            engine = sa.create_engine(
+                self.url, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": 10}
+            )
+        else:
+            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            options: dict[str, Any] = {"timeout": _WAIT, "isolation_level": None}
+            # No pool: a data folder may be removed and made anew under a process that goes on.
+            engine = sa.create_engine(self.url, connect_args=options, poolclass=sa.NullPool)
+            sa.event.listen(engine, "connect", _pragmas)
+            sa.event.listen(engine, "begin", _begin)
+        return engine
+
+    def create(self) -> None:
+        """Make the tables that are not there."""
+        self.write(lambda connection: self._tables.create_all(connection))
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._engine_of[1] is not None:
+            self._engine_of[1].dispose()
+
+
+def _pragmas(connection: Any, _: Any) -> None:
+    # Autocommit of sqlite3's own: `_begin` says what a transaction is.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(
+        "PRAGMA synchronous = NORMAL"
+    )  # a power cut may lose the last commits, never the database
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options()["write"] else "BEGIN")
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+        driver = parsed.get_dialect().import_dbapi()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise ProfileError(
+            "execution.catalog is no URL of a database: write postgresql+psycopg://user@host/name, or leave it empty"
+        ) from None
+    except ImportError as error:
+        raise ProfileError(f"execution.catalog: {error}: install curation-assets[postgres]") from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql") or driver is None:
+        raise ProfileError(
+            "execution.catalog may be Postgres (postgresql+psycopg://...) or empty for SQLite, nothing else"
+        )
+    return parsed
+
+
+def _refused(error: DBAPIError) -> bool:
+    """Tell whether the server is there and will not have us: waiting does not help."""
+    text = str(error.orig)
+    return any(
+        words in text
+        for words in ("authentication failed", "does not exist", "no pg_hba.conf", "permission denied")
+    )
+
+
+def _line(error: DBAPIError) -> str:
+    lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error.orig).__name__
