@@ -104,7 +104,7 @@ def disturbed(
         before = now
     subprocess.run(_COMMAND, env=dict(environment), check=True, stdout=subprocess.DEVNULL)
     now = receipts(profile)
-    left = [str(p.relative_to(profile.data)) for p in (profile.data / "artifacts").rglob("attempt.json")]
+    left = [f"{key}[{partition}]" for key, partition in Workspace(profile).catalog.attempts()]
     return Found(kills, redone + again(before, now), left, len(now))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from curation_assets.common.progress import Progress, silent
 from curation_assets.engine import materialize as engine
-from curation_assets.engine.attempts import Attempt
+from curation_assets.engine.attempts import Attempt, this_machine
 from curation_assets.engine.commits import Commits
 from curation_assets.engine.context import LoadedBuilder
 from curation_assets.engine.receipt import Receipt
@@ -65,12 +69,14 @@ def materialize(
 def commit(workspace: Workspace, folder: Path, draft: Receipt) -> Receipt:
     """Make a staged folder the current artifact, whatever would be made."""
     receipt = workspace.store.publish(folder, draft)
-    with workspace.catalog.writer() as writer:
-        before = workspace.catalog.current(draft.key, draft.partition)
-        wanted = {draft.partition: (receipt.recipe, before.folder if before else "")}
-        attempts = workspace.catalog.begin(writer, draft.key, wanted, draft.run_id)
-        workspace.store.remove(workspace.catalog.commit(receipt, attempts[draft.partition]))
+    workspace.store.remove(put(workspace, receipt))
     return receipt
+
+
+def put(workspace: Workspace, receipt: Receipt) -> list[Receipt]:
+    """Have the catalog say that this artifact is current; return what nothing refers to any more."""
+    with attempted(workspace, receipt.key, receipt.partition, receipt.recipe) as attempt:
+        return workspace.catalog.commit(receipt, attempt)
 
 
 def withdraw(workspace: Workspace, key: str, partition: str = "") -> None:
@@ -89,9 +95,43 @@ def attempted(
         yield workspace.catalog.begin(writer, key, goal, run_id)[partition]
 
 
-def fail(
-    workspace: Workspace, key: str, partition: str, error: str, wanted: str = "wanted", run_id: str = ""
-) -> None:
+def fail(workspace: Workspace, key: str, partition: str, error: Exception, wanted: str = "wanted") -> None:
     """Have an attempt at an artifact fail."""
-    with attempted(workspace, key, partition, wanted, run_id) as attempt:
-        workspace.catalog.fail(attempt, error)
+    with attempted(workspace, key, partition, wanted) as attempt:
+        workspace.catalog.fail(attempt, f"{type(error).__name__}: {error}")
+
+
+def attempt_of(workspace: Workspace, key: str, partition: str, **about: Any) -> None:
+    """Write down an attempt of another writer, as it stands in the catalog: by default of this process, and going on."""
+    now = time.time()
+    writer = {
+        "id": f"{key} {partition}",
+        "host": socket.gethostname(),
+        "machine": this_machine(),
+        "pid": os.getpid(),
+        "started": now - 5,
+        "beat": now,
+        "role": "",
+    }
+    attempt = {
+        "key": key,
+        "partition": partition,
+        "wanted": "recipe",
+        "started": now - 5,
+        "number": 1,
+        "writer": writer["id"],
+        "run_id": "run",
+        "replaces": "",
+        "ended": False,
+        "error": "",
+    }
+    rows = [
+        (table, row | {name: value for name, value in about.items() if name in row})
+        for table, row in (("writers", writer), ("attempts", attempt))
+    ]
+    with sqlite3.connect(workspace.data / "catalog.sqlite") as connection:
+        for table, row in rows:
+            marks = ", ".join("?" * len(row))
+            names = ", ".join(f'"{name}"' for name in row)
+            connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
+    connection.close()

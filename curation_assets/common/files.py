@@ -10,6 +10,7 @@ import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_MTIME_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 TEMPORARY = ".tmp-"
 """What the names of files and folders begin with that are being written."""
 
@@ -46,12 +48,20 @@ def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         raise ValueError(f"{url} cannot be reached: {error}") from None
 
 
-def link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name, where the file system can; else copy it."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def mtime_of(info: Mapping[str, Any]) -> float | None:
+    """Return when a file was written last, from what its file system says of it: seconds since the epoch, or None."""
+    for field in _MTIME_FIELDS:
+        value = info.get(field)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, str):
+            try:
+                return datetime.fromisoformat(value).timestamp()
+            except ValueError:
+                continue
+    return None
 
 
 def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:

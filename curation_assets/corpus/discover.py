@@ -16,14 +16,13 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from curation_assets.common.files import file_system
+from curation_assets.common.files import file_system, mtime_of
 from curation_assets.corpus.names import decoded, key_of, url_of, visible
 from curation_assets.corpus.skipped_files import BOOKKEEPING, set_aside, why_not_read
 from curation_assets.corpus.walk import (
     Below,
     Entry,
     IncompleteListing,
-    mtime_of,
     no_file,
     walk_local,
     walk_store,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,7 +37,7 @@ def test_the_graph_shows_all_groups_and_an_asset_is_found_in_it(watched: Watched
 def test_a_click_makes_a_report_and_its_picture_is_there(watched: Watched, ui: str, made: Made) -> None:
     """The report is the same as before it was lost, and its picture is drawn in the page, not loaded from anywhere."""
     page, before = watched.page, _receipt(made, "report/correlation")
-    shutil.rmtree(Path(made.workspace.store.place("report/correlation", "")))
+    shutil.rmtree(made.workspace.open("report/correlation"))
     page.goto(f"{ui}/assets/report/correlation")
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_role("button", name="Confirm").click()  # most samplers have no scores here

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -19,7 +18,9 @@ from curation_assets.cli.main import main
 from curation_assets.cli.summary import report_end
 from curation_assets.config.profile import Profile
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.lock import only_one
 from curation_assets.engine.workspace import Workspace
+from curation_assets_tests.making import attempted, fail
 
 COMMANDS = {
     "run": [],
@@ -31,9 +32,10 @@ COMMANDS = {
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
     "refresh": [],
+    "train": ["random/checkpoint", "--partition", "20|small"],
 }
 """Every subcommand, with as many arguments as it needs."""
-ASKING = [name for name in COMMANDS if name not in ("run", "ui", "init")]
+ASKING = [name for name in COMMANDS if name not in ("run", "ui", "init", "train")]
 
 
 @pytest.fixture(autouse=True)
@@ -87,9 +89,7 @@ def test_a_data_folder_belongs_to_one_profile(
 def test_two_runs_of_one_data_folder_are_kept_apart(
     tiny: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tiny.data.mkdir(parents=True)
-    with (tiny.data / ".run.lock").open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with only_one(tiny):
         assert main(["run"]) == 2
     assert "another `curation run` is at work" in capsys.readouterr().err
 
@@ -276,9 +276,9 @@ def test_status_ends_with_1_where_something_failed_and_plan_says_what_waits(
 ) -> None:
     assert main(["status"]) == 0, "nothing made is no failure"
     workspace = Workspace(tiny)
-    attempt = workspace.attempts.begin("corpus/source", "", "wanted", "run")
-    assert main(["status"]) == 0, "nor is what goes on"
-    workspace.attempts.fail("corpus/source", "", attempt, ValueError("two\nlines"))
+    with attempted(workspace, "corpus/source", ""):
+        assert main(["status"]) == 0, "nor is what goes on"
+    fail(workspace, "corpus/source", "", ValueError("two\nlines"))
     capsys.readouterr()
     assert main(["status"]) == 1
     told = capsys.readouterr().out
@@ -297,8 +297,7 @@ def test_the_end_of_a_run_names_the_failure_and_what_waits_for_it(
     tiny: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace = Workspace(tiny)
-    attempt = workspace.attempts.begin("corpus/source", "", "wanted", "run")
-    workspace.attempts.fail("corpus/source", "", attempt, ValueError("broken"))
+    fail(workspace, "corpus/source", "", ValueError("broken"), "wanted")
     blocked = ["corpus/tokenizer", "corpus/index", "density/sketch", "density/scores", "report/page"]
     assert report_end(workspace, 0, {"corpus/source": "ValueError: broken"}, blocked, 3.0) == 1
     told = capsys.readouterr()

@@ -145,18 +145,18 @@ def test_a_file_read_in_another_format_is_other_documents(
 ) -> None:
     rows = [{"id": f"b{i}", "text": f"this is the text of document {i}"} for i in range(3)]
     (shards / before).write_text("id,text\n" if before == "b.csv" else "\n".join(map(json.dumps, rows)))
-    first = make(tiny, *READ).store.receipt("corpus/documents", before)
+    first = make(tiny, *READ).receipt("corpus/documents", before)
     (shards / before).rename(shards / after)
-    again = make(tiny, *READ).store.receipt("corpus/documents", after)
+    again = make(tiny, *READ).receipt("corpus/documents", after)
     assert first and again and first.version != again.version
     assert "taken_over_from" not in again.metadata
 
 
 def test_a_file_renamed_within_its_format_is_taken_over(tiny: Profile, shards: Path) -> None:
     write_shard(shards / "b.jsonl", stdlib_texts()[40:50])
-    first = make(tiny, *READ).store.receipt("corpus/documents", "b.jsonl")
+    first = make(tiny, *READ).receipt("corpus/documents", "b.jsonl")
     (shards / "b.jsonl").rename(shards / "c.NDJSON")
-    again = make(tiny, *READ).store.receipt("corpus/documents", "c.NDJSON")
+    again = make(tiny, *READ).receipt("corpus/documents", "c.NDJSON")
     assert first and again and first.version == again.version
 
 

@@ -16,6 +16,7 @@ from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.invariants import INVARIANTS
 from curation_assets.lineage.status import status, to_text
+from curation_assets_tests.making import attempted, commit, fail
 
 IDS = ["a", "b", "c", "d", "e"]
 
@@ -39,7 +40,7 @@ def _put(
     with workspace.store.staged(key, partition) as folder:
         fill(folder)
         receipt = Receipt(key, partition, "v", "v", "c", inputs or {}, "", {}, metadata or {})
-        workspace.store.commit(folder, receipt)
+        commit(workspace, folder, receipt)
 
 
 def _documents(folder: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_metric_of_an_earlier_subset(workspace: Workspace) -> None:
     def put(key: str, partition: str, version: str, inputs: dict[str, str]) -> None:
         receipt = Receipt(key, partition, version, version, "c", inputs, "", {}, {})
         with workspace.store.staged(key, partition) as folder:
-            workspace.store.commit(folder, receipt)
+            commit(workspace, folder, receipt)
 
     put("density/subset", "20", "s1", {})
     put("density/checkpoint", "20|small", "c1", {"density/subset": "s1"})
@@ -158,11 +159,11 @@ def test_a_metric_of_an_earlier_subset(workspace: Workspace) -> None:
 
 def test_a_file_that_cannot_be_read(workspace: Workspace) -> None:
     assert _passed(workspace, "corpus/documents", "all_files_read")
-    attempt = workspace.attempts.begin("corpus/documents", "s0.jsonl", "w", "")
-    workspace.attempts.fail("corpus/documents", "s0.jsonl", attempt, ValueError("no gzip file"))
+    fail(workspace, "corpus/documents", "s0.jsonl", ValueError("no gzip file"), "w")
     outcome = INVARIANTS["corpus/documents"]["all_files_read"](workspace)
     assert not outcome.passed and outcome.warns and "no gzip file" in outcome.description
-    workspace.attempts.end("corpus/documents", "s0.jsonl")
+    with attempted(workspace, "corpus/documents", "s0.jsonl"):
+        pass  # it succeeded, or somebody stopped it
     assert _passed(workspace, "corpus/documents", "all_files_read")
 
 

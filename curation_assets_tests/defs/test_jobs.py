@@ -25,6 +25,7 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
+from curation_assets_tests.making import withdraw
 
 FEW = """
 extends = "tiny.toml"
@@ -92,7 +93,7 @@ def test_each_job_does_what_it_says_with_its_default_config(few: Profile, tmp_pa
             "nothing else is made"
         )
 
-        (Path(workspace.store.place("random/subset", "40")) / "current.json").unlink()
+        withdraw(workspace, "random/subset", "40")
         assert _made(_run(few, instance, "select_at_all_rates")) == {("random/subset", "40")}
 
         cell = _run(few, instance, "train_and_evaluate_one_cell")
@@ -106,7 +107,7 @@ def test_each_job_does_what_it_says_with_its_default_config(few: Profile, tmp_pa
                 assert workspace.receipt(step.key, partition), f"{step.key}[{partition}]"
         _nothing_is_shown_as_stale(instance, few)
 
-        (Path(workspace.store.place("report/tradeoff", "")) / "current.json").unlink()
+        withdraw(workspace, "report/tradeoff")
         report = _run(few, instance, "make_the_report")
         assert report.success and _made(report) == {("report/tradeoff", "")}, "the page is made of the same"
 

@@ -25,6 +25,7 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Markdown, Metadata, Workspace
 from curation_assets_tests.conftest import write_shard
+from curation_assets_tests.making import commit
 from curation_assets_tests.report.test_untrusted import EVIL
 
 MADE = [
@@ -111,8 +112,8 @@ def test_a_metric_links_its_subset(tiny: Profile) -> None:
         ("density/metrics", {"density/checkpoint": "c1"}),
     ):
         with workspace.store.staged(key, "20|small") as folder:
-            workspace.store.commit(
-                folder, Receipt(key, "20|small", "v", "v", "c", inputs, "", {}, {"value": 1 / 3})
+            commit(
+                workspace, folder, Receipt(key, "20|small", "v", "v", "c", inputs, "", {}, {"value": 1 / 3})
             )
     shown = _shown(workspace, "density/metrics", "20|small")
     assert shown["subset"] == AssetLink("density/subset", "20")

@@ -26,6 +26,7 @@ from curation_assets.defs.resources import ASKED, DUE, FOLLOWING, HOST, JOB, PID
 from curation_assets.defs.run_graph import run_graph
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
+from curation_assets_tests.making import attempted
 
 pytestmark = pytest.mark.graph
 
@@ -179,10 +180,10 @@ def test_a_job_is_waited_for_where_it_comes_to_what_is_due(listed: Ticks) -> Non
     run = listed.at_work("train_and_evaluate_one_cell", dg.DagsterRunStatus.STARTED, **cell)
     assert f"train_and_evaluate_one_cell is at work (run {run.run_id[:8]})" in listed.tick()[1]
     workspace = Workspace(listed.profile)
-    workspace.attempts.begin("random/checkpoint", "40|small", "wanted", "another run")
-    assert listed.tick()[0] is None
-    workspace.attempts.begin("random/checkpoint", "40|small", "wanted", run.run_id)
-    assert listed.tick()[0], "what comes before the training it has behind it"
+    with attempted(workspace, "random/checkpoint", "40|small", run_id="another run"):
+        assert listed.tick()[0] is None
+    with attempted(workspace, "random/checkpoint", "40|small", run_id=run.run_id):
+        assert listed.tick()[0], "what comes before the training it has behind it"
 
 
 def test_one_job_of_a_person_and_one_of_the_automation_are_at_work_at_a_time(listed: Ticks) -> None:

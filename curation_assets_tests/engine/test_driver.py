@@ -17,6 +17,7 @@ from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current
+from curation_assets_tests.making import fail
 
 KEY = "corpus/documents"
 
@@ -44,7 +45,7 @@ def _of(events: list[Event], kind: type) -> list[object]:
 
 def test_what_waits_is_not_current_and_a_line_says_what_for(listed: Workspace) -> None:
     wanted = Versions(listed).wanted(STEPS[KEY], "s1.jsonl")
-    listed.attempts.fail(KEY, "s1.jsonl", listed.attempts.begin(KEY, "s1.jsonl", wanted, ""), OSError("gone"))
+    fail(listed, KEY, "s1.jsonl", OSError("gone"), wanted)
     scope = _by_itself(listed, "corpus/shards", KEY, "random/checkpoint", "random/metrics")
     events = _run(listed, scope, lambda *_: "")
     assert _of(events, Current) == [Current(STEPS["corpus/shards"], ("s0.jsonl", "s1.jsonl", "s2.jsonl"))]

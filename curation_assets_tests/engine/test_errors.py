@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 
 from curation_assets.config.profile import ProfileError
 from curation_assets.engine.errors import one_line
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.store import DamagedArtifact
 
 DATA = Path("/home/me/data")
@@ -25,7 +26,10 @@ def _os_error(number: int, name: str | None = None) -> OSError:
     ("error", "said"),
     [
         (ProfileError("mine.toml: a mistake"), "mine.toml: a mistake"),
-        (DamagedArtifact("a[b] changed"), "a[b] changed: call `curation run`"),
+        (
+            DamagedArtifact("a[b] changed", Receipt("a", "b", "", "", "", {}, "", {})),
+            "a[b] changed: call `curation run`",
+        ),
         (_os_error(errno.EACCES, "/home/me/data/x"), "the data folder cannot be used: make it one"),
         (_os_error(errno.EROFS, "/home/me"), "the data folder cannot be used: make it one"),
         (_os_error(errno.EACCES, "/elsewhere/out.json"), "/elsewhere/out.json: Permission denied"),

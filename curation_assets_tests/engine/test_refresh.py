@@ -87,7 +87,7 @@ def test_only_models_that_were_learned_from_the_corpus_can_be_asked_for(tiny: Pr
         ask_refresh(Workspace(tiny), ["random/scores"])
 
 
-@pytest.mark.parametrize("name", ["profile.json", "refresh.json"])
+@pytest.mark.parametrize("name", ["profile.json"])
 @pytest.mark.parametrize("content", ["", "{", "[]", "nul"])
 def test_a_damaged_note_is_one_clear_line(tiny: Profile, name: str, content: str) -> None:
     Workspace(tiny)

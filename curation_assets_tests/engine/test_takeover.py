@@ -13,6 +13,7 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current, stdlib_texts, write_shard
+from curation_assets_tests.making import withdraw
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +83,7 @@ def test_of_two_equal_files_the_first_keeps_its_documents_whenever_it_is_made(
     make_current(workspace, key)
     before = _scores(workspace, "a.jsonl"), _scores(workspace, "s1.jsonl")
     assert before[0] != before[1] and max(before[1]) == -1.0
-    (Path(workspace.store.place(key, "a.jsonl")) / "current.json").write_text("damaged")
+    withdraw(workspace, key, "a.jsonl")
     make_current(workspace, key)
     assert (_scores(workspace, "a.jsonl"), _scores(workspace, "s1.jsonl")) == before
 

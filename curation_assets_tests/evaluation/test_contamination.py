@@ -36,7 +36,7 @@ from curation_assets.selection.what_if import what_if
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
 from curation_assets_tests.evaluation.test_ngrams import _grams, _words
-from curation_assets_tests.making import load, materialize
+from curation_assets_tests.making import load, materialize, withdraw
 
 SENTENCE = (
     "At dusk the ferry brought eleven crates of oranges and a parrot that knew the harbour master by name."
@@ -199,7 +199,7 @@ def test_without_the_setting_nothing_is_read_or_changed(workspace: Workspace) ->
     files = {rate: workspace.receipt("random/subset", rate).files for rate in RATES}  # type: ignore[union-attr]
     shutil.rmtree(workspace.data / "artifacts" / "evaluation")
     for rate in RATES:
-        workspace.store.forget("random/subset", rate)
+        withdraw(workspace, "random/subset", rate)
     assert len(_make(workspace, "random/subset")) == len(RATES), "it needs no contamination"
     assert files == {rate: workspace.receipt("random/subset", rate).files for rate in RATES}  # type: ignore[union-attr]
     same = {s: rows.tolist() for s, rows in left_out(workspace).items()}
@@ -282,7 +282,7 @@ def test_an_explanation_says_why_a_document_is_in_no_subset(
 
 def test_the_setting_without_the_table_says_what_to_make(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dropping = _open(home, True, monkeypatch)
-    dropping.store.forget("evaluation/contamination", "s1.jsonl")
+    withdraw(dropping, "evaluation/contamination", "s1.jsonl")
     with pytest.raises(MissingInput, match=r"evaluation/contamination\[s1.jsonl\] has not been materialized"):
         left_out(dropping)
     assert explain(dropping, "in.s0", ["random"])[0].notes
@@ -290,7 +290,7 @@ def test_the_setting_without_the_table_says_what_to_make(home: Path, monkeypatch
 
 def test_a_table_of_equal_content_keeps_its_version(workspace: Workspace) -> None:
     before = workspace.receipt("evaluation/contamination", "s0.jsonl")
-    workspace.store.forget("evaluation/contamination", "s0.jsonl")
+    withdraw(workspace, "evaluation/contamination", "s0.jsonl")
     assert _make(workspace, "evaluation/contamination") == ["evaluation/contamination[s0.jsonl]"]
     after = workspace.receipt("evaluation/contamination", "s0.jsonl")
     assert before is not None and after is not None and before.version == after.version != after.recipe

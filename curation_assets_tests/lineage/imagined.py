@@ -25,8 +25,14 @@ class Imagined(Versions):
         self.listing = {shard: listed(shard) for shard in shards}
         self.refresh_asked = {}
 
+    def receipts(self, key: str) -> dict[str, Receipt]:
+        return {partition: receipt for (k, partition), receipt in self.made.items() if k == key}
+
     def receipt(self, key: str, partition: str) -> Receipt | None:
         return self.made.get((key, partition))
+
+    def damaged(self, key: str, partition: str) -> Receipt | None:
+        return None
 
     def partitions(self, by: By) -> list[str]:
         return self.shards if by == "shard" else super().partitions(by)

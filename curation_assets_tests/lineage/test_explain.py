@@ -24,6 +24,7 @@ from curation_assets.lineage.explain import Explanation, explain, to_text
 from curation_assets.lineage.locate import alike, locate, near_ids, positions_of
 from curation_assets.lineage.sampler_view import SamplerView
 from curation_assets.selection import selection_keys
+from curation_assets_tests.making import withdraw
 from curation_assets_tests.selection.scored import DRAWN, SCORED, copied, made, make
 
 __all__ = ["made"]
@@ -199,7 +200,7 @@ def test_repeats_count_in_the_first_shard(
     ]
     assert to_text(found).count("; that of s0.jsonl counts") == 2
     workspace = copied(tmp_path / "copy", monkeypatch)
-    workspace.store.forget("corpus/index")
+    withdraw(workspace, "corpus/index")
     (again,) = explain(workspace, doc_id)
     assert again.places == found.places, "also found where no index names the shards"
     assert any("corpus/index is missing" in note for note in again.notes)
@@ -287,6 +288,7 @@ def test_what_lies_in_an_object_store_is_told_alike(made: Workspace) -> None:
     execution = profile.execution.model_copy(update={"store": "memory://explained"})
     remote = Workspace(profile.model_copy(update={"execution": execution}))
     remote.store.fs.put(made.store.root, remote.store.root, recursive=True)
+    remote.store.fs.rm_file(f"{remote.store.root}/catalog.json")  # it becomes that of another catalog
     assert not remote.store.local
     for doc_id in (
         _scores(made, "random")[0]["doc_id"],
@@ -330,7 +332,7 @@ def test_damaged_scores_are_told_of_as_that(
     fresh = Workspace(workspace.profile)  # that has not checked the digests yet
     with pytest.raises(DamagedArtifact, match=r"random/scores\[s0.jsonl\]: scores.parquet changed on disk"):
         explain(fresh, doc_id, ["random"])
-    assert fresh.store.receipt("random/scores", "s0.jsonl") is None, "it counts as missing from now on"
+    assert fresh.receipt("random/scores", "s0.jsonl") is None, "it counts as missing from now on"
 
 
 @pytest.mark.parametrize("columns", [80, 60])

@@ -22,7 +22,7 @@ def _told(profile: Profile, **metadata: dict[str, Any]) -> list[str]:
         for partition in versions.partitions("" if name in ("source", "index") else "shard"):
             receipt = versions.receipt(key, partition) or versions.receipt("corpus/documents", partition)
             assert receipt is not None
-            versions._receipts[key, partition] = replace(receipt, metadata=receipt.metadata | more)
+            versions.receipts(key)[partition] = replace(receipt, metadata=receipt.metadata | more)
     return notices(versions)
 
 

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from curation_assets.common.files import file_states, seal
+from curation_assets.common.files import file_states
 from curation_assets.config.profile import Profile
 from curation_assets.defs.metadata import about
 from curation_assets.engine.context import Context
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
 from curation_assets.engine.reasons import Kind, Reason, as_data, counted, summary
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.run_log import StepLog
 from curation_assets.engine.staleness import Versions
-from curation_assets.engine.store import RECEIPT, Receipt
 from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage import plan, trace
 from curation_assets.lineage import status as states
 from curation_assets_tests.lineage.imagined import imagine
+from curation_assets_tests.making import put, withdraw
 
 SHARDS = ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
 
 
 @dataclass
 class Graph:
-    """A graph of receipts on disk, in which everything is current."""
+    """A graph of receipts in a catalog, in which everything is current."""
 
     profile: Profile
     receipts: dict[tuple[str, str], Receipt]
@@ -44,13 +46,15 @@ class Graph:
 
     def write(self, receipt: Receipt, **files: bytes) -> None:
         """Write a receipt, with files that it names."""
-        folder = Path(self.workspace.store.place(receipt.key, receipt.partition))
-        (folder / "files").mkdir(parents=True, exist_ok=True)
+        workspace = self.workspace
+        where = f"{workspace.store.place(receipt.key, receipt.partition)}/{uuid.uuid4().hex}"
         entries = {name: (len(content), sha256(content).hexdigest()) for name, content in files.items()}
+        receipt = replace(receipt, folder=where, files=receipt.files | entries)
         for name, content in files.items():
-            (folder / "files" / name).write_bytes(content)
-        receipt = replace(receipt, folder="files", files=receipt.files | entries)
-        (folder / RECEIPT).write_bytes(seal(asdict(receipt)))
+            path = Path(workspace.store.path(receipt, name))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        put(workspace, receipt)
         self.receipts[receipt.key, receipt.partition] = receipt
 
     def change(self, key: str, partition: str = "", **fields: Any) -> None:
@@ -71,8 +75,8 @@ def graph(tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> Graph:
     workspace = Workspace(profile)
     imagined = imagine(workspace, SHARDS, [step.key for step in wanted_steps(profile)])
     graph = Graph(profile, {}, imagined.listing)
-    for receipt in imagined.made.values():
-        graph.write(receipt)
+    graph.receipts.update(imagined.made)
+    workspace.catalog.rebuild((receipt, True) for receipt in imagined.made.values())
     graph.list_corpus()
     versions = Versions(graph.workspace)
     kinds = {r.kind for at in graph.receipts for r in versions.reasons(STEPS[at[0]], at[1])}
@@ -91,12 +95,15 @@ def _older_code(graph: Graph) -> None:
 
 
 def _forget(graph: Graph) -> None:
-    graph.workspace.store.forget("random/subset", "20")
+    withdraw(graph.workspace, "random/subset", "20")
 
 
 def _tamper(graph: Graph) -> None:
-    path = Path(graph.workspace.store.place("random/subset", "20"), RECEIPT)
-    path.write_bytes(path.read_bytes().replace(b"random/subset", b"random/sabset"))
+    graph.write(graph.receipts["random/subset", "20"], **{"subset.parquet": b"rows"})
+    workspace = graph.workspace
+    Path(workspace.store.path(workspace.artifact("random/subset", "20"), "subset.parquet")).write_bytes(
+        b"row"
+    )
 
 
 def _drawn_from(others: dict[str, str]) -> Callable[[Graph], None]:

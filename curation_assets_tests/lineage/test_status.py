@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from curation_assets.config.profile import Profile, load_profile
-from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.reasons import as_data
@@ -24,6 +23,7 @@ from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.lineage.status import STATES, Status, status, to_text
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.lineage.conftest import MADE, make
+from curation_assets_tests.making import attempt_of, fail, withdraw
 
 pytestmark = pytest.mark.slow  # its fixture makes artifacts
 
@@ -113,22 +113,19 @@ def test_failed_running_and_stopped(made: Profile, root: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     now, here = time.time(), socket.gethostname()
-    running = Attempt("recipe", now - 5, 1, "run", os.getpid(), here)
     attempts = {
-        ("random/scores", "s0.jsonl"): running,
-        ("random/scores", "s1.jsonl"): replace(running, ended=True, error="ValueError: bad text", number=3),
-        ("random/scores", "s2.jsonl"): replace(running, pid=dead.pid),
-        ("perplexity_small/scores", "s0.jsonl"): replace(running, host="elsewhere"),
-        ("perplexity_small/scores", "s1.jsonl"): replace(running, host="elsewhere", started=now - 90_000),
-        ("perplexity_small/scores", "s2.jsonl"): replace(running, error="OSError: full", number=2),
+        ("random/scores", "s0.jsonl"): {},
+        ("random/scores", "s1.jsonl"): {"ended": True, "error": "ValueError: bad text", "number": 3},
+        ("random/scores", "s2.jsonl"): {"pid": dead.pid},
+        ("perplexity_small/scores", "s0.jsonl"): {"machine": "elsewhere"},
+        ("perplexity_small/scores", "s1.jsonl"): {"machine": "elsewhere", "beat": now - 90},
+        ("perplexity_small/scores", "s2.jsonl"): {"error": "OSError: full", "number": 2},
     }
-    for (key, partition), attempt in attempts.items():
-        place = workspace.store.place(key, partition)
-        workspace.store.write(f"{place}/attempt.json", json.dumps(asdict(attempt)).encode())
-    assert workspace.catalog.attempt("random/scores", "s0.jsonl") == running
+    for (key, partition), about in attempts.items():
+        attempt_of(workspace, key, partition, **about)
     assert not status(workspace).failed, "what is current is not being made"
     for at in attempts:
-        workspace.store.forget(*at)
+        withdraw(workspace, *at)
     found = status(workspace)
     _check_sums(workspace, found)
     assert _counts(found, "random/scores") == {"running": 1, "failed": 1, "stopped": 1}
@@ -150,9 +147,8 @@ def test_failed_running_and_stopped(made: Profile, root: Path) -> None:
 
 
 def _fail(workspace: Workspace, key: str, partition: str = "", error: Exception | None = None) -> None:
-    workspace.store.forget(key, partition)
-    attempt = workspace.attempts.begin(key, partition, "wanted", "run")
-    workspace.attempts.fail(key, partition, attempt, error or ValueError("broken"))
+    withdraw(workspace, key, partition)
+    fail(workspace, key, partition, error or ValueError("broken"), "wanted")
 
 
 def test_what_waits_for_a_failure_is_blocked_and_nothing_else_is(made: Profile, root: Path) -> None:
@@ -160,8 +156,8 @@ def test_what_waits_for_a_failure_is_blocked_and_nothing_else_is(made: Profile, 
     _fail(workspace, "corpus/tokens", "s1.jsonl")
     for key in ("corpus/index", "random/subset", "random/checkpoint"):
         for partition in targets(workspace, STEPS[key]):
-            workspace.store.forget(key, partition)
-    workspace.store.forget("random/scores", "s1.jsonl")
+            withdraw(workspace, key, partition)
+    withdraw(workspace, "random/scores", "s1.jsonl")
     _fail(workspace, "report/comparison", error=MissingInput("no metrics: there is nothing to compare"))
     found = status(workspace)
     _check_sums(workspace, found)
@@ -184,9 +180,9 @@ def test_what_waits_for_a_failure_is_blocked_and_nothing_else_is(made: Profile, 
 
 def test_without_a_failure_nothing_is_blocked(made: Profile, root: Path) -> None:
     workspace = Workspace(made)
-    workspace.store.forget("corpus/tokenizer")
+    withdraw(workspace, "corpus/tokenizer")
     for shard in targets(workspace, STEPS["corpus/tokens"]):
-        workspace.store.forget("corpus/tokens", shard)
+        withdraw(workspace, "corpus/tokens", shard)
     found = status(workspace)
     assert _counts(found, "corpus/tokens") == {"missing": 3} and not found.blocked
     _fail(workspace, "report/comparison", error=MissingInput("no metrics: there is nothing to compare"))
@@ -203,7 +199,7 @@ def test_a_listing_that_fails_and_files_that_all_fail_block_everything(
     for shard in targets(workspace, STEPS["corpus/shards"]):
         _fail(workspace, "corpus/documents", shard)
     for key in ("corpus/tokenizer", "corpus/index"):
-        workspace.store.forget(key)
+        withdraw(workspace, key)
     found = dict(status(workspace).blocked)
     assert found["corpus/index"] == found["corpus/tokenizer"] == "corpus/documents[s0.jsonl]"
     monkeypatch.setenv("CURATION_DATA", str(root / "new"))
@@ -231,8 +227,7 @@ def test_a_file_that_cannot_be_read_is_set_aside(made: Profile, root: Path) -> N
     (root / "shards" / "bad.jsonl.gz").write_bytes(b"this is no gzip file")
     make(made, ["corpus/source", "corpus/shards"])
     workspace = Workspace(made)
-    attempt = workspace.attempts.begin("corpus/documents", "bad.jsonl", "wanted", "run")
-    workspace.attempts.fail("corpus/documents", "bad.jsonl", attempt, ValueError("no gzip"))
+    fail(workspace, "corpus/documents", "bad.jsonl", ValueError("no gzip"), "wanted")
     found = status(workspace)
     _check_sums(workspace, found)
     assert _counts(found, "corpus/documents") == {"current": 3, "failed": 1}

@@ -20,6 +20,7 @@ from curation_assets.lineage.trace import json_pieces, to_text, trace
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.lineage.conftest import MADE, SHARDS, make
 from curation_assets_tests.lineage.imagined import Imagined, imagine
+from curation_assets_tests.making import fail, withdraw
 
 METRIC = ("random/metrics", "20|small")
 
@@ -117,10 +118,9 @@ def test_no_line_is_wider_than_the_terminal(made: Profile, monkeypatch: pytest.M
 
 def test_what_failed_and_what_waits_for_it(made: Profile, root: Path) -> None:
     workspace = Workspace(made)
-    workspace.store.forget("corpus/tokens", "s1.jsonl")
-    workspace.store.forget("random/subset", "20")
-    attempt = workspace.attempts.begin("corpus/tokens", "s1.jsonl", "wanted", "run")
-    workspace.attempts.fail("corpus/tokens", "s1.jsonl", attempt, ValueError("no \x1b[31m token"))
+    withdraw(workspace, "corpus/tokens", "s1.jsonl")
+    withdraw(workspace, "random/subset", "20")
+    fail(workspace, "corpus/tokens", "s1.jsonl", ValueError("no \x1b[31m token"), "wanted")
     node = trace(workspace, "random/subset", "20")
     text = to_text(node)
     lines = [_bare(line) for line in text.splitlines()]

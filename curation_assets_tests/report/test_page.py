@@ -33,7 +33,7 @@ from curation_assets.report.page import (
 from curation_assets.report.page_build import page, published, published_again
 from curation_assets.report.section import Excerpt, Figure, Section, Table, publish, read_section
 from curation_assets.report.summary import glances_of
-from curation_assets_tests.making import load, materialize
+from curation_assets_tests.making import commit, load, materialize, withdraw
 from curation_assets_tests.report.hand_made import texts, workspace
 from curation_assets_tests.report.reading_pages import Page, assert_inert
 
@@ -243,12 +243,12 @@ def _sections(found: Workspace, *names: str, figure: str = "curve") -> None:
             return {"rows": 1}
 
         made: BuildOne = build
-        found.store.forget(f"report/{name}")
+        withdraw(found, f"report/{name}")
         materialize(found, STEPS[f"report/{name}"], "", lambda inputs, made=made: made)
 
 
 def _publish(found: Workspace) -> Page:
-    found.store.forget("report/page")
+    withdraw(found, "report/page")
     materialize(found, STEPS["report/page"], "", lambda inputs: load(page, found, STEPS["report/page"]))
     return Page(published(found).read_text("utf-8"))
 
@@ -323,7 +323,7 @@ def test_a_section_of_another_version_counts_as_not_made(
     assert receipt is not None
     with found.store.staged("report/tradeoff", "") as folder:
         write_json(folder / "section.json", {"heading": "Cost", "figures": [{"path": "a.svg"}]})
-        found.store.commit(folder, replace(receipt, version="earlier"))
+        commit(found, folder, replace(receipt, version="earlier"))
     text = _publish(found).text()
     assert (
         "Not made yet: section.json is of another version of the program." in text and "convergence" in text

@@ -19,6 +19,7 @@ from curation_assets.report.spent import Flops, Seconds, Spent
 from curation_assets.report.tradeoff import pareto, tradeoff, with_front
 from curation_assets.report.tradeoff_view import findings
 from curation_assets.report.tradeoff_view import rows as shown_rows
+from curation_assets_tests.making import commit
 
 SHARDS = ("s0", "s1")
 
@@ -38,7 +39,7 @@ def _put(workspace: Workspace, key: str, partition: str, seconds: float, **metad
     with workspace.store.staged(key, partition) as folder:
         write_json(folder / "shards.json", {shard: {} for shard in SHARDS})
         receipt = Receipt(key, partition, "v", "v", "c", {}, "", {}, metadata, seconds=seconds)
-        workspace.store.commit(folder, receipt)
+        commit(workspace, folder, receipt)
 
 
 def _put_shards(workspace: Workspace, **seconds: float) -> None:

@@ -25,6 +25,7 @@ from curation_assets.report.quality import quality
 from curation_assets.report.rank_change import SCHEMA as CHANGES
 from curation_assets.report.scores import Scores
 from curation_assets.report.tradeoff_view import METHOD as COSTS
+from curation_assets_tests.making import commit
 from curation_assets_tests.report.test_convergence import _curve
 from curation_assets_tests.report.test_figures import LADDER, rows, table
 
@@ -174,5 +175,5 @@ def test_chance_of_a_probe_is_by_the_labels_that_are_asked_for(tiny: Profile) ->
         with workspace.store.staged("evaluation/examples", "") as folder:
             write_table(folder / "test.parquet", pa.concat_tables(parts))
             receipt = Receipt("evaluation/examples", "", labels or "-", labels or "-", "c", {}, "", {})
-            workspace.store.commit(folder, receipt)
+            commit(workspace, folder, receipt)
         assert read_chance(workspace) == ({("probes", "document_origin"): expected} if expected else {})

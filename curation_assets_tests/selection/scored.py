@@ -28,7 +28,7 @@ from curation_assets.samplers.build import scores, write_scores
 from curation_assets.selection.build import subset
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
 from curation_assets_tests.corpus_builders import CORPUS
-from curation_assets_tests.making import load, materialize
+from curation_assets_tests.making import commit, load, materialize
 
 SCORED = ["random", "density", "semdedup", "perplexity_small", "ask_llm_small"]
 DRAWN = ["random", "density", "semdedup"]
@@ -146,6 +146,6 @@ def _make_all(home: Path, patch: pytest.MonkeyPatch) -> None:
     for key in ("full_data/checkpoint", "judge/checkpoint"):
         with workspace.store.staged(key, "small") as folder:
             write_json(folder / "made_up.json", {})
-            workspace.store.commit(folder, Receipt(key, "small", "v", "v", "c", {}, "", {}))
+            commit(workspace, folder, Receipt(key, "small", "v", "v", "c", {}, "", {}))
     for key in BUILDERS:
         make(workspace, key)

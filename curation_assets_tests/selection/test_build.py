@@ -24,7 +24,7 @@ __all__ = ["made"]
 
 def test_subsets_at_five_rates_have_five_versions(made: Workspace) -> None:
     for sampler in DRAWN:
-        receipts = [made.store.receipt(f"{sampler}/subset", rate) for rate in RATES]
+        receipts = [made.receipt(f"{sampler}/subset", rate) for rate in RATES]
         assert len({receipt.version for receipt in receipts if receipt}) == len(RATES) == 5
 
 
@@ -107,7 +107,5 @@ def test_what_rates_count_is_a_setting_of_subsets_and_of_no_score(
         assert STEPS[key].code_version(by_tokens.profile) == STEPS[key].code_version(made.profile)
     versions = Versions(made)
     assert versions.current(STEPS["random/subset"], "20")
-    made_by_documents, made_by_tokens = (
-        each.store.receipt("random/subset", "20") for each in (made, by_tokens)
-    )
+    made_by_documents, made_by_tokens = (each.receipt("random/subset", "20") for each in (made, by_tokens))
     assert made_by_documents and made_by_tokens and made_by_documents.version != made_by_tokens.version

@@ -22,6 +22,7 @@ from curation_assets.selection import hash_documents, selection_keys, text_diges
 from curation_assets.selection.amount import Amount, amount
 from curation_assets.selection.what_if import to_text, what_if
 from curation_assets_tests.conftest import write_shard
+from curation_assets_tests.making import commit
 from curation_assets_tests.selection.scored import DRAWN, SCORED, copied, made, make
 
 __all__ = ["made"]
@@ -361,7 +362,7 @@ def test_scores_of_an_earlier_release_are_refused_in_one_line(
     with workspace.store.staged("random/scores", "s0.jsonl") as folder:
         old = pq.read_table(workspace.open("random/scores", "s0.jsonl") / "scores.parquet")
         write_table(folder / "scores.parquet", old.select(["doc_id", "score"]))
-        workspace.store.commit(folder, replace(receipt, code="1", folder="", files={}))
+        commit(workspace, folder, replace(receipt, code="1", folder="", files={}))
     with pytest.raises(
         ValueError, match=r"^random/scores\[s0.jsonl\] were made by an earlier release.*again$"
     ):

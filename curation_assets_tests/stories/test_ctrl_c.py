@@ -46,7 +46,7 @@ def _left_open() -> list[dg.DagsterRun]:
 
 def test_ctrl_c_in_training_in_scoring_and_in_evaluation(phases: Path, tiny: Profile) -> None:
     """Each time the run goes on where it was; training is in two processes, which talk only now and then to who started them."""
-    store = Workspace(tiny.model_copy(update={"name": "phases"})).store
+    phased = tiny.model_copy(update={"name": "phases"})
     for key, before in {
         "full_data/checkpoint": "corpus/index",
         "perplexity_small/scores": "full_data/checkpoint",
@@ -73,7 +73,7 @@ def test_ctrl_c_in_training_in_scoring_and_in_evaluation(phases: Path, tiny: Pro
         assert "Traceback" not in said and "Warning" not in said, said
         assert not psutil.wait_procs(below, timeout=1.0)[1], "it left processes behind"
         assert _left_open() == [], "no run of Dagster's is shown as running for ever"
-        assert not list(tiny.data.rglob("attempt.json")), "the next run does not wait for this one"
-        made = store.fs.glob(f"{store.root}/{before}/*/current.json")
+        assert not Workspace(phased).catalog.attempts(), "the next run does not wait for this one"
+        made = Workspace(phased).catalog.current_of(before)
         assert made, f"what came before {key} is there"
         phases.write_text(f"{_PHASES}1\n", "utf-8")

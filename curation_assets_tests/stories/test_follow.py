@@ -314,7 +314,7 @@ def _as_from_nothing(profile: Profile, data: Path) -> None:
         for step in _following(profile):
             if step.key not in ("corpus/source", "corpus/shards"):
                 for partition in targets(here, step):
-                    one, other = (w.store.receipt(step.key, partition) for w in (here, there))
+                    one, other = (w.receipt(step.key, partition) for w in (here, there))
                     assert one and other and one.version == other.version, f"{step.key}[{partition}]"
                     files = [{n: d for n, d in r.files.items() if n != PREVIEW} for r in (one, other)]
                     assert files[0] == files[1], f"{step.key}[{partition}]"

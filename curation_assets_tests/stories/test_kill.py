@@ -119,7 +119,7 @@ def test_a_training_goes_on_from_where_it_was(story: Story) -> None:
 
 
 def test_nothing_is_left_over(story: Story) -> None:
-    assert not list(story.profile.data.rglob("attempt.json"))
+    assert not Workspace(story.profile).catalog.attempts()
     with instance_for(story.profile) as instance:
         statuses = [run.status for run in instance.get_runs()]
     status = dg.DagsterRunStatus
