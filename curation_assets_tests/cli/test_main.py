@@ -32,6 +32,8 @@ COMMANDS = {
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
     "refresh": [],
+    "catalog": ["check"],
+    "gc": [],
 }
 """Every subcommand, with as many arguments as it needs."""
 ASKING = [name for name in COMMANDS if name not in ("run", "ui", "init")]
