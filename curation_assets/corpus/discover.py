@@ -117,6 +117,8 @@ def find_files(url: str, storage_options: Mapping[str, Any] | None = None) -> Li
     ValueError : a single file that is asked for by name is no corpus file.
     """
     fs, path = _place(url, storage_options or {})
+    if fs is not None:
+        fs.invalidate_cache()  # what was there at the last look
     kind = _kind(fs, path)
     if kind == "file":
         split_suffixes(path)

@@ -157,7 +157,6 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
     ------
     IncompleteListing : the store refuses to list a folder, or fails while it does.
     """
-    fs.invalidate_cache()
     if below.deep and _lists_trees(fs):
         for name, info in _or_incomplete(root, lambda: fs.find(root, detail=True)).items():
             path = name[len(root) :].lstrip("/")

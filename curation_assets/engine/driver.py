@@ -170,7 +170,8 @@ class _Run:
 
     def _begin(self, step: Step) -> Iterator[Event]:
         """Queue the tasks that make a step current; a step that has none is done."""
-        asked = self.scope.partitions(self.workspace, step)
+        self._look = self._look or Follow(self.workspace, settled=self._settled)
+        asked = self.scope.partitions(self._look.versions, step)
         yield from self._vanished(step, asked)
         self._look = self._look or Follow(self.workspace, settled=self._settled)
         versions = self._look.versions
@@ -238,7 +239,7 @@ class _Run:
         size = 1
         if step.by == "rate":
             size = len(partitions) or 1
-        elif step.by == "shard" and partitions:
+        elif step.by in ("shard", "group") and partitions:
             size = min(math.ceil(len(partitions) / self.executor.slots), _MOST)
         for start in range(0, len(partitions), size):
             yield tuple(partitions[start : start + size])
@@ -356,6 +357,7 @@ class _Run:
 
     def _committed(self, event: Committed) -> Iterator[Event]:
         step, receipt = STEPS[event.key], event.receipt
+        self._look = None  # also what was taken over, of which no executor says anything
         self._plan.finish(step, receipt.partition, receipt)
         line = self._logs[event.key].finished(receipt, event.made)
         yield event

@@ -35,6 +35,7 @@ from curation_assets.common.files import (
     sha256,
     write_bytes,
 )
+from curation_assets.engine.artifact_cache import ArtifactCache, Hold, NotAsStored, check
 from curation_assets.engine.receipt import Receipt, parse_receipt, title
 
 MANIFEST = "receipt.json"
@@ -73,15 +74,20 @@ class Folder:
 
 
 class Store:
-    """Folders below one fsspec URL; `cache` is a local folder for copies of remote files and for staging."""
+    """Folders below one fsspec URL.
 
-    def __init__(self, url: str, cache: Path, **options: Any) -> None:
+    `cache` is a local folder for staging and for copies of remote files, of which there are at most `cache_bytes`, but
+    for what is in use.
+    """
+
+    def __init__(self, url: str, cache: Path, cache_bytes: int = 100_000_000_000, **options: Any) -> None:
         self.fs, self.root = file_system(url, options)
         self.root = self.root.rstrip("/")
         self.local = "file" in (
             self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
         )
         self.cache = cache
+        self._fetched = ArtifactCache(self.fs, cache / "fetched", cache_bytes)
         self._verified: set[str] = set()
 
     def place(self, key: str, partition: str) -> str:
@@ -122,41 +128,27 @@ class Store:
         except OSError:
             return False
 
-    def folder(self, receipt: Receipt) -> Path:
+    def folder(self, receipt: Receipt, hold: Hold) -> Path:
         """Return a local folder with an artifact's files; each is checked against its digest once a process.
 
-        A local copy of a remote artifact that is damaged is fetched again.
+        The copy of a remote artifact stays until `hold` is released.
 
         Raises
         ------
         DamagedArtifact
             Content differs from the receipt, or is gone.
         """
-        folder = (
-            Path(self.path(receipt)) if self.local else self.cache / "fetched" / fingerprint(receipt.folder)
-        )
-        if str(folder) in self._verified and folder.exists():
+        try:
+            if not self.local:
+                return self._fetched.folder(self.path(receipt), receipt.files, hold)
+            folder = Path(self.path(receipt))
+            if str(folder) not in self._verified or not folder.exists():
+                check(folder, receipt.files)
+                self._verified.add(str(folder))
             return folder
-        if not self.local and _damaged(folder, receipt):
-            shutil.rmtree(folder, ignore_errors=True)
-            self._fetch(receipt, folder)
-        if problem := _damaged(folder, receipt):
-            raise DamagedArtifact(
-                f"{title(receipt.key, receipt.partition)}: {problem}; it will be made anew", receipt
-            )
-        self._verified.add(str(folder))
-        return folder
-
-    def _fetch(self, receipt: Receipt, folder: Path) -> None:
-        with self.temporary() as partial:
-            for name in receipt.files:
-                target = partial / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(FileNotFoundError):  # gone from the store: damage
-                    self.fs.get_file(self.path(receipt, name), str(target))
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(OSError):  # another process fetched it first
-                partial.rename(folder)
+        except NotAsStored as error:
+            name = title(receipt.key, receipt.partition)
+            raise DamagedArtifact(f"{name}: {error}; it will be made anew", receipt) from None
 
     def staged(self, key: str, partition: str) -> contextlib.AbstractContextManager[Path]:
         """Give a fresh local folder to write an artifact's files into; it is removed unless `publish` adopts it."""
@@ -321,14 +313,3 @@ def _owned(home: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             lock.unlink(missing_ok=True)
-
-
-def _damaged(folder: Path, receipt: Receipt) -> str:
-    """Say which file is not as the receipt has it; "" where all are."""
-    for name, (_, digest) in receipt.files.items():
-        try:
-            if sha256(folder / name) != digest:
-                return f"{name} changed on disk since it was written"
-        except FileNotFoundError:
-            return f"{name} is gone"
-    return ""

@@ -34,9 +34,10 @@ COMMANDS = {
     "refresh": [],
     "catalog": ["check"],
     "gc": [],
+    "train": ["random/checkpoint", "--partition", "20|small"],
 }
 """Every subcommand, with as many arguments as it needs."""
-ASKING = [name for name in COMMANDS if name not in ("run", "ui", "init")]
+ASKING = [name for name in COMMANDS if name not in ("run", "ui", "init", "train")]
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,17 @@ import sqlalchemy as sa
 
 from curation_assets.engine.catalog import Catalog
 from curation_assets.engine.database import Database
+from curation_assets_tests.postgres_server import PASSWORD, PostgresServer
 
 
-@pytest.fixture(params=["sqlite"])
-def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.process)])
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty database."""
-    assert request.param == "sqlite"
-    return f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    return server.url(server.database())
 
 
 @pytest.fixture
