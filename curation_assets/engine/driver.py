@@ -360,7 +360,6 @@ class _Run:
 
     def _committed(self, event: Committed) -> Iterator[Event]:
         step, receipt = STEPS[event.key], event.receipt
-        self._look = None  # also what was taken over, of which no executor says anything
         self._plan.finish(step, receipt.partition, receipt)
         line = self._logs[event.key].finished(receipt, event.made)
         yield event
