@@ -71,7 +71,9 @@ def publish(workspace: Workspace, key: str, partition: str) -> Receipt:
 def titles(workspace: Workspace) -> dict[tuple[str, str], str]:
     """Return {(key, partition): folder} of what is current."""
     catalog = workspace.catalog
-    return {(key, p): one.folder for key in catalog.asset_keys() for p, one in catalog.current_of(key).items()}
+    return {
+        (key, p): one.folder for key in catalog.asset_keys() for p, one in catalog.current_of(key).items()
+    }
 
 
 def as_before(workspace: Workspace) -> None:
