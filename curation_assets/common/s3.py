@@ -15,7 +15,9 @@ from typing import Any
 SCHEMES = ("s3", "s3a")
 _ATTEMPTS = 15  # with the pauses between them about 90 s
 _ONCE = {"retries": {"total_max_attempts": 1, "mode": "standard"}}
-_AS_OF_NOW = {"use_listings_cache": False}  # else s3fs answers from what it listed, of files that changed since
+_AS_OF_NOW = {
+    "use_listings_cache": False
+}  # else s3fs answers from what it listed, of files that changed since
 _PASSING = ("SlowDown", "RequestTimeout", "Throttling", "429")  # and every status from 500 on
 _REPEAT_WARNING = 30.0  # seconds between two lines about it
 _log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -23,6 +24,7 @@ from curation_assets.engine.driver import Blocked, bring_up_to_date
 from curation_assets.engine.executors import Failed
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.scope import everything
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts
@@ -69,7 +71,7 @@ class Bucket:
         there = set(self.fs.find(f"{self.name}/artifacts"))
         return [
             path
-            for receipt, current in workspace.catalog.all()
+            for receipt, current in known(workspace)
             for path in (workspace.store.path(receipt, name) for name in receipt.files)
             if current and path not in there
         ]
@@ -102,6 +104,12 @@ def run(profile: Profile) -> Iterator[Any]:
     scope = everything(profile, [STEPS[key] for key in KEYS])
     with InlineExecutor(workspace, "curation_assets.products", lambda line: None) as executor:
         yield from bring_up_to_date(workspace, scope, executor, checks=False)
+
+
+def known(workspace: Workspace) -> list[tuple[Receipt, bool]]:
+    """Return (artifact, whether it is current) of all that the catalog knows."""
+    keys = workspace.catalog.keys()
+    return [one for key in keys for one in workspace.catalog.all_of(key)]
 
 
 def made(events: list[Any]) -> Counter[str]:
@@ -139,6 +147,17 @@ def test_a_server_that_is_away_or_busy_delays_a_run_and_nothing_is_lost(bucket: 
     assert made(events).total() == ARTIFACTS and not faults
     assert time.monotonic() - started > 5
     assert not bucket.lost(Workspace(profile))
+
+
+def test_a_restart_of_the_catalogs_server_delays_a_run(shared: Bucket, postgres: PostgresServer) -> None:
+    profile, events, restarts = shared.load("one"), [], 0
+    for event in run(profile):
+        events.append(event)
+        if getattr(event, "made", False) and event.key in ("corpus/shards", "random/scores") and restarts < 4:
+            restarts += 1
+            postgres.stop()
+            threading.Timer(0.5, postgres.start).start()
+    assert made(events).total() == ARTIFACTS and restarts == 4
 
 
 @pytest.mark.parametrize("gone", ["documents.parquet", "receipt.json"])
@@ -189,7 +208,7 @@ def test_two_machines_at_once_lose_nothing_and_make_nothing_twice(shared: Bucket
     lines = Counter(line for output in outputs for line in output if not line.startswith("corpus/source"))
     assert lines.total() == ARTIFACTS - 1 and set(lines.values()) == {1}, lines
     workspace = Workspace(shared.load("three"))
-    assert sum(current for _, current in workspace.catalog.all()) == ARTIFACTS
+    assert sum(current for _, current in known(workspace)) == ARTIFACTS
     assert not shared.lost(workspace)
     assert set(made(list(run(shared.load("three"))))) <= {"corpus/source"}
 
