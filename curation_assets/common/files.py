@@ -25,11 +25,12 @@ _MTIME_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "modified"
 TEMPORARY = ".tmp-"
 """What the names of files and folders begin with that are being written."""
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def fingerprint(*parts: Any) -> str:
     """Return 20 hex digits (80 bits of SHA-256) over the canonical JSON of `parts`."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()[:20]
 
 
 def safe_name(partition: str) -> str:
@@ -68,14 +69,6 @@ def mtime_of(info: Mapping[str, Any]) -> float | None:
             except ValueError:
                 continue
     return None
-
-
-def link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name, where the file system can; else copy it."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
@@ -202,10 +195,15 @@ def read_batches(path: Path, columns: list[str] | None = None, size: int = 4096)
 def read_rows(path: Path, columns: list[str], rows: slice) -> pa.Table:
     """Read rows `start` to `stop` of a Parquet file, and of the rest no more than the row groups that they lie in."""
     with pq.ParquetFile(path) as source:
-        about = source.metadata
-        ends = list(accumulate(about.row_group(i).num_rows for i in range(about.num_row_groups)))
-        first, last = bisect_right(ends, rows.start), bisect_left(ends, rows.stop)
-        groups = range(first, min(last + 1, len(ends)))
-        table = source.read_row_groups(list(groups), columns=columns)
-        begin = ends[first - 1] if first else 0
+        return rows_of(source, columns, rows)
+
+
+def rows_of(source: pq.ParquetFile, columns: list[str] | None, rows: slice) -> pa.Table:
+    """Read rows of an open Parquet file as `read_rows` does."""
+    about = source.metadata
+    ends = list(accumulate(about.row_group(i).num_rows for i in range(about.num_row_groups)))
+    first, last = bisect_right(ends, rows.start), bisect_left(ends, rows.stop)
+    groups = range(first, min(last + 1, len(ends)))
+    table = source.read_row_groups(list(groups), columns=columns)
+    begin = ends[first - 1] if first else 0
     return table.slice(rows.start - begin, rows.stop - rows.start)

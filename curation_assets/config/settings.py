@@ -236,6 +236,25 @@ class Automation(Section):
     refresh_cron: str = Field(json_schema_extra=EXECUTION)
 
 
+class Ray(Section):
+    """What workers on a Ray cluster are (`engine = "ray"`).
+
+    Attributes
+    ----------
+    address : "" for a cluster of this machine alone that lasts as long as the run, "auto" for the one that this machine is a
+        node of, or "host:port" of its head.
+    cpus : of each worker, which has as many threads.
+    gpus : of each worker of a step that uses an accelerator; 0.5 lets two work on one.
+    scratch : an absolute path, a folder of each node for what workers need meanwhile; "" for `data` where the store is a folder, and else one
+        below the system's temporary folder.
+    """
+
+    address: Annotated[str, Field(pattern=r"^(auto|[^:/\s]+:\d{1,5})?$")] = Field(json_schema_extra=EXECUTION)
+    cpus: Positive = Field(json_schema_extra=EXECUTION)
+    gpus: Annotated[float, Field(gt=0, le=1)] = Field(json_schema_extra=EXECUTION)
+    scratch: Annotated[str, Field(pattern=r"^(/.*)?$")] = Field(json_schema_extra=EXECUTION)
+
+
 class Execution(Section):
     """Where and how things run; nothing here changes a result beyond floating-point rounding."""
 
@@ -247,7 +266,10 @@ class Execution(Section):
     catalog: Postgres = Field(json_schema_extra=EXECUTION)
     device: str = Field(json_schema_extra=EXECUTION)
     dtype: Literal["auto", "float32", "bfloat16"] = Field(json_schema_extra=EXECUTION)
-    engine: Literal["local"] = Field(json_schema_extra=EXECUTION)
+    engine: Literal["local", "ray"] = Field(json_schema_extra=EXECUTION)
     workers: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
     processes: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
     compile: bool = Field(json_schema_extra=EXECUTION)
+    groups: Annotated[int, Field(ge=1, le=1024)] = Field(json_schema_extra=EXECUTION)
+    group_memory_mib: Positive = Field(json_schema_extra=EXECUTION)
+    ray: Ray = Field(json_schema_extra=EXECUTION)

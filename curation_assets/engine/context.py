@@ -5,14 +5,17 @@ A version follows from what a step declares. Since nothing else can be read, no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow.parquet as pq
+
 from curation_assets.common.progress import Progress
 from curation_assets.config.paths import Declaration, DeclaredSettings
 from curation_assets.config.profile import Profile
+from curation_assets.engine import stored
 from curation_assets.engine.artifact_cache import Hold
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
@@ -84,6 +87,11 @@ class Context:
         finally:
             hold.release()
 
+    def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
+        """Open a Parquet file of an input, to read some of its columns or rows; MissingInput where there is none."""
+        self._check(key, partition)
+        return self._workspace.open_parquet(key, partition, name)
+
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
         """Return the receipt of an input, or None."""
         self._check(key, partition)
@@ -97,6 +105,21 @@ class Context:
     def metadata(self, key: str, partition: str = "") -> Metadata:
         """Return the metadata in an input's receipt; MissingInput where there is none."""
         return self.artifact(key, partition).metadata
+
+    def read_files(self, name: str, receipts: Sequence[Receipt]) -> Iterator[bytes]:
+        """Yield a small file of each of some inputs, its digest checked, without what else the artifacts have."""
+        for receipt in receipts:
+            self._check(receipt.key, receipt.partition)
+        return stored.read_files(self._workspace, name, receipts)
+
+    def read_ranges(self, name: str, ranges: Sequence[tuple[Receipt, int, int]]) -> Iterator[bytes]:
+        """Yield the bytes from one place to another of a file of each of some inputs, without the rest of it.
+
+        Nothing else is fetched, and so no digest is checked: what is read has a checksum of its own. Where that fails, `open` the input.
+        """
+        for receipt, _, _ in ranges:
+            self._check(receipt.key, receipt.partition)
+        return stored.read_ranges(self._workspace, name, ranges)
 
     def temporary(self) -> AbstractContextManager[Path]:
         """Give a fresh local folder for what is needed meanwhile."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
 
 from curation_assets.common.files import read_json, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, ProfileError
 from curation_assets.config.registry import RATES
+from curation_assets.engine import stored
 from curation_assets.engine.artifact_cache import Hold
 from curation_assets.engine.catalog import Catalog
 from curation_assets.engine.receipt import Receipt, title
@@ -132,11 +136,13 @@ class Workspace:
         return read_json(self.open("corpus/source") / _PASSED_OVER)
 
     def partitions(self, by: By) -> list[str]:
-        """Return all partition keys of a kind: the shards in use, the rates, the ladder's sizes, or their product."""
+        """Return all partition keys of a kind: the shards in use, the groups, the rates, the ladder's sizes, or their product."""
         if by == "":
             return [""]
         if by == "shard":
             return self.shards()
+        if by == "group":
+            return self.profile.groups
         if by == "rate":
             return list(RATES)
         if by == "size":
@@ -167,6 +173,10 @@ class Workspace:
         """Make an artifact count as missing, unless it was made anew meanwhile."""
         self.catalog.withdraw(receipt)
         self.store.disown(receipt)
+
+    def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
+        """Open a Parquet file of an artifact, to read some of its columns or rows; MissingInput where there is none."""
+        return stored.open_parquet(self, self.artifact(key, partition), name)
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
         """Return an artifact's receipt; None where there is none, or a file of it is missing or resized."""

@@ -22,6 +22,8 @@ from curation_assets.engine.materialize import materialize
 from curation_assets.engine.product import Product
 from curation_assets.engine.receipt import title
 from curation_assets.engine.resolved import ResolvedWorkspace
+from curation_assets.engine.snapshot import Snapshot
+from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import DamagedArtifact
 from curation_assets.engine.workspace import Metadata, MissingInput, Workspace
@@ -38,10 +40,14 @@ class Worker:
     products : name of the module that says how artifacts are made (`PRODUCTS`) and checked (`CHECKS`, `CHECKED_WITH`); it
         is imported with the first task.
     tell : hears the lines of progress while a task goes on.
+    device_of_its_own : nobody else works on its accelerator, or who does was meant to.
     """
 
-    def __init__(self, workspace: Workspace, products: str, tell: Tell) -> None:
+    def __init__(
+        self, workspace: Workspace, products: str, tell: Tell, *, device_of_its_own: bool = False
+    ) -> None:
         self._workspace, self._module, self._tell = workspace, products, tell
+        self._device_of_its_own = device_of_its_own
         self._loaded: tuple[str, LoadedBuilder] | None = None
 
     def carry_out(self, task: Task) -> Iterator[Message]:
@@ -53,6 +59,8 @@ class Worker:
         step, workspace = STEPS[task.key], self._workspace
         if task.inputs is not None:
             workspace = ResolvedWorkspace(workspace, task.inputs)
+        else:
+            workspace = Snapshot(Versions(workspace))
         for partition in task.partitions:
             tell = self._teller(step, partition)
             progress = Throttled(tell, title(step.key, partition))
@@ -100,7 +108,7 @@ class Worker:
 
     def _accelerator(self, step: Step, partition: str) -> AbstractContextManager[Any]:
         """Keep the accelerator for one artifact at a time, of all processes and runs on this data; nothing where there is none."""
-        if not step.accelerated or self._workspace.device == "cpu":
+        if not step.accelerated or self._device_of_its_own or self._workspace.device == "cpu":
             return nullcontext()
         lock = FileLock(self._workspace.data / _LOCK)
         try:
@@ -112,11 +120,11 @@ class Worker:
             return lock.acquire()
 
     def _check(self, task: Check) -> Iterator[Message]:
-        module = import_module(self._module)
+        module, workspace = import_module(self._module), Snapshot(Versions(self._workspace))
         for key in (task.key, *module.CHECKED_WITH.get(task.key, ())):
             for name, check in module.CHECKS.get(key, {}).items():
                 try:
-                    outcome = check(self._workspace)
+                    outcome = check(workspace)
                 except Exception as error:
                     # What it looks at is damaged: that is its verdict, and no failure of this run.
                     outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
