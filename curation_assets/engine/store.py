@@ -292,7 +292,18 @@ class Store:
 
     @owner.setter
     def owner(self, catalog: str) -> None:
-        self.write(f"{self.root}/{_OWNER}", (json.dumps({"catalog": catalog}) + "\n").encode())
+        self.write(f"{self.root}/{_OWNER}", _owned_by(catalog))
+
+    def claim(self, catalog: str) -> bool:
+        """Make a catalog the one that knows what is current; False where an object store has another one's word since."""
+        if self.local:
+            self.owner = catalog
+            return True
+        try:
+            self.fs.pipe_file(f"{self.root}/{_OWNER}", _owned_by(catalog), mode="create")
+        except FileExistsError:
+            return self.owner == catalog
+        return True
 
     def read(self, path: str) -> bytes:
         """Return a small file's content; FileNotFoundError where there is none."""
@@ -305,6 +316,10 @@ class Store:
             write_bytes(Path(path), content)
         else:
             self.fs.pipe_file(path, content)  # one PUT: object stores replace whole objects
+
+
+def _owned_by(catalog: str) -> bytes:
+    return (json.dumps({"catalog": catalog}) + "\n").encode()
 
 
 @contextlib.contextmanager

@@ -19,13 +19,14 @@ from typing import Any
 
 import pytest
 
-from curation_assets.config.profile import Profile, load_profile
+from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.engine.driver import Blocked, bring_up_to_date
 from curation_assets.engine.executors import Failed
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.scope import everything
+from curation_assets.engine.store import Store
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.postgres_server import PASSWORD, PostgresServer
@@ -227,11 +228,21 @@ def test_what_a_killed_machine_finished_is_not_made_again(shared: Bucket) -> Non
     assert not shared.lost(Workspace(shared.load("one")))
 
 
-def test_a_second_catalog_for_one_store_is_refused(bucket: Bucket) -> None:
-    """Two machines with a catalog each would replace one another's artifacts and know nothing of it."""
-    list(run(bucket.load("one")))
-    with pytest.raises(ValueError, match="the store of another catalog"):
-        list(run(bucket.load("two")))
+def test_of_two_machines_with_a_catalog_each_one_has_the_store_and_the_other_is_refused(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would replace one another's artifacts and know nothing of it."""
+    with monkeypatch.context() as together:  # both looked before one of them had it
+        together.setattr(Store, "owner", property(lambda store: ""))
+        first = Workspace(bucket.load("one"))
+        assert not first.catalog.keys()
+        with pytest.raises(ProfileError, match="the store of another catalog"):
+            list(run(bucket.load("two")))
+    for _ in range(2):
+        with pytest.raises(ProfileError, match="give each store a catalog of its own"):
+            list(run(bucket.load("two")))
+    assert made(list(run(bucket.load("one")))).total() == ARTIFACTS
+    assert not bucket.lost(Workspace(bucket.load("one")))
 
 
 def test_copies_on_this_machine_are_bounded(bucket: Bucket) -> None:
