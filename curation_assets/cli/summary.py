@@ -11,6 +11,7 @@ from curation_assets.embeddings.checks import unread_text
 from curation_assets.engine.failures import waiting, waits_for
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets
+from curation_assets.engine.snapshot import Snapshot
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage.notices import notices
@@ -31,7 +32,7 @@ def report_end(
         Keys of assets that had nothing to be made from.
     """
     versions = Versions(workspace)
-    for key, outcome in unread_text(workspace):
+    for key, outcome in unread_text(Snapshot(versions)):
         if not outcome.passed:
             print(f"WARNING  {key}: {outcome.description}")
     for notice in notices(versions):
@@ -48,6 +49,6 @@ def report_end(
 def _cause(versions: Versions, key: str) -> str:
     """Return the failed artifact that an asset waits for."""
     step = STEPS[key]
-    causes = (waits_for(versions, step, p) for p in targets(versions.workspace, step) or [""])
+    causes = (waits_for(versions, step, p) for p in targets(versions, step) or [""])
     cause = next(filter(None, causes), None)
     return title(*cause) if cause else "what failed"

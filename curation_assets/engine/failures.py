@@ -75,14 +75,14 @@ def _requested(versions: Versions, need: Step, wanted: list[str], only: str | No
     """Leave out cells of training that the profile does not ask for: what a job made besides is nobody's cause."""
     if only is not None or need.by not in ("size", "rate|size"):
         return wanted
-    requested = targets(versions.workspace, need)
+    requested = targets(versions, need)
     return [p for p in wanted if p in requested]
 
 
 def _stages_there(versions: Versions, step: Step) -> set[str]:
     """Return the stages (scores, metrics, ...) of which some input of a report is there."""
     needs = [STEPS[key] for key in step.reads(versions.workspace.profile)]
-    at = ((need.key, p) for need in needs for p in targets(versions.workspace, need))
+    at = ((need.key, p) for need in needs for p in targets(versions, need))
     return {_stage(key) for key, partition in at if versions.receipt(key, partition) is not None}
 
 

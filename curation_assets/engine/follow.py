@@ -16,7 +16,7 @@ from curation_assets.common.files import fingerprint
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.staleness import Versions
-from curation_assets.engine.step import EDGE, Step, upstream
+from curation_assets.engine.step import EDGE, Step
 from curation_assets.engine.workspace import MissingInput, Workspace, title
 
 _SHOWN = 4  # steps that are named
@@ -52,6 +52,8 @@ class Follow:
         self._settled = {} if settled is None else settled
         self._refusal = refusal
         self._due: dict[str, list[str]] = {}
+        self._follows: dict[str, bool] = {}
+        self._all_settled: dict[str, bool] = {}
         self.next_try = math.inf
 
     def follows(self, step: Step) -> bool:
@@ -59,16 +61,21 @@ class Follow:
 
         A model learned from the corpus is where it is missing (unless it takes training) or somebody asked to refresh it.
         """
+        if step.key not in self._follows:
+            self._follows[step.key] = self._find_follows(step)
+        return self._follows[step.key]
+
+    def _find_follows(self, step: Step) -> bool:
         if step.key not in self._wanted or step.key == "corpus/source":
             return False
-        if step.pinned and any(self.versions.marked(step, p) for p in targets(self._workspace, step)):
+        if step.pinned and any(self.versions.marked(step, p) for p in targets(self.versions, step)):
             return True
         return self._automation.training or not (step.trains or step.partial)
 
     def due(self, step: Step) -> list[str]:
         """Return the partitions of a step to make now."""
         if step.key not in self._due:
-            asked = targets(self._workspace, step) if self.follows(step) else []
+            asked = targets(self.versions, step) if self.follows(step) else []
             due = [p for p in asked if self._is_due(step, p)]
             self._due[step.key] = [] if due and self._refusal(self._workspace, step) else due
         return self._due[step.key]
@@ -101,7 +108,7 @@ class Follow:
         """Return a sentence for the first few steps of which something is out of date but not due: what it waits for."""
         found = []
         for step in STEPS.values():
-            asked = targets(self._workspace, step) if self.follows(step) else []
+            asked = targets(self.versions, step) if self.follows(step) else []
             due = set(self.due(step))
             held = [p for p in asked if p not in due and not self.versions.current(step, p)]
             if held:
@@ -114,7 +121,7 @@ class Follow:
         """Return what an artifact waits for that is out of date and not due."""
         if not self.follows(step):
             return "waits for somebody who asks for it, or for automation.training"
-        for need, wanted in self._reads(step, partition):
+        for need, wanted, _ in self._reads(step, partition):
             if not wanted and not step.partial:
                 return f"waits for {need.key}: no file of the corpus has been read"
             for p in wanted:
@@ -140,24 +147,33 @@ class Follow:
 
     def _inputs_settled(self, step: Step, partition: str) -> bool:
         return all(
-            (wanted or step.partial) and all(self._is_settled(need, p) for p in wanted)
-            for need, wanted in self._reads(step, partition)
+            (wanted or step.partial) and self._are_settled(need, wanted, several)
+            for need, wanted, several in self._reads(step, partition)
         )
 
-    def _reads(self, step: Step, partition: str) -> Iterator[tuple[Step, list[str]]]:
-        """Yield what an artifact reads; of a report, what there will be."""
-        for key, only in step.reads(self._workspace.profile).items():
-            need = STEPS[key]
-            if step.partial:
-                yield need, targets(self._workspace, need) if key in self._wanted else []
-            else:
-                yield need, upstream(step, partition, need, self.versions.partitions, only)
+    def _reads(self, step: Step, partition: str) -> Iterator[tuple[Step, list[str], bool]]:
+        """Yield what an artifact reads, and whether those are all partitions that there are; of a report, what there will be."""
+        if not step.partial:
+            for need, wanted, several, _ in self.versions.readings(step, partition):
+                yield need, wanted, several
+            return
+        for key in step.reads(self._workspace.profile):
+            yield STEPS[key], targets(self.versions, STEPS[key]) if key in self._wanted else [], False
+
+    def _are_settled(self, step: Step, partitions: list[str], several: bool) -> bool:
+        """Tell whether partitions of a step have settled; of all that there are only once."""
+        if not several:
+            return all(self._is_settled(step, p) for p in partitions)
+        if step.key not in self._all_settled:
+            self._all_settled[step.key] = all(self._is_settled(step, p) for p in partitions)
+        return self._all_settled[step.key]
 
     def _is_settled(self, step: Step, partition: str) -> bool:
         at = (step.key, partition)
-        if at not in self._settled:
-            self._settled[at] = self._find_settled(step, partition)
-        return self._settled[at]
+        settled = self._settled.get(at)
+        if settled is None:
+            settled = self._settled[at] = self._find_settled(step, partition)
+        return settled
 
     def _find_settled(self, step: Step, partition: str) -> bool:
         there = self.versions.receipt(step.key, partition) is not None

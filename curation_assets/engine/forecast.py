@@ -168,7 +168,7 @@ class Plan:
         follow = Follow(self._workspace)
         versions = follow.versions
         for step in self._scope.steps:
-            asked = self._scope.partitions(self._workspace, step)
+            asked = self._scope.partitions(versions, step)
             for receipt in (versions.receipt(step.key, p) for p in asked):
                 if receipt is not None:
                     self.durations.add(step, receipt)

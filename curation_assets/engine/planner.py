@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from curation_assets.config.profile import Profile
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.step import EDGE, Step
-from curation_assets.engine.workspace import Workspace
+from curation_assets.engine.step import EDGE, By, Step
 
 
-def targets(workspace: Workspace, step: Step, among: list[Step] | None = None) -> list[str]:
+class Partitions(Protocol):
+    """What knows which partitions there are: a workspace, or a look at it, which reads the corpus's listing once."""
+
+    profile: Profile
+
+    def listed(self) -> list[str]:
+        """Return the shard keys of the corpus's last listing."""
+        ...
+
+    def partitions(self, by: By) -> list[str]:
+        """Return all partition keys of a kind."""
+        ...
+
+
+def targets(there: Partitions, step: Step, among: list[Step] | None = None) -> list[str]:
     """Return the partitions of a step that the profile's [run] asks for, where these steps are made (None: all that are wanted)."""
     if step.by in ("size", "rate|size"):
-        return cells(workspace.profile, step, among)
+        return cells(there.profile, step, among)
     if step.key in EDGE and step.by == "shard":
-        return workspace.listed()
-    return workspace.partitions(step.by)
+        return there.listed()
+    return there.partitions(step.by)
 
 
 def cells(profile: Profile, step: Step, among: list[Step] | None = None) -> list[str]:

@@ -80,7 +80,7 @@ def prune_marks(workspace: Workspace, versions: Versions) -> None:
     marks, kept, waiting = versions.refresh_asked, set[str](), set[str]()
     for step in learned_steps() if marks else ():
         above = any(need in waiting for need in step.reads(workspace.profile))
-        for partition in targets(workspace, step):
+        for partition in targets(versions, step):
             name = title(step.key, partition)
             if versions.marked(step, partition) and (above or versions.behind(step, partition)):
                 kept.add(name)
@@ -91,7 +91,7 @@ def prune_marks(workspace: Workspace, versions: Versions) -> None:
 def _to_learn(versions: Versions, step: Step, found: Refresh) -> Iterator[str]:
     """Yield the partitions of a step that are there and behind, or made from a model that is learned anew as well."""
     above = any(need in found.marked for need in step.reads(versions.workspace.profile))
-    for partition in targets(versions.workspace, step):
+    for partition in targets(versions, step):
         there = versions.receipt(step.key, partition) is not None
         if there and (above or versions.behind(step, partition)):
             yield partition
@@ -112,7 +112,7 @@ def _follows(versions: Versions, wanted: list[Step], found: Refresh) -> Iterator
         ):
             continue
         changed.add(step.key)
-        if partitions := targets(versions.workspace, step):
+        if partitions := targets(versions, step):
             yield step.key, _work(versions, step, partitions)
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from curation_assets.config.profile import Profile
-from curation_assets.engine.planner import cells, targets, wanted_steps
+from curation_assets.engine.planner import Partitions, cells, targets, wanted_steps
 from curation_assets.engine.step import Step
-from curation_assets.engine.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,13 @@ class Scope:
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     by_itself: bool = False
 
-    def partitions(self, workspace: Workspace, step: Step) -> list[str]:
+    def partitions(self, there: Partitions, step: Step) -> list[str]:
         """Return the partitions of a step that are meant, as the corpus was listed last."""
         if step.key in self.named:
             return list(self.named[step.key])
         if step.by in ("size", "rate|size"):
             return cells(self.profile, step, list(self.among))
-        return [p for p in targets(workspace, step) if step.by != "rate" or not self.rates or p in self.rates]
+        return [p for p in targets(there, step) if step.by != "rate" or not self.rates or p in self.rates]
 
 
 def everything(profile: Profile, steps: Iterable[Step] | None = None) -> Scope:

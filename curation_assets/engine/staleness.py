@@ -23,7 +23,7 @@ from curation_assets.engine.input_reasons import (
 )
 from curation_assets.engine.reasons import Reason
 from curation_assets.engine.receipt import Receipt
-from curation_assets.engine.step import EDGE, By, Step, reads_all, upstream
+from curation_assets.engine.step import EDGE, By, Step, own_partition, reads_all
 from curation_assets.engine.workspace import MissingInput, Workspace, title
 
 At = tuple[str, str]
@@ -48,15 +48,60 @@ class Reading(NamedTuple):
     required: bool
 
 
+class _Inputs:
+    """What the artifacts of a step read: inputs that are the same for all of them, and those that are each one's own.
+
+    What is asked of the former is answered once a step, whatever the number of its partitions.
+    """
+
+    def __init__(self, versions: Versions, step: Step) -> None:
+        self._versions, self._step = versions, step
+        self.all: list[Reading | Step] = [
+            self._shared(STEPS[key], only) for key, only in step.reads(versions.profile).items()
+        ]
+        self.shared = [each for each in self.all if isinstance(each, Reading)]
+        self.own = [each for each in self.all if isinstance(each, Step)]
+
+    def _shared(self, need: Step, only: str | None) -> Reading | Step:
+        """Return what all partitions read of an input; the input itself where each reads its own partition."""
+        step, several = self._step, only is None and reads_all(self._step.by, need.by)
+        if several:
+            wanted = self._versions.there(need.key) if step.partial else self._versions.partitions(need.by)
+        elif only is not None or need.by == "":
+            wanted = [only or ""]
+            if step.partial:
+                wanted = [p for p in wanted if self._versions.receipt(need.key, p) is not None]
+        else:
+            return need
+        return Reading(need, wanted, several, not step.partial)
+
+    @cached_property
+    def missing(self) -> Reason | None:
+        """What is missing of the shared inputs."""
+        return next(filter(None, (missing_input(self._versions, reading) for reading in self.shared)), None)
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """The versions of the shared inputs."""
+        return {reading.need.key: self._versions.version(reading) for reading in self.shared}
+
+    @cached_property
+    def outdated(self) -> bool:
+        """Whether something of the shared inputs that the artifacts follow is out of date, or follows what is."""
+        return any(self._versions.any_outdated(reading) for reading in followed(self._step, self.shared))
+
+
 class Versions:
     """Versions of artifacts as they stand; the receipts of a key are read at once, and once: make one, ask it, throw it away."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+        self.workspace, self.profile = workspace, workspace.profile
         self._receipts: dict[str, dict[str, Receipt]] = {}
         self._damaged: dict[str, dict[str, Receipt]] = {}
         self._partitions: dict[By, list[str]] = {}
+        self._inputs: dict[str, _Inputs] = {}
         self._code: dict[str, str] = {}
+        self._missing: dict[str, list[str]] = {}
         self._all: dict[str, str] = {}
         self._reasons: dict[At, tuple[Reason, ...]] = {}
         self._follows: dict[At, bool] = {}
@@ -104,6 +149,14 @@ class Versions:
             self._partitions[by] = self.workspace.partitions(by)
         return self._partitions[by]
 
+    def listed(self) -> list[str]:
+        """Return the shard keys of the corpus's last listing, sorted."""
+        return self._listed
+
+    @cached_property
+    def _listed(self) -> list[str]:
+        return sorted(self.listing)
+
     @cached_property
     def set_aside(self) -> dict[str, str]:
         """What `Workspace.set_aside` gave."""
@@ -123,30 +176,48 @@ class Versions:
 
     def readings(self, step: Step, partition: str) -> list[Reading]:
         """Return what an artifact reads: of each input the partitions, for a partial step those that there are."""
-        readings = []
-        for key, only in step.reads(self.workspace.profile).items():
-            need = STEPS[key]
-            wanted = upstream(step, partition, need, self.partitions, only)
-            if step.partial:
-                wanted = [p for p in wanted if self.receipt(key, p) is not None]
-            several = only is None and reads_all(step.by, need.by)
-            readings.append(Reading(need, wanted, several, not step.partial))
-        return readings
+        return [
+            each
+            if isinstance(each, Reading)
+            else Reading(each, [own_partition(step.by, partition, each.by)], False, not step.partial)
+            for each in self._inputs_of(step).all
+        ]
+
+    def _inputs_of(self, step: Step) -> _Inputs:
+        if step.key not in self._inputs:
+            self._inputs[step.key] = _Inputs(self, step)
+        return self._inputs[step.key]
+
+    def there(self, key: str) -> list[str]:
+        """Return those partitions of a step that have been made."""
+        missing = set(self._all_missing(key))
+        return [p for p in self.partitions(STEPS[key].by) if p not in missing]
 
     def missing(self, reading: Reading) -> list[str]:
         """Return those partitions of an input that have not been made."""
-        return [p for p in reading.partitions if self.receipt(reading.need.key, p) is None]
+        if reading.several and reading.required:
+            return self._all_missing(reading.need.key)
+        receipts = self.receipts(reading.need.key)
+        return [p for p in reading.partitions if p not in receipts]
+
+    def _all_missing(self, key: str) -> list[str]:
+        if key not in self._missing:
+            receipts = self.receipts(key)
+            self._missing[key] = [p for p in self.partitions(STEPS[key].by) if p not in receipts]
+        return self._missing[key]
 
     def version(self, reading: Reading) -> str:
         """Return the version of an input; of several partitions the fingerprint of {partition: version}, of those that there are."""
         key = reading.need.key
         if reading.several and key in self._all:
             return self._all[key]
-        receipts = {p: self.receipt(key, p) for p in reading.partitions}
-        versions = {p: receipt.version for p, receipt in receipts.items() if receipt is not None}
+        receipts = self.receipts(key)
+        versions = {p: receipts[p].version for p in reading.partitions if p in receipts}
         if versions and not reading.several:
             return next(iter(versions.values()))
-        combined = fingerprint(versions)
+        # Groups are parts of one whole: in how many it was made changes nothing.
+        parts = sorted(set(versions.values())) if reading.need.by == "group" else versions
+        combined = fingerprint(parts)
         if reading.several:  # all partitions, whoever reads them
             self._all[key] = combined
         return combined
@@ -159,38 +230,58 @@ class Versions:
         MissingInput
             When something that the step needs has not been materialized (partial steps need nothing).
         """
-        readings = self.readings(step, partition)
-        if missing := self._missing_input(readings):
-            there_are_shards = bool(missing.partitions)
-            what = (
-                title(missing.subject, missing.partitions[0])
-                if there_are_shards
-                else f"{missing.subject} (the corpus has no shards)"
-            )
-            raise MissingInput(f"{title(step.key, partition)} needs {what}, which has not been materialized")
-        return {reading.need.key: self.version(reading) for reading in readings}
+        if (versions := self._versions_of_inputs(step, partition)) is not None:
+            return versions
+        missing = self._missing_input(step, partition)
+        assert missing is not None
+        there_are_shards = bool(missing.partitions)
+        what = (
+            title(missing.subject, missing.partitions[0])
+            if there_are_shards
+            else f"{missing.subject} (the corpus has no shards)"
+        )
+        raise MissingInput(f"{title(step.key, partition)} needs {what}, which has not been materialized")
 
-    def _missing_input(self, readings: Iterable[Reading]) -> Reason | None:
+    def _versions_of_inputs(self, step: Step, partition: str) -> dict[str, str] | None:
+        """Return the version of each input; None where something that the step needs is missing."""
+        inputs = self._inputs_of(step)
+        if inputs.missing is not None:
+            return None
+        versions = inputs.versions.copy()
+        for need in inputs.own:
+            receipt = self.receipt(need.key, own_partition(step.by, partition, need.by))
+            if receipt is None:
+                return None
+            versions[need.key] = receipt.version
+        return versions
+
+    def _missing_input(self, step: Step, partition: str) -> Reason | None:
+        readings = self.readings(step, partition)
         return next(filter(None, (missing_input(self, reading) for reading in readings)), None)
 
     def input_versions(self, step: Step, partition: str) -> dict[str, str]:
         """Return the version of each input as `inputs` does, but of what there is where something is missing."""
         return {reading.need.key: self.version(reading) for reading in self.readings(step, partition)}
 
+    def recipe(self, step: Step, partition: str) -> str:
+        """Return the version that an artifact has when made from what there is now; MissingInput as `inputs`."""
+        return step.recipe_of(self._code_version(step), self.inputs(step, partition), partition)
+
     def wanted(self, step: Step, partition: str) -> str:
         """Return what an attempt at the artifact is an attempt at: a recipe, or what the listing says of a corpus file."""
         if step.key == CORPUS_FILE:
             return fingerprint(self.listing.get(partition))
-        return step.recipe(self.workspace.profile, self.inputs(step, partition), partition)
+        return self.recipe(step, partition)
 
     # What is out of date
 
     def reasons(self, step: Step, partition: str) -> tuple[Reason, ...]:
         """Return why an artifact is missing or out of date: not what its code, settings and inputs would make now."""
         at = (step.key, partition)
-        if at not in self._reasons:
-            self._reasons[at] = tuple(self._differences(step, partition))
-        return self._reasons[at]
+        reasons = self._reasons.get(at)
+        if reasons is None:
+            reasons = self._reasons[at] = tuple(self._differences(step, partition))
+        return reasons
 
     def current(self, step: Step, partition: str) -> bool:
         """Tell whether the artifact is there and there is no reason to make it anew."""
@@ -202,7 +293,8 @@ class Versions:
 
     def outdated(self, step: Step, partition: str) -> bool:
         """Tell whether an artifact is missing or out of date, other than that the corpus is always listed again."""
-        return any(reason.kind != "listed_again" for reason in self.reasons(step, partition))
+        reasons = self.reasons(step, partition)
+        return bool(reasons) and any(reason.kind != "listed_again" for reason in reasons)
 
     def _differences(self, step: Step, partition: str) -> Iterator[Reason]:
         receipt = self.receipt(step.key, partition)
@@ -224,21 +316,21 @@ class Versions:
 
     def _code_version(self, step: Step) -> str:
         if step.key not in self._code:
-            self._code[step.key] = step.code_version(self.workspace.profile)
+            self._code[step.key] = step.code_version(self.profile)
         return self._code[step.key]
 
     def _other_code(self, step: Step, receipt: Receipt) -> Reason:
         """Tell whether the code changed alone: then the settings give the receipt's fingerprint with another number of it."""
         for number in range(1, step.code + _NEXT_CODE):
-            if receipt.code == replace(step, code=number).code_version(self.workspace.profile):
+            if receipt.code == replace(step, code=number).code_version(self.profile):
                 return Reason("code", before=number, now=step.code)
         return Reason("settings_or_code")
 
     def _input_differences(self, step: Step, partition: str, receipt: Receipt) -> Iterator[Reason]:
         """Yield how the inputs differ of an artifact that follows all of them."""
-        readings = self.readings(step, partition)
-        if self._made_from(step, receipt, readings):
+        if self._made_from(step, receipt):
             return
+        readings = self.readings(step, partition)
         differing = [*input_reasons(self, readings, receipt)]
         dropped = sorted(receipt.inputs.keys() - {reading.need.key for reading in readings})
         differing += [Reason("input_dropped", key) for key in dropped]
@@ -246,12 +338,11 @@ class Versions:
         if not differing and receipt.code == self._code_version(step):
             yield Reason("inconsistent")
 
-    def _made_from(self, step: Step, receipt: Receipt, readings: list[Reading]) -> bool:
+    def _made_from(self, step: Step, receipt: Receipt) -> bool:
         """Tell whether the artifact was made from what is there now."""
-        if self._missing_input(readings):
-            return False
-        inputs = {reading.need.key: self.version(reading) for reading in readings}
-        return receipt.recipe == step.recipe(self.workspace.profile, inputs, receipt.partition)
+        inputs = self._versions_of_inputs(step, receipt.partition)
+        code = self._code_version(step)
+        return inputs is not None and receipt.recipe == step.recipe_of(code, inputs, receipt.partition)
 
     # What is pinned: a model learned from the corpus, which may move on under it
 
@@ -269,7 +360,7 @@ class Versions:
         index = self.receipt(_COUNTED, "")
         if index is None:
             return None
-        limit = attrgetter(step.drift)(self.workspace.profile)
+        limit = attrgetter(step.drift)(self.profile)
         before, now = receipt.metadata["documents"], index.metadata["documents"]
         moved = abs(now - before) > limit * before
         return Reason("drifted", step.drift, before=before, now=now, limit=limit) if moved else None
@@ -277,7 +368,7 @@ class Versions:
     def behind(self, step: Step, partition: str) -> bool:
         """Tell whether a pinned artifact is kept although it would be another one, made now."""
         receipt = self.receipt(step.key, partition) if step.pinned else None
-        return receipt is not None and not self._made_from(step, receipt, self.readings(step, partition))
+        return receipt is not None and not self._made_from(step, receipt)
 
     def marked(self, step: Step, partition: str) -> bool:
         """Tell whether somebody asked to learn a pinned artifact anew, and it has not been since."""
@@ -289,7 +380,7 @@ class Versions:
         receipt = self.receipt(step.key, partition)
         if receipt is None or not self.behind(step, partition) or not self.current(step, partition):
             return None
-        if missing := self._missing_input(self.readings(step, partition)):
+        if missing := self._missing_input(step, partition):
             return replace(missing, kind="incomparable")
         index = self.receipt(_COUNTED, "")
         if _COUNTED in step.needs and index is not None:  # then its documents are those of the whole corpus
@@ -302,8 +393,16 @@ class Versions:
         """Tell whether an ancestor is out of date, so that the artifact may have to follow."""
         at = (step.key, partition)
         if at not in self._follows:
-            self._follows[at] = any(self._any_out(reading) for reading in self._followed(step, partition))
+            self._follows[at] = self._find_follows(step, partition)
         return self._follows[at]
+
+    def _find_follows(self, step: Step, partition: str) -> bool:
+        inputs = self._inputs_of(step)
+        return inputs.outdated or any(
+            self._out(need, own_partition(step.by, partition, need.by))
+            for need in inputs.own
+            if follows_input(step, need)
+        )
 
     def inherited(self, step: Step, partition: str) -> list[At]:
         """Return the ancestors that are missing or out of date and that the artifact follows, nearest first.
@@ -318,7 +417,7 @@ class Versions:
             for reader, at in level:
                 if not self.follows(reader, at):
                     continue
-                for need, partitions, *_ in self._followed(reader, at):
+                for need, partitions, *_ in followed(reader, self.readings(reader, at)):
                     fresh = [p for p in partitions if (need.key, p) not in seen]
                     seen.update((need.key, p) for p in fresh)
                     above += [(need, p) for p in fresh]
@@ -326,12 +425,7 @@ class Versions:
             level = above
         return ancestors
 
-    def _followed(self, step: Step, partition: str) -> list[Reading]:
-        if step.key == CORPUS_FILE:  # follows the listed files, not the listing's version
-            return []
-        return [r for r in self.readings(step, partition) if not step.pinned or r.need.pinned]
-
-    def _any_out(self, reading: Reading) -> bool:
+    def any_outdated(self, reading: Reading) -> bool:
         """Tell whether one of the partitions is out of date or follows one that is; of all partitions of a step only once."""
         need, at = reading.need, (reading.need.key, reading.required)
         if not reading.several:
@@ -342,3 +436,16 @@ class Versions:
 
     def _out(self, step: Step, partition: str) -> bool:
         return self.outdated(step, partition) or self.follows(step, partition)
+
+
+def follows_input(step: Step, need: Step) -> bool:
+    """Tell whether artifacts of a step follow an input.
+
+    A corpus file follows the listed files, not the listing's version; a pinned artifact what is pinned itself, and not the corpus.
+    """
+    return step.key != CORPUS_FILE and (not step.pinned or need.pinned)
+
+
+def followed(step: Step, readings: Iterable[Reading]) -> list[Reading]:
+    """Return those of the readings that artifacts of a step follow."""
+    return [reading for reading in readings if follows_input(step, reading.need)]

@@ -136,7 +136,7 @@ def _several(at: int, count: int, more: int) -> Iterator[str]:
 
 
 def _unknown(versions: Versions, doc_id: str, shards: list[str]) -> str:
-    searched, listed = len(shards), len(versions.workspace.listed())
+    searched, listed = len(shards), len(versions.listed())
     of = (
         f"{searched:,} shards"
         if searched == listed

@@ -46,7 +46,7 @@ def planned(workspace: Workspace) -> list[Planned]:
     versions, plan = Versions(workspace), list[Planned]()
     remade: set[str] = set()
     for step in wanted_steps(workspace.profile):
-        asked = targets(workspace, step)
+        asked = targets(versions, step)
         outdated = [p for p in asked if versions.outdated(step, p)]
         follows = not step.pinned and any(need in remade for need in step.reads(workspace.profile))
         failure = _failure(versions, step, asked if step.key == LISTING else outdated)

@@ -17,6 +17,7 @@ from curation_assets.engine.failures import failed, waiting, waits_for
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.reasons import Counted, Reason, counted, summary
+from curation_assets.engine.snapshot import Snapshot
 from curation_assets.engine.staleness import LISTING, Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace, title
@@ -109,12 +110,13 @@ def status(workspace: Workspace) -> Status:
     """Return how everything stands that the profile asks for, as of the last listing of the corpus. Nothing is changed."""
     versions = Versions(workspace)
     steps = wanted_steps(workspace.profile)
-    asked = {step.key: targets(workspace, step) for step in steps}
+    asked = {step.key: targets(versions, step) for step in steps}
     listing = versions.receipt(LISTING, "")
     read = (versions.receipt("corpus/documents", shard) for shard in versions.partitions("shard"))
     index = versions.receipt("corpus/index", "")
     counted = index.metadata if index and versions.current(STEPS["corpus/index"], "") else {}
     documents = counted.get("documents", sum(receipt.metadata["documents"] for receipt in read if receipt))
+    unread = unread_text(Snapshot(versions))
     result = Status(
         workspace.profile.name,
         iso(listing.created) if listing else "",
@@ -123,8 +125,8 @@ def status(workspace: Workspace) -> Status:
         [],
         list(_costs(versions, steps, asked)),
         sum(_to_do(versions, s, p) for s in steps if _is_training(s) for p in asked[s.key]),
-        set_aside=[(visible(decoded(shard)), why) for shard, why in workspace.set_aside().items()],
-        warned=[(key, outcome.description) for key, outcome in unread_text(workspace) if not outcome.passed],
+        set_aside=[(visible(decoded(shard)), why) for shard, why in versions.set_aside.items()],
+        warned=[(key, outcome.description) for key, outcome in unread if not outcome.passed],
         notices=notices(versions),
     )
     for step in steps:
@@ -136,11 +138,11 @@ def _row(versions: Versions, step: Step, partitions: list[str], status: Status) 
     """Count the states of a step's partitions, and why they are not current; what single ones need goes into `status`."""
     counts = dict.fromkeys(STATES, 0)
     for partition in partitions:
-        name = title(step.key, partition)
         attempt = _attempt(versions, step, partition)
         cause = waits_for(versions, step, partition) if _wanting(versions, step, partition, attempt) else None
         state = _state(versions, step, partition, attempt, cause)
         counts[state] += 1
+        name = title(step.key, partition)
         if cause:
             status.blocked.append((name, title(*cause)))
         elif attempt is not None and state == "running":

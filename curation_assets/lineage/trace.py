@@ -46,7 +46,7 @@ def checked_step(versions: Versions, key: str, partition: str) -> Step:
     if key not in STEPS:
         raise ValueError(f"there is no asset {key!r}{nearest(key, STEPS)}")
     step = STEPS[key]
-    known = versions.workspace.listed() if step.by == "shard" else versions.partitions(step.by)
+    known = versions.listed() if step.by == "shard" else versions.partitions(step.by)
     if partition in known or versions.receipt(key, partition) is not None:
         return step
     if not step.by:

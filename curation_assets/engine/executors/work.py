@@ -22,6 +22,8 @@ from curation_assets.engine.materialize import materialize
 from curation_assets.engine.product import Product
 from curation_assets.engine.receipt import title
 from curation_assets.engine.resolved import ResolvedWorkspace
+from curation_assets.engine.snapshot import Snapshot
+from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.store import DamagedArtifact
 from curation_assets.engine.workspace import Metadata, MissingInput, Workspace
@@ -56,7 +58,9 @@ class Worker:
     def _make(self, task: Make) -> Iterator[Message]:
         step, workspace = STEPS[task.key], self._workspace
         if task.inputs is not None:
-            workspace = ResolvedWorkspace(workspace.profile, task.inputs)
+            workspace = ResolvedWorkspace(workspace, task.inputs)
+        else:
+            workspace = Snapshot(Versions(workspace))
         for partition in task.partitions:
             tell = self._teller(step, partition)
             progress = Throttled(tell, title(step.key, partition))
@@ -70,6 +74,8 @@ class Worker:
                 yield Failed(step.key, partition, str(error) or kind, kind, trace, missing, damaged)
             else:
                 yield Made(step.key, receipt)
+            finally:
+                workspace.hold.release()
 
     def _teller(self, step: Step, partition: str) -> Callable[[str], None]:
         def tell(line: str) -> None:
@@ -90,6 +96,8 @@ class Worker:
         versions = {key: {p: r.version for p, r in workspace.receipts(key).items()} for key in shared}
         version = fingerprint(step.key, versions)
         if self._loaded is None or self._loaded[0] != version:
+            if self._loaded is not None:
+                self._loaded[1].close()
             self._loaded = None  # the last one's model goes before the next one comes
             self._loaded = version, LoadedBuilder(self._products[step.key].build, workspace, step)
         return self._loaded[1]
@@ -112,12 +120,13 @@ class Worker:
             return lock.acquire()
 
     def _check(self, task: Check) -> Iterator[Message]:
-        module = import_module(self._module)
+        module, workspace = import_module(self._module), Snapshot(Versions(self._workspace))
         for key in (task.key, *module.CHECKED_WITH.get(task.key, ())):
             for name, check in module.CHECKS.get(key, {}).items():
                 try:
-                    outcome = check(self._workspace)
+                    outcome = check(workspace)
                 except Exception as error:
                     # What it looks at is damaged: that is its verdict, and no failure of this run.
                     outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
                 yield Checked(key, name, outcome)
+        self._workspace.hold.release()

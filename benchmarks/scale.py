@@ -1,0 +1,201 @@
+"""What looking at the whole graph costs with 10,000 shards: a state of which everything is current, and all that people and daemons ask of it.
+
+`python -m benchmarks.scale --shards 10000 --folder /tmp/scale` lays it out once and measures; `--looks status,tick` measures
+some, each in a process of its own, `--catalog postgresql+psycopg://...` on Postgres, `--profiled` says where the time goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import os
+import pstats
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from curation_assets.config.profile import Profile, load_profile
+from curation_assets.defs.run_graph import register_shards, run_graph
+from curation_assets.engine.follow import Follow
+from curation_assets.engine.forecast import Plan
+from curation_assets.engine.planner import targets, wanted_steps
+from curation_assets.engine.receipt import Receipt
+from curation_assets.engine.scope import everything
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import Step
+from curation_assets.engine.workspace import Workspace
+from curation_assets.lineage import plan, status
+
+_PROFILE = """
+extends = "local"
+name = "scale"
+[corpus]
+url = "corpus"
+hq_url = ""
+[execution]
+catalog = "{catalog}"
+workers = 1
+"""
+_FILES = {"ids.npy": 980, "values.npy": 3_607}
+_FIGURES = {"min": 0.1234, "mean": 0.4567, "max": 0.8912, "percentile_10": 0.2345, "percentile_90": 0.7891}
+_EACH = 10_000  # documents of a shard
+
+
+def main() -> int:
+    """Lay out, or measure one look, or measure each in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shards", type=int, default=10_000)
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/curation-scale"))
+    parser.add_argument("--catalog", default="", help="URL of the catalog; empty for SQLite in the folder")
+    parser.add_argument("--looks", default=",".join(LOOKS))
+    parser.add_argument("--profiled", action="store_true")
+    parser.add_argument("--here", action="store_true", help="measure in this process")
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    profile = _profile(folder, options.catalog, options.shards)
+    names = options.looks.split(",")
+    if not options.here:
+        _lay_out(profile, folder)
+        for name in names:
+            subprocess.run([sys.executable, *sys.argv, "--here", "--looks", name], check=True)
+        return 0
+    for name in names:
+        _measure(name, lambda name=name: LOOKS[name](profile), options.profiled)
+    return 0
+
+
+def _profile(folder: Path, catalog: str, shards: int) -> Profile:
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number in range(len([*corpus.iterdir()]), shards):
+        (corpus / f"part-{number:05}.jsonl").write_text(f'{{"id": "{number}", "text": "A text."}}\n', "utf-8")
+    (folder / "scale.toml").write_text(_PROFILE.format(catalog=catalog), "utf-8")
+    os.environ |= {
+        "CURATION_PROFILE": str(folder / "scale.toml"),
+        "CURATION_DATA": str(folder / "data"),
+        "DAGSTER_HOME": str(folder / "data" / "dagster_home"),
+    }
+    return load_profile()
+
+
+# The state
+
+
+class _Making(Versions):
+    """The versions of what is being laid out."""
+
+    def put(self, step: Step, partition: str, created: float) -> Receipt:
+        """Put the artifact there that would be made now."""
+        inputs = self.inputs(step, partition)
+        recipe = self.recipe(step, partition)
+        about: dict[str, Any] = {
+            "documents": _EACH * (1 if step.by == "shard" else len(self.listing)),
+            **_FIGURES,
+        }
+        if step.key == "corpus/shards":
+            about = dict(self.listing[partition])
+        version = f"{abs(hash((step.key, partition))):020x}" if step.pinned else recipe
+        place = self.workspace.store.place(step.key, partition)
+        files = {name: (size, "0" * 64) for name, size in _FILES.items()}
+        receipt = Receipt(
+            *(step.key, partition, version, recipe, step.code_version(self.profile), inputs),
+            *(f"{place}/{version}-0", files if step.by != "" or step.trains else {}, about, created, 0.5),
+            "0" * 36,
+        )
+        self._receipts.setdefault(step.key, {})[partition] = receipt
+        return receipt
+
+
+def _lay_out(profile: Profile, folder: Path) -> None:
+    """Lay a state out in which everything is current, if it is not there."""
+    if (folder / "laid-out").exists():
+        return
+    _measure("register", lambda: register_shards(profile, lambda line: None), False)
+    workspace = Workspace(profile)
+    versions, receipts = _Making(workspace), list[Receipt]()
+    started = time.time()
+    for number, step in enumerate(wanted_steps(profile)):
+        if step.key == "corpus/source":
+            continue
+        versions._receipts[step.key] = {}
+        for partition in targets(versions, step):
+            receipts.append(versions.put(step, partition, started + number))
+    for receipt in receipts:
+        where = Path(workspace.store.path(receipt))
+        where.mkdir(parents=True)
+        for name, (size, _) in receipt.files.items():
+            with (where / name).open("wb") as file:
+                file.truncate(size)
+    there = workspace.catalog.all()
+    workspace.catalog.rebuild([*there, *((receipt, True) for receipt in receipts)])
+    (folder / "laid-out").touch()
+    print(f"laid out: {len(receipts):,} artifacts in {time.time() - started:.0f} s", flush=True)
+
+
+# The looks
+
+
+def _current(profile: Profile) -> str:
+    versions = Versions(Workspace(profile))
+    steps = wanted_steps(profile)
+    return f"{sum(len(versions.stale(s, targets(versions, s))) for s in steps)} stale"
+
+
+def _due(profile: Profile) -> str:
+    follow = Follow(Workspace(profile))
+    return f"due {follow.all_due()}, waiting {follow.waiting()}"
+
+
+def _forecast(profile: Profile) -> str:
+    forecast = Plan(Workspace(profile), everything(profile))
+    forecast.forecast()
+    return forecast.left(2)
+
+
+def _run(profile: Profile) -> str:
+    outcome = run_graph(profile, lambda line: None)
+    return f"{outcome.made} made, {outcome.current:,} current, {outcome.failed}"
+
+
+def _tick(profile: Profile) -> str:
+    import dagster as dg
+
+    from curation_assets.defs import sensors
+
+    with dg.DagsterInstance.get() as instance:
+        ticks = []
+        for _ in range(2):
+            started = time.process_time()
+            result = sensors._tick(instance, Workspace(profile), sensors._Cursor())
+            ticks.append(f"{time.process_time() - started:.2f} s: {result.skip_reason}")
+    return "; ".join(ticks)
+
+
+LOOKS: dict[str, Callable[[Profile], str]] = {
+    "current": _current,
+    "due": _due,
+    "status": lambda profile: status.to_text(status.status(Workspace(profile))).splitlines()[0],
+    "plan": lambda profile: plan.to_text(plan.planned(Workspace(profile))),
+    "forecast": _forecast,
+    "run": _run,
+    "tick": _tick,
+}
+
+
+def _measure(name: str, look: Callable[[], Any], profiled: bool) -> None:
+    profiler = cProfile.Profile()
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = profiler.runcall(look) if profiled else look()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{name:<10} {cpu:7.2f} s of CPU {wall:7.2f} s {peak:6.0f} MiB  {str(result)[:160]}", flush=True)
+    if profiled:
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
