@@ -130,8 +130,9 @@ def _lay_out(profile: Profile, folder: Path) -> None:
         for name, (size, _) in receipt.files.items():
             with (where / name).open("wb") as file:
                 file.truncate(size)
-    there = workspace.catalog.all()
-    workspace.catalog.rebuild([*there, *((receipt, True) for receipt in receipts)])
+    for key in {receipt.key for receipt in receipts}:
+        made = [(receipt, True) for receipt in receipts if receipt.key == key]
+        workspace.catalog.rebuild(key, [*workspace.catalog.all_of(key), *made])
     (folder / "laid-out").touch()
     print(f"laid out: {len(receipts):,} artifacts in {time.time() - started:.0f} s", flush=True)
 

@@ -134,7 +134,7 @@ def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = sil
 
 def _read_manifests(catalog: Catalog, store: Store, rebuilt: Rebuilt, progress: Progress) -> None:
     pointers = _pointers(store)
-    keys = sorted({*store.asset_keys(), *catalog.keys()})
+    keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
     for number, key in enumerate(keys):
         there = list(_artifacts_of(store, key, pointers, rebuilt.incomplete))
         catalog.rebuild(key, there)
