@@ -101,7 +101,7 @@ def test_killed_in_the_middle_of_a_takeover_the_next_start_goes_on(
                 takeover, "_remove", lambda store, paths: [store.fs.rm_file(next(iter(paths))), killed()]
             )
         else:
-            patch.setattr(type(workspace.store), "write", killed)
+            patch.setattr(type(workspace.store), "claim", killed)
         titles(opened(url))
     after = opened(url)
     assert (
