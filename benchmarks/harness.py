@@ -42,18 +42,23 @@ def best_seconds(work: Callable[[], object], repeats: int = 5) -> float:
 
 
 def peak_mib(module: str, *arguments: str) -> float:
-    """Run `python -m module arguments...`, whose last stdout line is JSON with `peak_mib`, and return that figure.
+    """Run `python -m module arguments...` and return its peak of memory."""
+    return figures(module, *arguments)["peak_mib"]
+
+
+def figures(module: str, *arguments: str) -> dict[str, float]:
+    """Run `python -m module arguments...`, whose last stdout line is JSON with `peak_mib` and other figures, and return those.
 
     A process of its own, because a peak cannot be reset inside one.
     """
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True
+        [sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.PIPE, text=True
     )
-    return float(json.loads(done.stdout.strip().splitlines()[-1])["peak_mib"])
+    return {name: float(value) for name, value in json.loads(done.stdout.strip().splitlines()[-1]).items()}
 
 
-def report_peak() -> None:
-    """Print this process's peak resident memory, in MiB, as the JSON line that `peak_mib` reads.
+def report_peak(**others: float) -> None:
+    """Print this process's peak resident memory, in MiB, and other figures, as the JSON line that `figures` reads.
 
     Linux keeps `ru_maxrss` across exec, so a child would report its parent's peak: VmHWM is the process's own.
     """
@@ -63,4 +68,4 @@ def report_peak() -> None:
         peak = int(line.split()[1]) / 1024
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
-    print(json.dumps({"peak_mib": peak}))
+    print(json.dumps({"peak_mib": peak, **others}))

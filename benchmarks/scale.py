@@ -130,8 +130,8 @@ def _lay_out(profile: Profile, folder: Path) -> None:
         for name, (size, _) in receipt.files.items():
             with (where / name).open("wb") as file:
                 file.truncate(size)
-    there = workspace.catalog.all()
-    workspace.catalog.rebuild([*there, *((receipt, True) for receipt in receipts)])
+    for key in {receipt.key for receipt in receipts}:
+        workspace.catalog.rebuild(key, [(receipt, True) for receipt in receipts if receipt.key == key])
     (folder / "laid-out").touch()
     print(f"laid out: {len(receipts):,} artifacts in {time.time() - started:.0f} s", flush=True)
 

@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are tiny, and other
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.workspace import Workspace
 
-pytest_plugins = ["curation_assets_tests.tiers"]
+pytest_plugins = ["curation_assets_tests.tiers", "curation_assets_tests.servers"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 TINY = """

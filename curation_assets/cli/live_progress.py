@@ -20,18 +20,19 @@ _QUIET_SECONDS = 3.0
 
 @dataclass
 class _Work:
-    """Work that goes on, and what was heard of it last."""
+    """Work that goes on, and what was heard of it last, and when."""
 
     began: Line
     since: float
     last: str
+    heard: float
 
 
 class Watching:
     """Hears the lines of a run and prints every stage, and of what happens inside it at most a line every few seconds.
 
-    On a terminal there is a line for each piece of work that goes on below these, with how far it is and the time left; what it
-    tells of its progress stays out of the log then.
+    On a terminal there is a line for each step that is worked on below these, with how far it is and the time left; what it
+    tells of its progress stays out of the log then. Of a step at which several work, what was heard last is shown.
     """
 
     def __init__(self, started: float) -> None:
@@ -68,17 +69,23 @@ class Watching:
         ended = isinstance(line, Line) and line.when == "end"
         if not ended and not advance and (stage or now - self._printed >= _QUIET_SECONDS):
             self._printed = now
-            self._print(f"{duration(now - self._started):>12}  {line}")
+            more = self._more(line.keys) if isinstance(line, Line) and line.when == "during" else ""
+            self._print(f"{duration(now - self._started):>12}  {line}{more}")
 
     def _note(self, line: Line, now: float) -> None:
         if line.when == "begin":
-            self._at_work = [*self._at_work, _Work(line, now, line.removeprefix("--- "))]
+            self._at_work = [*self._at_work, _Work(line, now, line.removeprefix("--- "), now)]
         elif line.when == "end":
             ended = (line.keys, line.partitions)
             self._at_work = [w for w in self._at_work if (w.began.keys, w.began.partitions) != ended]
         for work in self._at_work if line.when == "during" else ():
             if line.keys[0] in work.began.keys and line.partitions[0] in work.began.partitions:
-                work.last = str(line)
+                work.last, work.heard = str(line), now
+
+    def _more(self, keys: tuple[str, ...]) -> str:
+        """Return ", 3 more at work" where others work on the same step."""
+        others = sum(work.began.keys == keys for work in self._at_work) - 1
+        return f" ({others:,} more at work)" if others > 0 else ""
 
     def _print(self, line: str) -> None:
         if self._live:
@@ -87,12 +94,16 @@ class Watching:
             print(line, flush=True)
 
     def _lines(self) -> RenderableType:
-        """Return a line for each piece of work, cut to the terminal's width."""
+        """Return a line for each step that is worked on, cut to the terminal's width."""
         from rich.console import Group
         from rich.text import Text
 
         now = time.monotonic()
-        lines = [f"{duration(now - work.since):>12}  {_shown(work.last)}" for work in self._at_work]
+        latest = {work.began.keys: work for work in sorted(self._at_work, key=lambda work: work.heard)}
+        lines = [
+            f"{duration(now - work.since):>12}  {_shown(work.last)}{self._more(keys)}"
+            for keys, work in latest.items()
+        ]
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis", style="cyan") for line in lines))
 
 

@@ -11,8 +11,10 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from curation_assets.cli import queries, upkeep
 from curation_assets.cli.live_progress import Watching
-from curation_assets.cli.queries import Command, add, add_command, described
+from curation_assets.cli.queries import Command, add_command, described
+from curation_assets.cli.train import follow, train
 from curation_assets.common.stopping import INTERRUPTED, stoppable
 from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.defs.webserver.command import serve
@@ -41,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parser, asking = _parser()
         options = parser.parse_args(arguments)
+        if options.command == "train" and os.environ.get("RANK", "0") != "0":
+            return follow()  # rank 0 alone has a profile and data
         profile = load_profile(options.profile)
         os.environ["CURATION_PROFILE"] = profile.source  # absolute, for processes that start in other folders
         status = _carry_out(profile, options, asking)
@@ -113,7 +117,22 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
         "Writes Dagster's settings into the data folder, if there are none; and .env, if the working folder has workspace.yaml.",
         ["curation init"],
     )
-    asking = add(commands)
+    one = add_command(
+        commands,
+        "train",
+        "train one checkpoint; started by torchrun, on all its nodes together",
+        "Nothing else is made. Rank 0 alone needs the profile and the data: it sends the other processes all that they train on. Killed, "
+        "the same command continues from the last resume point.",
+        [
+            'curation train density/checkpoint --partition "20|large"',
+            "torchrun --nnodes 2 --node-rank 0 --nproc-per-node 8 \\\n"
+            "    --master-addr 10.0.0.1 --master-port 29500 -m curation_assets.cli \\\n"
+            '    train density/checkpoint --partition "20|large"',
+        ],
+    )
+    one.add_argument("checkpoint", help="asset key, for instance density/checkpoint")
+    one.add_argument("--partition", required=True, help="\"20|large\" of a sampler's, a size of full_data's")
+    asking = queries.add(commands) | upkeep.add(commands) | {"train": train}
     for command in commands.choices.values():  # options may stand after the subcommand, too
         _add_profile(
             command, argparse.SUPPRESS

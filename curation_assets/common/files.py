@@ -10,6 +10,7 @@ import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.common import s3
+
+_MTIME_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 TEMPORARY = ".tmp-"
 """What the names of files and folders begin with that are being written."""
 
@@ -41,18 +45,30 @@ def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     """Return the fsspec file system of a URL, and the path in it; ValueError where its driver is not installed."""
     from fsspec.core import url_to_fs
 
+    is_s3 = url.partition("://")[0] in s3.SCHEMES
     try:
-        return url_to_fs(url, **options)
+        fs, path = url_to_fs(url, **(s3.with_defaults(options) if is_s3 else options))
     except ImportError as error:
         raise ValueError(f"{url} cannot be reached: {error}") from None
+    if is_s3:
+        s3.be_patient(fs)
+    return fs, path
 
 
-def link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name, where the file system can; else copy it."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def mtime_of(info: Mapping[str, Any]) -> float | None:
+    """Return when a file was written last, from what its file system says of it: seconds since the epoch, or None."""
+    for field in _MTIME_FIELDS:
+        value = info.get(field)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, str):
+            try:
+                return datetime.fromisoformat(value).timestamp()
+            except ValueError:
+                continue
+    return None
 
 
 def file_states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
@@ -179,10 +195,15 @@ def read_batches(path: Path, columns: list[str] | None = None, size: int = 4096)
 def read_rows(path: Path, columns: list[str], rows: slice) -> pa.Table:
     """Read rows `start` to `stop` of a Parquet file, and of the rest no more than the row groups that they lie in."""
     with pq.ParquetFile(path) as source:
-        about = source.metadata
-        ends = list(accumulate(about.row_group(i).num_rows for i in range(about.num_row_groups)))
-        first, last = bisect_right(ends, rows.start), bisect_left(ends, rows.stop)
-        groups = range(first, min(last + 1, len(ends)))
-        table = source.read_row_groups(list(groups), columns=columns)
-        begin = ends[first - 1] if first else 0
+        return rows_of(source, columns, rows)
+
+
+def rows_of(source: pq.ParquetFile, columns: list[str] | None, rows: slice) -> pa.Table:
+    """Read rows of an open Parquet file as `read_rows` does."""
+    about = source.metadata
+    ends = list(accumulate(about.row_group(i).num_rows for i in range(about.num_row_groups)))
+    first, last = bisect_right(ends, rows.start), bisect_left(ends, rows.stop)
+    groups = range(first, min(last + 1, len(ends)))
+    table = source.read_row_groups(list(groups), columns=columns)
+    begin = ends[first - 1] if first else 0
     return table.slice(rows.start - begin, rows.stop - rows.start)

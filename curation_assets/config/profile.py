@@ -128,6 +128,12 @@ class Profile(Section):
         """Ladder sizes that this profile defines, smallest first."""
         return [size for size in SIZES if size in self.ladder]
 
+    @cached_property
+    def groups(self) -> list[str]:
+        """Names of the parts of what is made of the whole corpus in `execution.groups` parts."""
+        count = self.execution.groups
+        return [f"{number:0{len(str(count))}d}-of-{count}" for number in range(count)]
+
     @property
     def chosen_samplers(self) -> list[str]:
         """Samplers of `curation run`, in the registry's order; an empty list in the profile means all but `without_model`."""

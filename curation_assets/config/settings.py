@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from curation_assets.config.model_sources import parse
 from curation_assets.config.registry import SAMPLERS
@@ -18,6 +19,19 @@ FieldName = Annotated[str, Field(min_length=1)]
 
 DOCUMENT_COLUMNS = ("doc_id", "doc_hash", "text", "n_chars", "row")
 """Columns of every documents table, which no kept field may be called."""
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if url and parts.scheme.partition("+")[0] != "postgresql":
+        raise ValueError("expected postgresql://USER@HOST/DATABASE, or nothing")
+    if parts.password or "password" in parse_qs(parts.query):
+        raise ValueError("leave the password out: set PGPASSWORD, or write it into ~/.pgpass")
+    return url
+
+
+Postgres = Annotated[str, AfterValidator(_without_password)]
+"""The URL of a Postgres database, or "" for none. Its password is found as all of Postgres's clients find it."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -222,16 +236,40 @@ class Automation(Section):
     refresh_cron: str = Field(json_schema_extra=EXECUTION)
 
 
+class Ray(Section):
+    """What workers on a Ray cluster are (`engine = "ray"`).
+
+    Attributes
+    ----------
+    address : "" for a cluster of this machine alone that lasts as long as the run, "auto" for the one that this machine is a
+        node of, or "host:port" of its head.
+    cpus : of each worker, which has as many threads.
+    gpus : of each worker of a step that uses an accelerator; 0.5 lets two work on one.
+    scratch : an absolute path, a folder of each node for what workers need meanwhile; "" for `data` where the store is a folder, and else one
+        below the system's temporary folder.
+    """
+
+    address: Annotated[str, Field(pattern=r"^(auto|[^:/\s]+:\d{1,5})?$")] = Field(json_schema_extra=EXECUTION)
+    cpus: Positive = Field(json_schema_extra=EXECUTION)
+    gpus: Annotated[float, Field(gt=0, le=1)] = Field(json_schema_extra=EXECUTION)
+    scratch: Annotated[str, Field(pattern=r"^(/.*)?$")] = Field(json_schema_extra=EXECUTION)
+
+
 class Execution(Section):
     """Where and how things run; nothing here changes a result beyond floating-point rounding."""
 
     data: str = Field(json_schema_extra=EXECUTION)
     store: str = Field(json_schema_extra=EXECUTION)
     store_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
-    catalog: str = Field(json_schema_extra=EXECUTION)
+    cache_gb: Annotated[float, Field(gt=0)] = Field(json_schema_extra=EXECUTION)
+    dagster_storage: Postgres = Field(json_schema_extra=EXECUTION)
+    catalog: Postgres = Field(json_schema_extra=EXECUTION)
     device: str = Field(json_schema_extra=EXECUTION)
     dtype: Literal["auto", "float32", "bfloat16"] = Field(json_schema_extra=EXECUTION)
-    engine: Literal["local"] = Field(json_schema_extra=EXECUTION)
+    engine: Literal["local", "ray"] = Field(json_schema_extra=EXECUTION)
     workers: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
     processes: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
     compile: bool = Field(json_schema_extra=EXECUTION)
+    groups: Annotated[int, Field(ge=1, le=1024)] = Field(json_schema_extra=EXECUTION)
+    group_memory_mib: Positive = Field(json_schema_extra=EXECUTION)
+    ray: Ray = Field(json_schema_extra=EXECUTION)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.common.files import (
@@ -26,14 +25,16 @@ from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import Counts, parse_shard, write_documents
 from curation_assets.corpus.formats import folder_fields
 from curation_assets.corpus.names import decoded, visible
-from curation_assets.corpus.reading import open_documents
+from curation_assets.corpus.reading import open_table, rows_by_shard
 from curation_assets.corpus.rejected_rows import no_documents, why_no_documents
 from curation_assets.corpus.repeats import find_repeats
+from curation_assets.corpus.smallest import find_smallest, read_chosen
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.models.tokenizer import load_tokenizer
 
 VALIDATION_SETS = ("in_distribution", "hq")
+_EVALUATED = pa.schema([("doc_id", pa.string()), ("doc_hash", pa.uint64()), ("text", pa.string())])
 _SHOWN = ["doc_id", "text", "n_chars"]
 
 
@@ -151,14 +152,15 @@ def index(context: Context) -> BuildOne:
             raise ValueError(lost)
         shards_, aside = context.shards(), context.set_aside()
         context.scratch.mkdir(parents=True, exist_ok=True)
-        repeated = find_repeats(shards_, lambda s: open_documents(context, s), context.scratch, progress)
+        read = [context.metadata("corpus/documents", shard) for shard in shards_]
+        total = sum(about["documents"] + about["validation"] for about in read)
+        repeated = find_repeats(shards_, partial(open_table, context), total, context.scratch, progress)
         write_table(folder / "repeats.parquet", repeated.repeats)
         write_table(folder / "shared_ids.parquet", repeated.examples)
         totals: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
         by_shard = {}
-        for shard in shards_:
-            about = context.metadata("corpus/documents", shard)
+        for shard, about in zip(shards_, read, strict=True):
             counted = {name: about[name] for name in ("rows", "documents", "validation", "quarantined")}
             counted["tokens"] = context.metadata("corpus/tokens", shard)["tokens"]
             by_shard[shard] = counted
@@ -181,10 +183,9 @@ def index(context: Context) -> BuildOne:
 
 def _tokens_of(context: Context, repeats: pa.Table) -> int:
     total = 0
-    for shard in set(repeats["shard"].to_pylist()):
+    for shard, rows in rows_by_shard(repeats).items():
         _, offsets = tokens.read_tokens(context.open("corpus/tokens", shard), "documents")
-        rows = repeats.filter(pc.equal(repeats["shard"], shard))["row"].to_numpy()
-        total += int(np.diff(offsets)[rows].sum())
+        total += int((offsets[rows + 1] - offsets[rows]).sum())
     return total
 
 
@@ -195,49 +196,41 @@ def validation(context: Context) -> BuildOne:
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         about: Metadata = {}
-        candidates = {"in_distribution": _held_out(context), "hq": _high_quality_texts(context)}
+        limit = profile.evaluation.max_documents
+        chosen = {"in_distribution": _held_out(context, limit), "hq": _high_quality_texts(context, limit)}
         for name in VALIDATION_SETS:
-            chosen = heapq.nsmallest(profile.evaluation.max_documents, _once(candidates[name]))
-            write_table(
-                folder / f"{name}.parquet",
-                pa.table(
-                    {
-                        "doc_id": pa.array([d for _, d, _ in chosen], pa.string()),
-                        "doc_hash": pa.array([h for h, _, _ in chosen], pa.uint64()),
-                        "text": pa.array([text for _, _, text in chosen], pa.string()),
-                    }
-                ),
-            )
-            n, ids = tokens.write_tokens([[text for _, _, text in chosen]], loaded, folder, name)
+            table = chosen[name]
+            write_table(folder / f"{name}.parquet", table)
+            n, ids = tokens.write_tokens([table["text"].to_pylist()], loaded, folder, name)
             about |= {f"{name}_documents": n, f"{name}_tokens": ids}
         return about
 
     return build
 
 
-def _once(rows: Iterator[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:
-    """Leave out documents that came before; memory: the hashes."""
-    seen: set[int] = set()
-    for row in rows:
-        if row[0] not in seen:
-            seen.add(row[0])
-            yield row
+def _held_out(context: Context, limit: int) -> pa.Table:
+    """Return the held-out documents with the smallest hashes, each once."""
+    chosen = find_smallest(context, limit, once=True, name="validation")
+    return read_chosen(context, chosen, _EVALUATED.names, "validation").cast(_EVALUATED)
 
 
-def _held_out(context: Context) -> Iterator[tuple[int, str, str]]:
-    for shard in context.shards():
-        path = context.open("corpus/documents", shard) / "validation.parquet"
-        for batch in read_batches(path, ["doc_hash", "doc_id", "text"]):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-
-
-def _high_quality_texts(context: Context) -> Iterator[tuple[int, str, str]]:
+def _high_quality_texts(context: Context, limit: int) -> pa.Table:
+    """Return the high-quality texts with the smallest hashes, each once; memory: twice as many, and what is read at a time."""
     settings = context.profile.corpus.documents(keep_fields=(), validation_share=0.0)
-    counts = Counts()
+    counts, kept, waiting = Counts(), _EVALUATED.empty_table(), []
     for key, url in read_json(context.open("corpus/source") / "hq.json").get("files", []):
         for batch in parse_shard(url, settings, context.profile.corpus.storage_options, key):
             counts.add(batch)
-            columns = (batch.documents.column(name).to_pylist() for name in ("doc_hash", "doc_id", "text"))
-            yield from zip(*columns, strict=True)
+            waiting.append(pa.Table.from_batches([batch.documents]).select(_EVALUATED.names))
+            if sum(map(len, waiting)) >= limit:
+                kept, waiting = _smallest([kept, *waiting], limit), []
     if counts.rows and not counts.documents:
         raise ValueError(f"corpus.hq_url: {why_no_documents([read_as(counts, settings)])}")
+    return _smallest([kept, *waiting], limit)
+
+
+def _smallest(tables: list[pa.Table], limit: int) -> pa.Table:
+    """Return the rows with the smallest hashes, by hash, each hash once: the first."""
+    table = pa.concat_tables(one.cast(_EVALUATED) for one in tables)
+    _, first = np.unique(table["doc_hash"].to_numpy(), return_index=True)
+    return table.take(pa.array(first[:limit]))

@@ -16,14 +16,13 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from curation_assets.common.files import file_system
+from curation_assets.common.files import file_system, mtime_of
 from curation_assets.corpus.names import decoded, key_of, url_of, visible
 from curation_assets.corpus.skipped_files import BOOKKEEPING, set_aside, why_not_read
 from curation_assets.corpus.walk import (
     Below,
     Entry,
     IncompleteListing,
-    mtime_of,
     no_file,
     walk_local,
     walk_store,
@@ -118,6 +117,8 @@ def find_files(url: str, storage_options: Mapping[str, Any] | None = None) -> Li
     ValueError : a single file that is asked for by name is no corpus file.
     """
     fs, path = _place(url, storage_options or {})
+    if fs is not None:
+        fs.invalidate_cache()  # what was there at the last look
     kind = _kind(fs, path)
     if kind == "file":
         split_suffixes(path)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -22,15 +24,30 @@ def open_documents(workspace: Artifacts, shard: str) -> Path:
     return workspace.open("corpus/documents", shard) / "documents.parquet"
 
 
-def open_hashes(workspace: Artifacts, shard: str) -> NDArray[np.uint64]:
-    """Return the `doc_hash` column of a shard's documents, uint64 [n]."""
-    return pq.read_table(open_documents(workspace, shard), columns=["doc_hash"])["doc_hash"].to_numpy()
+def open_table(
+    workspace: Artifacts, shard: str, name: str = "documents"
+) -> AbstractContextManager[pq.ParquetFile]:
+    """Open a shard's documents, or its held-out ones (`name` "validation"), to read some columns or rows of them."""
+    return workspace.open_parquet("corpus/documents", shard, f"{name}.parquet")
+
+
+def open_hashes(workspace: Artifacts, shard: str, name: str = "documents") -> NDArray[np.uint64]:
+    """Return the `doc_hash` column of a shard's documents, uint64 [n], and read nothing else of them."""
+    with open_table(workspace, shard, name) as table:
+        return table.read(columns=["doc_hash"])["doc_hash"].to_numpy()
 
 
 def read_repeats(workspace: Artifacts) -> Repeats:
     """Return what `corpus/index` found; memory: 8 bytes for each repeat."""
-    table = pq.read_table(workspace.open("corpus/index") / "repeats.parquet", columns=["shard", "row"])
-    shards = table["shard"].combine_chunks().dictionary_encode()
+    path = workspace.open("corpus/index") / "repeats.parquet"
+    return rows_by_shard(pq.read_table(path, columns=["shard", "row"], read_dictionary=["shard"]))
+
+
+def rows_by_shard(table: pa.Table) -> Repeats:
+    """Return {shard: its rows} of a table of such, each in the order of the table."""
+    shards = table["shard"].combine_chunks()
+    if not pa.types.is_dictionary(shards.type):
+        shards = shards.dictionary_encode()
     codes = shards.indices.to_numpy(zero_copy_only=False)
     order = np.argsort(codes, kind="stable")
     ends = np.searchsorted(codes[order], np.arange(1, len(shards.dictionary)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.common.files import read_batches
 from curation_assets.common.hashing import hash_ids
 from curation_assets.common.progress import Progress, silent
 from curation_assets.corpus.names import decoded
@@ -36,8 +35,11 @@ _SHOWN = 2  # of them in a sentence
 _NAMED = 3  # files of each
 _ROWS = 65_536
 _PAIR = np.dtype([("id", "<u8"), ("document", "<u8")])
+_BY_DOCUMENT = ["document", "id"]
 
 Hashes = NDArray[np.uint64]
+Tables = Callable[[str, str], AbstractContextManager[pq.ParquetFile]]
+"""Opens a table of a shard: (shard, "documents" or "validation") -> the Parquet file."""
 
 
 @dataclass(frozen=True)
@@ -78,30 +80,31 @@ def _named(row: Mapping[str, Any]) -> str:
 
 def find_repeats(
     shards: list[str],
-    path: Callable[[str], Path],
+    tables: Tables,
+    total: int,
     scratch: Path,
     progress: Progress = silent,
     in_memory: int = DOCUMENTS_IN_MEMORY,
 ) -> Repeats:
     """Find what stands more than once: the same id with the same text, and one id with several texts.
 
-    `path` gives a shard's `documents.parquet`, which has its `validation.parquet` beside it. Documents meet by their 64-bit
-    `doc_hash`, a hash of id and text; what meets is compared by its id, so that two ids of equal hash are no repeat. Ids meet by
-    `hash_ids`. Every id is read once, and once more where something was found. Memory: about 50 bytes for each of at most
-    `in_memory` documents; disk below `scratch`: 16 bytes a document.
+    `tables` opens a shard's "documents" or "validation" table, and `total` is how many documents they have together. Documents
+    meet by their 64-bit `doc_hash`, a hash of id and text, and by `hash_ids` of their ids, so that two ids of equal hash are no
+    repeat; ids meet by the latter. Every id is read once, and once more where something was found; of the texts nothing is.
+    Memory: about 50 bytes for each of at most `in_memory` documents, and 20 bytes and its row of the result for each that stands
+    several times; disk below `scratch`: 16 bytes a document.
     """
     shards = sorted(shards)
-    total = sum(pq.read_metadata(file).num_rows for shard in shards for file in _files(path(shard)))
-    repeated, named, ids, documents = [np.zeros(0, np.uint64)], np.zeros(0, np.uint64), 0, 0
+    repeated, named, ids, documents = [np.zeros(0, _PAIR)], np.zeros(0, np.uint64), 0, 0
     with tempfile.TemporaryDirectory(dir=scratch, prefix="repeats-") as folder:
-        buckets = _spread(shards, path, Path(folder), max(1, -(-total // in_memory)), progress)
+        buckets = _spread(shards, tables, Path(folder), max(1, -(-total // in_memory)), progress)
         for bucket in buckets:
             again, shared, counts = _compare(np.fromfile(bucket, _PAIR))
             repeated.append(again)
             named = np.concatenate([named, shared[: _EXAMPLES - len(named)]])
             ids, documents = ids + len(shared), documents + int(counts.sum())
-    repeats = _repeats(shards, path, np.sort(np.concatenate(repeated)))
-    return Repeats(repeats, ids, documents, _examples(shards, path, named))
+    repeats = _repeats(shards, tables, np.sort(np.concatenate(repeated), order=_BY_DOCUMENT))
+    return Repeats(repeats, ids, documents, _examples(shards, tables, named))
 
 
 def describe_repeats(about: Mapping[str, Any]) -> list[str]:
@@ -121,65 +124,95 @@ def describe_repeats(about: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _files(documents: Path) -> list[Path]:
-    return [documents, documents.with_name("validation.parquet")]
-
-
-def _spread(
-    shards: list[str], path: Callable[[str], Path], folder: Path, count: int, progress: Progress
-) -> list[Path]:
+def _spread(shards: list[str], tables: Tables, folder: Path, count: int, progress: Progress) -> list[Path]:
     """Write (hash of the id, hash of the document) of every document to one of `count` files, by ranges of the former."""
     buckets = [folder / str(number) for number in range(count)]
     bounds = np.array([(1 << 64) * number // count for number in range(1, count)], np.uint64)
     with ExitStack() as stack:
         files = [stack.enter_context(bucket.open("wb")) for bucket in buckets]
         for number, shard in enumerate(shards, 1):
-            for file in _files(path(shard)):
-                for batch in read_batches(file, ["doc_id", "doc_hash"], _ROWS):
-                    pairs = np.empty(batch.num_rows, _PAIR)
-                    pairs["id"], pairs["document"] = hash_ids(batch["doc_id"]), batch["doc_hash"].to_numpy()
-                    place = np.searchsorted(bounds, pairs["id"], side="right")
-                    order = np.argsort(place, kind="stable")
-                    ends = np.searchsorted(place[order], np.arange(1, count))
-                    for part, out in zip(np.split(pairs[order], ends), files, strict=True):
-                        part.tofile(out)
+            for _, _, pairs in _read(tables, shard, ("documents", "validation")):
+                place = np.searchsorted(bounds, pairs["id"], side="right")
+                order = np.argsort(place, kind="stable")
+                ends = np.searchsorted(place[order], np.arange(1, count))
+                for part, out in zip(np.split(pairs[order], ends), files, strict=True):
+                    part.tofile(out)
             progress(number, len(shards), "shards")
     return buckets
 
 
-def _compare(pairs: np.ndarray) -> tuple[Hashes, Hashes, NDArray[np.int64]]:
-    """Return the hashes of documents that stand several times, and of ids with several texts, with how many each has."""
+def _compare(pairs: np.ndarray) -> tuple[np.ndarray, Hashes, NDArray[np.int64]]:
+    """Return the pairs of documents that stand several times, and hashes of ids with several texts, with how many each has."""
     pairs = pairs[np.lexsort((pairs["document"], pairs["id"]))]
     same = np.zeros(len(pairs), bool)
     same[1:] = pairs[1:] == pairs[:-1]
-    again = np.unique(pairs["document"][same])
+    again = pairs[same & ~np.append(same[1:], False)]  # the last of each
     ids = pairs["id"][~same]
     firsts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])) if len(ids) else ids.astype(int)
     counts = np.diff(firsts, append=len(ids))
     return again, ids[firsts[counts > 1]], counts[counts > 1]
 
 
-def _repeats(shards: list[str], path: Callable[[str], Path], hashes: Hashes) -> pa.Table:
-    first: dict[int, dict[str, str]] = {}
-    rows = []
-    if len(hashes):
-        for shard, row, doc_id, doc_hash in _those(shards, path, hashes, by_id=False):
-            keeper = first.setdefault(doc_hash, {}).setdefault(doc_id, shard)
-            if keeper != shard:
-                rows.append((shard, row, doc_id, keeper))
-    columns = zip(*rows, strict=True) if rows else [()] * len(REPEATS_SCHEMA)
+def _repeats(shards: list[str], tables: Tables, wanted: np.ndarray) -> pa.Table:
+    """Return which rows have a document of an earlier shard; `wanted` are the pairs that stand several times."""
+    keeper = np.full(len(wanted), -1, np.int32)  # the first shard that has it
+    columns: list[list[Any]] = [[], [], [], []]
+    for number, shard in enumerate(shards if len(wanted) else ()):
+        for start, ids, pairs in _read(tables, shard, ("documents",)):
+            place = _find(wanted, pairs)
+            rows = np.flatnonzero(place >= 0)
+            place = place[rows]
+            new = keeper[place] < 0
+            keeper[place[new]] = number
+            again = keeper[place] != number
+            rows, place = rows[again], place[again]
+            one = (
+                np.full(len(rows), number, np.int32),
+                start + rows,
+                ids.take(pa.array(rows)),
+                keeper[place],
+            )
+            for column, values in zip(columns, one, strict=True):
+                column.append(values)
+    names = pa.array(shards, pa.string())
+    shard_, row, doc_id, first = columns
     return pa.table(
-        [pa.array(c, t) for c, t in zip(columns, REPEATS_SCHEMA.types, strict=True)], schema=REPEATS_SCHEMA
+        [
+            names.take(pa.array(np.concatenate([np.zeros(0, np.int32), *shard_]))),
+            pa.array(np.concatenate([np.zeros(0, np.int64), *row])),
+            pa.chunked_array(doc_id, pa.string()).combine_chunks(),
+            names.take(pa.array(np.concatenate([np.zeros(0, np.int32), *first]))),
+        ],
+        schema=REPEATS_SCHEMA,
     )
 
 
-def _examples(shards: list[str], path: Callable[[str], Path], hashes: Hashes) -> pa.Table:
+def _find(wanted: np.ndarray, pairs: np.ndarray) -> NDArray[np.int64]:
+    """Return the place of each pair among those that are wanted, -1 where it is none of them; these rise by `_BY_DOCUMENT`."""
+    at = np.searchsorted(wanted["document"], pairs["document"])
+    place, left = np.full(len(pairs), -1), np.flatnonzero(at < len(wanted))
+    while len(left):  # twice only where documents of several ids have one hash
+        there, own = wanted[at[left]], pairs[left]
+        same = there["id"] == own["id"]
+        hit = same & (there["document"] == own["document"])
+        place[left[hit]] = at[left[hit]]
+        left = left[~same & (there["document"] == own["document"])]
+        at[left] += 1
+        left = left[at[left] < len(wanted)]
+    return place
+
+
+def _examples(shards: list[str], tables: Tables, hashes: Hashes) -> pa.Table:
+    """Return of ids of several texts, by their hashes, how many texts and shards each has."""
     texts: dict[str, set[int]] = {}
     places: dict[str, dict[str, None]] = {}
-    if len(hashes):
-        for shard, _, doc_id, doc_hash in _those(shards, path, hashes, by_id=True):
-            texts.setdefault(doc_id, set()).add(doc_hash)
-            places.setdefault(doc_id, {})[shard] = None
+    for shard in shards if len(hashes) else ():
+        for _, ids, pairs in _read(tables, shard, ("documents", "validation")):
+            at = np.flatnonzero(np.isin(pairs["id"], hashes))
+            documents = pairs["document"][at].tolist()
+            for doc_id, document in zip(ids.take(pa.array(at)).to_pylist(), documents, strict=True):
+                texts.setdefault(doc_id, set()).add(document)
+                places.setdefault(doc_id, {})[shard] = None
     rows = [
         {
             "doc_id": doc_id,
@@ -193,23 +226,13 @@ def _examples(shards: list[str], path: Callable[[str], Path], hashes: Hashes) ->
     return pa.Table.from_pylist(rows, SHARED_SCHEMA)
 
 
-def _those(
-    shards: list[str], path: Callable[[str], Path], wanted: Hashes, by_id: bool
-) -> Iterator[tuple[str, int, str, int]]:
-    """Yield (shard, row of its table, doc_id, doc_hash) of the documents whose hash is one of `wanted`, which rise.
-
-    By ids, held-out documents are among them.
-    """
-    for shard in shards:
-        for file in _files(path(shard)) if by_id else [path(shard)]:
-            start = 0
-            for batch in read_batches(file, ["doc_id", "doc_hash"], _ROWS):
-                hashes = hash_ids(batch["doc_id"]) if by_id else batch["doc_hash"].to_numpy()
-                at = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
-                rows = np.flatnonzero(wanted[at] == hashes)
-                hits = batch.take(pa.array(rows))
-                for row, doc_id, doc_hash in zip(
-                    rows.tolist(), hits["doc_id"].to_pylist(), hits["doc_hash"].to_pylist(), strict=True
-                ):
-                    yield shard, start + row, doc_id, doc_hash
+def _read(tables: Tables, shard: str, names: tuple[str, ...]) -> Iterator[tuple[int, pa.Array, np.ndarray]]:
+    """Yield (first row, ids, pairs) of a shard's documents, some at a time; rows of each table are counted from 0."""
+    for name in names:
+        start = 0
+        with tables(shard, name) as table:
+            for batch in table.iter_batches(_ROWS, columns=["doc_id", "doc_hash"]):
+                pairs = np.empty(batch.num_rows, _PAIR)
+                pairs["id"], pairs["document"] = hash_ids(batch["doc_id"]), batch["doc_hash"].to_numpy()
+                yield start, batch["doc_id"], pairs
                 start += batch.num_rows

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 import shutil
 from pathlib import Path
 
-from curation_assets.common.files import read_batches
 from curation_assets.common.progress import Progress
-from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.rejected_rows import no_documents
+from curation_assets.corpus.smallest import find_smallest, read_chosen
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.models.sources import resolve
@@ -25,7 +23,7 @@ def tokenizer(context: Context) -> BuildOne:
         if settings.model == "train":
             if lost := no_documents(context):
                 raise ValueError(lost)
-            texts = _sample(context, settings.training_documents)
+            texts = _sample(context, settings.training_documents, progress)
             about["training_documents"] = len(texts)
             trained = train_tokenizer(texts, settings.vocab_size, folder)
         else:
@@ -45,12 +43,8 @@ def tokenizer(context: Context) -> BuildOne:
     return build
 
 
-def _sample(context: Context, limit: int) -> list[str]:
+def _sample(context: Context, limit: int, progress: Progress) -> list[str]:
     """Return the texts of the `limit` documents with the smallest hashes, by hash: the same for any shard layout."""
-    kept: list[tuple[int, str]] = []  # a heap of (-hash, text)
-    for shard in context.shards():
-        for batch in read_batches(open_documents(context, shard), ["doc_hash", "text"]):
-            for doc_hash, text in zip(batch["doc_hash"].to_pylist(), batch["text"].to_pylist(), strict=True):
-                push = heapq.heappush if len(kept) < limit else heapq.heappushpop
-                push(kept, (-doc_hash, text))
-    return [text for _, text in sorted(kept, reverse=True)]
+    chosen = find_smallest(context, limit, progress=progress)
+    texts: list[str] = read_chosen(context, chosen, ["text"])["text"].to_pylist()
+    return texts

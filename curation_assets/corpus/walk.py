@@ -8,7 +8,6 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from fsspec.utils import glob_translate
 
+from curation_assets.common.files import mtime_of
 from curation_assets.corpus.names import visible
 
 _LINKED_FOLDERS = 10_000
 _LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _NO_FILES = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-_MTIME_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 Enter = Callable[[str], bool]
 """Says of a folder's path whether to look into it."""
@@ -158,7 +157,6 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
     ------
     IncompleteListing : the store refuses to list a folder, or fails while it does.
     """
-    fs.invalidate_cache()
     if below.deep and _lists_trees(fs):
         for name, info in _or_incomplete(root, lambda: fs.find(root, detail=True)).items():
             path = name[len(root) :].lstrip("/")
@@ -196,19 +194,3 @@ def _or_incomplete(place: str, call: Callable[[], Any]) -> Any:
 
 def _store_entry(path: str, info: Mapping[str, Any]) -> Entry:
     return Entry(path, int(info.get("size") or 0), mtime_of(info))
-
-
-def mtime_of(info: Mapping[str, Any]) -> float | None:
-    """Return when a file was written last, from what its file system says of it: seconds since the epoch, or None."""
-    for field in _MTIME_FIELDS:
-        value = info.get(field)
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, (int, float)):
-            return float(value)
-        if isinstance(value, str):
-            try:
-                return datetime.fromisoformat(value).timestamp()
-            except ValueError:
-                continue
-    return None

@@ -9,11 +9,10 @@ import dagster as dg
 from curation_assets.config.profile import Profile
 from curation_assets.defs import partitions
 from curation_assets.defs.descriptions import description, group, kinds, tags
-from curation_assets.defs.materializing import PRODUCTS, carry_out, event, schema
+from curation_assets.defs.materializing import carry_out, event, executor_for, schema
 from curation_assets.defs.metadata import COLUMNS
 from curation_assets.defs.resources import Curation
 from curation_assets.defs.table_schemas import tables
-from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.product import Product
 from curation_assets.engine.receipt import Receipt
@@ -80,17 +79,18 @@ def _materialize(context: dg.AssetExecutionContext, curation: Curation, step: St
     """Bring up to date what a person asks for, and of models that are behind the corpus learn it anew."""
     keys = [str(k) for k in context.partition_keys] if context.has_partition_key_range else [_only(context)]
     alone, tell, workspace = len(keys) == 1, context.log.info, curation.workspace
-    outcome = yield from carry_out(
-        context,
-        workspace,
-        only(workspace.profile, step, keys),
-        InlineExecutor(workspace, PRODUCTS, tell),
-        tell,
-        relearn=True,
-        checks=not alone,  # Dagster evaluates those of a single one by itself
-        retell="all",
-        shown=_result if alone else event,
-    )
+    with executor_for(workspace, tell, inline=True) as executor:
+        outcome = yield from carry_out(
+            context,
+            workspace,
+            only(workspace.profile, step, keys),
+            executor,
+            tell,
+            relearn=True,
+            checks=not alone,  # Dagster evaluates those of a single one by itself
+            retell="all",
+            shown=_result if alone else event,
+        )
     if reason := outcome.failed.get(step.key) or str(outcome.lacking.get(step.key, "")):
         raise dg.Failure(reason)
 

@@ -18,6 +18,7 @@ from curation_assets.engine.step import By, Step, reads_all
 _NAMES: dict[By, str] = {
     "": "",
     "shard": "corpus file",
+    "group": "of `execution.groups` parts of the clusters",
     "rate": "sampling rate",
     "size": "model size that the profile asks for",
     "rate|size": "sampling rate and model size that the profile's `[run]` names",
@@ -25,6 +26,7 @@ _NAMES: dict[By, str] = {
 _EXAMPLE: dict[By, str] = {
     "": "",
     "shard": "<FILE>",
+    "group": "0-of-1",
     "rate": "20",
     "size": "small",
     "rate|size": "20|small",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -9,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import yaml
 
 from curation_assets.common.files import write_bytes
-from curation_assets.config.profile import Profile, absolute
+from curation_assets.config.profile import Profile, ProfileError, absolute
 from curation_assets.defs.resources import ASKED, FOLLOWING, HOST, JOB, PID
 from curation_assets.engine.attempts import lives_since
 
@@ -27,6 +30,10 @@ _OPEN = [
 _SUBMITTED = (
     600.0  # seconds in which a run that was created is queued, and one that has started is signed, or never
 )
+_STORAGE = "# From here on: execution.dagster_storage of the profile, written anew when that changes.\n"
+_DRIVER = "postgresql+psycopg2"
+_REPEAT_WARNING = 60.0
+_warned = [0.0]
 _BELIEVED = 24 * 3600.0  # seconds for which a silent run of another machine is taken to go on
 _YIELD = "OMP_WAIT_POLICY=PASSIVE"
 
@@ -35,10 +42,29 @@ def dagster_home(profile: Profile) -> Path:
     """Return DAGSTER_HOME (default: `dagster_home` in the data folder), made ready with the packaged dagster.yaml."""
     home = absolute(os.environ.get("DAGSTER_HOME") or profile.data / "dagster_home")
     os.environ["DAGSTER_HOME"] = str(home)  # Dagster takes no relative one, and its processes run elsewhere
-    settings = home / "dagster.yaml"
-    if not settings.exists():
-        write_bytes(settings, files("curation_assets.defs").joinpath("dagster.yaml").read_bytes())
+    _write_settings(home / "dagster.yaml", profile)
     return home
+
+
+def _write_settings(settings: Path, profile: Profile) -> None:
+    """Write the packaged settings where there are none; their storage is what the profile says now."""
+    url = profile.execution.dagster_storage
+    present = settings.read_text("utf-8") if settings.exists() else ""
+    own = present.partition(_STORAGE)[0] or files("curation_assets.defs").joinpath("dagster.yaml").read_text()
+    if url and "storage" in (yaml.safe_load(own) or {}):
+        raise ProfileError(
+            f"{settings} names a storage itself: remove that there, or execution.dagster_storage in {profile.source}"
+        )
+    wanted = own + (_STORAGE + yaml.safe_dump(_postgres(url)) if url else "")
+    if wanted != present:
+        write_bytes(settings, wanted.encode())
+
+
+def _postgres(url: str) -> dict[str, Any]:
+    """Return Dagster's storage on Postgres; it speaks psycopg2, and that finds the password."""
+    from sqlalchemy import make_url
+
+    return {"storage": {"postgres": {"postgres_url": str(make_url(url).set(drivername=_DRIVER))}}}
 
 
 def prepare(profile: Profile) -> None:
@@ -52,9 +78,35 @@ def prepare(profile: Profile) -> None:
 def instance_for(profile: Profile) -> Iterator[dg.DagsterInstance]:
     """Open the Dagster instance, with the runs of dead processes reported as failed."""
     dagster_home(profile)
+    _try_database(profile)
     with dg.DagsterInstance.get() as instance:
         bury_orphans(instance)
         yield instance
+
+
+def _try_database(profile: Profile) -> None:
+    """Connect to Dagster's Postgres once, where the profile names one: Dagster would try for a while also with a wrong password."""
+    logging.getLogger().addFilter(_one_warning)
+    if url := profile.execution.dagster_storage:
+        from sqlalchemy import create_engine, make_url
+
+        try:
+            create_engine(make_url(url).set(drivername=_DRIVER)).connect().close()
+        except ImportError as error:
+            raise ProfileError(
+                f"execution.dagster_storage: {error}: pip install 'curation-assets[postgres]'"
+            ) from None
+
+
+def _one_warning(record: logging.LogRecord) -> bool:
+    """Make one line a minute of what Dagster logs, in five, each time that it tries to connect."""
+    if not str(record.msg).startswith("Retrying failed database connection"):
+        return True
+    record.msg, record.args = "Dagster's database does not answer: trying again for some seconds", ()
+    said_again = record.created - _warned[0] > _REPEAT_WARNING
+    if said_again:
+        _warned[0] = record.created
+    return said_again
 
 
 def bury_orphans(instance: dg.DagsterInstance) -> None:

@@ -22,6 +22,7 @@ from curation_assets.engine.driver import Blocked, Committed, Current, Started, 
 from curation_assets.engine.executors import Checked, Executor, Failed
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.executors.local import LocalExecutor
+from curation_assets.engine.executors.ray import RayExecutor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
 from curation_assets.engine.receipt import Receipt
@@ -72,11 +73,19 @@ def _some(reasons: list[str]) -> str:
     return "; ".join(reasons[:_SHOWN]) + more
 
 
-def executor_for(workspace: Workspace, tell: Tell, *, apart: bool = False) -> InlineExecutor | LocalExecutor:
-    """Return what carries out a run: this process where the profile wants one worker, unless it is to be `apart`."""
-    if workspace.profile.execution.workers == 1 and not apart:
-        return InlineExecutor(workspace, PRODUCTS, tell)
-    return LocalExecutor(workspace, PRODUCTS)
+def executor_for(
+    workspace: Workspace, tell: Tell, *, inline: bool | None = None
+) -> InlineExecutor | LocalExecutor | RayExecutor:
+    """Return what carries out a run: a cluster where the profile names one, else this process if it is to be, or other ones.
+
+    Where `inline` is not given, it is this process that works if the profile wants one worker.
+    """
+    execution = workspace.profile.execution
+    if execution.engine == "ray":
+        return RayExecutor(workspace, PRODUCTS, tell)
+    if inline is None:
+        inline = execution.workers == 1
+    return InlineExecutor(workspace, PRODUCTS, tell) if inline else LocalExecutor(workspace, PRODUCTS)
 
 
 def event(

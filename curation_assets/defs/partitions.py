@@ -1,4 +1,4 @@
-"""What assets are partitioned by: corpus shards (dynamic), sampling rates, the cells of training that the profile asks for."""
+"""What assets are partitioned by: corpus shards (dynamic), groups, sampling rates, the cells of training that the profile asks for."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def definition(step: Step, profile: Profile) -> dg.PartitionsDefinition | None:
         return None
     if step.by == "shard":
         return shards
+    if step.by == "group":
+        return dg.StaticPartitionsDefinition(profile.groups)
     if step.by == "rate":
         return rates
     return dg.StaticPartitionsDefinition(there(step, profile))

@@ -12,10 +12,11 @@ import dagster as dg
 from curation_assets.config.profile import Profile
 from curation_assets.defs.dagster_private import leave_output
 from curation_assets.defs.instance import instance_for
-from curation_assets.defs.materializing import RunOutcome, Tell, carry_out, executor_for
+from curation_assets.defs.materializing import PRODUCTS, RunOutcome, Tell, carry_out, executor_for
 from curation_assets.defs.resources import ASKED, COMMAND, HOST, JOB, PID
 from curation_assets.defs.webserver.holder import OURS
 from curation_assets.engine.executors import Executor
+from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import wanted_steps
 from curation_assets.engine.scope import Scope, everything
@@ -45,9 +46,23 @@ def run_graph(
     """
     scope = everything(profile, wanted_steps(profile) if steps is None else steps)
     workspace = Workspace(profile)
-    with instance_for(profile) as instance, executor_for(workspace, tell, apart=apart) as executor:
+    with (
+        instance_for(profile) as instance,
+        executor_for(workspace, tell, inline=False if apart else None) as executor,
+    ):
         leave_output(instance)
         return _DagsterRun(instance, workspace, scope, executor, tell).carried_out(apart)
+
+
+def run_here(profile: Profile, tell: Tell, scope: Scope) -> RunOutcome:
+    """Bring a scope up to date by this process alone, as a run like that of `run_graph`."""
+    workspace = Workspace(profile)
+    with (
+        instance_for(profile) as instance,
+        InlineExecutor(workspace, PRODUCTS, tell) as executor,
+    ):
+        leave_output(instance)
+        return _DagsterRun(instance, workspace, scope, executor, tell).carried_out(apart=True)
 
 
 class _DagsterRun:
@@ -116,7 +131,9 @@ class _DagsterRun:
 
 def register_shards(profile: Profile, tell: Tell) -> None:
     """List the corpus (building the built-in one where the profile asks for it) and register its shards."""
-    here = profile.model_copy(update={"execution": profile.execution.model_copy(update={"workers": 1})})
+    here = profile.model_copy(
+        update={"execution": profile.execution.model_copy(update={"engine": "local", "workers": 1})}
+    )
     outcome = run_graph(here, tell, [STEPS["corpus/source"]])
     for reason in outcome.failed.values():
         tell(f"the corpus cannot be listed: {reason}")

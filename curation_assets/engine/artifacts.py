@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
+
+import pyarrow.parquet as pq
 
 from curation_assets.config.profile import Profile
 from curation_assets.engine.receipt import Receipt
@@ -38,6 +41,9 @@ class Artifacts(Protocol):
 
     def open(self, key: str, partition: str = "") -> Path:
         """Return a local folder with an artifact's files, their digests checked; MissingInput where there is none."""
+
+    def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
+        """Open a Parquet file of an artifact, to read some of its columns or rows; MissingInput where there is none."""
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
         """Return an artifact's receipt, or None."""

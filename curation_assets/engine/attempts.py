@@ -28,7 +28,7 @@ class Attempt:
     writer : the run that holds it, see `catalog.Writer`.
     replaces : folder of the artifact that was current when it began; "" for none.
     ended : whether it ended; one that did not is going on, or its writer died.
-    error : why the last attempt at `wanted` that ended did; "" if none did. It stays while the next one goes on.
+    error : why the last attempt that ended did, also at something else; "" if none did. It stays while the next one goes on.
     alive : whether its writer was alive when this was read.
     by : its writer's process and host, for people.
     """

@@ -11,19 +11,23 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from curation_assets.config.profile import ProfileError
 from curation_assets.engine.attempts import HEARTBEAT, SILENCE, Attempt, dead_for_certain, this_machine
 from curation_assets.engine.database import CatalogUnavailable, Database
 from curation_assets.engine.receipt import Receipt, title
 
-_FORMAT = "1"
+FORMAT = "1"
+ALONE = "curation catalog rebuild"  # the role of a writer beside which there is no other one
 _TABLES = sa.MetaData()
 
 
@@ -84,6 +88,10 @@ _WRITERS = sa.Table(
     sa.Column("beat", sa.Double, nullable=False),
     _text("role"),
 )
+# Corpus files that were listed once and are not any more, and since when.
+_UNLISTED = sa.Table(
+    "unlisted", _TABLES, _text("partition", primary_key=True), sa.Column("since", sa.Double, nullable=False)
+)
 _MARKS = sa.Table("marks", _TABLES, _text("title", primary_key=True), sa.Column("asked", sa.Double))
 _ABOUT = sa.Table("about", _TABLES, _text("name", primary_key=True), _text("value"))
 
@@ -93,6 +101,19 @@ _AS_JSON = ("inputs", "files", "metadata")
 
 class LeaseLost(RuntimeError):
     """Somebody else has taken an artifact over, since this writer was silent for too long; what it made is not used."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What of a key may go: artifacts whose folders nothing refers to any more, and folders that nothing did before.
+
+    In `unreferenced` are also folders of the partitions that are `leased`: of these somebody is making one.
+    """
+
+    replaced: list[Receipt]
+    unlisted: list[Receipt]
+    unreferenced: set[str]
+    leased: set[str]
 
 
 @dataclass(frozen=True)
@@ -113,8 +134,8 @@ class Catalog:
         From every method: the database cannot be reached, or is damaged.
     """
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url, _TABLES)
+    def __init__(self, url: str | sa.URL) -> None:
+        self._database = Database(url)
         self.name = self._database.name
 
     def close(self) -> None:
@@ -125,27 +146,23 @@ class Catalog:
 
     def about(self) -> dict[str, str]:
         """Return {id, store, format} of the catalog; {} where there is none yet."""
-
-        def read(connection: sa.Connection) -> dict[str, str]:
-            if not sa.inspect(connection).has_table(_ABOUT.name):
-                return {}
-            return dict(connection.execute(sa.select(_ABOUT)).tuples().all())
-
-        return self._database.read(read)
+        return self._database.read(_about)
 
     def create(self, store: str, receipts: Iterable[tuple[Receipt, bool]], marks: Mapping[str, float]) -> str:
         """Begin a catalog of a store, with (artifact, whether it is current) of what is there; return its id.
 
-        Where somebody else did it meanwhile, theirs stands.
+        Where somebody else did it meanwhile, theirs stands; one of another format goes.
         """
         rows = [_row(receipt, current=current, announced=True) for receipt, current in receipts]
 
         def create(connection: sa.Connection) -> str:
+            about = _about(connection)
+            if about.get("format") == FORMAT:
+                return about["id"]
+            if about:
+                _TABLES.drop_all(connection)
             _TABLES.create_all(connection)
-            there = connection.scalar(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "id"))
-            if there is not None:
-                return str(there)
-            about = {"id": uuid.uuid4().hex, "store": store, "format": _FORMAT}
+            about = {"id": uuid.uuid4().hex, "store": store, "format": FORMAT}
             connection.execute(_ABOUT.insert(), [{"name": n, "value": v} for n, v in about.items()])
             _insert(connection, _ARTIFACTS, rows)
             _insert(connection, _MARKS, [{"title": t, "asked": when} for t, when in marks.items()])
@@ -153,15 +170,40 @@ class Catalog:
 
         return self._database.write(create)
 
-    def rebuild(self, receipts: Iterable[tuple[Receipt, bool]]) -> None:
-        """Forget which artifacts there are, and take these instead: (artifact, whether it is current)."""
-        rows = [_row(receipt, current=current, announced=True) for receipt, current in receipts]
+    def rebuild(self, key: str, receipts: Iterable[tuple[Receipt, bool]]) -> None:
+        """Forget which artifacts there are of a key, and take these instead: (artifact, whether it is current).
+
+        For a writer with the role ALONE. What it knows that was not announced yet, it goes on knowing.
+        """
+        there = list(receipts)
 
         def rebuild(connection: sa.Connection) -> None:
-            connection.execute(_ARTIFACTS.delete())
+            of = _ARTIFACTS.c.key == key
+            query = sa.select(_ARTIFACTS.c.partition, _ARTIFACTS.c.folder).where(
+                of, _ARTIFACTS.c.announced.is_(False)
+            )
+            untold = {tuple(row) for row in connection.execute(query)}
+            connection.execute(_ARTIFACTS.delete().where(of))
+            rows = [
+                _row(one, current=current, announced=(one.partition, one.folder) not in untold)
+                for one, current in there
+            ]
             _insert(connection, _ARTIFACTS, rows)
 
         self._database.write(rebuild)
+
+    def keys(self) -> set[str]:
+        """Return the asset keys of which it knows an artifact."""
+        query = sa.select(_ARTIFACTS.c.key).distinct()
+        return set(self._database.read(lambda connection: connection.scalars(query).all()))
+
+    def intact(self) -> bool:
+        """Tell whether the database is what was written, as far as it can tell itself."""
+        return self._database.intact()
+
+    def set_aside(self) -> Path:
+        """Give a damaged file another name, which is returned: then there is no catalog."""
+        return self._database.set_aside()
 
     def any(self) -> bool:
         """Tell whether it knows any artifact."""
@@ -186,11 +228,9 @@ class Catalog:
         query = sa.select(_ARTIFACTS.c.partition).where(_ARTIFACTS.c.key == key, _CURRENT)
         return set(self._database.read(lambda connection: connection.scalars(query).all()))
 
-    def all(self) -> list[tuple[Receipt, bool]]:
-        """Return (artifact, whether it is current) of all that the catalog knows."""
-        columns = [_ARTIFACTS.c[name] for name in (*_FIELDS, "current")]
-        rows = self._database.read(lambda connection: connection.execute(sa.select(*columns)).all())
-        return [*zip(_receipts(row[:-1] for row in rows), (row[-1] for row in rows), strict=True)]
+    def all_of(self, key: str) -> list[tuple[Receipt, bool]]:
+        """Return (artifact, whether it is current) of all that is known of a key."""
+        return self._database.read(lambda connection: _all(connection, _ARTIFACTS.c.key == key))
 
     def replaced(self, key: str, partition: str) -> list[Receipt]:
         """Return the artifacts that the current one replaced, as far as they are kept; the latest first."""
@@ -220,7 +260,7 @@ class Catalog:
     def writer(self, role: str = "") -> Iterator[Writer]:
         """Give a writer, whose heart beats as long as it is used; what it has begun and not ended counts as never begun.
 
-        A `role` is one writer's at a time.
+        A `role` is one writer's at a time; beside ALONE there is no other writer.
 
         Raises
         ------
@@ -231,7 +271,7 @@ class Catalog:
         self._database.write(lambda connection: self._enter(connection, writer, role))
         stop = threading.Event()
         heart = threading.Thread(
-            target=self._beat, args=(writer, stop), daemon=True, name="catalog heartbeat"
+            target=self._beats, args=(writer, role, stop), daemon=True, name="catalog heartbeat"
         )
         heart.start()
         try:
@@ -242,15 +282,19 @@ class Catalog:
                 self._database.write(lambda connection: self._leave(connection, writer))
 
     def _enter(self, connection: sa.Connection, writer: Writer, role: str) -> None:
-        for row in connection.execute(sa.select(_WRITERS)).mappings().all():
+        for row in connection.execute(sa.select(_WRITERS).where(_WRITERS.c.id != writer.id)).mappings().all():
             if self._lives(connection, row):
-                if role and row["role"] == role and row["id"] != writer.id:
+                if (role and row["role"] == role) or ALONE in (role, row["role"]):
                     raise RoleTaken(f"process {row['pid']} of {row['host']}")
             else:  # its attempts stay: that they ended by a sudden death counts
                 connection.execute(_WRITERS.delete().where(_WRITERS.c.id == row["id"]))
-        values = {**asdict(writer), "machine": this_machine(), "role": role}
         connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
-        connection.execute(_WRITERS.insert().values(**values, started=self._now(), beat=self._now()))
+        self._insert_writer(connection, writer, role)
+
+    def _insert_writer(self, connection: sa.Connection, writer: Writer, role: str) -> None:
+        # When it began is of this machine's clock: it is compared with the system's times of its processes.
+        values = {**asdict(writer), "machine": this_machine(), "role": role, "started": time.time()}
+        connection.execute(_WRITERS.insert().values(**values, beat=self._now()))
 
     def _leave(self, connection: sa.Connection, writer: Writer) -> None:
         connection.execute(
@@ -258,11 +302,18 @@ class Catalog:
         )
         connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
 
-    def _beat(self, writer: Writer, stop: threading.Event) -> None:
-        beat = _WRITERS.update().where(_WRITERS.c.id == writer.id).values(beat=self._now())
+    def _beats(self, writer: Writer, role: str, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT):
             with suppress(CatalogUnavailable):  # the next one, or silence
-                self._database.write(lambda connection: connection.execute(beat))
+                self._database.write(lambda connection: self._beat(connection, writer, role, stop))
+
+    def _beat(self, connection: sa.Connection, writer: Writer, role: str, stop: threading.Event) -> None:
+        """Write down that a writer lives; one that was taken to be dead is back, without what others took over."""
+        if stop.is_set():
+            return
+        beat = _WRITERS.update().where(_WRITERS.c.id == writer.id).values(beat=self._now())
+        if not connection.execute(beat).rowcount:
+            self._insert_writer(connection, writer, role)
 
     def _now(self) -> Any:
         return self._database.now()
@@ -345,7 +396,7 @@ class Catalog:
 
     # What becomes current
 
-    def commit(self, receipt: Receipt, attempt: Attempt) -> list[Receipt]:
+    def commit(self, receipt: Receipt, attempt: Attempt, *, another: bool = False) -> list[Receipt]:
         """Make an artifact the current one; return those that nothing refers to any more, whose folders may go.
 
         The artifact that it replaces is kept, for who reads it still; the one before that is not.
@@ -353,21 +404,24 @@ class Catalog:
         Raises
         ------
         LeaseLost
-            The attempt is no longer this writer's, or something else has become current.
+            The attempt is no longer this writer's, or something else has become current; or the artifact is `another` one's
+            as well, of another partition, and that one is gone.
         """
-        return self._database.write(lambda connection: self._commit(connection, receipt, attempt))
+        return self._database.write(lambda connection: self._commit(connection, receipt, attempt, another))
 
-    def _commit(self, connection: sa.Connection, receipt: Receipt, attempt: Attempt) -> list[Receipt]:
+    def _commit(
+        self, connection: sa.Connection, receipt: Receipt, attempt: Attempt, another: bool
+    ) -> list[Receipt]:
         at = (_ARTIFACTS.c.key == receipt.key) & (_ARTIFACTS.c.partition == receipt.partition)
-        columns = [_ARTIFACTS.c[name] for name in (*_FIELDS, "current")]
-        rows = connection.execute(sa.select(*columns).where(at)).all()
-        there = [*zip(_receipts(row[:-1] for row in rows), (row[-1] for row in rows), strict=True)]
+        there = _all(connection, at)
         before = next((one for one, current in there if current), None)
         if before is not None and before.folder == receipt.folder and before.created == receipt.created:
             return []  # the first try took effect, and its answer was lost
         held = connection.scalar(sa.select(sa.func.count()).select_from(_ATTEMPTS).where(_mine(attempt)))
         if not held or (before is not None and before.folder != attempt.replaces):
             raise LeaseLost(f"{title(receipt.key, receipt.partition)}: another run has taken it over")
+        if another and _unreferenced(connection, [receipt]):
+            raise LeaseLost(f"{title(receipt.key, receipt.partition)}: what was to be taken over is gone")
         connection.execute(_ARTIFACTS.delete().where(at, ~_CURRENT))
         connection.execute(_ARTIFACTS.delete().where(at, _ARTIFACTS.c.folder == receipt.folder))
         connection.execute(_ARTIFACTS.update().where(at).values(current=False))
@@ -381,23 +435,101 @@ class Catalog:
         told = _ARTIFACTS.update().where(*at, _ARTIFACTS.c.folder == receipt.folder).values(announced=True)
         self._database.write(lambda connection: connection.execute(told))
 
-    def withdraw(self, receipt: Receipt) -> None:
-        """Make an artifact count as missing, if it is the current one still."""
-        at = _ARTIFACTS.c.key == receipt.key, _ARTIFACTS.c.partition == receipt.partition
-        gone = _ARTIFACTS.delete().where(*at, _ARTIFACTS.c.folder == receipt.folder)
-        self._database.write(lambda connection: connection.execute(gone))
+    def withdraw(self, receipt: Receipt) -> bool:
+        """Make an artifact count as missing, also where it is other partitions'; tell whether it was there still."""
+        gone = _ARTIFACTS.delete().where(
+            _ARTIFACTS.c.key == receipt.key, _ARTIFACTS.c.folder == receipt.folder
+        )
+        return self._database.write(lambda connection: connection.execute(gone).rowcount > 0)
 
-    def remove(self, receipts: Iterable[Receipt]) -> list[Receipt]:
-        """Forget artifacts, current or not; return those of them whose folders nothing refers to any more."""
-        gone = list(receipts)
+    def unreferenced(self, receipts: list[Receipt]) -> list[Receipt]:
+        """Return those artifacts whose folders nothing refers to."""
+        return self._database.read(lambda connection: _unreferenced(connection, receipts))
 
-        def remove(connection: sa.Connection) -> list[Receipt]:
-            for one in gone:
-                at = _ARTIFACTS.c.key == one.key, _ARTIFACTS.c.partition == one.partition
-                connection.execute(_ARTIFACTS.delete().where(*at, _ARTIFACTS.c.folder == one.folder))
-            return _unreferenced(connection, gone)
+    # What may go
 
-        return self._database.write(remove)
+    def note_listed(self, shards: Collection[str], known: Collection[str]) -> None:
+        """Write down which of the `known` corpus files are not among those that are listed: from now on, if they were before."""
+
+        def note(connection: sa.Connection) -> None:
+            noted = set(connection.scalars(sa.select(_UNLISTED.c.partition)))
+            now = float(connection.scalar(sa.select(self._now())) or 0)
+            gone = [{"partition": p, "since": now} for p in sorted(set(known) - set(shards) - noted)]
+            _insert(connection, _UNLISTED, gone)
+            _delete(connection, _UNLISTED.c.partition, noted & set(shards))
+
+        self._database.write(note)
+
+    def unlisted(self) -> dict[str, float]:
+        """Return {corpus file: since when it is not listed any more}, in seconds since the epoch."""
+        return self._database.read(lambda c: dict(c.execute(sa.select(_UNLISTED)).tuples().all()))
+
+    def forget_files(self, shards: Collection[str]) -> None:
+        """Forget that corpus files were listed once, and what was tried with them."""
+
+        def forget(connection: sa.Connection) -> None:
+            _delete(connection, _UNLISTED.c.partition, shards)
+            _delete(connection, _ATTEMPTS.c.partition, shards)
+
+        self._database.write(forget)
+
+    def time(self) -> float:
+        """Return the time by which attempts and heartbeats are dated, in seconds since the epoch."""
+        return self._database.read(lambda c: float(c.scalar(sa.select(self._now())) or 0))
+
+    def collect(
+        self, key: str, folders: Collection[str], before: float, shards: Collection[str], *, dry_run: bool
+    ) -> Collected:
+        """Forget artifacts of a key that were replaced before a time, or are of these corpus files.
+
+        Of `folders`, which were seen in the store before this was called, those are unreferenced that nothing refers to and
+        for which nobody holds a lease: who was taken to be dead has none any more after this, so that they stay unreferenced.
+        """
+
+        def collect(connection: sa.Connection) -> Collected:
+            leased = {
+                p for (_, p), a in self._attempts(connection, _ATTEMPTS.c.key == key).items() if a.running()
+            }
+            there = [(one, current) for one, current in _all(connection, _ARTIFACTS.c.key == key)]
+            replaced_at = {one.partition: one.created for one, current in there if current}
+            replaced = [
+                one
+                for one, current in there
+                if not current
+                and one.partition not in leased
+                and replaced_at.get(one.partition, one.created) < before
+            ]
+            gone = {(one.partition, one.folder) for one in replaced}
+            unlisted = [
+                one
+                for one, _ in there
+                if one.partition in shards
+                and one.partition not in leased
+                and (one.partition, one.folder) not in gone
+            ]
+            gone |= {(one.partition, one.folder) for one in unlisted}
+            kept = {one.folder for one, _ in there if (one.partition, one.folder) not in gone}
+            referenced = kept | {one.folder for one, _ in there}
+            if not dry_run:
+                for partition, folder in gone:
+                    at = _ARTIFACTS.c.key == key, _ARTIFACTS.c.partition == partition
+                    connection.execute(_ARTIFACTS.delete().where(*at, _ARTIFACTS.c.folder == folder))
+                lost = (
+                    _ATTEMPTS.c.key == key,
+                    _ATTEMPTS.c.ended.is_(False),
+                    _ATTEMPTS.c.partition.not_in(leased),
+                )
+                connection.execute(_ATTEMPTS.update().where(*lost).values(writer=""))
+            return Collected(
+                replaced=[one for one in replaced if one.folder not in kept],
+                unlisted=[one for one in unlisted if one.folder not in kept],
+                unreferenced=set(folders) - referenced,
+                leased=leased,
+            )
+
+        if dry_run:
+            return self._database.read(collect)
+        return self._database.write(collect)
 
     # What is to be learned anew
 
@@ -427,8 +559,14 @@ class Catalog:
             self._database.write(lambda c: c.execute(_MARKS.delete().where(which)))
 
 
-class RoleTaken(RuntimeError):
-    """Another writer has the role; the message says which process of which host."""
+class RoleTaken(ProfileError):
+    """Another writer has the role, or is there where there may be none; the message says which process of which host."""
+
+
+def _about(connection: sa.Connection) -> dict[str, str]:
+    if not sa.inspect(connection).has_table(_ABOUT.name):
+        return {}
+    return dict(connection.execute(sa.select(_ABOUT)).tuples().all())
 
 
 def _mine(attempt: Attempt) -> sa.ColumnElement[bool]:
@@ -439,11 +577,22 @@ def _mine(attempt: Attempt) -> sa.ColumnElement[bool]:
     )
 
 
+def _all(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[Receipt, bool]]:
+    columns = [_ARTIFACTS.c[name] for name in (*_FIELDS, "current")]
+    rows = connection.execute(sa.select(*columns).where(which)).all()
+    return [*zip(_receipts(row[:-1] for row in rows), (row[-1] for row in rows), strict=True)]
+
+
 def _unreferenced(connection: sa.Connection, receipts: list[Receipt]) -> list[Receipt]:
     folders = [receipt.folder for receipt in receipts]
     query = sa.select(_ARTIFACTS.c.folder).where(_ARTIFACTS.c.folder.in_(folders))
     used = set(connection.scalars(query)) if folders else set()
     return [receipt for receipt in receipts if receipt.folder not in used]
+
+
+def _delete(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str]) -> None:
+    if rows := [{"value": value} for value in values]:
+        connection.execute(column.table.delete().where(column == sa.bindparam("value")), rows)
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:

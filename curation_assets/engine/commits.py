@@ -61,7 +61,7 @@ class Commits:
                 else:
                     begun.others[partition] = attempt
             left = [partition for partition in wanted if partition not in attempts]
-        self._take_over(versions, step, begun)
+            left += self._take_over(versions, step, begun)
         return begun
 
     def _wanted(
@@ -84,8 +84,10 @@ class Commits:
             wanted[partition] = goal, replaced.folder if replaced else ""
         return wanted
 
-    def _take_over(self, versions: Versions, step: Step, begun: Begun) -> None:
+    def _take_over(self, versions: Versions, step: Step, begun: Begun) -> list[str]:
         """Take over what was made from inputs of the same versions, as of a corpus file that was renamed or copied.
+
+        Return the partitions at which somebody else was faster: to be looked at again.
 
         The versions of a shard's own inputs say what its documents are. Where a step reads nothing of its own shard, its
         recipe is equal for all of them and says nothing.
@@ -97,11 +99,12 @@ class Commits:
             or not begun.to_make
             or not _reads_its_shard(versions, step)
         ):
-            return
+            return []
         inputs = {partition: versions.inputs(step, partition) for partition in begun.to_make}
         recipes = {p: step.recipe(profile, versions_of, p) for p, versions_of in inputs.items()}
         known = self._catalog.made_by(step.key, set(recipes.values()))
         intact = {r.recipe for r in self._workspace.store.intact(known.values(), listed=True)}
+        again = []
         for partition in [p for p, recipe in recipes.items() if recipe in intact]:
             other = known[recipes[partition]]
             taken = replace(
@@ -113,9 +116,15 @@ class Commits:
                 seconds=0.0,
                 run_id=self._run_id,
             )
-            self.commit(taken)
             begun.to_make.remove(partition)
-            begun.taken_over.append(taken)
+            lease = self._leases.pop((step.key, partition))
+            try:
+                self._workspace.store.remove(self._catalog.commit(taken, lease, another=True))
+                begun.taken_over.append(taken)
+            except LeaseLost:
+                self._catalog.end([lease])
+                again.append(partition)
+        return again
 
     def commit(self, receipt: Receipt) -> None:
         """Make an artifact current; what it replaced stays for who reads it still, and what that replaced goes.
@@ -129,8 +138,10 @@ class Commits:
         try:
             self._workspace.store.remove(self._catalog.commit(receipt, lease))
         except LeaseLost:
-            self._workspace.store.remove(self._catalog.remove([receipt]))
+            self._workspace.store.remove(self._catalog.unreferenced([receipt]))
             raise
+        if receipt.key == EDGE[0]:  # files that are not listed any more are kept for a while, from now on
+            self._catalog.note_listed(self._workspace.listed(), self._catalog.partitions_of(EDGE[1]))
 
     def fail(self, key: str, partition: str, error: str) -> None:
         """Write down that an artifact could not be made, and why."""

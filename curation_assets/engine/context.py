@@ -5,13 +5,18 @@ A version follows from what a step declares. Since nothing else can be read, no 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
+
+import pyarrow.parquet as pq
 
 from curation_assets.common.progress import Progress
 from curation_assets.config.paths import Declaration, DeclaredSettings
 from curation_assets.config.profile import Profile
+from curation_assets.engine import stored
+from curation_assets.engine.artifact_cache import Hold
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.staleness import Versions
@@ -42,6 +47,8 @@ class Context:
         self.profile = cast(Profile, DeclaredSettings(workspace.profile, declared))
         """The settings that the step declares; reading another raises `UndeclaredSetting`."""
         self.data, self.scratch = workspace.data, workspace.scratch
+        self.hold = Hold()
+        """Keeps copies of what all partitions share, as long as the builder is loaded; the workspace's keeps a partition's."""
 
     @property
     def device(self) -> str:
@@ -68,7 +75,22 @@ class Context:
     def open(self, key: str, partition: str = "") -> Path:
         """Return a local folder with the files of an input, their digests checked; MissingInput where there is none."""
         self._check(key, partition)
-        return self._workspace.open(key, partition)
+        return self._workspace.open(key, partition, self.hold if key in self._shared else None)
+
+    @contextmanager
+    def opened(self, key: str, partition: str) -> Iterator[Path]:
+        """Open an input for a while: of a loop over many, whose files lie elsewhere, no more than one is kept on this machine."""
+        self._check(key, partition)
+        hold = Hold()
+        try:
+            yield self._workspace.open(key, partition, hold)
+        finally:
+            hold.release()
+
+    def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
+        """Open a Parquet file of an input, to read some of its columns or rows; MissingInput where there is none."""
+        self._check(key, partition)
+        return self._workspace.open_parquet(key, partition, name)
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
         """Return the receipt of an input, or None."""
@@ -83,6 +105,21 @@ class Context:
     def metadata(self, key: str, partition: str = "") -> Metadata:
         """Return the metadata in an input's receipt; MissingInput where there is none."""
         return self.artifact(key, partition).metadata
+
+    def read_files(self, name: str, receipts: Sequence[Receipt]) -> Iterator[bytes]:
+        """Yield a small file of each of some inputs, its digest checked, without what else the artifacts have."""
+        for receipt in receipts:
+            self._check(receipt.key, receipt.partition)
+        return stored.read_files(self._workspace, name, receipts)
+
+    def read_ranges(self, name: str, ranges: Sequence[tuple[Receipt, int, int]]) -> Iterator[bytes]:
+        """Yield the bytes from one place to another of a file of each of some inputs, without the rest of it.
+
+        Nothing else is fetched, and so no digest is checked: what is read has a checksum of its own. Where that fails, `open` the input.
+        """
+        for receipt, _, _ in ranges:
+            self._check(receipt.key, receipt.partition)
+        return stored.read_ranges(self._workspace, name, ranges)
 
     def temporary(self) -> AbstractContextManager[Path]:
         """Give a fresh local folder for what is needed meanwhile."""
@@ -99,7 +136,9 @@ class Context:
         What is read so is compared with that digest: then it is what the version of the input says.
         """
         self._check(key, "")
-        return Context(self._workspace, STEPS[key], "")
+        context = Context(self._workspace, STEPS[key], "")
+        context.hold = self.hold
+        return context
 
     def versions(self) -> DeclaredVersions:
         """Return what there is and what is current of the inputs and of `Step.versions_of`, as of now."""
@@ -189,3 +228,7 @@ class LoadedBuilder:
         self._context._partition = partition
         self._context._workspace = workspace or self._context._workspace
         return self._build_one(partition, folder, progress)
+
+    def close(self) -> None:
+        """Let go of what all partitions share."""
+        self._context.hold.release()

@@ -1,12 +1,14 @@
 """One database, SQLite on this machine or Postgres for several: connections, and transactions one writer at a time.
 
 A transaction that writes has the database for itself (SQLite's write lock, a lock of the same meaning in Postgres), so
-that what it compares cannot change before it writes. A server that is away for a while delays a transaction.
+that what it compares cannot change before it writes. A server that is away for a while delays a transaction. A SQLite
+file that this process may not write can be read.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,20 +22,25 @@ from curation_assets.config.profile import ProfileError
 
 _WAIT = 60.0  # seconds for which a server may be away, or another writer at it
 _PAUSE = 0.5
+# Autocommit of sqlite3's own: `_begin` says what a transaction is. A pool may close a connection in another thread.
+_OPTIONS: dict[str, Any] = {"timeout": _WAIT, "isolation_level": None, "check_same_thread": False}
 _ONE_WRITER = 7_238_114  # the lock's number among Postgres's advisory locks: any, but always this
 Result = TypeVar("Result")
 
 
 class CatalogUnavailable(ProfileError):
-    """The catalog's database cannot be reached, or is damaged: one line that says which and why."""
+    """The catalog's database cannot be reached or written: one line that says which, why and what to do."""
+
+
+class CatalogDamaged(CatalogUnavailable):
+    """The catalog's database is there and is not what was written."""
 
 
 class Database:
     """A database by its URL (`sqlite:///path`, `postgresql+psycopg://user@host/name`); nothing is opened before it is used."""
 
-    def __init__(self, url: str, tables: sa.MetaData) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = _parsed(url)
-        self._tables = tables
         self._engine_of: tuple[int, sa.Engine | None] = -1, None
         self.sqlite = self.url.get_backend_name() == "sqlite"
 
@@ -48,7 +55,20 @@ class Database:
 
     def read(self, query: Callable[[sa.Connection], Result]) -> Result:
         """Return what `query` makes of a connection; it may be called again, where the server was away."""
-        return self._try(query, write=False)
+        end = time.monotonic() + _WAIT
+        while True:
+            before = self._unlocked()
+            try:
+                result = self._try(query, write=False)
+            except CatalogUnavailable:
+                if before == self._unlocked() or time.monotonic() > end:
+                    raise
+            else:
+                if before == self._unlocked():
+                    return result
+                if time.monotonic() > end:
+                    raise CatalogUnavailable(f"the catalog {self.name} changes all the time: try again later")
+            time.sleep(_PAUSE)
 
     def write(self, change: Callable[[sa.Connection], Result]) -> Result:
         """Return what `change` makes of a connection, in a transaction that has the database for itself.
@@ -68,7 +88,9 @@ class Database:
                     return function(connection)
             except DBAPIError as error:
                 away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
-                if self.sqlite or not away or _refused(error) or time.monotonic() > end:
+                if self.sqlite:
+                    raise _of_sqlite(self.name, error) from error
+                if not away or _refused(error) or time.monotonic() > end:
                     raise CatalogUnavailable(f"the catalog {self.name}: {_line(error)}") from error
                 time.sleep(_PAUSE)
 
@@ -87,17 +109,59 @@ class Database:
                 self.url, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": 10}
             )
         else:
-            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True)
-            options: dict[str, Any] = {"timeout": _WAIT, "isolation_level": None}
             # No pool: a data folder may be removed and made anew under a process that goes on.
-            engine = sa.create_engine(self.url, connect_args=options, poolclass=sa.NullPool)
-            sa.event.listen(engine, "connect", _pragmas)
+            engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.NullPool)
             sa.event.listen(engine, "begin", _begin)
         return engine
 
-    def create(self) -> None:
-        """Make the tables that are not there."""
-        self.write(lambda connection: self._tables.create_all(connection))
+    def _connect(self) -> sqlite3.Connection:
+        if self._for_reading():
+            # Where no lock can be had, `read` sees to it that nobody wrote meanwhile.
+            how = "mode=ro" if self._unlocked() is None else "immutable=1"
+            return sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True, **_OPTIONS)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, **_OPTIONS)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A power cut may lose the last commits, never the database.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.url.database or "")
+
+    def _for_reading(self) -> bool:
+        """Tell whether the file is there and may not be written by this process."""
+        path = self._path
+        return (
+            self.sqlite
+            and path.exists()
+            and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+        )
+
+    def _unlocked(self) -> tuple[int, int] | None:
+        """Return the state of a file that is read without a lock: one that may not be written and has no log beside it."""
+        if not self._for_reading() or self._path.with_name(f"{self._path.name}-wal").exists():
+            return None
+        state = self._path.stat()
+        return state.st_mtime_ns, state.st_size
+
+    def intact(self) -> bool:
+        """Tell whether a SQLite file is in order; a server sees to that itself."""
+        if not self.sqlite:
+            return True
+        try:
+            return self.read(lambda c: c.exec_driver_sql("PRAGMA quick_check(1)").scalar()) == "ok"
+        except CatalogDamaged:
+            return False
+
+    def set_aside(self) -> Path:
+        """Give a damaged SQLite file another name, which is returned; the next one to use it begins anew."""
+        aside = self._path.with_name(f"{self._path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        self._path.rename(aside)
+        for end in ("-wal", "-shm"):
+            self._path.with_name(f"{self._path.name}{end}").unlink(missing_ok=True)
+        return aside
 
     def close(self) -> None:
         """Close the connections."""
@@ -105,19 +169,11 @@ class Database:
             self._engine_of[1].dispose()
 
 
-def _pragmas(connection: Any, _: Any) -> None:
-    # Autocommit of sqlite3's own: `_begin` says what a transaction is.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(
-        "PRAGMA synchronous = NORMAL"
-    )  # a power cut may lose the last commits, never the database
-
-
 def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options()["write"] else "BEGIN")
 
 
-def _parsed(url: str) -> URL:
+def _parsed(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
         parsed.get_dialect()
@@ -141,6 +197,26 @@ def _refused(error: DBAPIError) -> bool:
     return any(
         words in text
         for words in ("authentication failed", "does not exist", "no pg_hba.conf", "permission denied")
+    )
+
+
+def _of_sqlite(name: str, error: DBAPIError) -> CatalogUnavailable:
+    """Return what to say of an error of SQLite's, with what to do."""
+    what, home = _line(error), Path(name).parent
+    if type(error.orig) is sqlite3.DatabaseError:  # of an operation: a kind of its own
+        return CatalogDamaged(
+            f"the catalog {name} is damaged ({what}): `curation catalog rebuild` makes it anew of what lies in the store"
+        )
+    if "full" in what or "disk I/O" in what:
+        return CatalogUnavailable(
+            f"the catalog {name} cannot be written ({what}): free some space; what is finished is kept, and the same "
+            "command continues"
+        )
+    if "locked" in what:
+        return CatalogUnavailable(f"the catalog {name} is in use ({what}): call the same command again")
+    return CatalogUnavailable(
+        f"the catalog {name} cannot be used ({what}): make {home} and what is in it writable, or name another folder "
+        "(execution.data in the profile, or CURATION_DATA)"
     )
 
 

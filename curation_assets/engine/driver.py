@@ -156,6 +156,8 @@ class _Run:
                     yield from self._begin(step)
             yield from self._submit()
             if not self._at_work:
+                if self._plan.ready():  # what was begun last took no work
+                    continue
                 if self._queue:  # another run is at all of it
                     time.sleep(_LOOK_AGAIN)
                     continue
@@ -239,7 +241,7 @@ class _Run:
         size = 1
         if step.by == "rate":
             size = len(partitions) or 1
-        elif step.by == "shard" and partitions:
+        elif step.by in ("shard", "group") and partitions:
             size = min(math.ceil(len(partitions) / self.executor.slots), _MOST)
         for start in range(0, len(partitions), size):
             yield tuple(partitions[start : start + size])
@@ -282,6 +284,7 @@ class _Run:
         """Begin a chunk of work, and hand over what of it is to be made here; what another run makes is looked at again."""
         step, versions = STEPS[chunk.key], self._versions[chunk.key]
         begun = self._commits.begin(versions, step, chunk.partitions)
+        self._look = None  # something may be current now that was not
         for receipt in begun.current:
             yield from self._committed(Committed(step.key, receipt, False))
         for receipt in begun.taken_over:

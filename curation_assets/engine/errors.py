@@ -36,7 +36,7 @@ def one_line(error: BaseException, data: Path | None = None) -> str | None:
         return f"{error}: call `curation run`"
     for cause in _causes(error):
         if _of_a_database(cause):
-            return _database(cause, data)
+            return _database(_first(cause), data)
         if isinstance(cause, OSError) and (said := _file(cause, data)):
             return said
     return None
@@ -77,6 +77,11 @@ def _of_a_database(error: BaseException) -> bool:
         "psycopg2",
         "dagster_postgres",
     )
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what the driver said, and not that somebody tried it several times."""
+    return [cause for cause in _causes(error) if _of_a_database(cause)][-1]
 
 
 def _database(error: BaseException, data: Path | None) -> str:

@@ -40,7 +40,14 @@ Kind = Literal[
     "incomparable",
 ]
 
-UNITS: dict[By, str] = {"": "artifact", "shard": "shard", "rate": "rate", "size": "size", "rate|size": "run"}
+UNITS: dict[By, str] = {
+    "": "artifact",
+    "shard": "shard",
+    "group": "group",
+    "rate": "rate",
+    "size": "size",
+    "rate|size": "run",
+}
 """What a partition of a kind is called."""
 
 _NAMED = 3  # partitions that a sentence names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from curation_assets.config.profile import Profile
 from curation_assets.engine.borrowed import nothing
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.staleness import At, Versions
@@ -52,8 +51,9 @@ def _add(versions: Versions, receipts: dict[At, Receipt], key: str, partitions: 
 class ResolvedWorkspace(Workspace):
     """A workspace whose artifacts are the inputs of one task."""
 
-    def __init__(self, profile: Profile, inputs: Inputs) -> None:
-        super().__init__(profile)
+    def __init__(self, workspace: Workspace, inputs: Inputs) -> None:
+        super().__init__(workspace.profile)
+        self.store = workspace.store  # it knows whose digests were checked
         self._inputs = inputs
         self._by_key: dict[str, dict[str, Receipt]] = {}
         for (key, partition), receipt in inputs.receipts.items():

@@ -215,7 +215,9 @@ class Versions:
         versions = {p: receipts[p].version for p in reading.partitions if p in receipts}
         if versions and not reading.several:
             return next(iter(versions.values()))
-        combined = fingerprint(versions)
+        # Groups are parts of one whole: in how many it was made changes nothing.
+        parts = sorted(set(versions.values())) if reading.need.by == "group" else versions
+        combined = fingerprint(parts)
         if reading.several:  # all partitions, whoever reads them
             self._all[key] = combined
         return combined

@@ -15,7 +15,7 @@ from curation_assets.config.paths import identity_at
 from curation_assets.config.profile import Profile
 from curation_assets.engine.borrowed import Borrows, nothing
 
-By = Literal["", "shard", "rate", "size", "rate|size"]
+By = Literal["", "shard", "group", "rate", "size", "rate|size"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Step:
     Attributes
     ----------
     key : asset key, parts joined by "/".
-    by : what partitions it; "" for a single artifact.
+    by : what partitions it; "" for a single artifact. A "group" is a part of what is made of the whole corpus, in so many parts as
+        `execution.groups` says: all of them together are the same for any number.
     needs : asset keys that it reads under every profile.
     borrows : {asset key: partition} that it reads because of a model source in the profile; None for its own partition.
     settings : paths of the settings that its builder reads and that change its content: of fields, tables or whole sections.
@@ -76,13 +77,14 @@ class Step:
         """Return the version that a partition's artifact has when made from inputs of these versions.
 
         A rate or size says what is made of the inputs, and is part of it. A shard's name is not, unless the step is `placed`:
-        what is made of a file follows from its inputs, so that a renamed file's artifacts can be taken over.
+        what is made of a file follows from its inputs, so that a renamed file's artifacts can be taken over. Nor is a group's:
+        what reads groups reads all of them, in whatever number.
         """
         return self.recipe_of(self.code_version(profile), inputs, partition)
 
     def recipe_of(self, code: str, inputs: dict[str, str], partition: str) -> str:
         """Return what `recipe` does, by the step's code version."""
-        named = () if self.by == "" or (self.by == "shard" and not self.placed) else (partition,)
+        named = () if self.by in ("", "group") or (self.by == "shard" and not self.placed) else (partition,)
         return fingerprint(self.key, code, inputs, *named)
 
     def learned(self) -> bool:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import posixpath
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ from filelock import FileLock, Timeout
 from curation_assets.common.files import (
     file_system,
     fingerprint,
+    mtime_of,
     publish,
     safe_name,
     seal,
     sha256,
     write_bytes,
 )
+from curation_assets.engine.artifact_cache import ArtifactCache, Hold, NotAsStored, check
 from curation_assets.engine.receipt import Receipt, parse_receipt, title
 
 MANIFEST = "receipt.json"
@@ -50,16 +53,41 @@ class DamagedArtifact(RuntimeError):
         self.receipt = receipt
 
 
-class Store:
-    """Folders below one fsspec URL; `cache` is a local folder for copies of remote files and for staging."""
+@dataclass(frozen=True)
+class Folder:
+    """What lies in the store under an artifact's name, whole or not, whatever refers to it.
 
-    def __init__(self, url: str, cache: Path, **options: Any) -> None:
+    Attributes
+    ----------
+    path : inside the store, as `Receipt.folder`.
+    files : {name: bytes}, with the manifest.
+    written : when the last of them was, in seconds since the epoch; infinite where the store does not say.
+    """
+
+    path: str
+    files: dict[str, int]
+    written: float
+
+    def holds(self, receipt: Receipt) -> bool:
+        """Tell whether it has an artifact's files, with their sizes."""
+        return all(self.files.get(name) == size for name, (size, _) in receipt.files.items())
+
+
+class Store:
+    """Folders below one fsspec URL.
+
+    `cache` is a local folder for staging and for copies of remote files, of which there are at most `cache_bytes`, but
+    for what is in use.
+    """
+
+    def __init__(self, url: str, cache: Path, cache_bytes: int = 100_000_000_000, **options: Any) -> None:
         self.fs, self.root = file_system(url, options)
         self.root = self.root.rstrip("/")
         self.local = "file" in (
             self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
         )
         self.cache = cache
+        self._fetched = ArtifactCache(self.fs, cache / "fetched", cache_bytes)
         self._verified: set[str] = set()
 
     def place(self, key: str, partition: str) -> str:
@@ -99,41 +127,27 @@ class Store:
             return False
         return True
 
-    def folder(self, receipt: Receipt) -> Path:
+    def folder(self, receipt: Receipt, hold: Hold) -> Path:
         """Return a local folder with an artifact's files; each is checked against its digest once a process.
 
-        A local copy of a remote artifact that is damaged is fetched again.
+        The copy of a remote artifact stays until `hold` is released.
 
         Raises
         ------
         DamagedArtifact
             Content differs from the receipt, or is gone.
         """
-        folder = (
-            Path(self.path(receipt)) if self.local else self.cache / "fetched" / fingerprint(receipt.folder)
-        )
-        if str(folder) in self._verified and folder.exists():
+        try:
+            if not self.local:
+                return self._fetched.folder(self.path(receipt), receipt.files, hold)
+            folder = Path(self.path(receipt))
+            if str(folder) not in self._verified or not folder.exists():
+                check(folder, receipt.files)
+                self._verified.add(str(folder))
             return folder
-        if not self.local and _damaged(folder, receipt):
-            shutil.rmtree(folder, ignore_errors=True)
-            self._fetch(receipt, folder)
-        if problem := _damaged(folder, receipt):
-            raise DamagedArtifact(
-                f"{title(receipt.key, receipt.partition)}: {problem}; it will be made anew", receipt
-            )
-        self._verified.add(str(folder))
-        return folder
-
-    def _fetch(self, receipt: Receipt, folder: Path) -> None:
-        with self.temporary() as partial:
-            for name in receipt.files:
-                target = partial / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(FileNotFoundError):  # gone from the store: damage
-                    self.fs.get_file(self.path(receipt, name), str(target))
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(OSError):  # another process fetched it first
-                partial.rename(folder)
+        except NotAsStored as error:
+            name = title(receipt.key, receipt.partition)
+            raise DamagedArtifact(f"{name}: {error}; it will be made anew", receipt) from None
 
     def staged(self, key: str, partition: str) -> contextlib.AbstractContextManager[Path]:
         """Give a fresh local folder to write an artifact's files into; it is removed unless `publish` adopts it."""
@@ -143,15 +157,20 @@ class Store:
         """Give a fresh folder in the cache, for what is needed meanwhile; it is removed afterwards."""
         return _owned(self.cache / "temporary")
 
-    def remove_abandoned(self) -> None:
-        """Remove the folders that `staged` and `temporary` gave to processes that were killed since."""
+    def remove_abandoned(self, *, dry_run: bool = False) -> list[int]:
+        """Remove the folders that `staged` and `temporary` gave to processes that were killed since; return their bytes."""
         locks = [*self.cache.glob(f"*/{_STAGING}*.lock")]
         if self.local:
             locks += Path(self.root).glob(f"*/*/*/{_STAGING}*.lock")
+        removed = []
         for lock in locks:
             with contextlib.suppress(Timeout), FileLock(lock, blocking=False):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
+                folder = lock.with_suffix("")
+                removed.append(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+                if not dry_run:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    lock.unlink(missing_ok=True)
+        return removed
 
     def publish(self, staged: Path, draft: Receipt) -> Receipt:
         """Make the staged folder an immutable one of the store, with its manifest; return its receipt.
@@ -179,25 +198,77 @@ class Store:
     def remove(self, receipts: Iterable[Receipt]) -> None:
         """Remove the folders of artifacts, as far as they are there."""
         for receipt in receipts:
-            with contextlib.suppress(FileNotFoundError):
-                if self.local:
-                    shutil.rmtree(self.path(receipt))
-                else:  # by names that are known: one request
-                    self.fs.rm([self.path(receipt, name) for name in (*receipt.files, MANIFEST)])
+            self.remove_folder(receipt.folder, (*receipt.files, MANIFEST))
+
+    def remove_folder(self, folder: str, names: Iterable[str]) -> None:
+        """Remove a folder with files of these names, as far as it is there."""
+        path = f"{self.root}/{folder}"
+        with contextlib.suppress(FileNotFoundError):
+            if self.local:
+                shutil.rmtree(path)
+            else:  # by names that are known: one request
+                self.fs.rm([f"{path}/{name}" for name in names])
 
     def disown(self, receipt: Receipt) -> None:
         """Remove an artifact's manifest, so that a catalog made from manifests has it no more; its files may be read on."""
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path(receipt, MANIFEST))
 
-    def manifests(self) -> Iterator[Receipt]:
-        """Yield the receipt of each folder that has a whole manifest; each lies where it lies, whatever it says."""
+    def asset_keys(self) -> list[str]:
+        """Return the asset keys of which something lies in the store."""
+        self.fs.invalidate_cache()
+        rooms = self._below(self.root)
+        return sorted(f"{room}/{step}" for room in rooms for step in self._below(f"{self.root}/{room}"))
+
+    def _below(self, path: str) -> list[str]:
+        with contextlib.suppress(FileNotFoundError):
+            entries = [entry for entry in self.fs.ls(path, detail=True) if entry["type"] == "directory"]
+            return [entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries]
+        return []
+
+    def folders(self, key: str) -> list[Folder]:
+        """Return what lies in the store of a key, by one listing; not what is being staged."""
+        above = f"{self.root}/{key}/"
+        found: dict[str, Folder] = {}
+        for path, size, written in self._files(above):
+            partition, name, *rest = path.removeprefix(above).split("/")
+            if rest:  # else it lies beside the folders
+                there = found.get(f"{key}/{partition}/{name}") or Folder(f"{key}/{partition}/{name}", {}, 0.0)
+                files = there.files | {"/".join(rest): size}
+                found[there.path] = replace(there, files=files, written=max(there.written, written))
+        return list(found.values())
+
+    def _files(self, above: str) -> Iterator[tuple[str, int, float]]:
+        """Yield (path, bytes, when it was written) of the files below a path."""
+        if not self.local:
+            for path, about in self.fs.find(above, detail=True).items():
+                written = mtime_of(about)
+                yield path, about["size"], math.inf if written is None else written
+            return
+        for base, folders, names in os.walk(above):
+            folders[:] = [name for name in folders if not name.startswith(_STAGING)]
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    path = f"{base.rstrip('/')}/{name}"
+                    state = os.stat(path)  # noqa: PTH116 (of each file of each artifact)
+                    yield path, state.st_size, state.st_mtime
+
+    def manifests(self, folders: Iterable[Folder]) -> Iterator[tuple[Folder, Receipt | None]]:
+        """Yield the receipt in each folder's manifest; None where it is not, in all of it, what was written."""
         with ThreadPoolExecutor(_THREADS) as pool:
-            paths = self.named(f"*/{MANIFEST}")
-            for path, content in zip(paths, pool.map(self.read, paths), strict=True):
-                if (receipt := parse_receipt(content)) is not None:
-                    folder = path.removesuffix(f"/{MANIFEST}").removeprefix(f"{self.root}/")
-                    yield replace(receipt, folder=folder)
+            yield from pool.map(lambda folder: (folder, self.manifest(folder.path)), folders)
+
+    def manifest(self, folder: str) -> Receipt | None:
+        """Return the receipt in a folder's manifest, or None; it lies where it lies, whatever it says."""
+        try:
+            receipt = parse_receipt(self.read(f"{self.root}/{folder}/{MANIFEST}"))
+        except FileNotFoundError:
+            return None
+        return replace(receipt, folder=folder) if receipt else None
+
+    def write_manifest(self, receipt: Receipt) -> None:
+        """Write an artifact's manifest anew."""
+        self.write(self.path(receipt, MANIFEST), seal(asdict(receipt)))
 
     def named(self, name: str) -> list[str]:
         """Return the paths of files of a name (a pattern) below the places of all artifacts."""
@@ -241,14 +312,3 @@ def _owned(home: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             lock.unlink(missing_ok=True)
-
-
-def _damaged(folder: Path, receipt: Receipt) -> str:
-    """Say which file is not as the receipt has it; "" where all are."""
-    for name, (_, digest) in receipt.files.items():
-        try:
-            if sha256(folder / name) != digest:
-                return f"{name} changed on disk since it was written"
-        except FileNotFoundError:
-            return f"{name} is gone"
-    return ""

@@ -1,22 +1,29 @@
 """Columns of artifacts read where they lie: nothing else of a file is fetched or hashed, and nothing is changed.
 
-For questions, whose answer nothing is made of. What becomes part of an artifact is read with `Workspace.open`, which
-checks digests; here that is done when a file cannot be read, to tell damage from other causes.
+For questions, and for steps that read little of every shard: to compare a file with its digest is to read all of it. What is
+made of one shard is read with `Workspace.open`, which compares; here that is done when a file cannot be read, to tell damage from
+other causes. `read_files` and `read_ranges`
+are for builders that need a small part of many artifacts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import pyarrow.parquet as pq
 
-from curation_assets.engine.receipt import Receipt
-from curation_assets.engine.workspace import Workspace
+from curation_assets.engine.receipt import Receipt, title
+
+if TYPE_CHECKING:
+    from curation_assets.engine.workspace import Workspace
 
 _THREADS = 8  # most of a look into a shard is waiting for its file
+_TOGETHER = 256  # ranges, and
+_BYTES = 64 * 2**20  # bytes of them that are asked for at a time
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -58,6 +65,51 @@ def read_filtered(
             filesystem=None if workspace.store.local else workspace.store.fs,
         ).to_pylist()
     return rows
+
+
+def read_files(workspace: Workspace, name: str, receipts: Sequence[Receipt]) -> Iterator[bytes]:
+    """Yield a small file of each artifact, in order, each checked against its digest."""
+    contents = read_ranges(workspace, name, ((receipt, 0, receipt.files[name][0]) for receipt in receipts))
+    for receipt, content in zip(receipts, contents, strict=True):
+        with _damage_checked(workspace, receipt):
+            if hashlib.sha256(content).hexdigest() != receipt.files[name][1]:
+                raise ValueError(f"{title(receipt.key, receipt.partition)}: {name} is not as it was written")
+        yield content
+
+
+def read_ranges(
+    workspace: Workspace, name: str, ranges: Iterable[tuple[Receipt, int, int]]
+) -> Iterator[bytes]:
+    """Yield the bytes from one place to another of a file of each artifact, in order; a store is asked for many at a time.
+
+    Who reads them checks them: a digest is of a whole file.
+    """
+    batch: list[tuple[Receipt, int, int]] = []
+    size = 0
+    for receipt, start, stop in ranges:
+        if batch and (len(batch) == _TOGETHER or size + stop - start > _BYTES):
+            yield from _read_together(workspace, name, batch)
+            batch, size = [], 0
+        batch.append((receipt, start, stop))
+        size += stop - start
+    yield from _read_together(workspace, name, batch)
+
+
+def _read_together(
+    workspace: Workspace, name: str, ranges: Sequence[tuple[Receipt, int, int]]
+) -> Iterator[bytes]:
+    some = [(receipt, start, stop) for receipt, start, stop in ranges if stop > start]
+    paths = [workspace.store.path(receipt, name) for receipt, _, _ in some]
+    starts, stops = [start for _, start, _ in some], [stop for _, _, stop in some]
+    contents = iter(workspace.store.fs.cat_ranges(paths, starts, stops, on_error="return"))
+    for receipt, start, stop in ranges:
+        content = next(contents) if stop > start else b""
+        with _damage_checked(workspace, receipt):
+            if isinstance(content, Exception):
+                raise content
+            if len(content) != stop - start:
+                raise ValueError(f"{title(receipt.key, receipt.partition)}: {name} is cut off")
+        yield content
 
 
 @contextmanager

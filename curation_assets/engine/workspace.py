@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
 
 from curation_assets.common.files import read_json, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, ProfileError
 from curation_assets.config.registry import RATES
+from curation_assets.engine import stored
+from curation_assets.engine.artifact_cache import Hold
 from curation_assets.engine.catalog import Catalog
 from curation_assets.engine.receipt import Receipt, title
 from curation_assets.engine.step import EDGE, By
@@ -54,7 +59,10 @@ class Workspace:
         self.data = profile.data
         self.scratch = self.data / "scratch"
         url = profile.execution.store or str(self.data / "artifacts")
-        self.store = Store(url, self.scratch, **profile.execution.store_options)
+        execution = profile.execution
+        self.store = Store(url, self.scratch, int(execution.cache_gb * 1e9), **execution.store_options)
+        self.hold = Hold()
+        """Keeps copies of remote artifacts that were opened without another; whoever works for long releases it."""
         self._claim()
 
     def _claim(self) -> None:
@@ -128,19 +136,21 @@ class Workspace:
         return read_json(self.open("corpus/source") / _PASSED_OVER)
 
     def partitions(self, by: By) -> list[str]:
-        """Return all partition keys of a kind: the shards in use, the rates, the ladder's sizes, or their product."""
+        """Return all partition keys of a kind: the shards in use, the groups, the rates, the ladder's sizes, or their product."""
         if by == "":
             return [""]
         if by == "shard":
             return self.shards()
+        if by == "group":
+            return self.profile.groups
         if by == "rate":
             return list(RATES)
         if by == "size":
             return self.profile.sizes
         return [f"{rate}|{size}" for rate in RATES for size in self.profile.sizes]
 
-    def open(self, key: str, partition: str = "") -> Path:
-        """Return a local folder with an artifact's files, their digests checked.
+    def open(self, key: str, partition: str = "", hold: Hold | None = None) -> Path:
+        """Return a local folder with an artifact's files, their digests checked; it stays until the hold is released.
 
         Raises
         ------
@@ -149,12 +159,12 @@ class Workspace:
         DamagedArtifact
             Content differs from the receipt; the artifact is withdrawn.
         """
-        return self.folder(self.artifact(key, partition))
+        return self.folder(self.artifact(key, partition), hold)
 
-    def folder(self, receipt: Receipt) -> Path:
+    def folder(self, receipt: Receipt, hold: Hold | None = None) -> Path:
         """Return a local folder with the files of an artifact, current or replaced; what is damaged is withdrawn."""
         try:
-            return self.store.folder(receipt)
+            return self.store.folder(receipt, hold or self.hold)
         except DamagedArtifact:
             self.withdraw(receipt)
             raise
@@ -163,6 +173,10 @@ class Workspace:
         """Make an artifact count as missing, unless it was made anew meanwhile."""
         self.catalog.withdraw(receipt)
         self.store.disown(receipt)
+
+    def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
+        """Open a Parquet file of an artifact, to read some of its columns or rows; MissingInput where there is none."""
+        return stored.open_parquet(self, self.artifact(key, partition), name)
 
     def receipt(self, key: str, partition: str = "") -> Receipt | None:
         """Return an artifact's receipt; None where there is none, or a file of it is missing or resized."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,7 +14,7 @@ from curation_assets.common.files import file_states, fingerprint, write_json, w
 from curation_assets.common.markdown import markdown_table
 from curation_assets.common.progress import Progress
 from curation_assets.config.training_settings import Evaluation
-from curation_assets.corpus.reading import open_documents
+from curation_assets.corpus.smallest import find_smallest, read_chosen
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.evaluation import probes
@@ -121,31 +119,12 @@ def _gather_probes(context: Context, gathered: _Gathered) -> None:
 
 
 def _pools(context: Context, train: int, test: int) -> tuple[pa.Table, pa.Table]:
-    """Return documents to train on and held-out documents to test on, those with the smallest hashes."""
-    kept: dict[str, list[pa.Table]] = {"documents": [], "validation": []}
-    for shard in context.shards():
-        path = open_documents(context, shard)
-        for name, limit in (("documents", train), ("validation", test)):
-            kept[name] = [_smallest([*kept[name], *_columns(path.with_name(f"{name}.parquet"))], limit)]
-    train_pool, test_pool = (pa.concat_tables(tables) for tables in kept.values())
-    return train_pool, test_pool
-
-
-def _columns(path: Path) -> Iterator[pa.Table]:
-    table = pq.read_table(path)
-    if table.num_rows:
-        yield table.drop_columns(["n_chars", "row"])
-
-
-def _smallest(tables: list[pa.Table], limit: int) -> pa.Table:
-    """Return the rows of the smallest hashes, each hash once, by hash."""
-    if not tables:
-        return pa.table(
-            {"doc_id": pa.array([], pa.string()), "doc_hash": pa.array([], pa.uint64()), "text": []}
-        )
-    table = pa.concat_tables(tables, promote_options="permissive")
-    _, first = np.unique(table["doc_hash"].to_numpy(), return_index=True)
-    return table.take(first[:limit] if limit else first)
+    """Return documents to train on and held-out documents to test on, those with the smallest hashes, each once."""
+    pools = []
+    for name, limit in (("documents", train), ("validation", test)):
+        chosen = find_smallest(context, limit, once=True, name=name)
+        pools.append(read_chosen(context, chosen, None, name).drop_columns(["n_chars", "row"]))
+    return pools[0], pools[1]
 
 
 def _refuse_gaps(gathered: _Gathered, optional: list[Any], eval_root: str) -> None:

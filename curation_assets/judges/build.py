@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from curation_assets.common.drawing.charts import lines
 from curation_assets.common.files import (
     fingerprint,
     read_json,
-    read_rows,
     safe_name,
     write_json,
     write_table,
@@ -24,11 +23,11 @@ from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.model_sources import parse
 from curation_assets.config.profile import Profile
-from curation_assets.corpus.reading import open_documents, open_hashes
+from curation_assets.corpus.smallest import find_smallest, read_chosen
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.judges.distill import DistillConfig, DistillResult, distill
-from curation_assets.judges.labels import LabelTable, held_out, label, sample
+from curation_assets.judges.labels import LabelTable, choice, held_out, label
 from curation_assets.models.build import open_scorer, resolve_model
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.samplers.ask_llm import ask_llm
@@ -44,7 +43,7 @@ def labels(context: Context) -> BuildOne:
     settings = context.profile.judge
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        chosen = _sample(context, settings.documents, settings.seed)
+        chosen = _sample(context, settings.documents, settings.seed, progress)
         teacher = read_json(context.open("judge/teacher") / "model.json")
         about = (teacher["digest"], context.profile.samplers.ask_llm.prompt, settings.teacher_max_tokens)
 
@@ -80,36 +79,15 @@ def _about_labels(table: pa.Table, judged: LabelTable, teacher: dict[str, object
     }
 
 
-def _sample(context: Context, count: int, seed: int) -> pa.Table:
-    """Return doc_id, doc_hash, shard and text of the sampled documents, each once; memory does not grow with the corpus."""
-    kept = pa.table(
-        {
-            "doc_hash": pa.array([], pa.uint64()),
-            "shard": pa.array([], pa.string()),
-            "row": pa.array([], pa.int64()),
-        }
-    )
-    for shard in context.shards():
-        hashes = open_hashes(context, shard)
-        rows = sample(hashes, count, seed)
-        rows = rows[~np.isin(hashes[rows], kept["doc_hash"].to_numpy())]
-        one = {"doc_hash": hashes[rows], "shard": pa.array([shard] * len(rows), pa.string()), "row": rows}
-        kept = pa.concat_tables([kept, pa.table(one)])
-        kept = kept.take(pa.array(sample(kept["doc_hash"].to_numpy(), count, seed)))
-    if not kept.num_rows:
+def _sample(context: Context, count: int, seed: int, progress: Progress) -> pa.Table:
+    """Return doc_hash, shard, doc_id and text of the sampled documents, each once; memory: the sample."""
+    chosen = find_smallest(context, count, once=True, order=partial(choice, seed=seed), progress=progress)
+    if not len(chosen.rows):
         raise ValueError("the corpus has no documents to label")
-    texts = pa.concat_tables(_texts(context, kept))
-    return (
-        kept.select(["doc_hash", "shard"])
-        .append_column("doc_id", texts["doc_id"])
-        .append_column("text", texts["text"])
-    )
-
-
-def _texts(context: Context, chosen: pa.Table) -> Iterator[pa.Table]:
-    for one in chosen.to_pylist():
-        rows = slice(one["row"], one["row"] + 1)
-        yield read_rows(open_documents(context, one["shard"]), ["doc_id", "text"], rows)
+    texts = read_chosen(context, chosen, ["doc_id", "text"])
+    shards = pa.array(context.shards(), pa.string()).take(pa.array(chosen.shards))
+    columns = {"doc_hash": pa.array(chosen.hashes), "shard": shards, "doc_id": texts["doc_id"]}
+    return pa.table({**columns, "text": texts["text"]})
 
 
 def judge(context: Context) -> BuildOne:

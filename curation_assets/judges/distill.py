@@ -11,7 +11,6 @@ thread count. The last weights are the result; documents held out are only measu
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from curation_assets.common.batching import Ids, length_batches
-from curation_assets.common.files import write_json
+from curation_assets.common.files import seal, unseal, write_bytes
 from curation_assets.common.progress import Progress, silent
 from curation_assets.judges.agreement import Agreement, kendall
 from curation_assets.judges.distill_config import DistillConfig, DistillResult
@@ -34,6 +33,7 @@ from curation_assets.pretraining.finetuning import Tuning
 from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.scoring.ask_llm import AskLLM, answer_ids
 
+_HISTORY = "history.json"  # in the run's folder
 _ROUNDING = 1e-6  # by which a teacher's log-probability may exceed 0
 
 
@@ -141,6 +141,7 @@ class _Distilling(Tuning):
         held_out: NDArray[np.bool_],
         run: RunFolder,
     ) -> None:
+        self.history = _read_history(run)
         lengths, train = np.fromiter(map(len, inputs), np.int64, len(inputs)), np.flatnonzero(~held_out)
         super().__init__(config, ask.model, train, lengths, config.steps(len(train)), run)
         self.config, self.ask, self.tokenizer, self.inputs = config, ask, tokenizer, inputs
@@ -148,9 +149,7 @@ class _Distilling(Tuning):
         (self.no,) = answer_ids(document_encoder(tokenizer), ("no",), tokenizer.unk_id)
         self.teacher, self.held = log_p_yes, np.flatnonzero(held_out)
         self.labels = soft_labels(log_p_yes, ~held_out, config.target)
-        path = run.path / "history.json"
-        past = json.loads(path.read_text())["rows"] if self.start else []
-        self.history: list[dict[str, Any]] = [row for row in past if row["step"] <= self.start]
+        self.history = [row for row in self.history if row["step"] <= self.start]
 
     def run(self, texts: Sequence[str], resume_seconds: float, progress: Progress) -> int:
         """Train to the end and measure; return the step that training began at."""
@@ -189,7 +188,7 @@ class _Distilling(Tuning):
             "tau": kendall(yes, self.teacher[self.held], resamples=0).tau,
         }
         self.history.append(line)
-        write_json(self.run_folder.path / "history.json", {"rows": self.history})
+        write_bytes(self.run_folder.path / _HISTORY, seal({"rows": self.history}))
 
     def _result(self, texts: Sequence[str]) -> dict[str, Any]:
         """Measure the scorer itself on the documents held out; return what `DistillResult` needs."""
@@ -208,6 +207,16 @@ class _Distilling(Tuning):
             "length": asdict(kendall(lengths, teacher, seed=self.config.seed)),
             "history": self.history,
         }
+
+
+def _read_history(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the lines of the epochs so far; where they are damaged or lost, the run begins again: they cannot be measured later."""
+    path = run.path / _HISTORY
+    history = unseal(path.read_bytes()) if path.exists() else None
+    if history is None:
+        run.go_back(0)
+        return []
+    return list(history["rows"])
 
 
 def _check(texts: Sequence[str], log_p_yes: NDArray[np.float64], held_out: NDArray[np.bool_]) -> None:

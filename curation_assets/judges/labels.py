@@ -67,30 +67,27 @@ class _Label(NamedTuple):
     flags: int
 
 
-def sample(doc_hash: NDArray[np.uint64], count: int, seed: int) -> NDArray[np.int64]:
-    """Return the indices of `count` documents (all, if there are fewer), in the order of their salted hashes.
+def choice(doc_hash: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
+    """Return what orders documents for labelling, float64 [n]: the `count` smallest are a uniform sample.
 
-    A uniform sample that is a function of the documents' `doc_hash` (uint64[n]) and the seed, in
-    whatever order or shards they come. Of one seed a smaller sample is the beginning of a larger one, so that more labels
-    later keep those that are there.
+    A function of the documents' `doc_hash` (uint64[n]) and the seed, in whatever order or shards they come. Of one seed a
+    smaller sample is the beginning of a larger one, so that more labels later keep those that are there.
 
     Raises
     ------
     ValueError
-        `count` is negative, or the seed not in [0, 2**64).
+        The seed is not in [0, 2**64).
     TypeError
         `doc_hash` is not uint64[n].
     """
-    if count < 0:
-        raise ValueError(f"count must not be negative, not {count}")
-    return np.lexsort((doc_hash, noise(doc_hash, operator.index(seed) ^ _CHOICE_SALT)))[:count]
+    return noise(doc_hash, operator.index(seed) ^ _CHOICE_SALT)
 
 
 def held_out(doc_hash: NDArray[np.uint64], share: float, seed: int) -> NDArray[np.bool_]:
-    """Tell which documents are kept from training, bool[n]: each with probability `share`, independent of `sample`.
+    """Tell which documents are kept from training, bool[n]: each with probability `share`, independent of `choice`.
 
     A function of the document's hash and the seed alone, so that no document changes sides when others come. Raises as
-    `sample` does, where `share` is not in [0, 1].
+    `choice` does, where `share` is not in [0, 1].
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share must lie in [0, 1], not {share}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 import math
 import shutil
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from curation_assets.common.files import TEMPORARY, atomic_file, sha256
 
+_LOG = logging.getLogger(__name__)
 _GGUF_MAGIC = b"GGUF"
 
 
@@ -53,7 +55,8 @@ def join_parts(parts: Sequence[str | Path], cache: str | Path, *, suffix: str = 
 
     For a model that is too large for one package: `join_parts([find_packaged(f"model_part{n}", "data/*.bin") for n in
     range(1, 23)], cache)`. The file's name is a digest of the parts' contents and order, so that other parts make another
-    file. It appears whole or not at all, also when several processes join at once. Memory: one copy buffer.
+    file. It appears whole or not at all, also when several processes join at once; one that is not the parts any more is joined anew.
+    Memory: one copy buffer.
 
     Raises
     ------
@@ -68,15 +71,16 @@ def join_parts(parts: Sequence[str | Path], cache: str | Path, *, suffix: str = 
             raise FileNotFoundError(f"part {number} of {len(files)} is missing: {file}")
     if suffix == ".gguf":
         check_gguf(files[0])
-    digest = hashlib.sha256("\n".join(file_digest(file) for file in files).encode()).hexdigest()
-    whole = Path(cache) / f"{digest[:32]}{suffix}"
-    size = sum(file.stat().st_size for file in files)
-    if whole.is_file() and whole.stat().st_size == size:
+    name, content = _joined_digests(tuple(_state(file) for file in files))
+    whole = Path(cache) / f"{name[:32]}{suffix}"
+    if whole.is_file() and file_digest(whole) == content:
         return whole
     whole.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(whole.with_name(f".{whole.name}.lock")):
-        if whole.is_file() and whole.stat().st_size == size:
-            return whole  # another process has joined it meanwhile
+        if whole.is_file():
+            if file_digest(whole) == content:
+                return whole  # another process has joined it meanwhile
+            _LOG.warning("%s is damaged: joined anew from its %d parts", whole, len(files))
         for abandoned in whole.parent.glob(f"{TEMPORARY}{whole.name}.*"):
             abandoned.unlink()
         with atomic_file(whole) as draft:
@@ -84,7 +88,7 @@ def join_parts(parts: Sequence[str | Path], cache: str | Path, *, suffix: str = 
                 for file in files:
                     with file.open("rb") as source:
                         shutil.copyfileobj(source, out, 1 << 20)
-            if draft.stat().st_size != size:
+            if sha256(draft) != content:
                 raise OSError(f"a part of {whole} changed while it was joined")
     return whole
 
@@ -97,9 +101,27 @@ def check_gguf(file: Path) -> None:
 
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file's content, hex; kept in this process for as long as size and mtime stay."""
+    return _file_digest(*_state(path))
+
+
+def _state(path: Path) -> tuple[Path, int, int]:
     real = path.resolve()
     state = real.stat()
-    return _file_digest(real, state.st_size, state.st_mtime_ns)
+    return real, state.st_size, state.st_mtime_ns
+
+
+@lru_cache
+def _joined_digests(states: tuple[tuple[Path, int, int], ...]) -> tuple[str, str]:
+    """Return the digests of the parts' digests, and of their contents one after the other; each part is read once."""
+    parts, content = [], hashlib.sha256()
+    for path, _, _ in states:
+        part = hashlib.sha256()
+        with path.open("rb") as source:
+            while block := source.read(1 << 20):
+                part.update(block)
+                content.update(block)
+        parts.append(part.hexdigest())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest(), content.hexdigest()
 
 
 @lru_cache(maxsize=4096)

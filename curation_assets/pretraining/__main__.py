@@ -10,6 +10,8 @@ import time
 import traceback
 from pathlib import Path
 
+from curation_assets.common.progress import Progress
+
 
 def main(path: Path) -> int:
     """Train; tell progress and outcome as lines of JSON, an error in a file beside the job."""
@@ -31,18 +33,17 @@ def main(path: Path) -> int:
     return 0
 
 
-def _train(path: Path, tell: object) -> int:
-    import torch
+def _train(path: Path, tell: Progress) -> int:
+    from curation_assets.pretraining.launch import follow, leading, read_job, train_distributed
 
-    from curation_assets.pretraining.launch import join, read_job
-    from curation_assets.pretraining.trainer import train
-
-    job = read_job(path)
-    join(job, path.parent)
-    result = train(job.config, job.stream, job.folder, progress=tell, execution=job.execution)  # type: ignore[arg-type]
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-    return result.resumed_from
+    if os.environ["RANK"] != "0":
+        follow()
+        return 0
+    with leading():
+        job = read_job(path)
+        return train_distributed(
+            job.config, job.stream, job.folder, progress=tell, execution=job.execution
+        ).resumed_from
 
 
 def _end_with_parent() -> None:

@@ -1,13 +1,15 @@
-"""Train in several processes of this machine, one per GPU, and hear of them as if it were one call.
+"""Train in several processes, one per GPU, of this machine or of several nodes, and hear of them as if it were one call.
 
 `train_distributed` describes the run in a file and starts `python -m curation_assets.pretraining FILE` so many times, with the
 environment variables of torch's distributed runs (RANK, WORLD_SIZE, ...). They meet at a file and talk over the loopback interface alone: NCCL on
-GPUs, gloo on CPUs. torchrun and accelerate's launcher can start the same module, also on several nodes, with an address to meet at
-(MASTER_ADDR); here they are started directly, so that they end with the caller, tell it their progress, and their errors arrive as
+GPUs, gloo on CPUs. They are started directly, so that they end with the caller, tell it their progress, and their errors arrive as
 the exceptions that they were.
 
-What passes between the processes is JSON and .npy files in `.launch/` in the run's folder: job.json, the arrays of the stream that lie in no
-file of their own, and each process's log and error.
+Processes that torchrun or accelerate's launcher has started, on one node or several, train as one group instead: in rank 0 `train_distributed`
+is called, by whoever builds a checkpoint, `leading` tells the others when there is nothing more to train, and they call `follow`.
+
+What passes from the caller to rank 0 is JSON and .npy files in `.launch/` in the run's folder: job.json, the arrays of the stream that lie in no
+file of their own, and each process's log and error. What passes between the processes, `process_group` says.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ from curation_assets.models.t5 import Shape
 from curation_assets.pretraining.config import RuntimeConfig, TrainConfig, TrainResult
 from curation_assets.pretraining.devices import device_of, process_count
 from curation_assets.pretraining.packing import Shard, TokenStream
-from curation_assets.pretraining.trainer import finished, open_run, train
+from curation_assets.pretraining.process_group import MEETING, launched, meet
+from curation_assets.pretraining.trainer import assist, finished, open_run, train
 
 _FOLDER = ".launch"
 _PATIENCE = 10.0  # seconds that processes have to end by themselves after one has failed, or when asked to
@@ -66,7 +69,7 @@ def train_distributed(
 ) -> TrainResult:
     """Train as `trainer.train` does, in `execution.processes` processes; with one, in this process.
 
-    The processes share each batch and read the same sequences as one would; sums are taken in another order, so the result
+    In rank 0 of processes that a launcher has started, those train, however many. The processes share each batch and read the same sequences as one would; sums are taken in another order, so the result
     agrees to rounding. A run may go on with another number of processes. All of them end when this process does, however suddenly.
 
     Parameters
@@ -80,11 +83,13 @@ def train_distributed(
         As `trainer.train` does; RuntimeError also where a process dies without a word.
     """
     execution = execution or RuntimeConfig()
-    count = process_count(execution)
-    if count == 1:
-        return train(config, stream, folder, progress=progress, execution=execution)
+    count = meet().count if launched() else process_count(execution)
     if config.batch_size % count:
         raise ValueError(f"a batch of {config.batch_size} cannot be shared by {count} processes")
+    if launched():
+        return _lead(config, stream, folder, progress, execution)
+    if count == 1:
+        return train(config, stream, folder, progress=progress, execution=execution)
     run = open_run(config, stream, Path(folder).absolute())
     with run.locked():
         run.claim()
@@ -97,6 +102,50 @@ def train_distributed(
     resumed = _run(write_job(job, home), count, progress)
     shutil.rmtree(home, ignore_errors=True)
     return finished(run, resumed)
+
+
+def _lead(
+    config: TrainConfig, stream: TokenStream, folder: Path | str, progress: Progress, execution: RuntimeConfig
+) -> TrainResult:
+    device, meeting = device_of(execution), meet()
+    if device.index is not None:
+        raise ValueError(f"device {execution.device!r} is one GPU, for one process, not {meeting.count}")
+    with meeting.explaining():
+        meeting.offer({"config": asdict(config), "execution": asdict(execution)})
+        group = meeting.group(device)
+        return train(config, stream, folder, progress=progress, execution=execution, group=group)
+
+
+@contextmanager
+def leading() -> Iterator[None]:
+    """Be rank 0 of the processes that a launcher has started: at the end the others are told so. Nothing in a process alone."""
+    if not launched():
+        yield
+        return
+    meeting = meet()
+    try:
+        with meeting.explaining():
+            yield
+    finally:
+        meeting.offer(None)
+    meeting.close()
+
+
+def follow() -> None:
+    """Train what rank 0 trains, as another of the processes that a launcher has started, until rank 0 is done.
+
+    Raises
+    ------
+    RuntimeError
+        Another process failed; the message names its rank, where it ran, and the reason.
+    """
+    meeting = meet()
+    with meeting.explaining():
+        while (job := meeting.take()) is not None:
+            config, execution = _config(job["config"]), RuntimeConfig(**job["execution"])
+            assist(config, execution, meeting.group(device_of(execution)))
+    meeting.must_be_well()
+    meeting.close()
 
 
 def write_job(job: Job, home: Path) -> Path:
@@ -122,18 +171,21 @@ def write_job(job: Job, home: Path) -> Path:
 def read_job(path: Path) -> Job:
     """Read a job; the stream's arrays are memory maps."""
     job = json.loads(path.read_text())
-    config, stream = job["config"], job["stream"]
-    for name in ("betas", "snapshots"):
-        config[name] = tuple(config[name])
+    stream = job["stream"]
     shards = [
         Shard(**{name: _open(where) for name, where in shard.items()}) for shard in stream.pop("shards")
     ]
     return Job(
-        TrainConfig(**config | {"shape": Shape(**config["shape"])}),
+        _config(job["config"]),
         RuntimeConfig(**job["execution"]),
         TokenStream(shards, **stream),
         Path(job["folder"]),
     )
+
+
+def _config(fields: dict[str, Any]) -> TrainConfig:
+    tuples = {name: tuple(fields[name]) for name in ("betas", "snapshots")}
+    return TrainConfig(**fields | tuples | {"shape": Shape(**fields["shape"])})
 
 
 def _describe(array: NDArray[Any] | None, path: Path) -> str | None:
@@ -185,19 +237,6 @@ def _listen(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> No
         lines.put(line)
 
 
-def join(job: Job, home: Path) -> None:
-    """Join the processes of this machine that `train_distributed` started; what torchrun started meets at its address by itself."""
-    import torch.distributed as distributed
-
-    if "MASTER_ADDR" in os.environ or "RANK" not in os.environ:
-        return
-    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    backend = "nccl" if device_of(job.execution).type == "cuda" else "gloo"
-    # Torch's usual store is a server that listens on all interfaces, with no regard to its address.
-    store = distributed.FileStore(str(home / "meeting"), count)
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
-
-
 @contextmanager
 def _started(job: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Start the processes; whatever happens, none is left afterwards."""
@@ -206,6 +245,7 @@ def _started(job: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
     shared = {
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": loopback,
+        MEETING: str(job.parent / "meeting"),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count)),

@@ -30,8 +30,9 @@ from curation_assets.pretraining.config import RuntimeConfig, TrainConfig, Train
 from curation_assets.pretraining.flops import device_flops, training_flops
 from curation_assets.pretraining.optimizer import ScaledAdamW
 from curation_assets.pretraining.packing import Stream
+from curation_assets.pretraining.process_group import ALONE, ProcessGroup
 from curation_assets.pretraining.run_folder import RunFolder
-from curation_assets.pretraining.speed import Meter
+from curation_assets.pretraining.speed import Meter, Speed
 
 
 def train(
@@ -41,6 +42,7 @@ def train(
     *,
     progress: Progress = silent,
     execution: RuntimeConfig | None = None,
+    group: ProcessGroup = ALONE,
 ) -> TrainResult:
     """Train to the end of the budget, from wherever the folder's run has come to; a finished run returns at once.
 
@@ -54,7 +56,9 @@ def train(
         Called with raw tokens done and to do, every `flush_steps` steps; its note gives the loss and the share of the devices'
         measured matrix multiplication rate since the last call.
     execution
-        Where and how. This is one process's part: `launch.train_distributed` starts several.
+        Where and how.
+    group
+        The processes that share each batch, of which this is rank 0 and the others call `assist`; see `launch`.
 
     Raises
     ------
@@ -67,18 +71,32 @@ def train(
         Where another process is training in the folder.
     """
     execution = execution or RuntimeConfig()
-    accelerator = devices.accelerator(config, execution)
     run = open_run(config, stream, folder)
-    with run.locked() if accelerator.is_main_process else nullcontext():
-        if accelerator.is_main_process:
-            run.claim()
-        accelerator.wait_for_everyone()
+    with run.locked():
+        run.claim()
         resumed = config.steps
-        if run.result() is None:
-            with devices.tf32(accelerator.device, execution.tf32):
-                resumed = _Training(config, stream, run, accelerator, execution, progress).run()
-        accelerator.wait_for_everyone()
+        if group.share(run.result() is None):
+            resumed = _train(config, stream, run, group, execution, progress)
         return finished(run, resumed)
+
+
+def assist(config: TrainConfig, execution: RuntimeConfig, group: ProcessGroup) -> None:
+    """Train as another process than rank 0, which calls `train` and sends all that is read and keeps all that is written."""
+    if group.share(None):
+        _train(config, None, None, group, execution, silent)
+
+
+def _train(
+    config: TrainConfig,
+    stream: Stream | None,
+    run: RunFolder | None,
+    group: ProcessGroup,
+    execution: RuntimeConfig,
+    progress: Progress,
+) -> int:
+    accelerator = devices.accelerator(config, execution)
+    with devices.tf32(accelerator.device, execution.tf32):
+        return _Training(config, stream, run, group, accelerator, execution, progress).run()
 
 
 def open_run(config: TrainConfig, stream: Stream, folder: Path | str) -> RunFolder:
@@ -113,15 +131,15 @@ class _Training:
     def __init__(
         self,
         config: TrainConfig,
-        stream: Stream,
-        run: RunFolder,
+        stream: Stream | None,
+        run: RunFolder | None,
+        group: ProcessGroup,
         accelerator: Any,
         execution: RuntimeConfig,
         progress: Progress,
     ) -> None:
-        if config.batch_size % accelerator.num_processes:
-            raise ValueError(f"batch_size {config.batch_size} on {accelerator.num_processes} processes")
-        self.config, self.stream, self.run_folder = config, stream, run
+        self.config, self.group = config, group
+        self.stream, self.run_folder = stream, run  # of rank 0 alone
         self.accelerator, self.execution, self.progress = accelerator, execution, progress
         self.plain = build(config.shape, config.vocab_size, config.seed, eos=config.eos, pad=config.pad)
         self.plain.to(accelerator.device).train()
@@ -129,22 +147,41 @@ class _Training:
         self.optimizer = ScaledAdamW(
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
         )
-        self.start = run.read_resume(self.plain, self.optimizer)
         # The losses, in every process: all must agree on a divergence.
         self.curve = np.full(config.steps, np.nan, np.float32)
-        self.curve[: self.start] = run.read_losses(self.start)
-        earlier = run.speed()
-        accelerator.wait_for_everyone()  # nobody may write before all have read
+        self.start = group.share(self._resume())
+        if self.start:
+            self._send_state()
         model = torch.compile(self.plain) if execution.compile else self.plain
         self.model = accelerator.prepare_model(model)
-        if accelerator.is_main_process:
+        if run:
             self.losses = run.open_losses(config.steps, self.start)
         self.recent = torch.zeros(execution.flush_steps, device=accelerator.device)
         self.flushed = self.start
         self.step_flops = training_flops(config) / config.steps
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
         rate = accelerator.num_processes * device_flops(accelerator.device, dtype)
-        self.meter = Meter(rate, earlier)
+        self.meter = Meter(rate, run.speed() if run else Speed())
+
+    def _resume(self) -> int:
+        """Go on from the run folder's resume point; return its step. Of the other processes, none."""
+        if not self.run_folder:
+            return 0
+        start = self.run_folder.read_resume(self.plain, self.optimizer)
+        self.curve[:start] = self.run_folder.read_losses(start)
+        return start
+
+    def _send_state(self) -> None:
+        """Bring all that rank 0 has read to the others."""
+        with torch.no_grad():
+            for parameter in self.parameters:
+                for tensor in (parameter, *self.optimizer.moments(parameter)):
+                    self.group.broadcast(tensor)
+        curve = torch.from_numpy(self.curve).to(self.accelerator.device)
+        self.group.broadcast(curve)
+        self.curve[:] = curve.cpu().numpy()
+        for part in self.optimizer.param_groups:
+            part["step"] = self.start
 
     def run(self) -> int:
         """Train to the end; return the step that training began at."""
@@ -164,7 +201,7 @@ class _Training:
                 saved = time.monotonic()
             elif full:
                 self._flush(step)
-        if self.accelerator.is_main_process:
+        if self.run_folder and self.stream:
             tail = self.losses[-max(1, config.steps // 10) :]
             tokens = config.steps * config.tokens_per_step
             self.run_folder.finish(
@@ -198,9 +235,9 @@ class _Training:
                 )
 
     def _make_batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        config, each = self.config, self.config.batch_size // self.accelerator.num_processes
-        rows = np.arange(each) + each * self.accelerator.process_index
-        tokens = self.stream.batch(step, config.batch_size, config.raw_length)[rows]
+        config, shape = self.config, (self.config.batch_size, self.config.raw_length)
+        tokens = self.group.scatter(self.stream.batch(step, *shape) if self.stream else None, shape)
+        rows = np.arange(len(tokens)) + len(tokens) * self.group.rank
         keys = span_corruption.batch_keys(config.seed, step, rows)
         mask = span_corruption.noise_mask(
             keys, config.raw_length, config.noise_density, config.mean_noise_span
@@ -237,11 +274,11 @@ class _Training:
         self.curve[self.flushed : step] = recent
         if len(bad):
             self._diverged(self.flushed + int(bad[0]) + 1, "the loss is not finite")
-        if self.accelerator.is_main_process:
+        if self.run_folder:
             self.losses[self.flushed : step] = recent
         self._check_rise(step)
         part = self.meter.lap(step - self.flushed)
-        if self.accelerator.is_main_process:
+        if self.run_folder:
             done, total = (n * self.config.tokens_per_step for n in (step, self.config.steps))
             share = 100 * part.share(self.step_flops)
             percent = f"{share:.0f}" if share >= 10 else f"{share:.1f}"
@@ -265,34 +302,35 @@ class _Training:
         finite = torch.stack(torch._foreach_norm([*self.parameters])).isfinite().all()
         if not finite:
             self._diverged(step, "the weights are not finite")
-        if self.accelerator.is_main_process:
+        if self.run_folder:
             self.losses.flush()  # type: ignore[attr-defined]  # a memory map
             self.run_folder.write_resume(self.plain, self.optimizer, step, self.meter.total)
         self._snapshot(step)
         self.meter.lap(0)  # the time that writing took counts, and not as that of the steps to come
 
     def _snapshot(self, step: int) -> None:
-        if self.accelerator.is_main_process and step in self.config.snapshot_steps:
+        if self.run_folder and step in self.config.snapshot_steps:
             self.run_folder.write_snapshot(self.plain, step, step * self.config.tokens_per_step)
 
     def _agree(self, due: bool, full: bool) -> bool:
-        """Let the main process's clock decide for all; asking it waits for the device, so only at a flush."""
-        if self.accelerator.num_processes == 1:
+        """Let rank 0's clock decide for all; asking it waits for the device, so only at a flush."""
+        if self.group.count == 1:
             return due
-        if not full:
-            return False
-        flag = torch.tensor(int(due and self.accelerator.is_main_process), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, reduction="sum").item())
+        return full and self.group.share(due)
 
     def _diverged(self, step: int, why: str) -> NoReturn:
-        """Go back to before it and stop."""
+        """Go back to before it and stop, all with rank 0's message."""
+        message = self.group.share(self._go_back(step, why) if self.run_folder else None)
+        raise FloatingPointError(message)
+
+    def _go_back(self, step: int, why: str) -> str:
+        """Remove what is from after the last good step; return what a person should know."""
+        assert self.run_folder
         good = divergence.last_good(self.curve[: step - 1])
-        kept = [snapshot for snapshot in self.run_folder.snapshots() if snapshot.step <= good]
-        self.accelerator.wait_for_everyone()  # nobody may remove what another is looking at
-        if self.accelerator.is_main_process:
-            self.run_folder.go_back(good)
+        self.run_folder.go_back(good)
+        kept = self.run_folder.snapshots()
         last = f"the last good snapshot is {kept[-1].folder}" if kept else "there is no snapshot from before"
-        raise FloatingPointError(
+        return (
             f"{self.run_folder.path}: training diverged at step {step} of {self.config.steps}: {why}; {last}. "
             f"Lower learning_rate ({self.config.learning_rate}) or raise warmup_share, in another folder"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from curation_assets.common.files import write_bytes
+from curation_assets.common.files import sha256, write_bytes
 from curation_assets.common.progress import Progress
 from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.context import Context, DeclaredVersions
@@ -41,6 +41,18 @@ def published_again(workspace: Workspace) -> Path | None:
     if not all((target.parent / name).exists() for name in receipt.files if name != PREVIEW):
         _publish(workspace.open(_KEY), target.parent)
     return target
+
+
+def mend_published(workspace: Workspace) -> Path | None:
+    """Copy the page again where a published file is not the artifact's; return where, None where there was nothing to do."""
+    receipt, target = workspace.receipt(_KEY), published(workspace)
+    if receipt is None or not target.exists():
+        return None
+    for name, (_, digest) in receipt.files.items():
+        if name != PREVIEW and (not (path := target.parent / name).exists() or sha256(path) != digest):
+            _publish(workspace.open(_KEY), target.parent)
+            return path
+    return None
 
 
 def page(context: Context) -> BuildOne:

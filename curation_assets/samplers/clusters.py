@@ -14,6 +14,8 @@ from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import BuildOne, Metadata
+from curation_assets.samplers import cluster_sample
+from curation_assets.samplers.cluster_sample import training_points
 from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.unreadable import score_histogram
 
@@ -37,22 +39,21 @@ def centroids(context: Context) -> BuildOne:
     Documents that the encoder could not read are left out, unless there are no others.
 
     Where there are more than `max_training_points` documents, those with the smallest hashes are used: a sample that
-    does not depend on the shards. Memory: the training points.
+    does not depend on the shards (`cluster_sample`). Memory: the training points, and faiss's own copies of some.
     """
     from curation_assets.scoring.clusters import assign, default_clusters, fit_centroids
 
     settings = context.profile.samplers.clusters
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        points, readable, n = _training_points(context, settings.max_training_points, progress)
-        points = points[readable] if readable.any() else points
+        points, readable, n = training_points(context, settings.max_training_points, progress)
         count = settings.count or default_clusters(n)
         fit = fit_centroids(
             points, count, settings.seed, iterations=settings.iterations, device=context.device
         )
         np.save(folder / "centroids.npy", fit.centroids)
         _, similarity = assign(points, fit.centroids, device=context.device)
-        np.save(folder / "prototypes.npy", score_histogram(-similarity if readable.any() else similarity[:0]))
+        np.save(folder / "prototypes.npy", score_histogram(-similarity if readable else similarity[:0]))
         return {
             "clusters": len(fit.centroids),
             "documents": context.metadata("corpus/index")["documents"],
@@ -63,30 +64,6 @@ def centroids(context: Context) -> BuildOne:
         }
 
     return build
-
-
-def _training_points(context: Context, limit: int, progress: Progress) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the points in the order of their hashes, float32 [m, dim], which are readable, and the number of documents."""
-    shards = context.shards()
-    hashes = [Documents(context, shard).hashes for shard in shards]
-    n = sum(map(len, hashes))
-    order = np.argsort(np.concatenate(hashes), kind="stable")[:limit]
-    place = np.full(n, -1)
-    place[order] = np.arange(len(order))
-    points, readable, start = None, np.zeros(len(order), bool), 0
-    for number, (shard, own) in enumerate(zip(shards, hashes, strict=True), 1):
-        x = Documents(context, shard).embeddings
-        if points is None:
-            points = np.empty((len(order), x.shape[1]), np.float32)
-        target = place[start : start + len(own)]
-        chosen = np.flatnonzero(target >= 0)
-        points[target[chosen]] = x[chosen]
-        readable[target[chosen]] = Documents(context, shard).readable[chosen]
-        start += len(own)
-        progress(number, len(shards), "shards")
-    if points is None or not len(points):
-        raise ValueError("the corpus has no documents to cluster")
-    return points, readable, n
 
 
 def assignments(context: Context) -> BuildOne:
@@ -112,9 +89,23 @@ def assignments(context: Context) -> BuildOne:
 SETTINGS = {"clusters": Clusters}
 STEPS = (
     Step(
+        cluster_sample.SHARE,
+        "",
+        ("corpus/index",),
+        "coverage",
+        settings=("samplers.clusters.max_training_points",),
+    ),
+    Step(
+        cluster_sample.SAMPLE,
+        "shard",
+        ("corpus/documents", "corpus/embeddings", cluster_sample.SHARE),
+        "coverage",
+        ("numpy",),
+    ),
+    Step(
         "clusters/centroids",
         "",
-        ("corpus/documents", "corpus/embeddings", "corpus/index"),
+        (cluster_sample.SAMPLE, "corpus/index"),
         "coverage",
         ("faiss",),
         ("samplers.clusters",),
@@ -128,6 +119,20 @@ STEPS = (
     ),
 )
 PRODUCTS = (
+    Product(
+        cluster_sample.SHARE,
+        cluster_sample.share,
+        "Which share of the documents k-means is fitted to.",
+        "It follows from the number of documents and `max_training_points`, and stays while the corpus grows by less than 41 %.",
+        files="nothing but the share in its metadata",
+    ),
+    Product(
+        cluster_sample.SAMPLE,
+        cluster_sample.sample,
+        "A corpus file's part of what k-means is fitted to.",
+        "The embeddings of its documents of the smallest hashes, so that k-means reads no others.",
+        files="`sample.npz` (doc_hash, readable, embeddings)",
+    ),
     Product(
         "clusters/centroids",
         centroids,

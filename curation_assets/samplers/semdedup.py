@@ -2,138 +2,179 @@
 
 from __future__ import annotations
 
-from functools import partial
+import io
+import json
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curation_assets.common.files import safe_name, write_table
+from curation_assets.common.files import write_json
 from curation_assets.common.progress import Progress
-from curation_assets.corpus.reading import open_documents
+from curation_assets.common.record_blocks import (
+    BLOCKS,
+    OFFSETS,
+    DamagedBlocks,
+    Records,
+    join,
+    parse_blocks,
+    write_blocks,
+)
 from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.step import Step
-from curation_assets.engine.workspace import BuildOne, Metadata
+from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput
 from curation_assets.samplers import clusters
 from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Column, Sampler, Scores
 from curation_assets.samplers.unreadable import READABLE, draw_scores, score_histogram
 
+_SHARDS, _HISTOGRAM = "shards.json", "histogram.npy"
 _NEAR = 0.95  # similarity above which a document is counted as a near-duplicate, for people
 
 
-def neighbours(context: Context) -> BuildOne:
-    """Find each document's most similar predecessor in its cluster: one Parquet file a shard, row by row.
+def sort_vectors(context: Context) -> BuildOne:
+    """Sort a shard's vectors by cluster, but for documents that the encoder could not read: they are compared with none."""
+    clusters = context.metadata("clusters/centroids")["clusters"]
 
-    Documents that the encoder could not read are compared with none, and their scores are null here. `semdedup.npy` is a
-    histogram of the others' scores.
-    """
-    from curation_assets.scoring.cluster_store import semdedup_shards
+    def build(shard: str, folder: Path, progress: Progress) -> Metadata:
+        from curation_assets.scoring.cluster_groups import write_vectors
 
-    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        shards = context.shards()
-        k, dim = np.load(context.open("clusters/centroids") / "centroids.npy").shape
-        unreadable = np.array([int((~Documents(context, shard).readable).sum()) for shard in shards])
-        counts = np.zeros(k + unreadable.sum(), np.int64)  # each unreadable document is a cluster of its own
-        counts[k:] = 1
-        first = k + unreadable.cumsum() - unreadable
-        for number, shard in enumerate(shards):
-            own = _comparable_clusters(context, shard, first[number])
-            counts[:k] += np.bincount(own[own < k], minlength=k)
-
-        def read(number: int, shard: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            return (
-                Documents(context, shard).embeddings,
-                _comparable_clusters(context, shard, first[number]),
-                Documents(context, shard).hashes,
-            )
-
-        near, histogram = 0, score_histogram(np.zeros(0))
-        with context.temporary() as scratch:
-            compared = semdedup_shards(
-                [partial(read, number, shard) for number, shard in enumerate(shards)],
-                counts,
-                dim,
-                scratch,
-                device=context.device,
-                progress=progress,
-            )
-            for shard, scores in zip(shards, compared, strict=True):
-                readable = Documents(context, shard).readable
-                near += int((scores.similarity > _NEAR).sum())
-                histogram += score_histogram(scores.score[readable])
-                write_table(
-                    folder / f"{safe_name(shard)}.parquet",
-                    pa.table(
-                        {
-                            "score": pa.array(scores.score, mask=~readable),
-                            "similarity": pa.array(scores.similarity, from_pandas=True),
-                            "duplicate_shard": pa.array(
-                                [shards[i] if i >= 0 else None for i in scores.duplicate_shard], pa.string()
-                            ),
-                            "duplicate_of": _ids_at(
-                                context, shards, scores.duplicate_shard, scores.duplicate_row
-                            ),
-                        }
-                    ),
-                )
-        np.save(folder / "semdedup.npy", histogram)
+        documents = Documents(context, shard)
+        x, readable = documents.embeddings, documents.readable
+        ids = pa.array(documents.ids, pa.string())
+        rows = np.flatnonzero(readable)
+        write_vectors(folder, x, documents.clusters, documents.hashes, ids, clusters, rows)
         return {
-            "documents": len(counts) - k + int(counts[:k].sum()),
-            "unreadable_documents": int(unreadable.sum()),
-            "clusters": k,
-            "largest_cluster": int(counts[:k].max()),
-            "empty_clusters": int((counts == 0).sum()),
-            f"above_{_NEAR}": near,
+            "documents": len(rows),
+            "unreadable_documents": len(x) - len(rows),
+            "dimensions": x.shape[1],
+            "dtype": x.dtype.name,
         }
 
     return build
 
 
-def _comparable_clusters(context: Context, shard: str, first: int) -> np.ndarray:
-    """Return each document's cluster, int64 [n]; documents that the encoder could not read get new ones, from `first` on."""
-    documents = Documents(context, shard)
-    cluster, unreadable = documents.clusters.astype(np.int64), ~documents.readable
-    cluster[unreadable] = first + np.arange(unreadable.sum())
-    return cluster
+def neighbours(context: Context) -> BuildOne:
+    """Find each document's most similar predecessor in its cluster, for a group of clusters: its part of every shard.
+
+    `shards.json` names the shards in the order in which their blocks come, `histogram.npy` counts the scores.
+    """
+    from curation_assets.scoring.cluster_groups import group_bounds, score_group, vector
+
+    groups, shards = context.partitions("group"), context.shards()
+    clusters = context.metadata("clusters/centroids")["clusters"]
+    receipts = [context.artifact("semdedup/vectors", shard) for shard in shards]
+    bounds = group_bounds(clusters, len(groups))
+    offsets = np.stack([table[bounds] for table in _arrays(context, OFFSETS, receipts)])
+    kinds = [vector(r.metadata["dimensions"], r.metadata["dtype"]) for r in receipts]
+    dim = receipts[0].metadata["dimensions"]
+
+    def build(group: str, folder: Path, progress: Progress) -> Metadata:
+        here = slice(groups.index(group), groups.index(group) + 2)
+        documents = int(np.diff(offsets[:, here, 1]).sum())
+        ranges = _ranges(context, "semdedup/vectors", shards, offsets[:, here, 0])
+        with context.temporary() as scratch:
+            scored = score_group(
+                _parsed(context, ranges, kinds),
+                documents,
+                dim,
+                scratch,
+                memory_mib=context.profile.execution.group_memory_mib,
+                device=context.device,
+                progress=progress,
+            )
+        write_blocks(folder, scored.blocks())
+        write_json(folder / _SHARDS, shards)
+        np.save(folder / _HISTOGRAM, score_histogram(scored.results["score"]))
+        compared = scored.results["duplicate_shard"] >= 0
+        return {
+            "documents": documents,
+            "clusters": len(scored.sizes),
+            "largest_cluster": int(scored.sizes.max(initial=0)),
+            f"above_{_NEAR}": int((scored.results["score"][compared] < -_NEAR).sum()),
+        }
+
+    return build
 
 
-def _ids_at(context: Context, shards: list[str], where: np.ndarray, rows: np.ndarray) -> pa.Array:
-    """Return the doc_id at each (number of a shard, row), null where the number is negative."""
-    ids = np.full(len(where), None, dtype=object)
-    for number in np.unique(where[where >= 0]):
-        column = pq.read_table(open_documents(context, shards[number]), columns=["doc_id"])["doc_id"]
-        here = np.flatnonzero(where == number)
-        ids[here] = column.take(pa.array(rows[here])).to_pylist()
-    return pa.array(ids, pa.string())
+def _arrays(context: Context, name: str, receipts: list[Receipt]) -> Iterator[np.ndarray]:
+    return (np.load(io.BytesIO(content)) for content in context.read_files(name, receipts))
+
+
+def _ranges(
+    context: Context, key: str, partitions: list[str], places: np.ndarray
+) -> list[tuple[Receipt, int, int]]:
+    """Return from where to where to read of each partition of an input: places int64 [partitions, 2]."""
+    pairs = zip(partitions, places, strict=True)
+    return [(context.artifact(key, partition), int(a), int(b)) for partition, (a, b) in pairs]
+
+
+def _parsed(
+    context: Context, ranges: list[tuple[Receipt, int, int]], kinds: Iterable[np.dtype]
+) -> Iterator[Records]:
+    """Yield the records in ranges of blocks; DamagedArtifact where they are not as they were written."""
+    contents = context.read_ranges(BLOCKS, ranges)
+    for (receipt, _, _), content, kind in zip(ranges, contents, kinds, strict=True):
+        try:
+            yield parse_blocks(content, kind)
+        except DamagedBlocks:
+            context.open(receipt.key, receipt.partition)  # says so, by the digest of the file
+            raise
 
 
 class Neighbours(NamedTuple):
-    """Where `semdedup/neighbours` is, and the histogram of its scores."""
+    """What `semdedup/neighbours` has of each shard: in each group's file the bytes `offsets`, int64 [groups, shards + 1]."""
 
-    folder: Path
+    context: Context
+    groups: list[str]
+    offsets: np.ndarray
+    shards: list[str]
     histogram: np.ndarray
 
 
 def setup(context: Context) -> Neighbours:
-    """Open the neighbours of the whole corpus."""
-    folder = context.open("semdedup/neighbours")
-    return Neighbours(folder, np.load(folder / "semdedup.npy"))
+    """Look where each shard's neighbours are."""
+    groups = context.partitions("group")
+    receipts = [context.artifact("semdedup/neighbours", group) for group in groups]
+    if len({receipt.recipe for receipt in receipts}) > 1:
+        raise MissingInput(
+            "semdedup/neighbours: its groups are not of one corpus; make all of them current first"
+        )
+    return Neighbours(
+        context,
+        groups,
+        np.stack([table[:, 0] for table in _arrays(context, OFFSETS, receipts)]),
+        json.loads(*context.read_files(_SHARDS, receipts[:1])),
+        np.sum([*_arrays(context, _HISTOGRAM, receipts)], axis=0),
+    )
 
 
 def score(neighbours: Neighbours, documents: Documents, progress: Progress) -> Scores:
-    """Read what each document is nearest to; one that the encoder could not read has a score as the others have."""
-    table = pq.read_table(neighbours.folder / f"{safe_name(documents.shard)}.parquet")
-    score, readable = table["score"].to_numpy(), table["score"].is_valid().to_numpy()
+    """Gather what each document is nearest to; one that the encoder could not read has a score as the others have."""
+    from curation_assets.scoring.cluster_groups import RESULT
+
+    number = neighbours.shards.index(documents.shard)
+    places = neighbours.offsets[:, number : number + 2]
+    ranges = _ranges(neighbours.context, "semdedup/neighbours", neighbours.groups, places)
+    found = join([*_parsed(neighbours.context, ranges, repeat(RESULT, len(ranges)))], RESULT)
+    rows, duplicate_shard = found.fields["row"], np.full(len(documents), -1)
+    score, place = draw_scores(neighbours.histogram, documents.hashes), np.full(len(documents), -1)
+    score[rows], duplicate_shard[rows] = found.fields["score"], found.fields["duplicate_shard"]
+    place[rows] = np.arange(len(rows))
+    alone = duplicate_shard < 0
     return {
-        "score": np.where(readable, score, draw_scores(neighbours.histogram, documents.hashes)),
-        "readable": readable,
-        "similarity": table["similarity"],
-        "duplicate_shard": table["duplicate_shard"],
-        "duplicate_of": table["duplicate_of"],
+        "score": score,
+        "readable": place >= 0,
+        "similarity": pa.array(-score, mask=alone),
+        "duplicate_shard": pa.array(neighbours.shards, pa.string()).take(
+            pa.array(duplicate_shard, mask=alone)
+        ),
+        "duplicate_of": found.texts().take(pa.array(place, mask=alone)),
     }
 
 
@@ -161,23 +202,38 @@ SAMPLER = Sampler(
     steps=(
         *clusters.STEPS,
         Step(
-            "semdedup/neighbours",
-            "",
+            "semdedup/vectors",
+            "shard",
             ("corpus/documents", "corpus/embeddings", "clusters/assignments", "clusters/centroids"),
             "coverage",
+            ("numpy",),
+        ),
+        Step(
+            "semdedup/neighbours",
+            "group",
+            ("semdedup/vectors", "clusters/centroids"),
+            "coverage",
             ("pytorch",),
-            code=3,
+            code=4,
             accelerated=True,
         ),
     ),
     products=(
         *clusters.PRODUCTS,
         Product(
+            "semdedup/vectors",
+            sort_vectors,
+            "A corpus file's embeddings sorted by cluster.",
+            "So that whoever compares the documents of some clusters reads one range of each file. A second copy of the embeddings.",
+            files="`blocks.bin` (hash, row, cluster, vector and id of each document), `offsets.npy` (where each block of clusters begins)",
+        ),
+        Product(
             "semdedup/neighbours",
             neighbours,
             "For each document the most similar one that is kept before it.",
-            "Within its cluster, by exact cosine.",
-            files="one Parquet file for each corpus file (score, similarity, duplicate_shard, duplicate_of)",
+            "Within its cluster, by exact cosine. Groups of clusters are compared side by side; results are the same for any number of groups.",
+            files="`blocks.bin` (score, row, duplicate's file and id of each document, by corpus file), `offsets.npy`, `shards.json`, "
+            "`histogram.npy`",
             paper="appendix B (SemDeDup, Abbas et al. 2023)",
         ),
     ),

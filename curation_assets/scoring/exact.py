@@ -39,11 +39,11 @@ def blocks_of(n: int, step: int) -> list[range]:
 def map_blocks(work: Callable[[T], R], blocks: Sequence[T], device: torch.device | str) -> Iterator[R]:
     """Yield `work(block)` for each block, in order; on the CPU each core works on a block of its own.
 
-    That way no core waits for another after every small operation, and operations that torch does not
-    parallelise scale too. Call it inside `full_precision`; a few results per core are held at a time.
+    That way no core waits for another after every small operation, operations that torch does not parallelise scale
+    too, and a product does not depend on how many cores there are. Call it inside `full_precision`; a few results per core are held at a time.
     """
     cores = torch.get_num_threads() if torch.device(device).type == "cpu" else 1
-    if cores == 1 or len(blocks) == 1:
+    if cores == 1:
         yield from map(work, blocks)
         return
 

@@ -44,7 +44,7 @@ def semdedup_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score documents by their similarity to the documents of their cluster that are kept before them: library API.
 
-    The graph does the same on files (`cluster_store.semdedup_shards`).
+    The graph does the same on files (`cluster_groups`).
 
     Parameters
     ----------
@@ -73,8 +73,9 @@ def semdedup_scores(
     -----
     The search is a float32 matrix product; the score is recomputed in float64 from the pair that it found. Where
     the best candidates lie within about 1e-6 of one another without being copies, which one is named can depend
-    on `block` and device, and the score then by as much. Memory: about 100 bytes a document, float64 [clusters, dim]
-    for the default priority, and a few blocks.
+    on `block` and on the kind of processor, and the score then by as much; never on the other clusters or on the
+    number of cores, since each product has one of a few shapes, which follows from the size of the cluster. Memory:
+    about 100 bytes a document, float64 [clusters, dim] for the default priority, and a few blocks.
     """
     check_matrix(x)
     if x.shape[0] != len(cluster):
@@ -105,26 +106,28 @@ def score_rows(
     sizes = np.diff(starts, append=n)
     best = np.full(n, -1, dtype=np.int64)
     with full_precision(device):
+        squares = _squares(take, n, dim, device)
         if priority is None:
-            closeness = _closeness(take, dim, order, sizes, device)
+            closeness = _closeness(take, squares, dim, order, starts, sizes, device)
             order = order[np.lexsort((closeness[order], cluster[order]))]
         else:
             order = order[np.lexsort((-_checked(priority, n)[order], cluster[order]))]
+        units = partial(_units, take, squares)
         small = list(_small_clusters(order, starts, sizes, block, dim, device))
-        for rows, nearest in map_blocks(lambda rows: _compare_small(take, rows), small, device):
+        for rows, nearest in map_blocks(lambda rows: _compare_small(units, rows), small, device):
             best[rows] = nearest
         large = [order[starts[c] : starts[c] + sizes[c]] for c in np.flatnonzero(sizes > block)]
         # One core per cluster, but all cores on one cluster where it is so large that memory asks for it.
         several, giant = (
             [r for r in large if (len(r) > _RUN * block) == is_giant] for is_giant in (False, True)
         )
-        compare = partial(_compare_large, take, block=block, device=device)
+        compare = partial(_compare_large, units, block=block, device=device)
         for rows, nearest in chain(
             zip(several, map_blocks(compare, several, device), strict=True),
             zip(giant, map(compare, giant), strict=True),
         ):
             best[rows] = nearest
-        return _scores(take, dim, best, device), best
+        return _scores(take, squares, dim, best, device), best
 
 
 def _checked(priority: np.ndarray, n: int) -> np.ndarray:
@@ -137,64 +140,106 @@ def _checked(priority: np.ndarray, n: int) -> np.ndarray:
     return priority
 
 
-def _closeness(take: Take, dim: int, order: np.ndarray, sizes: np.ndarray, device: str) -> np.ndarray:
-    """Cosine similarity of each row to its cluster's mean direction, in float64, rounded so that copies tie."""
+def _squares(take: Take, n: int, dim: int, device: str) -> np.ndarray:
+    """Return each row's squared length, float64 [n]; raise naming the first row that is zero or not finite."""
+
+    def squares(rows: range) -> np.ndarray:
+        here = np.arange(rows.start, rows.stop)
+        x = take(here)
+        unit(x, here)
+        return dot64(x, x).cpu().numpy()
+
+    blocks = blocks_of(n, max(1, _EXACT_CELLS // dim))
+    return np.concatenate([np.empty(0), *map_blocks(squares, blocks, device)])
+
+
+def _units(take: Take, squares: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+    """Return rows scaled to length 1, whose bits do not depend on which rows are asked for together."""
+    x = take(rows)
+    return x / torch.from_numpy(np.sqrt(squares[rows]).astype(np.float32)).to(x.device)[:, None]
+
+
+def _closeness(
+    take: Take,
+    squares: np.ndarray,
+    dim: int,
+    order: np.ndarray,
+    starts: np.ndarray,
+    sizes: np.ndarray,
+    device: str,
+) -> np.ndarray:
+    """Cosine similarity of each row to its cluster's mean direction, in float64, rounded so that copies tie.
+
+    A cluster's sum does not depend on which others there are: a block has whole clusters, or a part of one that is cut from its
+    own first row on.
+    """
+    step = max(1, _EXACT_CELLS // dim)
     number = np.repeat(np.arange(len(sizes)), sizes)
     mean = torch.zeros(len(sizes), dim, dtype=torch.float64, device=device)
     closeness = np.empty(len(order))
-    blocks = blocks_of(len(order), max(1, _EXACT_CELLS // dim))
 
-    def vectors(rows: range) -> tuple[torch.Tensor, torch.Tensor]:
-        here = slice(rows.start, rows.stop)
-        return torch.from_numpy(number[here]).to(device), _unit64(take(order[here]), order[here])
+    def vectors(rows: slice) -> torch.Tensor:
+        x = take(order[rows]).double()
+        return x / torch.from_numpy(np.sqrt(squares[order[rows]])).to(device)[:, None]
 
-    def sums(rows: range) -> torch.Tensor:
-        own, x = vectors(rows)
-        own = own - own[0]  # a block holds neighbouring clusters
-        return x.new_zeros(int(own[-1]) + 1, dim).index_add_(0, own, x)
+    def sums(rows: slice) -> torch.Tensor:
+        lengths = np.bincount(number[rows] - number[rows.start])
+        return torch.segment_reduce(
+            vectors(rows), "sum", lengths=torch.from_numpy(lengths).to(device), axis=0
+        )
 
-    def cosine(rows: range) -> np.ndarray:
-        own, x = vectors(rows)
-        return (x * mean[own]).sum(1).cpu().numpy()
+    def cosine(rows: slice) -> np.ndarray:
+        return dot64(vectors(rows), mean[torch.from_numpy(number[rows]).to(device)]).cpu().numpy()
 
+    blocks = list(_whole_clusters(starts, sizes, step))
     for rows, part in zip(blocks, map_blocks(sums, blocks, device), strict=True):
         mean[number[rows.start] : number[rows.start] + len(part)] += part
-    mean /= torch.linalg.vector_norm(mean, dim=1, keepdim=True).clamp_min_(1e-12)
+    mean /= dot64(mean, mean).sqrt().clamp_min_(1e-12)[:, None]
     for rows, cosines in zip(blocks, map_blocks(cosine, blocks, device), strict=True):
-        closeness[order[rows.start : rows.stop]] = np.round(cosines / _TIE)
+        closeness[order[rows]] = np.round(cosines / _TIE)
     return closeness
 
 
-def _unit64(x: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-    """Unit vectors in float64: both documents of a pair are equally close to their mean, and must tie."""
-    wide = unit(x, rows).double()
-    return wide / torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+def _whole_clusters(starts: np.ndarray, sizes: np.ndarray, step: int) -> Iterator[slice]:
+    """Cut rows that are sorted by cluster into blocks of about `step` rows: whole clusters, or parts of a larger one."""
+    ends, at = starts + sizes, 0
+    while at < len(starts):
+        begin = int(starts[at])
+        last = int(np.searchsorted(ends, begin + step, side="right"))
+        if last > at:
+            yield slice(begin, int(ends[last - 1]))
+        else:
+            last = at + 1
+            yield from (slice(a, min(a + step, int(ends[at]))) for a in range(begin, int(ends[at]), step))
+        at = last
 
 
 def _small_clusters(
     order: np.ndarray, starts: np.ndarray, sizes: np.ndarray, block: int, dim: int, device: str
 ) -> Iterator[np.ndarray]:
-    """Batch the clusters of 2 to `block` rows, like sizes together: rows [clusters, largest], padded with -1."""
+    """Batch the clusters of 2 to `block` rows, like sizes together: rows [clusters, width], padded with -1.
+
+    Width and number of clusters are one of a few pairs, so that a cluster is compared by one and the same product whatever the
+    others are: a batch that is not full has its first cluster several times.
+    """
     cells = _BLOCK_CELLS.get(torch.device(device).type, 1 << 20)
-    by_size = np.flatnonzero((sizes > 1) & (sizes <= block))
-    by_size = by_size[np.argsort(-sizes[by_size], kind="stable")]
-    ordered = -sizes[by_size]
-    at = 0
-    while at < len(by_size):
-        width = int(sizes[by_size[at]])
-        room = max(1, cells // (width * max(width, dim)))
-        not_much_smaller = int(np.searchsorted(ordered, -(width * 3 // 4), side="right"))
-        stop = max(at + 1, min(at + room, not_much_smaller))
-        batch, place = by_size[at:stop, None], np.arange(width)
-        inside = place < sizes[batch]
-        yield np.where(inside, order[np.where(inside, starts[batch] + place, 0)], -1)
-        at = stop
+    at = 2
+    while at <= block:
+        width = min(max(at, at * 4 // 3), block)
+        chosen = np.flatnonzero((sizes >= at) & (sizes <= width))
+        room, place = max(1, cells // (width * max(width, dim))), np.arange(width)
+        for begin in range(0, len(chosen), room):
+            batch = chosen[begin : begin + room]
+            batch = np.append(batch, np.full(room - len(batch), batch[0]))[:, None]
+            inside = place < sizes[batch]
+            yield np.where(inside, order[np.where(inside, starts[batch] + place, 0)], -1)
+        at = width + 1
 
 
-def _compare_small(take: Take, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _compare_small(units: Take, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the most similar earlier row in several whole clusters, rows [clusters, width]: (rows, best) [m]."""
     filled = np.where(rows < 0, rows[:, :1], rows)
-    x = unit(take(filled.ravel()), filled.ravel()).view(*rows.shape, -1)
+    x = units(filled.ravel()).view(*rows.shape, -1)
     similarity = x @ x.mT
     _hide_later(similarity)
     _, first = _earliest_best(similarity[:, 1:])
@@ -203,18 +248,18 @@ def _compare_small(take: Take, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return rows[:, 1:][real], nearest[real]
 
 
-def _compare_large(take: Take, rows: np.ndarray, block: int, device: str) -> np.ndarray:
+def _compare_large(units: Take, rows: np.ndarray, block: int, device: str) -> np.ndarray:
     """Find the most similar earlier row in one cluster: panels of `block` rows against wider runs of columns."""
     wide = _RUN * block
     top, nearest = np.full(len(rows), -np.inf, dtype=np.float32), np.full(len(rows), -1, dtype=np.int64)
     for left in range(0, len(rows), wide):
         run = rows[left : left + wide]
-        columns = unit(take(run), run)
+        columns = units(run)
 
         def compare(panel: slice, left: int = left, columns: torch.Tensor = columns) -> list[np.ndarray]:
             x = columns[panel.start - left : panel.stop - left]
             if panel.start >= left + wide:
-                x = unit(take(rows[panel]), rows[panel])
+                x = units(rows[panel])
             similarity = x @ columns[: panel.stop - left].T
             if panel.start < left + wide:
                 _hide_later(similarity[:, panel.start - left :])
@@ -244,16 +289,16 @@ def _earliest_best(similarity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     return top[..., 0], first.long()
 
 
-def _scores(take: Take, dim: int, best: np.ndarray, device: str) -> np.ndarray:
+def _scores(take: Take, squares: np.ndarray, dim: int, best: np.ndarray, device: str) -> np.ndarray:
     """Minus the exact cosine similarity of each row to the row `best`; 1.0 where there is none."""
     score = np.full(len(best), _FIRST)
     later = np.flatnonzero(best >= 0)
 
     def cosine(place: range) -> np.ndarray:
         rows = later[place.start : place.stop]
-        a, b = take(rows), take(best[rows])
-        exact = dot64(a, b) / (dot64(a, a) * dot64(b, b)).sqrt()
-        return exact.clamp_(-1, 1).cpu().numpy()
+        exact = dot64(take(rows), take(best[rows]))
+        lengths = torch.from_numpy(squares[rows] * squares[best[rows]]).to(device).sqrt()
+        return (exact / lengths).clamp_(-1, 1).cpu().numpy()
 
     blocks = blocks_of(len(later), max(1, _EXACT_CELLS // dim))
     for place, similarity in zip(blocks, map_blocks(cosine, blocks, device), strict=True):

@@ -1,9 +1,10 @@
-"""The documents that a sampler may choose, shard by shard, and what is written of those that it chose."""
+"""The documents that a sampler may choose, some of a shard at a time, and what is written of those that it chose."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.common.files import read_batches
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.selection.amount import Amount
@@ -35,6 +37,9 @@ SUBSET_SCHEMA = pa.schema(
 )
 """`row` counts the shard's documents from 0; `source_row` is the row in the corpus file (`formats.RawRow`)."""
 
+BLOCK = 1 << 17
+"""Documents read together."""
+
 
 def _ignored(number: int) -> None:
     """Ignore how far a pass has come."""
@@ -42,15 +47,18 @@ def _ignored(number: int) -> None:
 
 @dataclass(frozen=True)
 class Candidates:
-    """A shard's documents that may be chosen: all but those that `corpus.reading.left_out` names. Arrays of equal length."""
+    """Documents of a shard that may be chosen: all but those that `corpus.reading.left_out` names. Arrays of equal length.
+
+    `rows` are rows of the shard's documents table; `doc_ids` and `source_rows` are None where they were not asked for.
+    """
 
     shard: str
     rows: np.ndarray
-    doc_ids: pa.Array
     doc_hash: np.ndarray
-    source_rows: np.ndarray
     scores: np.ndarray
     keys: np.ndarray
+    doc_ids: pa.Array | None = None
+    source_rows: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,13 @@ class Draw:
     left_out: Repeats
 
     def __iter__(self) -> Iterator[Candidates]:
-        """Read the scores, a shard at a time."""
-        return map(self.shard, self.shards)
+        """Read the scores, `BLOCK` documents at a time."""
+        return itertools.chain.from_iterable(map(self.shard, self.shards))
 
-    def shard(self, shard: str) -> Candidates:
-        """Return the candidates of one shard.
+    def shard(self, shard: str, *, named: bool = False) -> Iterator[Candidates]:
+        """Yield the candidates of one shard, of `BLOCK` documents at a time; of none where the shard has none.
+
+        Where `named`, with their ids and rows of the corpus file.
 
         Raises
         ------
@@ -81,37 +91,45 @@ class Draw:
             raise ValueError(
                 f"{self.sampler}/scores[{shard}] were made by an earlier release, which knew documents by their ids: score it again"
             )
-        table = pq.read_table(path, columns=["doc_id", "doc_hash", "source_row", "score"])
-        free = np.ones(table.num_rows, bool)
-        free[self.left_out.get(shard, NO_ROWS)] = False
-        rows = np.flatnonzero(free)
-        doc_ids = table["doc_id"].combine_chunks().filter(pa.array(free))
-        doc_hash, source_rows, scores = (
-            table[name].to_numpy()[rows] for name in ("doc_hash", "source_row", "score")
-        )
+        columns, left_out, start = ["doc_hash", "score"], self.left_out.get(shard, NO_ROWS), 0
+        if named:
+            columns += ["doc_id", "source_row"]
+        for batch in read_batches(path, columns, BLOCK):
+            first, last = np.searchsorted(left_out, [start, start + len(batch)])
+            yield self._candidates(shard, batch, start, left_out[first:last] - start)
+            start += len(batch)
+
+    def _candidates(self, shard: str, batch: pa.RecordBatch, start: int, left_out: np.ndarray) -> Candidates:
+        free = np.ones(len(batch), bool)
+        free[left_out] = False
+        kept = batch.filter(pa.array(free)) if len(left_out) else batch
+        doc_hash, scores = kept["doc_hash"].to_numpy(), kept["score"].to_numpy()
         try:
             keys = selection_keys(doc_hash, scores, self.technique, self.seed)
         except ValueError as error:
-            raise ValueError(f"{self.sampler}/scores[{shard}]: {error}") from None
-        return Candidates(shard, rows, doc_ids, doc_hash, source_rows, scores, keys)
+            counted = f" (counted from row {start:,})" if start else ""
+            raise ValueError(f"{self.sampler}/scores[{shard}]: {error}{counted}") from None
+        candidates = Candidates(shard, start + np.flatnonzero(free), doc_hash, scores, keys)
+        if "doc_id" not in kept.schema.names:
+            return candidates
+        return replace(candidates, doc_ids=kept["doc_id"], source_rows=kept["source_row"].to_numpy())
 
     def blocks(self, each: Callable[[int], object] = _ignored) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (keys, hashes) as `global_threshold` takes them; call `each` with the number of shards read."""
-        for number, candidates in enumerate(self, 1):
+        for number, shard in enumerate(self.shards, 1):
+            for candidates in self.shard(shard):
+                yield candidates.keys, candidates.doc_hash
             each(number)
-            yield candidates.keys, candidates.doc_hash
 
     def weighted_blocks(
         self, each: Callable[[int], object] = _ignored
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (keys, hashes, tokens) as `token_threshold` takes them."""
-        for number, candidates in enumerate(self, 1):
+        for number, shard in enumerate(self.shards, 1):
+            ends = token_ends(self.workspace, shard)
+            for candidates in self.shard(shard):
+                yield candidates.keys, candidates.doc_hash, tokens_at(ends, candidates.rows)
             each(number)
-            yield (
-                candidates.keys,
-                candidates.doc_hash,
-                token_counts(self.workspace, candidates.shard)[candidates.rows],
-            )
 
     def threshold(self, amount: Amount, n: int, each: Callable[[int], object] = _ignored) -> Threshold:
         """Return the threshold that keeps `amount` of the `n` candidates.
@@ -148,11 +166,22 @@ def count_tokens(draw: Draw) -> int:
     """Return how many tokens the documents have together that there are to choose from."""
     total = 0
     for shard in draw.shards:
-        total += int(np.delete(token_counts(draw.workspace, shard), draw.left_out.get(shard, NO_ROWS)).sum())
+        ends = token_ends(draw.workspace, shard)
+        total += int(ends[-1]) - int(tokens_at(ends, draw.left_out.get(shard, NO_ROWS)).sum())
     return total
+
+
+def token_ends(workspace: Artifacts, shard: str) -> NDArray[np.int64]:
+    """Return where the tokens of each document of a shard begin, and where the last one's end, int64 [n + 1], a memory map."""
+    return read_tokens(workspace.open("corpus/tokens", shard), "documents")[1]
+
+
+def tokens_at(ends: NDArray[np.int64], rows: np.ndarray) -> NDArray[np.int64]:
+    """Return the tokens of some documents of a shard, int64, by their rows in the documents table."""
+    counts: NDArray[np.int64] = ends[rows + 1] - ends[rows]
+    return counts
 
 
 def token_counts(workspace: Artifacts, shard: str) -> NDArray[np.int64]:
     """Return the tokens of each document of a shard, int64 [n], by its row in the documents table."""
-    _, offsets = read_tokens(workspace.open("corpus/tokens", shard), "documents")
-    return np.diff(offsets)
+    return np.diff(token_ends(workspace, shard))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
+from curation_assets.common.files import rows_of
 from curation_assets.common.progress import Progress
 from curation_assets.engine.stored import open_parquet
 from curation_assets.engine.workspace import Workspace
-from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, token_counts
+from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, token_ends, tokens_at
 from curation_assets.selection.threshold import Threshold
+
+_ROW_GROUP = 1 << 20  # rows of a subset that Parquet keeps together, as `pq.write_table` does
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,32 @@ class JointSelection:
         self._shared: dict[tuple[int, ...], int] = dict.fromkeys(several, 0)
 
     def batches(self) -> Generator[pa.RecordBatch, None, None]:
-        """Yield what is kept of each shard, in order, and count it."""
+        """Yield what is kept of each shard, in order, at most `_ROW_GROUP` documents at a time, and count it."""
         workspace, shards = self.draws[0].workspace, self.draws[0].shards
         for number, shard in enumerate(shards, 1):
-            candidates = [draw.shard(shard) for draw in self.draws]
-            self.check(self.draws, candidates)
-            keeps = np.stack([c.keep(f.keys, f.doc_hash) for c, f in zip(self.cuts, candidates, strict=True)])
-            join = np.logical_and if self.combine == "intersection" else np.logical_or
-            keep = join.reduce(keeps)
-            tokens = token_counts(workspace, shard)[candidates[0].rows]
-            self._count(candidates, keeps, tokens)
-            self.by_shard[shard] = {"documents": int(keep.sum()), "tokens": int(tokens[keep].sum())}
+            self.by_shard[shard] = {"documents": 0, "tokens": 0}
+            ends = token_ends(workspace, shard)
+            yield from _row_groups(
+                (self._choose(blocks, ends) for blocks in self._blocks(shard)), self.schema
+            )
             self.progress(number, len(shards), "shards", "choosing")
-            yield _batch(self.draws, candidates, tokens, keep, self.schema)
+
+    def _blocks(self, shard: str) -> Iterator[list[Candidates]]:
+        """Yield the same documents of a shard of every draw, some at a time."""
+        for blocks in zip(*(draw.shard(shard, named=True) for draw in self.draws), strict=True):
+            self.check(self.draws, list(blocks))
+            yield list(blocks)
+
+    def _choose(self, candidates: list[Candidates], ends: np.ndarray) -> pa.RecordBatch:
+        """Return what is kept of some documents of a shard, and count it."""
+        keeps = np.stack([c.keep(f.keys, f.doc_hash) for c, f in zip(self.cuts, candidates, strict=True)])
+        join = np.logical_and if self.combine == "intersection" else np.logical_or
+        keep, tokens = join.reduce(keeps), tokens_at(ends, candidates[0].rows)
+        self._count(candidates, keeps, tokens)
+        counted = self.by_shard[candidates[0].shard]
+        counted["documents"] += int(keep.sum())
+        counted["tokens"] += int(tokens[keep].sum())
+        return _batch(self.draws, candidates, tokens, keep, self.schema)
 
     def _count(self, candidates: list[Candidates], keeps: np.ndarray, tokens: np.ndarray) -> None:
         self._documents += keeps.sum(axis=1)
@@ -110,9 +126,11 @@ def _batch(
 ) -> pa.RecordBatch:
     """Return the kept documents of a shard, with the columns of the schema."""
     first = candidates[0]
+    assert first.doc_ids is not None
+    assert first.source_rows is not None
     columns = {
         "doc_id": first.doc_ids.filter(pa.array(keep)),
-        "shard": [first.shard] * int(keep.sum()),
+        "shard": pa.repeat(first.shard, int(keep.sum())),
         "row": first.rows[keep],
         "n_tokens": tokens[keep],
         "doc_hash": first.doc_hash[keep],
@@ -124,13 +142,30 @@ def _batch(
     return pa.RecordBatch.from_arrays([pa.array(columns[c.name], c.type) for c in schema], schema=schema)
 
 
+def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield a shard's rows as row groups: `_ROW_GROUP` rows each, and one of those that are left, even if they are none."""
+    waiting, rows, groups = [pa.RecordBatch.from_pylist([], schema)], 0, 0
+    for batch in batches:
+        waiting, rows = [*waiting, batch], rows + len(batch)
+        if rows >= _ROW_GROUP:
+            whole = pa.concat_batches(waiting)
+            yield whole.slice(0, _ROW_GROUP)
+            waiting, rows, groups = [whole.slice(_ROW_GROUP)], rows - _ROW_GROUP, groups + 1
+    if rows or not groups:
+        yield pa.concat_batches(waiting)
+
+
 def check_documents(workspace: Workspace, draws: list[Draw], candidates: list[Candidates]) -> None:
     """Refuse scores of a shard whose documents are not those of the shard as it is now."""
-    shard = candidates[0].shard
-    with open_parquet(workspace, workspace.artifact("corpus/documents", shard), "documents.parquet") as table:
-        hashes = table.read(columns=["doc_hash"])["doc_hash"].to_numpy()
+    shard, rows = candidates[0].shard, candidates[0].rows
+    receipt = workspace.artifact("corpus/documents", shard)
+    if not len(rows):
+        return
+    with open_parquet(workspace, receipt, "documents.parquet") as table:
+        first = int(rows[0])
+        hashes = rows_of(table, ["doc_hash"], slice(first, int(rows[-1]) + 1))["doc_hash"].to_numpy()
     for draw, one in zip(draws, candidates, strict=True):
-        if not np.array_equal(hashes[one.rows], one.doc_hash):
+        if len(hashes) <= rows[-1] - first or not np.array_equal(hashes[rows - first], one.doc_hash):
             raise other_documents(draw.sampler, shard)
 
 

@@ -71,6 +71,17 @@ def test_a_log_has_plain_lines_and_not_too_many(
     ]
 
 
+def test_of_a_step_with_many_workers_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Watching(-9.0) as tell:
+        for shard in ("a", "b", "c"):
+            tell(Line.about(f"--- random/scores[{shard}]", ("random/scores",), (shard,), "begin"))
+        tell._printed -= 9.0
+        tell(Line.about("random/scores[b]: 1 of 9", ("random/scores",), ("b",), "during"))
+        lines = [str(line) for line in tell._lines().renderables]
+    assert len(lines) == 1 and lines[0].endswith("random/scores[b]: 1 of 9 (2 more at work)")
+    assert capsys.readouterr().out.endswith("random/scores[b]: 1 of 9 (2 more at work)\n")
+
+
 def test_a_line_arrives_from_a_worker_as_it_was() -> None:
     line = Line.about("a/b[c]: 1 of 2", ("a/b",), ("c",), "during")
     arrived = pickle.loads(

@@ -32,9 +32,10 @@ COMMANDS = {
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
     "refresh": [],
+    "train": ["random/checkpoint", "--partition", "20|small"],
 }
 """Every subcommand, with as many arguments as it needs."""
-ASKING = [name for name in COMMANDS if name not in ("run", "ui", "init")]
+ASKING = [name for name in COMMANDS if name not in ("run", "ui", "init", "train")]
 
 
 @pytest.fixture(autouse=True)

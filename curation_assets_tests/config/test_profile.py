@@ -271,7 +271,7 @@ def test_a_profile_is_known_by_its_absolute_path(
 ALL_MODELS = (*MODELS, *((f"samplers.{table}", name) for table, name in sampler_models()))
 NO_PATHS = {
     "name", "source", "corpus.text_field", "corpus.id_field", "samplers.ask_llm.prompt", "evaluation.instructions",
-    "automation.listing_cron", "automation.refresh_cron", "execution.device",
+    "automation.listing_cron", "automation.refresh_cron", "execution.device", "execution.ray.address", "execution.ray.scratch",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,9 +41,19 @@ def _read(folder: Path, layout: list[list[Document]]) -> tuple[list[str], Callab
     return names, lambda name: folder / f"{name}.made" / "documents.parquet"
 
 
-def _table(path: Path) -> list[Document]:
-    import pyarrow.parquet as pq
+def _find(names: list[str], path: Callable[[str], Path], scratch: Path, in_memory: int = 1_000) -> Repeats:
+    def tables(shard: str, name: str) -> pq.ParquetFile:
+        return pq.ParquetFile(path(shard).with_name(f"{name}.parquet"))
 
+    total = sum(
+        pq.read_metadata(path(shard).with_name(f"{name}.parquet")).num_rows
+        for shard in names
+        for name in ("documents", "validation")
+    )
+    return find_repeats(names, tables, total, scratch, in_memory=in_memory)
+
+
+def _table(path: Path) -> list[Document]:
     rows = pq.read_table(path, columns=["doc_id", "text"])
     return list(zip(rows["doc_id"].to_pylist(), rows["text"].to_pylist(), strict=True))
 
@@ -71,7 +82,7 @@ def test_any_layout_keeps_every_document_once_and_drops_no_text(
     names, path = _read(folder, layout)
     shuffled = list(names)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    found = find_repeats(shuffled, path, folder, in_memory=in_memory)
+    found = _find(shuffled, path, folder, in_memory)
     kept = _kept(names, path, found)
     every = {document for rows in layout for document in rows}
     documents = [document for _, document in kept]
@@ -94,7 +105,7 @@ def test_the_same_documents_in_other_files_are_the_same_candidates(
     for number, other in enumerate((layout, [rows], [rows[::2], rows[1::2]])):
         folder = tmp_path_factory.mktemp(f"layout{number}")
         names, path = _read(folder, other)
-        found = find_repeats(names, path, folder)
+        found = _find(names, path, folder)
         kept.append({document for _, document in _kept(names, path, found)})
         told_of.append((found.ids, found.documents, found.examples.drop(["shards", "first_shards"])))
     assert kept[0] == kept[1] == kept[2]
@@ -108,7 +119,7 @@ def test_repeats_and_ids_of_several_texts_are_those_of_brute_force(
 ) -> None:
     folder = tmp_path_factory.mktemp("brute")
     names, path = _read(folder, layout)
-    found = find_repeats(names, path, folder, in_memory=in_memory)
+    found = _find(names, path, folder, in_memory)
     first: dict[Document, str] = {}
     expected = []
     for name in names:
@@ -137,14 +148,14 @@ def test_documents_of_equal_hash_are_no_repeat(tmp_path: Path) -> None:
         table = pa.table({"doc_id": pa.array(own, pa.string()), "doc_hash": hashes[shard]})
         write_table(tmp_path / shard / "documents.parquet", table)
         write_table(tmp_path / shard / "validation.parquet", table.slice(0, 0))
-    found = find_repeats(["a", "b"], lambda s: tmp_path / s / "documents.parquet", tmp_path)
+    found = _find(["a", "b"], lambda s: tmp_path / s / "documents.parquet", tmp_path)
     assert found.repeats.to_pylist() == [{"shard": "b", "row": 1, "doc_id": "one", "first_shard": "a"}]
     assert found.ids == 0
 
 
 def test_of_many_ids_ten_are_named_whatever_the_memory(tmp_path: Path) -> None:
     names, path = _read(tmp_path, [[(str(i), f"{name} {i}") for i in range(500)] for name in "abcde"])
-    found = [find_repeats(names, path, tmp_path, in_memory=n) for n in (40, 10_000)]
+    found = [_find(names, path, tmp_path, n) for n in (40, 10_000)]
     assert found[0] == found[1] and (found[0].ids, found[0].documents) == (500, 2_500)
     assert found[0].repeats.num_rows == 0
     assert [tuple(row.values())[1:] for row in found[0].examples.to_pylist()] == [(5, 5, names[:3])] * 10

@@ -35,6 +35,7 @@ NOT_RUN: dict[tuple[str, ...], str] = {
     ("make", "clean"): "would take away what the other commands need: run in a folder of its own",
     ("pip", "install"): "needs the package index",
     ("hf", "auth", "login"): "asks for an account",
+    ("ray",): "starts nodes that stay",
     ("ssh",): "needs another machine",
 }
 """Commands that are not carried out, and why; `_instead` tests what can be tested of them."""
@@ -185,6 +186,15 @@ def _is_installed(command: Command, reader: Reader) -> None:
     assert find_spec("huggingface_hub.cli.auth"), f"{command.where}: {command}"
 
 
+def _is_of_ray(command: Command, reader: Reader) -> None:
+    """Check that Ray knows the subcommand and its options; two nodes are started in test_ray_executor.py."""
+    from ray.scripts.scripts import cli as ray
+
+    known = {option for parameter in ray.commands[command.words[1]].params for option in parameter.opts}
+    options = {word for word in command.words if word.startswith("--")}
+    assert options <= known, f"{command.where}: {options - known}"
+
+
 def _goes_to_loopback(command: Command, reader: Reader) -> None:
     assert any("127.0.0.1" in word for word in command.words), f"{command.where}: {command}"
 
@@ -198,6 +208,7 @@ INSTEAD: dict[tuple[str, ...], Callable[[Command, Reader], None]] = {
     ("make", "clean"): _clears_a_folder,
     ("pip", "install"): _names_packages,
     ("hf", "auth", "login"): _is_installed,
+    ("ray",): _is_of_ray,
     ("ssh",): _goes_to_loopback,
 }
 

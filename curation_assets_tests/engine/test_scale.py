@@ -62,15 +62,15 @@ def _lay_out(workspace: Workspace, shards: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data := json.dumps(content).encode())
         source.files[name] = (len(data), sha256(data).hexdigest())
-    receipts = [*(imagined.made | {("corpus/source", ""): source}).values()]
-    workspace.catalog.rebuild((receipt, True) for receipt in receipts)
+    receipts = (imagined.made | {("corpus/source", ""): source}).values()
+    for key in {receipt.key for receipt in receipts}:
+        workspace.catalog.rebuild(key, ((receipt, True) for receipt in receipts if receipt.key == key))
 
 
 def _fail_all(catalog: Catalog) -> None:
     """Take the documents away, and say that every attempt to read them failed."""
-    receipts = [(receipt, current) for receipt, current in catalog.all() if receipt.key != "corpus/documents"]
-    shards = [receipt.partition for receipt, _ in receipts if receipt.key == "corpus/shards"]
-    catalog.rebuild(receipts)
+    shards = catalog.partitions_of("corpus/documents")
+    catalog.rebuild("corpus/documents", [])
     with catalog.writer() as writer:
         attempts = catalog.begin(writer, "corpus/documents", dict.fromkeys(shards, ("x", "")), "run")
         for attempt in attempts.values():

@@ -214,6 +214,39 @@ def test_a_killed_run_ends_with_the_same_bits(
     assert np.array_equal(*(np.load(made.folder / "losses.npy") for made in (whole, again)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["flipped", "lost"])
+def test_a_damaged_history_is_measured_anew(
+    how: str,
+    base: Path,
+    tokenizer: Tokenizer,
+    labelled: Labelled,
+    tmp_path: Path,
+    whole: DistillResult,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = module._Distilling._train_step
+
+    def dying(self: Any, number: int, rows: Any) -> None:
+        if number == 22:
+            raise Interrupted
+        step(self, number, rows)
+
+    monkeypatch.setattr(module._Distilling, "_train_step", dying)
+    with pytest.raises(Interrupted):
+        run(base, tokenizer, labelled, tmp_path, resume_seconds=0)
+    monkeypatch.undo()
+    history = tmp_path / "history.json"
+    text = history.read_text()
+    history.write_text(text.replace('"epoch": 1.0', '"epoch": 1.5'))
+    assert history.read_text() != text
+    if how == "lost":
+        history.unlink()
+    again = run(base, tokenizer, labelled, tmp_path)
+    assert again.resumed_from == 0
+    assert again.history == whole.history
+
+
 @pytest.fixture(scope="module")
 def whole(
     base: Path, tokenizer: Tokenizer, labelled: Labelled, tmp_path_factory: pytest.TempPathFactory

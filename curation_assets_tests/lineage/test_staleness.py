@@ -187,7 +187,7 @@ def test_what_is_told_of_pinned_models(made: Profile, _everything: dict[str, Any
     versions = _fresh(made, _everything)
     count = DOCUMENTS * 3
     for shard in SHARDS:
-        versions.change("corpus/embeddings", shard, version="others")
+        versions.change("clusters/sample", shard, version="others")
         versions.change("corpus/documents", shard, version="others")
     assert _kept(versions, STEPS["clusters/centroids"], "") == (
         f"learned from an earlier corpus: {count} documents then, {count} now"
@@ -215,7 +215,7 @@ def test_what_is_told_of_pinned_models(made: Profile, _everything: dict[str, Any
     assert ("full_data/checkpoint", "small") in fresh.inherited(STEPS["perplexity_small/scores"], "s0.jsonl")
 
     versions = _fresh(made, _everything)
-    versions.change("corpus/embeddings", SHARDS[0], version="others")
+    versions.change("clusters/sample", SHARDS[0], version="others")
     versions.refresh_asked = {"corpus/tokenizer": 1e9, "clusters/centroids": 1e9}
     assert _why(versions, "clusters/centroids") == [
         "asked to be learned anew, and the corpus moved on since it was"

@@ -190,11 +190,12 @@ def test_parts_are_joined_once_in_order(tmp_path: Path) -> None:
     assert other != whole and other.read_bytes() == contents[0] + contents[3] + contents[1]
 
 
-def test_a_half_written_copy_is_made_anew(tmp_path: Path) -> None:
+def test_a_damaged_copy_is_made_anew(tmp_path: Path) -> None:
     parts = _parts(tmp_path / "parts", b"GGUF....", b"rest")
     whole = files.join_parts(parts, tmp_path / "cache")
-    whole.write_bytes(b"GGUF")
-    assert files.join_parts(parts, tmp_path / "cache").read_bytes() == b"GGUF....rest"
+    for damaged in (b"GGUF", b"GGUF....resT"):
+        whole.write_bytes(damaged)
+        assert files.join_parts(parts, tmp_path / "cache").read_bytes() == b"GGUF....rest"
 
 
 def test_parts_that_cannot_be_joined(tmp_path: Path) -> None:

@@ -36,8 +36,16 @@ def alone(tmp_path_factory):
 
 
 def batch_of(index, count, step):
-    process = SimpleNamespace(num_processes=count, process_index=index, device=torch.device("cpu"))
-    return _Training._make_batch(SimpleNamespace(config=CONFIG, stream=stream(), accelerator=process), step)
+    """What a process makes of a step, which is sent its rows by rank 0."""
+
+    def scatter(batch, shape):
+        return np.split(batch, count)[index]
+
+    process = SimpleNamespace(device=torch.device("cpu"))
+    group = SimpleNamespace(rank=index, scatter=scatter)
+    return _Training._make_batch(
+        SimpleNamespace(config=CONFIG, stream=stream(), group=group, accelerator=process), step
+    )
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -21,10 +21,13 @@ from curation_assets_tests.making import load, materialize
 
 COVERAGE = ("density", "semdedup", "prototypes")
 SHARED = (
+    "clusters/sample_share",
+    "clusters/sample",
     "clusters/centroids",
     "clusters/assignments",
     "density/shard_sketch",
     "density/sketch",
+    "semdedup/vectors",
     "semdedup/neighbours",
 )
 DIM = 16
@@ -62,23 +65,8 @@ Row = dict[str, object]
 
 def scored(home: Path, patch: pytest.MonkeyPatch, known: int, unknown: int) -> dict[str, dict[str, Row]]:
     """Return {sampler: {document: its row of the scores}} of a corpus in two files."""
-    rows = [(f"k{i}", f"number {i + 1} of the documents") for i in range(known)]
-    rows += [(f"u{i}", f"? {i} of the documents that nobody reads") for i in range(unknown)]
-    for number in range(2):
-        write_shard(home / "shards" / f"s{number}.jsonl", rows[number::2])
-    settings = "[samplers.clusters]\ncount = 4\n[corpus]\n"
-    text = TINY.replace("{teacher}", str(home)).replace("[corpus]\n", settings).replace("= 0.1\n", "= 0.0\n")
-    (home / "tiny.toml").write_text(text.replace('hq_url = "hq.jsonl"', 'hq_url = ""'), "utf-8")
-    patch.setenv("CURATION_DATA", str(home / "data"))
-    workspace = Workspace(load_profile(home / "tiny.toml"))
-    for key, builder in BUILDERS.items():
-        for partition in workspace.partitions(STEPS[key].by):
-            materialize(
-                workspace,
-                STEPS[key],
-                partition,
-                lambda inputs, builder=builder, key=key: load(builder, workspace, STEPS[key]),
-            )
+    workspace = write_corpus(home, patch, known, unknown)
+    make(workspace, *BUILDERS)
     return {
         name: {
             row["doc_id"]: row
@@ -87,6 +75,35 @@ def scored(home: Path, patch: pytest.MonkeyPatch, known: int, unknown: int) -> d
         }
         for name in COVERAGE
     }
+
+
+def write_corpus(
+    home: Path, patch: pytest.MonkeyPatch, known: int, unknown: int, execution: str = ""
+) -> Workspace:
+    """Write a corpus in two files of documents that the encoder can read, and of such that it cannot."""
+    rows = [(f"k{i}", f"number {i + 1} of the documents") for i in range(known)]
+    rows += [(f"u{i}", f"? {i} of the documents that nobody reads") for i in range(unknown)]
+    for number in range(2):
+        write_shard(home / "shards" / f"s{number}.jsonl", rows[number::2])
+    settings = "[samplers.clusters]\ncount = 4\n[corpus]\n"
+    text = TINY.replace("{teacher}", str(home)).replace("[corpus]\n", settings).replace("= 0.1\n", "= 0.0\n")
+    text = text.replace("[execution]\n", f"[execution]\n{execution}\n")
+    (home / "tiny.toml").write_text(text.replace('hq_url = "hq.jsonl"', 'hq_url = ""'), "utf-8")
+    patch.setenv("CURATION_DATA", str(home / "data"))
+    return Workspace(load_profile(home / "tiny.toml"))
+
+
+def make(workspace: Workspace, *keys: str) -> list[tuple[str, str]]:
+    """Make steps current, each after what it needs; return what was made."""
+    made = []
+    for key in keys:
+        step = STEPS[key]
+        for partition in workspace.partitions(step.by):
+            _, anew = materialize(
+                workspace, step, partition, lambda inputs, s=step: load(BUILDERS[s.key], workspace, s)
+            )
+            made += [(key, partition)] if anew else []
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,17 @@
-"""SemDeDup against brute force, in memory and out of core."""
+"""SemDeDup against brute force, in memory and by groups of clusters."""
 
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation_assets.scoring.cluster_store import ClusterStore, semdedup_shards
+from curation_assets.common.record_blocks import BLOCKS, OFFSETS, parse_blocks
+from curation_assets.scoring.cluster_groups import group_bounds, score_group, vector, write_vectors
+from curation_assets.scoring.cluster_store import ClusterStore
 from curation_assets.scoring.semdedup import semdedup_scores
 
 
@@ -103,82 +107,123 @@ def test_bad_input_is_refused():
     assert len(score) == len(duplicate) == 0
 
 
-def out_of_core(x, cluster, hashes, bounds, scratch, **options):
-    """Run the shards [bounds[i], bounds[i+1]); return what `semdedup_scores` does, with rows of the whole."""
-    shards = [lambda a=a, b=b: (x[a:b], cluster[a:b], hashes[a:b]) for a, b in pairwise(bounds)]
-    counts = np.bincount(cluster, minlength=cluster.max() + 2)
-    parts = list(semdedup_shards(shards, counts, x.shape[1], scratch, **options))
-    duplicate = np.concatenate(
-        [
-            np.where(p.duplicate_shard < 0, -1, np.array(bounds)[p.duplicate_shard] + p.duplicate_row)
-            for p in parts
-        ]
-    )
-    score = np.concatenate([p.score for p in parts])
-    similarity = np.concatenate([p.similarity for p in parts])
-    assert np.array_equal(np.isnan(similarity), duplicate < 0)
-    assert np.array_equal(similarity[duplicate >= 0], -score[duplicate >= 0])
+def in_groups(x, cluster, hashes, bounds, folder, groups, **options):
+    """Score the shards [bounds[i], bounds[i + 1]) by groups of clusters; return what `semdedup_scores` does, with rows of the whole."""
+    clusters, kind = int(cluster.max()) + 2, vector(x.shape[1], x.dtype.str)
+    shards = list(pairwise(bounds))
+    for number, (a, b) in enumerate(shards):
+        (folder / str(number)).mkdir()
+        ids = pa.array([f"{row} ü" for row in range(a, b)], pa.string())
+        write_vectors(folder / str(number), x[a:b], cluster[a:b], hashes[a:b], ids, clusters)
+    score, duplicate = np.full(len(x), np.nan), np.full(len(x), -2)
+    for begin, end in pairwise(group_bounds(clusters, groups)):
+        parts, documents = [], 0
+        for number in range(len(shards)):
+            (first, row), (last, end_row) = np.load(folder / str(number) / OFFSETS)[[begin, end]]
+            parts.append(parse_blocks((folder / str(number) / BLOCKS).read_bytes()[first:last], kind))
+            documents += end_row - row
+        scratch = folder / "scratch"
+        scratch.mkdir(exist_ok=True)
+        found = score_group(parts, documents, x.shape[1], scratch, **options)
+        for records, (a, _) in zip(found.blocks(), shards, strict=True):
+            rows, other = a + records.fields["row"], records.fields["duplicate_shard"]
+            assert np.isnan(score[rows]).all() and (np.diff(rows) > 0).all()
+            score[rows] = records.fields["score"]
+            named = [int(text.split()[0]) if text else -1 for text in records.texts().to_pylist()]
+            duplicate[rows] = named
+            inside = [n < 0 or bounds[s] <= n < bounds[s + 1] for n, s in zip(named, other, strict=True)]
+            assert all(inside) and np.array_equal(other < 0, duplicate[rows] < 0)
     return score, duplicate
 
 
 @given(
     seed=st.integers(0, 99),
     cuts=st.lists(st.integers(0, 200), max_size=6),
-    # A group of clusters per megabyte at these sizes is everything; `room` is patched to force several.
-    room=st.sampled_from([1, 7, 50, 10_000]),
+    groups=st.sampled_from([1, 2, 9]),
+    room=st.sampled_from([1, 7, 50, 10_000]),  # documents that fit in memory
+    threads=st.sampled_from([1, 2]),
+    dtype=st.sampled_from([np.float32, np.float16]),
 )
-@settings(max_examples=12, deadline=None)
-def test_out_of_core_equals_in_memory_for_every_shard_layout(tmp_path_factory, seed, cuts, room):
+@settings(max_examples=10, deadline=None)
+def test_groups_give_the_bytes_of_one_array_for_every_layout(
+    tmp_path_factory, seed, cuts, groups, room, threads, dtype
+):
     x, cluster = corpus(200, 6, 60, seed)
+    x = x.astype(dtype)
     hashes = np.random.default_rng(seed).permutation(np.arange(200, dtype=np.uint64) << np.uint64(55))
     by_hash = np.argsort(hashes)
     expected, expected_row = semdedup_scores(x[by_hash], cluster[by_hash])
-    scratch = tmp_path_factory.mktemp("scratch")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("curation_assets.scoring.cluster_store._ROW_BYTES", 2**20 // room - 4 * 12)
-        score, duplicate = out_of_core(x, cluster, hashes, [0, *sorted(cuts), 200], scratch, memory_mib=1)
-    np.testing.assert_allclose(score[by_hash], expected, atol=1e-6)
-    assert np.array_equal(duplicate[by_hash], np.where(expected_row < 0, -1, by_hash[expected_row]))
-    shuffle = np.random.default_rng(seed + 1).permutation(200)
-    again, again_duplicate = out_of_core(x[shuffle], cluster[shuffle], hashes[shuffle], [0, 200], scratch)
-    np.testing.assert_allclose(again, score[shuffle], atol=1e-6)
-    assert np.array_equal(np.where(again_duplicate < 0, -1, shuffle[again_duplicate]), duplicate[shuffle])
-    assert list(scratch.iterdir()) == []
+        patch.setattr("curation_assets.scoring.cluster_store.ROW_BYTES", 2**20 // room - 4 * 12)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        for order in (np.arange(200), np.random.default_rng(seed + 1).permutation(200)):
+            score, duplicate = in_groups(
+                x[order], cluster[order], hashes[order], [0, *sorted(cuts), 200],
+                tmp_path_factory.mktemp("groups"), groups, memory_mib=1,
+            )  # fmt: skip
+            place = np.argsort(order)[by_hash]
+            assert np.array_equal(score[place], expected)
+            named = np.where(duplicate < 0, -1, order[duplicate])[place]
+            assert np.array_equal(named, np.where(expected_row < 0, -1, by_hash[expected_row]))
+        torch.set_num_threads(before)
+
+
+def test_a_cluster_is_compared_the_same_whatever_the_others_are():
+    """Real sizes: the products of float32 are where bits could differ."""
+    draw = np.random.default_rng(3)
+    sizes = [2, 3, 9, 17, 40, 41, 100, 256, 257, 700, 4500]
+    cluster = np.repeat(np.arange(len(sizes)), sizes)
+    middle = draw.standard_normal((len(sizes), 384))
+    x = (middle[cluster] + draw.standard_normal((len(cluster), 384))).astype(np.float32)
+    whole = semdedup_scores(x, cluster)
+    for number in range(len(sizes)):
+        rows = np.flatnonzero(cluster == number)
+        score, duplicate = semdedup_scores(x[rows], cluster[rows])
+        assert np.array_equal(score, whole[0][rows])
+        assert np.array_equal(np.where(duplicate < 0, -1, rows[duplicate]), whole[1][rows])
+
+
+def test_documents_of_equal_hashes_go_by_shard_and_row(tmp_path):
+    x, cluster = np.ones((4, 12), np.float32), np.zeros(4, int)
+    score, duplicate = in_groups(x, cluster, np.zeros(4, np.uint64), [0, 2, 4], tmp_path, 1)
+    assert score.tolist() == [1, -1, -1, -1] and duplicate.tolist() == [-1, 0, 0, 0]
 
 
 def test_progress_counts_every_document_twice_and_ends(tmp_path):
     x, cluster = corpus(100, 4, 0)
     told = []
-    out_of_core(
-        x, cluster, np.arange(100, dtype=np.uint64), [0, 50, 100], tmp_path,
+    in_groups(
+        x, cluster, np.arange(100, dtype=np.uint64), [0, 50, 100], tmp_path, 1,
         progress=lambda done, total, unit, note="": told.append((done, total, unit)),
     )  # fmt: skip
     assert told[0] == (50, 200, "documents") and told[-1] == (200, 200, "documents")
     assert [t[0] for t in told] == sorted(t[0] for t in told)
 
 
-def test_out_of_core_refuses_shards_that_do_not_fit(tmp_path):
+def test_the_store_refuses_shards_that_do_not_fit(tmp_path):
     x, cluster = corpus(40, 4, 0)
-    hashes, counts = np.arange(40, dtype=np.uint64), np.bincount(cluster, minlength=4)
+    hashes, rows = np.arange(40, dtype=np.uint64), np.arange(40)
 
-    def run(*rows, counts=counts):
-        return list(semdedup_shards([lambda r=r: r for r in rows], counts, 12, tmp_path))
+    def add(*shards, documents=40):
+        store = ClusterStore(tmp_path, documents, 12)
+        for number, shard in enumerate(shards):
+            store.add(number, *shard)
+        return list(store.compare())
 
-    half = (x[:20], cluster[:20], hashes[:20])
-    with pytest.raises(ValueError, match="the shards hold 20 documents, but cluster_counts 40"):
-        run(half)
-    with pytest.raises(ValueError, match=r"shard 1 has more documents of cluster"):
-        run((x, cluster, hashes), half)
-    with pytest.raises(ValueError, match="shard 1: clusters must be 0 to 3"):
-        run(half, (x[20:], cluster[20:] + 7, hashes[20:]))
+    half = (rows[:20], cluster[:20], hashes[:20], x[:20])
+    with pytest.raises(ValueError, match="20 documents were added, not 40"):
+        add(half)
+    with pytest.raises(ValueError, match="shard 1: 60 documents, but there should be 40"):
+        add((rows, cluster, hashes, x), half)
+    with pytest.raises(ValueError, match="shard 1: clusters must be at least 0"):
+        add(half, (rows[20:], cluster[20:] - 7, hashes[20:], x[20:]))
     with pytest.raises(ValueError, match=r"shard 0: x must have shape \[n, 12\]"):
-        run((x[:, :5], cluster, hashes))
-    with pytest.raises(ValueError, match="shard 0: 40 vectors, 40 clusters and 39 hashes"):
-        run((x, cluster, hashes[1:]))
+        add((rows, cluster, hashes, x[:, :5]))
+    with pytest.raises(ValueError, match="shard 0: 40 vectors, 40 rows, 40 clusters and 39 hashes"):
+        add((rows, cluster, hashes[1:], x))
     with pytest.raises(ValueError, match="shard 0: row 9 is zero"):
-        run((np.where(np.arange(40)[:, None] == 9, 0, x), cluster, hashes))
+        add((rows, cluster, hashes, np.where(rows[:, None] == 9, 0, x)))
     with pytest.raises(ValueError, match="uint64"):
-        run((x, cluster, hashes.astype(np.int64)))
-    assert list(tmp_path.iterdir()) == []  # nothing is left behind
-    assert [len(p.score) for p in run(counts=np.zeros(4, dtype=int))] == []
-    assert ClusterStore(tmp_path, counts, 12).documents == 40
+        add((rows, cluster, hashes.astype(np.int64), x))
+    assert add(documents=0) == []

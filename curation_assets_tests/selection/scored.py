@@ -23,7 +23,7 @@ from curation_assets.corpus.reading import open_documents
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Builder, BuildOne, Metadata, Workspace
-from curation_assets.samplers import clusters, density, semdedup
+from curation_assets.samplers import cluster_sample, clusters, density, semdedup
 from curation_assets.samplers.build import scores, write_scores
 from curation_assets.selection.build import subset
 from curation_assets_tests.conftest import TINY, stdlib_texts, write_shard
@@ -95,8 +95,11 @@ BUILDERS: dict[str, Builder] = {
     "corpus/embeddings": _embeddings,
     "density/shard_sketch": density.shard_sketch,
     "density/sketch": density.sketch,
+    "clusters/sample_share": cluster_sample.share,
+    "clusters/sample": cluster_sample.sample,
     "clusters/centroids": clusters.centroids,
     "clusters/assignments": clusters.assignments,
+    "semdedup/vectors": semdedup.sort_vectors,
     "semdedup/neighbours": semdedup.neighbours,
     "perplexity_small/model": _nothing,
     "ask_llm_small/model": _nothing,

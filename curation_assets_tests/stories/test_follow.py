@@ -52,11 +52,17 @@ LOCAL = {
     "evaluation/contamination",
     "clusters/assignments",
     "density/shard_sketch",
+    "semdedup/vectors",
     "random/scores",
     "perplexity_large_20k/scores",
     "ask_llm_small/scores",
 }
-ONE = {"corpus/index", "corpus/validation", "density/sketch", "semdedup/neighbours"}
+ONE = {
+    ("corpus/index", ""),
+    ("corpus/validation", ""),
+    ("density/sketch", ""),
+    ("semdedup/neighbours", "0-of-1"),
+}
 OF_ALL = {"density/scores", "semdedup/scores"}
 Made = set[tuple[str, str]]
 
@@ -192,7 +198,7 @@ def daemon(_kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
 
 
 def _expected(shards: list[str], *changed: str) -> Made:
-    made = {(key, shard) for key in LOCAL for shard in changed} | {(key, "") for key in ONE}
+    made = {(key, shard) for key in LOCAL for shard in changed} | ONE
     made |= {(key, shard) for key in OF_ALL for shard in shards}
     return made | {(f"{name}/subset", rate) for name in FEW for rate in RATES}
 

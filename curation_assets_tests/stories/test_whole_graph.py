@@ -139,6 +139,7 @@ def test_changing_a_shard_causes_what_follows(done: Profile, shards: Path) -> No
         "corpus/tokens",
         "corpus/embeddings",
         "density/shard_sketch",
+        "semdedup/vectors",
     }
     one_shard |= {"clusters/assignments", *(f"{n}/scores" for n in FEW if n not in ("density", "semdedup"))}
     assert {key: outcome.made.get(key) for key in one_shard} == dict.fromkeys(one_shard, 1)

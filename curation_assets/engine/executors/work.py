@@ -40,10 +40,14 @@ class Worker:
     products : name of the module that says how artifacts are made (`PRODUCTS`) and checked (`CHECKS`, `CHECKED_WITH`); it
         is imported with the first task.
     tell : hears the lines of progress while a task goes on.
+    device_of_its_own : nobody else works on its accelerator, or who does was meant to.
     """
 
-    def __init__(self, workspace: Workspace, products: str, tell: Tell) -> None:
+    def __init__(
+        self, workspace: Workspace, products: str, tell: Tell, *, device_of_its_own: bool = False
+    ) -> None:
         self._workspace, self._module, self._tell = workspace, products, tell
+        self._device_of_its_own = device_of_its_own
         self._loaded: tuple[str, LoadedBuilder] | None = None
 
     def carry_out(self, task: Task) -> Iterator[Message]:
@@ -54,7 +58,7 @@ class Worker:
     def _make(self, task: Make) -> Iterator[Message]:
         step, workspace = STEPS[task.key], self._workspace
         if task.inputs is not None:
-            workspace = ResolvedWorkspace(workspace.profile, task.inputs)
+            workspace = ResolvedWorkspace(workspace, task.inputs)
         else:
             workspace = Snapshot(Versions(workspace))
         for partition in task.partitions:
@@ -70,6 +74,8 @@ class Worker:
                 yield Failed(step.key, partition, str(error) or kind, kind, trace, missing, damaged)
             else:
                 yield Made(step.key, receipt)
+            finally:
+                workspace.hold.release()
 
     def _teller(self, step: Step, partition: str) -> Callable[[str], None]:
         def tell(line: str) -> None:
@@ -90,6 +96,8 @@ class Worker:
         versions = {key: {p: r.version for p, r in workspace.receipts(key).items()} for key in shared}
         version = fingerprint(step.key, versions)
         if self._loaded is None or self._loaded[0] != version:
+            if self._loaded is not None:
+                self._loaded[1].close()
             self._loaded = None  # the last one's model goes before the next one comes
             self._loaded = version, LoadedBuilder(self._products[step.key].build, workspace, step)
         return self._loaded[1]
@@ -100,7 +108,7 @@ class Worker:
 
     def _accelerator(self, step: Step, partition: str) -> AbstractContextManager[Any]:
         """Keep the accelerator for one artifact at a time, of all processes and runs on this data; nothing where there is none."""
-        if not step.accelerated or self._workspace.device == "cpu":
+        if not step.accelerated or self._device_of_its_own or self._workspace.device == "cpu":
             return nullcontext()
         lock = FileLock(self._workspace.data / _LOCK)
         try:
@@ -121,3 +129,4 @@ class Worker:
                     # What it looks at is damaged: that is its verdict, and no failure of this run.
                     outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
                 yield Checked(key, name, outcome)
+        self._workspace.hold.release()

@@ -1,0 +1,98 @@
+"""What nothing refers to any more: folders in the store, artifacts that were replaced, artifacts of deleted corpus files.
+
+The catalog forgets first, then the files go: a kill in between leaves folders that nothing refers to, which the next time finds.
+What a run may still commit or read is kept, however old: its lease says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from curation_assets.common.progress import Progress, silent
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import Receipt
+from curation_assets.engine.step import EDGE
+from curation_assets.engine.store import MANIFEST, Folder
+from curation_assets.engine.workspace import Workspace
+
+
+@dataclass
+class Removed:
+    """Folders of one kind that went, and their bytes."""
+
+    folders: int = 0
+    bytes: int = 0
+
+    def add(self, size: int) -> None:
+        """Count a folder."""
+        self.folders += 1
+        self.bytes += size
+
+
+@dataclass
+class Garbage:
+    """What was removed, or would be.
+
+    Attributes
+    ----------
+    staged : what killed processes of this machine were writing.
+    unreferenced : folders of runs that were killed before they committed, and of artifacts that were damaged.
+    replaced : artifacts in whose place others are current.
+    unlisted : artifacts of corpus files that are not listed any more.
+    """
+
+    staged: Removed = field(default_factory=Removed)
+    unreferenced: Removed = field(default_factory=Removed)
+    replaced: Removed = field(default_factory=Removed)
+    unlisted: Removed = field(default_factory=Removed)
+
+
+def collect_garbage(
+    workspace: Workspace, older_than: float, *, dry_run: bool = False, progress: Progress = silent
+) -> Garbage:
+    """Remove what nothing refers to and what was replaced or deleted from the corpus, if that is `older_than` seconds ago."""
+    catalog, store, garbage = workspace.catalog, workspace.store, Garbage()
+    for size in store.remove_abandoned(dry_run=dry_run):
+        garbage.staged.add(size)
+    if not dry_run and workspace.receipt(EDGE[0]) is not None:
+        catalog.note_listed(workspace.listed(), catalog.partitions_of(EDGE[1]))
+    running = [attempt.started for attempt in catalog.attempts().values() if attempt.running()]
+    before = min([catalog.time() - older_than, *running])  # what a run began with, it may read until it ends
+    shards = {shard for shard, since in catalog.unlisted().items() if since < before}
+    keys = sorted({*store.asset_keys(), *catalog.keys()})
+    for number, key in enumerate(keys):
+        _of_key(workspace, key, before, shards, garbage, dry_run=dry_run)
+        progress(number + 1, len(keys), "assets")
+    if not dry_run:
+        catalog.forget_files(shards)
+    return garbage
+
+
+def _of_key(
+    workspace: Workspace, key: str, before: float, shards: set[str], garbage: Garbage, *, dry_run: bool
+) -> None:
+    store = workspace.store
+    old = {folder.path: folder for folder in store.folders(key) if folder.written < before}
+    by_shard = key in STEPS and STEPS[key].by == "shard"
+    found = workspace.catalog.collect(key, old, before, shards if by_shard else (), dry_run=dry_run)
+    at_work = {store.place(key, partition) for partition in found.leased}
+    for receipts, removed in ((found.replaced, garbage.replaced), (found.unlisted, garbage.unlisted)):
+        for receipt in _once(receipts):
+            removed.add(sum(size for size, _ in receipt.files.values()))
+            if not dry_run:
+                store.remove_folder(receipt.folder, (*receipt.files, MANIFEST))
+    for folder in (old[path] for path in sorted(found.unreferenced)):
+        if _place(folder) not in at_work:
+            garbage.unreferenced.add(sum(folder.files.values()))
+            if not dry_run:
+                store.remove_folder(folder.path, folder.files)
+
+
+def _once(receipts: Iterable[Receipt]) -> Iterable[Receipt]:
+    """Return the artifacts, but of those that share a folder one."""
+    return {receipt.folder: receipt for receipt in receipts}.values()
+
+
+def _place(folder: Folder) -> str:
+    return folder.path.rpartition("/")[0]
