@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # The packages come without byte code: where it may not be kept, each of the many processes would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run check test browser screenshots pictures ui plan bench lint format clean distclean
+.PHONY: run check test browser postgres screenshots pictures ui plan bench lint format clean distclean
 
 run: $(READY)
 	$(BIN)/curation run
@@ -26,19 +26,25 @@ PYTEST := $(BIN)/python -m pytest --hypothesis-profile=ci --numprocesses 3 --dis
 check: lint
 	$(PYTEST) -m fast
 
-test: lint browser
+test: lint browser postgres
 	$(PYTEST)
 
-# A browser from Debian's packages, where it is Debian and may be installed. Elsewhere the tests that need one are skipped, and say so.
+# From Debian's packages, where it is Debian and may be installed. Elsewhere the tests that need it are skipped, and say so.
 APT := apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20
-CHROMIUM := install --yes --no-install-recommends chromium fonts-dejavu-core
+INSTALL := install --yes --no-install-recommends
+# $(call debian,NAME,COMMAND that succeeds where it is there,PACKAGES)
+debian = { $(2); } > /dev/null 2>&1 \
+	|| { grep -qs '^ID=debian' /etc/os-release && test "$$(id -u)" = 0 && echo 'Installing $(1) for the tests that need it.' \
+	&& timeout 300 $(APT) update && timeout 600 $(APT) --download-only $(INSTALL) $(3) > /dev/null \
+	&& DEBIAN_FRONTEND=noninteractive $(APT) $(INSTALL) $(3) > /dev/null; } \
+	|| echo 'There is no $(1), and none can be installed here: tests that need it are skipped.'
 
 browser:
-	@command -v chromium chromium-browser google-chrome > /dev/null \
-	|| { grep -qs '^ID=debian' /etc/os-release && test "$$(id -u)" = 0 && echo 'Installing Chromium for the tests that need a browser.' \
-	&& timeout 300 $(APT) update && timeout 600 $(APT) --download-only $(CHROMIUM) > /dev/null \
-	&& DEBIAN_FRONTEND=noninteractive $(APT) $(CHROMIUM) > /dev/null; } \
-	|| echo 'There is no Chromium, and none can be installed here: tests in a browser are skipped.'
+	@$(call debian,Chromium,command -v chromium chromium-browser google-chrome,chromium fonts-dejavu-core)
+
+# Tests start a server of their own, in a temporary folder.
+postgres:
+	@$(call debian,Postgres,command -v initdb || ls /usr/lib/postgresql/*/bin/initdb,postgresql)
 
 # The pictures in docs/images, of what `make run` left in data/.
 screenshots: $(READY) browser

@@ -19,12 +19,11 @@ from curation_assets.common.hashing import splitmix64
 from curation_assets.config.profile import load_profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.repeats import REPEATS_SCHEMA
-from curation_assets.engine.context import load
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize
-from curation_assets.engine.store import Receipt
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.selection.build import subset
+from curation_assets_tests.making import commit, load, materialize
 
 DOCUMENTS, SHARDS, RATE = 10_000_000, 100, "20"
 _AIM = 1024.0  # MiB
@@ -63,13 +62,13 @@ def write(documents: int, shards: int) -> None:
     listing = {name: {"url": name, "bytes": 1, "modified": 0} for name in names}
     with workspace.store.staged("corpus/source", "") as folder:
         write_json(folder / "shards.json", listing)
-        workspace.store.commit(folder, _receipt("corpus/source", "", {}))
+        commit(workspace, folder, _receipt("corpus/source", "", {}))
     ends = [documents * number // shards for number in range(shards + 1)]
     for name, first, last in zip(names, ends, ends[1:], strict=False):
         _write_shard(workspace, name, np.arange(first, last))
     with workspace.store.staged("corpus/index", "") as folder:
         write_table(folder / "repeats.parquet", REPEATS_SCHEMA.empty_table())
-        workspace.store.commit(folder, _receipt("corpus/index", "", {"documents": documents}))
+        commit(workspace, folder, _receipt("corpus/index", "", {"documents": documents}))
 
 
 def _write_shard(workspace: Workspace, shard: str, numbers: np.ndarray) -> None:
@@ -82,7 +81,7 @@ def _write_shard(workspace: Workspace, shard: str, numbers: np.ndarray) -> None:
     }
     with workspace.store.staged("corpus/documents", shard) as folder:
         write_table(folder / "documents.parquet", pa.table({"doc_hash": doc_hash}))
-        workspace.store.commit(folder, _receipt("corpus/documents", shard, {"documents": len(numbers)}))
+        commit(workspace, folder, _receipt("corpus/documents", shard, {"documents": len(numbers)}))
     for sampler, score in (
         ("perplexity_small", -draw.lognormal(3, 1, len(numbers))),
         ("density", draw.gamma(2, 1e-3, len(numbers)) + 1e-6),
@@ -90,11 +89,11 @@ def _write_shard(workspace: Workspace, shard: str, numbers: np.ndarray) -> None:
         with workspace.store.staged(f"{sampler}/scores", shard) as folder:
             write_table(folder / "scores.parquet", pa.table({**table, "score": score}))
             about = {"documents": len(numbers)}
-            workspace.store.commit(folder, _receipt(f"{sampler}/scores", shard, about))
+            commit(workspace, folder, _receipt(f"{sampler}/scores", shard, about))
     with workspace.store.staged("corpus/tokens", shard) as folder:
         np.save(folder / "documents.ids.npy", np.zeros(2 * len(numbers), np.uint16))
         np.save(folder / "documents.offsets.npy", np.arange(len(numbers) + 1) * 2)
-        workspace.store.commit(folder, _receipt("corpus/tokens", shard, {"tokens": 2 * len(numbers)}))
+        commit(workspace, folder, _receipt("corpus/tokens", shard, {"tokens": 2 * len(numbers)}))
 
 
 def _receipt(key: str, partition: str, metadata: dict[str, object]) -> Receipt:

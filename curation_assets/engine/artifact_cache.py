@@ -63,7 +63,7 @@ class ArtifactCache:
             The store does not have a file, or another content.
         """
         name = fingerprint(remote)
-        copy = self._folder / f"{name}-{sum(size for size, _ in files.values())}"
+        copy = self._copy(name, files)
         self._folder.mkdir(parents=True, exist_ok=True)
         hold.take(self._folder, name)
         if self._usable(copy, files):
@@ -72,6 +72,20 @@ class ArtifactCache:
             if not self._usable(copy, files):
                 self._fetch(remote, files, copy, name)
         return copy
+
+    def adopt(self, folder: Path, remote: str, files: Files) -> None:
+        """Take a local folder, of what was stored at `remote` just now, as its copy: who reads it next fetches nothing."""
+        name = fingerprint(remote)
+        copy = self._copy(name, files)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._lock(name[:2]):
+            if not copy.exists():
+                self._make_room(_size(copy))
+                publish(folder, copy, durable=False)
+                self._verified.add(copy)
+
+    def _copy(self, name: str, files: Files) -> Path:
+        return self._folder / f"{name}-{sum(size for size, _ in files.values())}"
 
     def _usable(self, copy: Path, files: Files) -> bool:
         """Tell whether the copy is there and whole, and note that it is used."""

@@ -192,7 +192,7 @@ class Catalog:
 
         self._database.write(rebuild)
 
-    def keys(self) -> set[str]:
+    def asset_keys(self) -> set[str]:
         """Return the asset keys of which it knows an artifact."""
         query = sa.select(_ARTIFACTS.c.key).distinct()
         return set(self._database.read(lambda connection: connection.scalars(query).all()))

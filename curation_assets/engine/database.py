@@ -221,5 +221,5 @@ def _of_sqlite(name: str, error: DBAPIError) -> CatalogUnavailable:
 
 
 def _line(error: DBAPIError) -> str:
-    lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error.orig).splitlines() if line.strip() and line[0] != "\t"]
     return lines[-1] if lines else type(error.orig).__name__

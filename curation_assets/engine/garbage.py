@@ -60,7 +60,7 @@ def collect_garbage(
     running = [attempt.started for attempt in catalog.attempts().values() if attempt.running()]
     before = min([catalog.time() - older_than, *running])  # what a run began with, it may read until it ends
     shards = {shard for shard, since in catalog.unlisted().items() if since < before}
-    keys = sorted({*store.asset_keys(), *catalog.keys()})
+    keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
     for number, key in enumerate(keys):
         _of_key(workspace, key, before, shards, garbage, dry_run=dry_run)
         progress(number + 1, len(keys), "assets")

@@ -88,6 +88,7 @@ class Store:
         )
         self.cache = cache
         self._fetched = ArtifactCache(self.fs, cache / "fetched", cache_bytes)
+        self._hold = Hold()
         self._verified: set[str] = set()
 
     def place(self, key: str, partition: str) -> str:
@@ -127,10 +128,10 @@ class Store:
             return False
         return True
 
-    def folder(self, receipt: Receipt, hold: Hold) -> Path:
+    def folder(self, receipt: Receipt, hold: Hold | None = None) -> Path:
         """Return a local folder with an artifact's files; each is checked against its digest once a process.
 
-        The copy of a remote artifact stays until `hold` is released.
+        The copy of a remote artifact stays until `hold` is released; without one, as long as this store is used.
 
         Raises
         ------
@@ -139,7 +140,7 @@ class Store:
         """
         try:
             if not self.local:
-                return self._fetched.folder(self.path(receipt), receipt.files, hold)
+                return self._fetched.folder(self.path(receipt), receipt.files, hold or self._hold)
             folder = Path(self.path(receipt))
             if str(folder) not in self._verified or not folder.exists():
                 check(folder, receipt.files)
@@ -191,9 +192,15 @@ class Store:
             publish(staged, Path(self.path(receipt)))
             self._verified.add(self.path(receipt))
         else:
-            for name in (*files, MANIFEST):
-                self.fs.put_file(str(staged / name), self.path(receipt, name))
+            with ThreadPoolExecutor(_THREADS) as pool:
+                list(pool.map(lambda name: self._upload(staged, receipt, name), files))
+            self._upload(staged, receipt, MANIFEST)
+            (staged / MANIFEST).unlink()
+            self._fetched.adopt(staged, self.path(receipt), files)
         return receipt
+
+    def _upload(self, staged: Path, receipt: Receipt, name: str) -> None:
+        self.fs.put_file(str(staged / name), self.path(receipt, name))
 
     def remove(self, receipts: Iterable[Receipt]) -> None:
         """Remove the folders of artifacts, as far as they are there."""
@@ -284,7 +291,18 @@ class Store:
 
     @owner.setter
     def owner(self, catalog: str) -> None:
-        self.write(f"{self.root}/{_OWNER}", (json.dumps({"catalog": catalog}) + "\n").encode())
+        self.write(f"{self.root}/{_OWNER}", _owned_by(catalog))
+
+    def claim(self, catalog: str) -> bool:
+        """Make a catalog the one that knows what is current; False where an object store has another one's word since."""
+        if self.local:
+            self.owner = catalog
+            return True
+        try:
+            self.fs.pipe_file(f"{self.root}/{_OWNER}", _owned_by(catalog), mode="create")
+        except FileExistsError:
+            return self.owner == catalog
+        return True
 
     def read(self, path: str) -> bytes:
         """Return a small file's content; FileNotFoundError where there is none."""
@@ -297,6 +315,10 @@ class Store:
             write_bytes(Path(path), content)
         else:
             self.fs.pipe_file(path, content)  # one PUT: object stores replace whole objects
+
+
+def _owned_by(catalog: str) -> bytes:
+    return (json.dumps({"catalog": catalog}) + "\n").encode()
 
 
 @contextlib.contextmanager

@@ -54,21 +54,22 @@ def open_catalog(url: str, store: Store, data: Path) -> Catalog:
         The store is another catalog's, or the catalog another store's, or of another format.
     """
     catalog = _catalog(url, store, data)
-    about, owner, here = catalog.about(), store.owner, _url(store)
+    owner, here = store.owner, _url(store)  # first: what begins a catalog has a row in it before it has the store
+    about = catalog.about()
     if not about:
-        if owner and not Path(store.root).is_relative_to(data):
+        if (owner and not Path(store.root).is_relative_to(data)) or not _take_over(catalog, store, data):
             raise ProfileError(
                 f"{here} is the store of another catalog than {catalog.name}: name that one in execution.catalog; or, if it is "
                 "gone, `curation catalog rebuild` makes one here of what lies there"
             )
-        store.owner = _take_over(catalog, store, data)
     elif about["format"] != FORMAT:
         raise ProfileError(
             f"the catalog {catalog.name} has format {about['format']}, and this version reads format {FORMAT}: use the version "
             "that wrote it, or have `curation catalog rebuild` make it anew of what lies in the store"
         )
     elif not owner and (about["store"] == here or not catalog.any()):
-        store.owner = _take_over(catalog, store, data)  # a first try may have been killed in the middle
+        if not _take_over(catalog, store, data):  # a first try may have been killed in the middle
+            _refuse(catalog, about, store.owner, here)
     elif owner != about["id"]:
         _refuse(catalog, about, owner, here)
     return catalog
@@ -92,12 +93,16 @@ def _refuse(catalog: Catalog, about: Mapping[str, str], owner: str, here: str) -
     )
 
 
-def _take_over(catalog: Catalog, store: Store, data: Path) -> str:
-    """Begin a catalog, where none was, of what lies in the store; then what the version before wrote is not needed any more."""
+def _take_over(catalog: Catalog, store: Store, data: Path) -> bool:
+    """Begin a catalog, where none was, of what lies in the store; False where it became another one's meanwhile.
+
+    Then what the version before wrote is not needed any more.
+    """
     there = () if catalog.about() else _artifacts(store)
-    owner = catalog.create(_url(store), there, _marks(data))
+    if not store.claim(catalog.create(_url(store), there, _marks(data))):
+        return False
     _forget_pointers(store, data)
-    return owner
+    return True
 
 
 def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = silent) -> Rebuilt:
@@ -129,7 +134,7 @@ def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = sil
 
 def _read_manifests(catalog: Catalog, store: Store, rebuilt: Rebuilt, progress: Progress) -> None:
     pointers = _pointers(store)
-    keys = sorted({*store.asset_keys(), *catalog.keys()})
+    keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
     for number, key in enumerate(keys):
         there = list(_artifacts_of(store, key, pointers, rebuilt.incomplete))
         catalog.rebuild(key, there)

@@ -56,7 +56,7 @@ class _Finding(NamedTuple):
 def verify(workspace: Workspace, *, digests: bool, progress: Progress = silent) -> Verdict:
     """Compare the catalog with the store: names and sizes; with `digests` every file's content, and every manifest."""
     catalog, store = workspace.catalog, workspace.store
-    keys = sorted({*store.asset_keys(), *catalog.keys()})
+    keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
     verdict, total = Verdict(), sum(len(_by_folder(workspace, key)) for key in keys)
     if digests:
         total = sum(_size(shared[0]) for key in keys for shared in _by_folder(workspace, key).values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,11 +38,12 @@ def shard_sketch(context: Context) -> BuildOne:
 
     Documents that the encoder could not read are not counted: they would make each other look dense.
     """
+    empty = cache(partial(_empty_sketch, context))  # one for all files
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         documents = Documents(context, shard)
         x, readable = documents.embeddings, documents.readable
-        sketch = _empty_sketch(context, x.shape[1])
+        sketch = empty(x.shape[1]).clear()
         for rows, part in blocks(x):
             sketch.add(part[readable[rows]])
             progress(rows.stop, len(x), "documents")

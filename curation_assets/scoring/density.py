@@ -85,6 +85,7 @@ class RaceSketch:
         self.bandwidth, self.seed, self.device = float(bandwidth), seed, torch.device(device)
         self.documents = 0
         self.counts = torch.zeros(rows, buckets, dtype=torch.int32, device=self.device)
+        self._filled = torch.zeros(buckets, dtype=torch.bool, device=self.device)  # columns that may not be 0
         # Salted, since vectors that someone draws from the same seed must not be the projections themselves.
         draw = np.random.Generator(np.random.PCG64([_SALT, seed]))
         # 1/w is folded into a and b here: the float32 values define the hash, and the GEMM yields buckets.
@@ -121,6 +122,7 @@ class RaceSketch:
                     lambda rows: self._histogram(x, rows), blocks, self.device
                 ):
                     self.counts.index_add_(1, columns, histogram)
+                    self._filled[columns] = True
                     done += 1
             except ValueError:
                 for rows in blocks[:done]:  # hashing again gives the very same buckets
@@ -143,6 +145,7 @@ class RaceSketch:
         self._same_settings(other)
         self._room_for(other.documents)
         self.counts += other.counts.to(self.device)
+        self._filled |= other._filled.to(self.device)
         self.documents += other.documents
         return self
 
@@ -158,15 +161,24 @@ class RaceSketch:
 
     def to_sparse(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the filled counters: keys int64 (row * buckets + bucket, ascending) and counts int32."""
-        flat = self.counts.cpu().numpy().reshape(-1)
-        keys = np.flatnonzero(flat).astype(np.int64)
-        return keys, flat[keys]
+        columns = self._filled.nonzero()[:, 0]
+        window = self.counts.index_select(1, columns).cpu().numpy()
+        row, column = window.nonzero()
+        return row * self.buckets + columns.cpu().numpy()[column], window[row, column]
+
+    def clear(self) -> RaceSketch:
+        """Take all vectors away: cheaper than another sketch, whose counters and projections would be made anew."""
+        self.counts.index_fill_(1, self._filled.nonzero()[:, 0], 0)
+        self._filled.zero_()
+        self.documents = 0
+        return self
 
     def merge_sparse(self, keys: np.ndarray, counts: np.ndarray) -> RaceSketch:
         """Add the counts of a sparse sketch with the same settings; cheaper than `merge` for a shard."""
         where, what, documents = self._sparse(keys, counts)
         self._room_for(documents)
         self.counts.view(-1)[where] += what
+        self._filled[where % self.buckets] = True
         self.documents += documents
         return self
 

@@ -32,6 +32,8 @@ COMMANDS = {
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
     "refresh": [],
+    "catalog": ["check"],
+    "gc": [],
     "train": ["random/checkpoint", "--partition", "20|small"],
 }
 """Every subcommand, with as many arguments as it needs."""

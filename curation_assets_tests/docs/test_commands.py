@@ -37,6 +37,7 @@ NOT_RUN: dict[tuple[str, ...], str] = {
     ("hf", "auth", "login"): "asks for an account",
     ("ray",): "starts nodes that stay",
     ("ssh",): "needs another machine",
+    ("torchrun",): "waits for the other nodes",
 }
 """Commands that are not carried out, and why; `_instead` tests what can be tested of them."""
 
@@ -199,6 +200,15 @@ def _goes_to_loopback(command: Command, reader: Reader) -> None:
     assert any("127.0.0.1" in word for word in command.words), f"{command.where}: {command}"
 
 
+def _launches_a_subcommand(command: Command, reader: Reader) -> None:
+    """Have torchrun's own parser read it; what it starts on two nodes, `cli/test_train.py` tests."""
+    from torch.distributed.run import parse_args
+
+    launch = parse_args(list(command.words[1:]))
+    assert launch.module and launch.training_script == "curation_assets.cli"
+    _is_a_subcommand(Command(command.where, {}, ("curation", launch.training_script_args[0])), reader)
+
+
 INSTEAD: dict[tuple[str, ...], Callable[[Command, Reader], None]] = {
     ("make", "test"): _its_recipe_exists,
     ("make", "check"): _its_recipe_exists,
@@ -210,6 +220,7 @@ INSTEAD: dict[tuple[str, ...], Callable[[Command, Reader], None]] = {
     ("hf", "auth", "login"): _is_installed,
     ("ray",): _is_of_ray,
     ("ssh",): _goes_to_loopback,
+    ("torchrun",): _launches_a_subcommand,
 }
 
 

@@ -55,6 +55,7 @@ CAUSES: dict[str, Callable[[Trouble], str]] = {
     "A training that diverged": running.divergence,
     "Something that is needed is not there": running.out_of_order,
     "A damaged artifact": running.damage,
+    "A damaged catalog": running.a_damaged_catalog,
     "A damaged database of Dagster": running.a_damaged_database,
     "Held-out text is missing": running.nothing_held_out,
     "Data of an evaluation suite are missing": running.no_evaluation_data,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
+from curation_assets.cli.main import main as cli
 from curation_assets.common.progress import Progress, silent
 from curation_assets.corpus.build import documents
 from curation_assets.engine.executors import Task
@@ -119,6 +120,17 @@ def damage(t: Trouble) -> str:
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     return why(lambda: Workspace(workspace.profile).open("corpus/documents", "a.jsonl"))
+
+
+def a_damaged_catalog(t: Trouble) -> str:
+    t.profile("", "shaken")
+    workspace = t.make(CORPUS[:1], "shaken.toml")
+    listed = workspace.listed()
+    Path(workspace.catalog.name).write_bytes(b"nothing of SQLite" * 999)
+    said = t.curation("status", name="shaken.toml")
+    assert cli(["--profile", "shaken.toml", "catalog", "rebuild"]) == 0
+    assert Workspace(workspace.profile).listed() == listed
+    return said
 
 
 def a_damaged_database(t: Trouble) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -101,7 +102,7 @@ def test_what_is_held_stays_even_beyond_the_limit_and_that_is_said_once(
     assert not held[0].exists()
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(uses=st.lists(st.sampled_from("abcdefgh"), max_size=40), limit=st.integers(1, 6))
 def test_the_cache_is_never_larger_than_its_limit_and_what_is_held(uses: list[str], limit: int) -> None:
     import tempfile
@@ -119,6 +120,20 @@ def test_the_cache_is_never_larger_than_its_limit_and_what_is_held(uses: list[st
             hold.release()
             assert len(_names(root / "cache")) <= max(limit, 1)
             assert int((root / "cache" / ".usage").read_text()) == SIZE * len(_names(root / "cache"))
+
+
+def test_what_was_stored_from_here_is_a_copy_already(remote, stored, tmp_path) -> None:
+    url, files = stored("one")
+    cache = ArtifactCache(remote, tmp_path / "cache", 2 * SIZE)
+    for name in ("x", "y"):
+        cache.folder(*stored(name), Hold())
+    made = shutil.copytree(url, tmp_path / "made")
+    cache.adopt(made, url, files)
+    assert not made.exists() and len(_names(tmp_path / "cache")) == 1, "it makes room as what is fetched does"
+    fetched = len(remote.fetched)
+    assert (cache.folder(url, files, Hold()) / "sub" / "b").read_bytes() == b"b" and len(
+        remote.fetched
+    ) == fetched
 
 
 def test_many_threads_and_caches_fetch_one_thing_once(remote, stored, tmp_path) -> None:

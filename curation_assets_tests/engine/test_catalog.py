@@ -347,7 +347,7 @@ def test_many_partitions_are_asked_for_at_once(catalog: Catalog) -> None:
     assert catalog.current_of(KEY, many[1:]).keys() == set(many[1:])
     catalog.note_listed([], many)
     catalog.forget_files(many)
-    assert catalog.keys() == {KEY} and not catalog.unlisted()
+    assert catalog.asset_keys() == {KEY} and not catalog.unlisted()
 
 
 # Everything at once

@@ -31,6 +31,12 @@ def _publish(store: Store, content: str, version: str = "v1") -> Receipt:
         return store.publish(folder, _draft(version))
 
 
+def _manifests(store: Store) -> list[Receipt]:
+    """Return what the manifests of a store say."""
+    folders = [folder for key in store.asset_keys() for folder in store.folders(key)]
+    return [receipt for folder, receipt in store.manifests(folders) if receipt and folder.holds(receipt)]
+
+
 @pytest.fixture(params=["local", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     url = str(tmp_path / "store") if request.param == "local" else f"memory://{tmp_path.name}"
@@ -41,7 +47,7 @@ def test_what_is_published_can_be_read_and_its_manifest_says_what_it_is(store: S
     done = _publish(store, "hello")
     assert (store.folder(done) / "sub" / "part.txt").read_text() == "hello"
     assert done.files["sub/part.txt"][0] == 5 and done.metadata == {"rows": 3}
-    assert list(store.manifests()) == [done] == store.intact([done], listed=True)
+    assert _manifests(store) == [done] == store.intact([done], listed=True)
 
 
 def test_folders_of_one_artifact_stay_apart_and_are_removed_alone(store: Store) -> None:
@@ -50,7 +56,7 @@ def test_folders_of_one_artifact_stay_apart_and_are_removed_alone(store: Store) 
     store.remove([one])
     assert store.intact([one, other], listed=True) == [other]
     store.disown(other)
-    assert not list(store.manifests()) and store.intact([other], listed=True) == [other]
+    assert not _manifests(store) and store.intact([other], listed=True) == [other]
     store.remove([one, other])
 
 
@@ -58,7 +64,7 @@ def test_a_failed_write_leaves_no_rubbish(store: Store) -> None:
     with pytest.raises(OSError, match="disk full"), store.staged("corpus/documents", "a.jsonl") as folder:
         (folder / "half").write_text("x")
         raise OSError("disk full")
-    assert not list(store.manifests())
+    assert not _manifests(store)
     assert not list(Path(store.root).rglob(".staging-*")) and not list(store.cache.rglob(".staging-*"))
 
 
@@ -133,7 +139,7 @@ def test_no_changed_byte_of_a_manifest_is_believed(data: st.DataObject) -> None:
 def test_what_is_no_manifest_counts_as_none(store: Store, content: str) -> None:
     done, damaged = _publish(store, "hello"), _publish(store, "hello")
     store.write(store.path(damaged, MANIFEST), content.encode())
-    assert list(store.manifests()) == [done]
+    assert _manifests(store) == [done]
 
 
 @pytest.mark.parametrize("change", [{"newer": 1}, {"files": 3}, {"files": {"a": [1]}}])

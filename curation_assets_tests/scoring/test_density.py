@@ -210,3 +210,15 @@ def test_bad_input_is_refused_and_leaves_no_trace(monkeypatch):
         RaceSketch(4, rows=0)
     with pytest.raises(ValueError, match="bandwidth"):
         RaceSketch(4, bandwidth=math.nan)
+
+
+def test_a_cleared_sketch_is_an_empty_one() -> None:
+    draw = np.random.default_rng(3)
+    first, second = (draw.standard_normal((n, 8)).astype(np.float32) for n in (50, 7))
+    used, fresh = RaceSketch(8, 20, 100), RaceSketch(8, 20, 100)
+    used.add(first).merge_sparse(*RaceSketch(8, 20, 100).add(first * 3).to_sparse())
+    assert not used.clear().counts.any() and used.documents == 0 and not len(used.to_sparse()[0])
+    for one, other in zip(used.add(second).to_sparse(), fresh.add(second).to_sparse(), strict=True):
+        assert np.array_equal(one, other) and one.dtype == other.dtype
+    flat = used.counts.numpy().reshape(-1)
+    assert np.array_equal(used.to_sparse()[0], np.flatnonzero(flat))

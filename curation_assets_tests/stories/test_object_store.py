@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -18,12 +19,14 @@ from typing import Any
 
 import pytest
 
-from curation_assets.config.profile import Profile, load_profile
+from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.engine.driver import Blocked, bring_up_to_date
 from curation_assets.engine.executors import Failed
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.scope import everything
+from curation_assets.engine.store import Store
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.postgres_server import PASSWORD, PostgresServer
@@ -69,7 +72,7 @@ class Bucket:
         there = set(self.fs.find(f"{self.name}/artifacts"))
         return [
             path
-            for receipt, current in workspace.catalog.all()
+            for receipt, current in known(workspace)
             for path in (workspace.store.path(receipt, name) for name in receipt.files)
             if current and path not in there
         ]
@@ -102,6 +105,12 @@ def run(profile: Profile) -> Iterator[Any]:
     scope = everything(profile, [STEPS[key] for key in KEYS])
     with InlineExecutor(workspace, "curation_assets.products", lambda line: None) as executor:
         yield from bring_up_to_date(workspace, scope, executor, checks=False)
+
+
+def known(workspace: Workspace) -> list[tuple[Receipt, bool]]:
+    """Return (artifact, whether it is current) of all that the catalog knows."""
+    keys = workspace.catalog.keys()
+    return [one for key in keys for one in workspace.catalog.all_of(key)]
 
 
 def made(events: list[Any]) -> Counter[str]:
@@ -139,6 +148,17 @@ def test_a_server_that_is_away_or_busy_delays_a_run_and_nothing_is_lost(bucket: 
     assert made(events).total() == ARTIFACTS and not faults
     assert time.monotonic() - started > 5
     assert not bucket.lost(Workspace(profile))
+
+
+def test_a_restart_of_the_catalogs_server_delays_a_run(shared: Bucket, postgres: PostgresServer) -> None:
+    profile, events, restarts = shared.load("one"), [], 0
+    for event in run(profile):
+        events.append(event)
+        if getattr(event, "made", False) and event.key in ("corpus/shards", "random/scores") and restarts < 4:
+            restarts += 1
+            postgres.stop()
+            threading.Timer(0.5, postgres.start).start()
+    assert made(events).total() == ARTIFACTS and restarts == 4
 
 
 @pytest.mark.parametrize("gone", ["documents.parquet", "receipt.json"])
@@ -189,7 +209,7 @@ def test_two_machines_at_once_lose_nothing_and_make_nothing_twice(shared: Bucket
     lines = Counter(line for output in outputs for line in output if not line.startswith("corpus/source"))
     assert lines.total() == ARTIFACTS - 1 and set(lines.values()) == {1}, lines
     workspace = Workspace(shared.load("three"))
-    assert sum(current for _, current in workspace.catalog.all()) == ARTIFACTS
+    assert sum(current for _, current in known(workspace)) == ARTIFACTS
     assert not shared.lost(workspace)
     assert set(made(list(run(shared.load("three"))))) <= {"corpus/source"}
 
@@ -208,11 +228,21 @@ def test_what_a_killed_machine_finished_is_not_made_again(shared: Bucket) -> Non
     assert not shared.lost(Workspace(shared.load("one")))
 
 
-def test_a_second_catalog_for_one_store_is_refused(bucket: Bucket) -> None:
-    """Two machines with a catalog each would replace one another's artifacts and know nothing of it."""
-    list(run(bucket.load("one")))
-    with pytest.raises(ValueError, match="the store of another catalog"):
-        list(run(bucket.load("two")))
+def test_of_two_machines_with_a_catalog_each_one_has_the_store_and_the_other_is_refused(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would replace one another's artifacts and know nothing of it."""
+    with monkeypatch.context() as together:  # both looked before one of them had it
+        together.setattr(Store, "owner", property(lambda store: ""))
+        first = Workspace(bucket.load("one"))
+        assert not first.catalog.keys()
+        with pytest.raises(ProfileError, match="the store of another catalog"):
+            list(run(bucket.load("two")))
+    for _ in range(2):
+        with pytest.raises(ProfileError, match="give each store a catalog of its own"):
+            list(run(bucket.load("two")))
+    assert made(list(run(bucket.load("one")))).total() == ARTIFACTS
+    assert not bucket.lost(Workspace(bucket.load("one")))
 
 
 def test_copies_on_this_machine_are_bounded(bucket: Bucket) -> None:

@@ -25,8 +25,6 @@ from curation_assets.config.profile import ProfileError
 _SECONDS = 10.0  # for a connection to the head of a cluster, or to a node
 _OBJECT_STORE = 80 << 20  # bytes: nothing but messages goes through it
 _QUIET = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
-_SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": ".", "RAY_BACKEND_LOG_LEVEL": "error"}
-"""What goes wrong is said by us, in a line."""
 _OWN = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -141,8 +139,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 def imported() -> Any:
     """Return Ray, which comes with an extra of its own."""
-    for name, value in _SILENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # what goes wrong is said by us, in a line
     try:
         import ray
     except ModuleNotFoundError:
