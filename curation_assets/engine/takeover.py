@@ -54,7 +54,10 @@ def open_catalog(url: str, store: Store, data: Path) -> Catalog:
         The store is another catalog's, or the catalog another store's, or of another format.
     """
     catalog = _catalog(url, store, data)
-    owner, here = store.owner, _url(store)  # first: what begins a catalog has a row in it before it has the store
+    owner, here = (
+        store.owner,
+        _url(store),
+    )  # first: what begins a catalog has a row in it before it has the store
     about = catalog.about()
     if not about:
         if (owner and not Path(store.root).is_relative_to(data)) or not _take_over(catalog, store, data):
@@ -127,13 +130,14 @@ def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = sil
             _read_manifests(catalog, store, rebuilt, progress)
     except RoleTaken as taken:
         raise ProfileError(f"{taken} is at work here: rebuild the catalog when it has ended") from None
-    _forget_pointers(store, data)
+    if not store.owner:
+        _forget_pointers(store, data)
     store.owner = catalog.about()["id"]
     return rebuilt
 
 
 def _read_manifests(catalog: Catalog, store: Store, rebuilt: Rebuilt, progress: Progress) -> None:
-    pointers = _pointers(store)
+    pointers = None if store.owner else _pointers(store)  # what a kill left of them is older than the catalog
     keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
     for number, key in enumerate(keys):
         there = list(_artifacts_of(store, key, pointers, rebuilt.incomplete))
