@@ -126,13 +126,14 @@ def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = sil
             _read_manifests(catalog, store, rebuilt, progress)
     except RoleTaken as taken:
         raise ProfileError(f"{taken} is at work here: rebuild the catalog when it has ended") from None
-    _forget_pointers(store, data)
+    if not store.owner:
+        _forget_pointers(store, data)
     store.owner = catalog.about()["id"]
     return rebuilt
 
 
 def _read_manifests(catalog: Catalog, store: Store, rebuilt: Rebuilt, progress: Progress) -> None:
-    pointers = _pointers(store)
+    pointers = None if store.owner else _pointers(store)  # what a kill left of them is older than the catalog
     keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
     for number, key in enumerate(keys):
         there = list(_artifacts_of(store, key, pointers, rebuilt.incomplete))
