@@ -18,7 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import history
 from curation_assets.config.profile import Profile, load_profile
+from curation_assets.defs.instance import instance_for
 from curation_assets.defs.run_graph import register_shards, run_graph
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.forecast import Plan
@@ -131,8 +133,9 @@ def _lay_out(profile: Profile, folder: Path) -> None:
             with (where / name).open("wb") as file:
                 file.truncate(size)
     for key in {receipt.key for receipt in receipts}:
-        made = [(receipt, True) for receipt in receipts if receipt.key == key]
-        workspace.catalog.rebuild(key, [*workspace.catalog.all_of(key), *made])
+        workspace.catalog.rebuild(key, [(receipt, True) for receipt in receipts if receipt.key == key])
+    with instance_for(profile) as instance:
+        history.write(instance, receipts)
     (folder / "laid-out").touch()
     print(f"laid out: {len(receipts):,} artifacts in {time.time() - started:.0f} s", flush=True)
 

@@ -120,14 +120,13 @@ class Store:
         ]
 
     def _sizes_hold(self, receipt: Receipt) -> bool:
-        folder = self.path(receipt)
         try:
-            return all(
-                os.stat(f"{folder}/{name}").st_size == size  # noqa: PTH116 (of each file of each artifact, at each look)
-                for name, (size, _) in receipt.files.items()
-            )
+            for name, (size, _) in receipt.files.items():  # of each artifact, at each look: no paths
+                if os.stat(f"{self.root}/{receipt.folder}/{name}").st_size != size:  # noqa: PTH116
+                    return False
         except OSError:
             return False
+        return True
 
     def folder(self, receipt: Receipt, hold: Hold | None = None) -> Path:
         """Return a local folder with an artifact's files; each is checked against its digest once a process.
