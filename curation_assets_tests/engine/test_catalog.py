@@ -393,6 +393,12 @@ class _Life(RuleBasedStateMachine):
         if lease := self.leases[writer].pop(partition, None):
             self._commit(writer, self.written[writer].pop(partition), lease, False)
 
+    @rule(writer=writer, partition=partition, times=st.integers(1, 3))
+    def make(self, writer: int, partition: str, times: int) -> None:
+        for _ in range(times):
+            self.begin(writer, partition)
+            self.commit(writer, partition)
+
     @rule(partition=partition)
     def look(self, partition: str) -> None:
         known = [self.catalog.current(self.key, partition), *self.catalog.replaced(self.key, partition)]
