@@ -155,8 +155,9 @@ def _due(profile: Profile) -> str:
 
 
 def _forecast(profile: Profile) -> str:
-    forecast = Plan(Workspace(profile), everything(profile))
-    forecast.forecast()
+    workspace = Workspace(profile)
+    forecast = Plan(workspace, everything(profile))
+    forecast.forecast(Follow(workspace))
     return forecast.left(2)
 
 
@@ -198,7 +199,7 @@ def _measure(name: str, look: Callable[[], Any], profiled: bool) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{name:<10} {cpu:7.2f} s of CPU {wall:7.2f} s {peak:6.0f} MiB  {str(result)[:160]}", flush=True)
     if profiled:
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+        pstats.Stats(profiler).sort_stats(os.environ.get("SORT", "tottime")).print_stats(25)
 
 
 if __name__ == "__main__":
