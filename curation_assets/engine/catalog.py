@@ -629,12 +629,19 @@ def _uncollected() -> Iterator[None]:
 
 def _receipts(rows: Iterable[Any]) -> list[Receipt]:
     """Return the receipts of rows of `_FIELDS`; their JSON is decoded in one piece, which is quicker and shares the names in it."""
-    columns = [dict(zip(_FIELDS, row, strict=True)) for row in rows]
-    pieces = ",".join(f"[{row['inputs']},{row['files']},{row['metadata']}]" for row in columns)
-    for row, (inputs, files, metadata) in zip(columns, json.loads(f"[{pieces}]"), strict=True):
+    there = list(rows)
+    pieces = ",".join([f"[{inputs},{files},{about}]" for *_, inputs, _, files, about, _, _, _ in there])
+    receipts = []
+    for row, (inputs, files, metadata) in zip(there, json.loads(f"[{pieces}]"), strict=True):
+        key, partition, version, recipe, code, _, folder, _, _, created, seconds, run_id = row
         files = {name: (size, digest) for name, (size, digest) in files.items()}
-        row |= {"inputs": inputs, "files": files, "metadata": metadata}
-    return [Receipt(**row) for row in columns]
+        receipts.append(
+            Receipt(
+                *(key, partition, version, recipe, code, inputs, folder, files, metadata),
+                *(created, seconds, run_id),
+            )
+        )
+    return receipts
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, Any]:

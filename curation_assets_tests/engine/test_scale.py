@@ -84,7 +84,7 @@ def _due(workspace: Workspace) -> object:
 
 def _forecast(workspace: Workspace) -> object:
     forecast = Plan(workspace, everything(workspace.profile))
-    forecast.forecast()
+    forecast.forecast(Follow(workspace))
     return forecast.left(1)
 
 
