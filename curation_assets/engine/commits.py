@@ -25,6 +25,7 @@ class Begun:
 
     Attributes
     ----------
+    versions : by which that was told.
     current : artifacts that are what they should be already.
     taken_over : artifacts of another partition with the same inputs, which are this one's as well now.
     to_make : partitions that are this run's to make.
@@ -32,6 +33,7 @@ class Begun:
     missing : {partition: why} of those that have nothing to be made from.
     """
 
+    versions: Versions
     current: list[Receipt] = field(default_factory=list)
     taken_over: list[Receipt] = field(default_factory=list)
     to_make: list[str] = field(default_factory=list)
@@ -49,9 +51,9 @@ class Commits:
 
     def begin(self, versions: Versions, step: Step, partitions: Iterable[str]) -> Begun:
         """Look at partitions as they stand now, and begin those that are to be made."""
-        begun, left = Begun(), list(partitions)
+        begun, left = Begun(versions), list(partitions)
         while left:
-            versions.read_again(step.key, left)
+            begun.versions = versions = begun.versions.read_again(step.key, left)
             wanted = self._wanted(versions, step, left, begun)
             attempts = self._catalog.begin(self._writer, step.key, wanted, self._run_id)
             for partition, attempt in attempts.items():

@@ -155,9 +155,9 @@ class _Run:
                 for step in ready:
                     yield from self._begin(step)
             yield from self._submit()
+            if self._plan.ready():  # what was begun last took no work
+                continue
             if not self._at_work:
-                if self._plan.ready():  # what was begun last took no work
-                    continue
                 if self._queue:  # another run is at all of it
                     time.sleep(_LOOK_AGAIN)
                     continue
@@ -285,8 +285,9 @@ class _Run:
 
     def _start(self, chunk: _Chunk) -> Iterator[Event]:
         """Begin a chunk of work, and hand over what of it is to be made here; what another run makes is looked at again."""
-        step, versions = STEPS[chunk.key], self._versions[chunk.key]
-        begun = self._commits.begin(versions, step, chunk.partitions)
+        step = STEPS[chunk.key]
+        begun = self._commits.begin(self._versions[chunk.key], step, chunk.partitions)
+        self._versions[chunk.key] = begun.versions
         self._look = None  # something may be current now that was not
         for receipt in begun.current:
             yield from self._committed(Committed(step.key, receipt, False))
@@ -303,12 +304,11 @@ class _Run:
                 self._others[name] = who
                 yield f"{name}: {who} is making it; this waits for that"
         if begun.others:
-            self._queue.insert(0, _Chunk(step.key, tuple(begun.others), time.monotonic() + _LOOK_AGAIN))
-            self._plan.add_task(step)
+            self._look_again(step, tuple(begun.others))
         if not begun.to_make:
             self._ended(step)
             return
-        inputs = resolve(versions, step, begun.to_make)
+        inputs = resolve(begun.versions, step, begun.to_make)
         task = Make(step.key, tuple(begun.to_make), inputs, self.run_id)
         yield self._line(task, "begin")
         self.executor.submit(task)
@@ -341,17 +341,18 @@ class _Run:
                 yield message
 
     def _made(self, key: str, receipt: Receipt) -> Iterator[Event]:
-        """Commit what a worker made. Where another run has taken over meanwhile, theirs is what there is."""
+        """Commit what a worker made. Where another run has taken over meanwhile, see what came of that, or comes."""
         try:
             self._commits.commit(receipt)
-        except LeaseLost as error:
-            theirs = self.workspace.receipt(key, receipt.partition)
-            if theirs is None:
-                yield from self._failed(Failed(key, receipt.partition, str(error), LeaseLost.__name__))
-            else:
-                yield from self._committed(Committed(key, theirs, False))
+        except LeaseLost:
+            self._look_again(STEPS[key], (receipt.partition,))
             return
         yield from self._committed(Committed(key, receipt, True))
+
+    def _look_again(self, step: Step, partitions: tuple[str, ...]) -> None:
+        """Queue what another run is making, or has made."""
+        self._queue.insert(0, _Chunk(step.key, partitions, time.monotonic() + _LOOK_AGAIN))
+        self._plan.add_task(step)
 
     def _note(self, failure: Failed) -> None:
         """Write down that an attempt failed; where its input is damaged, that one has to be made anew."""

@@ -129,14 +129,22 @@ class Versions:
         self.receipts(key)
         return self._damaged[key].get(partition)
 
-    def read_again(self, key: str, partitions: list[str]) -> None:
-        """Forget what was read of some artifacts, and what followed for them alone; read them as they stand now."""
+    def read_again(self, key: str, partitions: list[str]) -> Versions:
+        """Read some artifacts as they stand now, and forget what followed for them alone.
+
+        Where one was made anew meanwhile, what it was made of may be newer than what was read: then others are returned, that
+        read everything again.
+        """
         self.receipts(key)
+        now, renewed = self.workspace.catalog.current_of(key, partitions), False
         for partition in partitions:
-            for memo in (self._receipts[key], self._damaged[key]):
-                memo.pop(partition, None)
+            before = self._receipts[key].pop(partition, None) or self._damaged[key].pop(partition, None)
+            renewed |= partition in now and now[partition] != before
             self._reasons.pop((key, partition), None)
-        self._take(key, self.workspace.catalog.current_of(key, partitions))
+        if renewed:
+            return Versions(self.workspace)
+        self._take(key, now)
+        return self
 
     def _take(self, key: str, receipts: dict[str, Receipt]) -> None:
         intact = self.workspace.store.intact(receipts.values(), listed=False)

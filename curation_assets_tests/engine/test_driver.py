@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from curation_assets.common.progress import Line
 from curation_assets.config.profile import Profile
+from curation_assets.engine import catalog, driver
 from curation_assets.engine.driver import Blocked, Committed, Current, Event, Waiting, bring_up_to_date
 from curation_assets.engine.executors import Failed
 from curation_assets.engine.executors.inline import InlineExecutor
@@ -16,7 +20,7 @@ from curation_assets.engine.scope import Scope, everything, following
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace
-from curation_assets_tests.conftest import make_current
+from curation_assets_tests.conftest import make_current, write_shard
 from curation_assets_tests.making import fail
 
 KEY = "corpus/documents"
@@ -76,3 +80,66 @@ def test_whether_there_is_something_to_read_is_asked_once(listed: Workspace) -> 
     events = _run(listed, everything(listed.profile, steps), refusal)
     assert len(asked) == 1 and [str(failure) for failure in _of(events, Failed)] == ["no document"]
     assert {blocked.key for blocked in _of(events, Blocked)} == {step.key for step in steps}  # type: ignore[attr-defined]
+
+
+# Other runs
+
+
+def test_what_another_run_took_over_is_waited_for_and_what_was_current_before_is_not_taken_for_it(
+    listed: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run falls silent; another one takes a lease of it over, and gives up in the end."""
+    make_current(listed, KEY)
+    write_shard(tmp_path / "shards" / "s0.jsonl", [("new", "Another text.")])
+    make_current(listed, "corpus/shards")
+    events, taken = list[Event](), False
+    with (
+        InlineExecutor(listed, "curation_assets.products", lambda line: None) as executor,
+        ExitStack() as stack,
+    ):
+        run = bring_up_to_date(
+            listed, everything(listed.profile, [STEPS[KEY]]), executor, run_id="one", checks=False
+        )
+        for event in run:
+            events.append(event)
+            if isinstance(event, Line) and event.when == "begin" and not taken:
+                taken = _take_over(listed, stack, monkeypatch)
+            if isinstance(event, str) and "run another is making it" in event:
+                stack.close()
+    made = [event for event in _of(events, Committed) if isinstance(event, Committed)]
+    assert [event.receipt.partition for event in made] == ["s0.jsonl"] and made[0].made
+    assert not _of(events, Failed) and Versions(listed).current(STEPS[KEY], "s0.jsonl")
+
+
+def _take_over(workspace: Workspace, stack: ExitStack, patch: pytest.MonkeyPatch) -> bool:
+    """Have another writer take the lease of a silent one, as long as the stack is open; tell whether it did."""
+    with patch.context() as silence:
+        silence.setattr(catalog, "SILENCE", -1.0)
+        writer = stack.enter_context(workspace.catalog.writer())
+        current = workspace.catalog.current(KEY, "s0.jsonl")
+        goal = {"s0.jsonl": ("wanted", current.folder if current else "")}
+        return workspace.catalog.begin(writer, KEY, goal, "another")["s0.jsonl"].writer == writer.id
+
+
+def test_what_another_run_made_of_newer_inputs_stays(
+    listed: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run looked at what there is; then files change, and another run goes through before this one goes on."""
+    monkeypatch.setattr(driver, "_MOST", 1)
+    events, overtaken = list[Event](), False
+    with InlineExecutor(listed, "curation_assets.products", lambda line: None) as executor:
+        for event in bring_up_to_date(
+            listed, everything(listed.profile, [STEPS[KEY]]), executor, checks=False
+        ):
+            events.append(event)
+            if isinstance(event, Line) and event.when == "end" and not overtaken:
+                overtaken = True
+                for shard in ("s0", "s1", "s2"):
+                    write_shard(
+                        tmp_path / "shards" / f"{shard}.jsonl", [(shard, f"Another text of {shard}.")]
+                    )
+                make_current(listed, KEY)
+                newer = listed.receipts(KEY)
+    assert not _of(events, Failed) and listed.receipts(KEY) == newer
+    made = [event.made for event in _of(events, Committed) if isinstance(event, Committed)]
+    assert made == [True, False, False]
