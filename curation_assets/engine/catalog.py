@@ -302,6 +302,14 @@ class Catalog:
         )
         connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
 
+    def stop_process(self) -> None:
+        """Count as never begun what all writers of this process have begun and not ended: it was stopped, and is about to end."""
+        mine = sa.select(_WRITERS.c.id).where(
+            _WRITERS.c.machine == this_machine(), _WRITERS.c.pid == os.getpid()
+        )
+        left = _ATTEMPTS.c.writer.in_(mine) & _ATTEMPTS.c.ended.is_(False)
+        self._database.write(lambda connection: connection.execute(_ATTEMPTS.delete().where(left)))
+
     def _beats(self, writer: Writer, role: str, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT):
             with suppress(CatalogUnavailable):  # the next one, or silence
