@@ -420,7 +420,7 @@ class _Life(RuleBasedStateMachine):
         holds = (
             not gone_before
             and self.owner.get(receipt.partition) == writer
-            and lease.replaces == (current.folder if current else "")
+            and (current is None or current.folder == lease.replaces)  # withdrawn meanwhile: still wanted
         )
         try:
             gone = self.catalog.commit(receipt, lease, another=another)
