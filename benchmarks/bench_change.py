@@ -138,7 +138,7 @@ def _commit(folder: Path) -> Row:
             there = versions.receipt("random/scores", "s")
             wanted = {"s": ("recipe", there.folder if there else "")}
             [attempt] = workspace.catalog.begin(writer, "random/scores", wanted, "").values()
-            with workspace.store.staged("random/scores", "s") as staged:
+            with workspace.store.staged() as staged:
                 (staged / "scores.parquet").write_bytes(b"0" * 10_000)
                 draft = Receipt("random/scores", "s", attempt.wanted, "r", "c", {}, "", {})
                 made = workspace.store.publish(staged, draft)

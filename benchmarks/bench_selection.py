@@ -60,13 +60,13 @@ def write(documents: int, shards: int) -> None:
     workspace = Workspace(load_profile())
     names = [f"part-{number:05}.jsonl" for number in range(shards)]
     listing = {name: {"url": name, "bytes": 1, "modified": 0} for name in names}
-    with workspace.store.staged("corpus/source", "") as folder:
+    with workspace.store.staged() as folder:
         write_json(folder / "shards.json", listing)
         commit(workspace, folder, _receipt("corpus/source", "", {}))
     ends = [documents * number // shards for number in range(shards + 1)]
     for name, first, last in zip(names, ends, ends[1:], strict=False):
         _write_shard(workspace, name, np.arange(first, last))
-    with workspace.store.staged("corpus/index", "") as folder:
+    with workspace.store.staged() as folder:
         write_table(folder / "repeats.parquet", REPEATS_SCHEMA.empty_table())
         commit(workspace, folder, _receipt("corpus/index", "", {"documents": documents}))
 
@@ -79,18 +79,18 @@ def _write_shard(workspace: Workspace, shard: str, numbers: np.ndarray) -> None:
         "doc_hash": doc_hash,
         "source_row": numbers - numbers[0],
     }
-    with workspace.store.staged("corpus/documents", shard) as folder:
+    with workspace.store.staged() as folder:
         write_table(folder / "documents.parquet", pa.table({"doc_hash": doc_hash}))
         commit(workspace, folder, _receipt("corpus/documents", shard, {"documents": len(numbers)}))
     for sampler, score in (
         ("perplexity_small", -draw.lognormal(3, 1, len(numbers))),
         ("density", draw.gamma(2, 1e-3, len(numbers)) + 1e-6),
     ):
-        with workspace.store.staged(f"{sampler}/scores", shard) as folder:
+        with workspace.store.staged() as folder:
             write_table(folder / "scores.parquet", pa.table({**table, "score": score}))
             about = {"documents": len(numbers)}
             commit(workspace, folder, _receipt(f"{sampler}/scores", shard, about))
-    with workspace.store.staged("corpus/tokens", shard) as folder:
+    with workspace.store.staged() as folder:
         np.save(folder / "documents.ids.npy", np.zeros(2 * len(numbers), np.uint16))
         np.save(folder / "documents.offsets.npy", np.arange(len(numbers) + 1) * 2)
         commit(workspace, folder, _receipt("corpus/tokens", shard, {"tokens": 2 * len(numbers)}))

@@ -151,7 +151,7 @@ class _Made:
     @contextmanager
     def _published(self, key: str, partition: str, about: dict[str, Any] | None = None) -> Iterator[Path]:
         store = self.workspace().store
-        with store.staged(key, partition) as folder:
+        with store.staged() as folder:
             yield folder
             draft = Receipt(key, partition, "", "", "", {}, "", {}, about or {})
             self.receipts[key, partition] = store.publish(folder, draft)

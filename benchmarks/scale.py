@@ -16,9 +16,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from benchmarks import history
 from curation_assets.config.profile import Profile, load_profile
+from curation_assets.defs.instance import instance_for
 from curation_assets.defs.run_graph import register_shards, run_graph
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.forecast import Plan
@@ -29,6 +31,9 @@ from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage import plan, status
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 _PROFILE = """
 extends = "local"
@@ -131,8 +136,9 @@ def _lay_out(profile: Profile, folder: Path) -> None:
             with (where / name).open("wb") as file:
                 file.truncate(size)
     for key in {receipt.key for receipt in receipts}:
-        made = [(receipt, True) for receipt in receipts if receipt.key == key]
-        workspace.catalog.rebuild(key, [*workspace.catalog.all_of(key), *made])
+        workspace.catalog.rebuild(key, [(receipt, True) for receipt in receipts if receipt.key == key])
+    with instance_for(profile) as instance:
+        history.write(instance, receipts)
     (folder / "laid-out").touch()
     print(f"laid out: {len(receipts):,} artifacts in {time.time() - started:.0f} s", flush=True)
 
@@ -152,8 +158,9 @@ def _due(profile: Profile) -> str:
 
 
 def _forecast(profile: Profile) -> str:
-    forecast = Plan(Workspace(profile), everything(profile))
-    forecast.forecast()
+    workspace = Workspace(profile)
+    forecast = Plan(workspace, everything(profile))
+    forecast.forecast(Follow(workspace))
     return forecast.left(2)
 
 
@@ -176,6 +183,35 @@ def _tick(profile: Profile) -> str:
     return "; ".join(ticks)
 
 
+def _ui(profile: Profile) -> str:
+    """Load the graph's page and that of a step with a partition for each shard, twice; the seconds until all is there."""
+    from playwright.sync_api import sync_playwright
+
+    from curation_assets_tests.browser.serving import launch, served
+
+    seconds = []
+    with (
+        served(profile.data / "ui.log", os.environ) as url,
+        sync_playwright() as playwright,
+        launch(playwright) as browser,
+    ):
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.set_default_timeout(300_000)
+        for _ in range(2):
+            seconds.append(_loaded(page, f"{url}/asset-groups", "ask_llm"))
+            seconds.append(_loaded(page, f"{url}/assets/density/scores?view=partitions", "Materialized ("))
+        page.screenshot(path=profile.data / "ui.png")
+    return "graph {:.1f} s, partitions {:.1f} s; again {:.1f} s and {:.1f} s".format(*seconds)
+
+
+def _loaded(page: Page, address: str, text: str) -> float:
+    started = time.perf_counter()
+    page.goto(address)
+    page.get_by_text(text).first.wait_for()
+    page.wait_for_load_state("networkidle")
+    return time.perf_counter() - started
+
+
 LOOKS: dict[str, Callable[[Profile], str]] = {
     "current": _current,
     "due": _due,
@@ -184,6 +220,7 @@ LOOKS: dict[str, Callable[[Profile], str]] = {
     "forecast": _forecast,
     "run": _run,
     "tick": _tick,
+    "ui": _ui,
 }
 
 
@@ -195,7 +232,7 @@ def _measure(name: str, look: Callable[[], Any], profiled: bool) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{name:<10} {cpu:7.2f} s of CPU {wall:7.2f} s {peak:6.0f} MiB  {str(result)[:160]}", flush=True)
     if profiled:
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+        pstats.Stats(profiler).sort_stats(os.environ.get("SORT", "tottime")).print_stats(25)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ def unit_length(workspace: Workspace) -> Outcome:
     worst = 0.0
     shards = made(workspace, "corpus/embeddings", workspace.shards())
     for shard in shards:
-        vectors = np.load(workspace.open("corpus/embeddings", shard) / "embeddings.npy", mmap_mode="r")
+        with workspace.opened("corpus/embeddings", shard) as folder:
+            vectors = np.load(folder / "embeddings.npy", mmap_mode="r")
         for part in (vectors[:_NORM_ROWS], vectors[-_NORM_ROWS:]):
             norms = np.linalg.norm(np.asarray(part, dtype=np.float64), axis=1)
             deviation = float(np.abs(norms - 1).max()) if len(norms) else 0.0
@@ -55,7 +56,8 @@ def complete_and_finite(sampler: str, workspace: Workspace) -> Outcome:
     key = f"{sampler}/scores"
     scored, wrong = 0, []
     for shard in made(workspace, key, workspace.shards()):
-        table = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["doc_hash", "score"])
+        with workspace.opened(key, shard) as folder:
+            table = pq.read_table(folder / "scores.parquet", columns=["doc_hash", "score"])
         finite = pc.all(pc.is_finite(table["score"])).as_py() in (True, None)
         if not np.array_equal(table["doc_hash"].to_numpy(), open_hashes(workspace, shard)) or not finite:
             wrong.append(shard)
@@ -89,7 +91,8 @@ def _range(workspace: Workspace, sampler: str) -> tuple[float, float, int]:
     """Return a sampler's lowest score, its highest, and how many there are."""
     key, low, high, count = f"{sampler}/scores", np.inf, -np.inf, 0
     for shard in made(workspace, key, workspace.shards()):
-        score = pq.read_table(workspace.open(key, shard) / "scores.parquet", columns=["score"])["score"]
+        with workspace.opened(key, shard) as folder:
+            score = pq.read_table(folder / "scores.parquet", columns=["score"])["score"]
         if len(score):
             extremes = pc.min_max(score).as_py()
             low, high, count = min(low, extremes["min"]), max(high, extremes["max"]), count + len(score)
@@ -198,7 +201,8 @@ def free_of_evaluation_text(workspace: Workspace) -> Outcome:
     key, tasks = "evaluation/contamination", Counter[str]()
     documents = contaminated = 0
     for shard in made(workspace, key, workspace.shards()):
-        table = pq.read_table(workspace.open(key, shard) / "contamination.parquet", columns=_OVERLAPS)
+        with workspace.opened(key, shard) as folder:
+            table = pq.read_table(folder / "contamination.parquet", columns=_OVERLAPS)
         tasks.update(pc.binary_join_element_wise(table["suite"], table["task"], "/").to_pylist())
         contaminated += pc.count_distinct(table["row"]).as_py()
         documents += workspace.metadata(key, shard)["documents"]

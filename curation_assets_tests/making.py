@@ -80,8 +80,9 @@ def put(workspace: Workspace, receipt: Receipt) -> list[Receipt]:
 
 
 def withdraw(workspace: Workspace, key: str, partition: str = "") -> None:
-    """Make an artifact count as missing."""
-    workspace.withdraw(workspace.artifact(key, partition))
+    """Make an artifact count as missing, if it is there."""
+    if (receipt := workspace.receipt(key, partition)) is not None:
+        workspace.withdraw(receipt)
 
 
 @contextmanager

@@ -25,7 +25,8 @@ _started: list[str] = []
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in _STARTS:
+    asked_by_python = event == "subprocess.Popen" and list(arguments[1])[:2] == ["file", "-b"]
+    if event in _STARTS and not asked_by_python:  # platform.architecture(), when Dagster is first imported
         _started.append(
             f"{_STARTS[event]} ({arguments[1]})" if event == "subprocess.Popen" else _STARTS[event]
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from curation_assets.cli import queries, upkeep
 from curation_assets.cli.live_progress import Watching
-from curation_assets.cli.queries import Command, add_command, described
+from curation_assets.cli.queries import Command, add_command, add_profile, described
 from curation_assets.cli.train import follow, train
 from curation_assets.common.stopping import INTERRUPTED, stoppable
 from curation_assets.config.profile import Profile, ProfileError, load_profile
@@ -92,7 +92,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
     """Return the parser, and what the subcommands do that only ask."""
     parser = argparse.ArgumentParser(prog="curation", **described(__doc__, _EXAMPLES))
     parser.add_argument("--version", action=_Version, nargs=0, help="print versions and end")
-    _add_profile(parser, None)
+    add_profile(parser, None)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_command(
         commands,
@@ -134,19 +134,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
     one.add_argument("--partition", required=True, help="\"20|large\" of a sampler's, a size of full_data's")
     asking = queries.add(commands) | upkeep.add(commands) | {"train": train}
     for command in commands.choices.values():  # options may stand after the subcommand, too
-        _add_profile(
-            command, argparse.SUPPRESS
-        )  # where it is not given, what stands before the subcommand holds
+        add_profile(command)
     return parser, asking
-
-
-def _add_profile(parser: argparse.ArgumentParser, default: str | None) -> None:
-    parser.add_argument(
-        "--profile",
-        metavar="PROFILE",
-        default=default,
-        help='"local", "hub" or a TOML file (default: CURATION_PROFILE, or "local")',
-    )
 
 
 class _Version(argparse.Action):

@@ -27,6 +27,16 @@ def described(text: str, examples: list[str]) -> dict[str, Any]:
     }
 
 
+def add_profile(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
+    """Let a command take a profile; where it is not given, what stands before the subcommand holds."""
+    parser.add_argument(
+        "--profile",
+        metavar="PROFILE",
+        default=default,
+        help='"local", "hub" or a TOML file (default: CURATION_PROFILE, or "local")',
+    )
+
+
 def add_command(
     commands: Any, name: str, does: str, more: str, examples: list[str]
 ) -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from curation_assets.cli.queries import Command, add_command, described
+from curation_assets.cli.queries import Command, add_command, add_profile, described
 from curation_assets.config.profile import Profile
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def add(commands: Any) -> dict[str, Command]:
     check.add_argument(
         "--digests", action="store_true", help="read every file, and compare it with its SHA-256"
     )
-    actions.add_parser(
+    rebuild = actions.add_parser(
         "rebuild",
         help="make the catalog anew of the manifests in the store",
         **described(
@@ -50,6 +50,8 @@ def add(commands: Any) -> dict[str, Command]:
             ["curation catalog rebuild"],
         ),
     )
+    for action in (check, rebuild):
+        add_profile(action)
     gc = add_command(
         commands,
         "gc",

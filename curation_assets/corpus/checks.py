@@ -18,11 +18,11 @@ def rows_add_up(workspace: Workspace) -> Outcome:
     """Every row of every shard is a document, a held-out document or a quarantined row."""
     wrong, total, shards = {}, 0, made(workspace, "corpus/documents", workspace.shards())
     for shard in shards:
-        folder = workspace.open("corpus/documents", shard)
-        tables = {
-            name: pq.ParquetFile(folder / f"{name}.parquet").metadata.num_rows
-            for name in ("documents", "validation", "quarantine")
-        }
+        with workspace.opened("corpus/documents", shard) as folder:
+            tables = {
+                name: pq.ParquetFile(folder / f"{name}.parquet").metadata.num_rows
+                for name in ("documents", "validation", "quarantine")
+            }
         rows = workspace.metadata("corpus/documents", shard)["rows"]
         total += rows
         if rows != sum(tables.values()):

@@ -4,15 +4,22 @@
   the asset changed. Dagster fills it in for checks that it runs itself, and does not export its class.
 - Dagster takes the standard output and error of the whole process while a run goes on, to show them in the UI. A command
   has a terminal that these belong to; there is no setting for one run.
+- Partitions are deleted one by one, each in a transaction of its own: minutes where thousands of files went.
 """
+
+from collections.abc import Sequence
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as TargetMaterialization,
 )
+from dagster._core.storage.event_log.schema import DynamicPartitionsTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 
-__all__ = ["TargetMaterialization", "leave_output"]
+__all__ = ["TargetMaterialization", "delete_partitions", "leave_output"]
+
+_AT_ONCE = 10_000  # names in a statement
 
 
 def leave_output(instance: dg.DagsterInstance) -> None:
@@ -20,3 +27,17 @@ def leave_output(instance: dg.DagsterInstance) -> None:
     manager = NoOpComputeLogManager()
     manager.register_instance(instance)
     instance._compute_log_manager = manager
+
+
+def delete_partitions(instance: dg.DagsterInstance, name: str, partitions: Sequence[str]) -> None:
+    """Delete dynamic partitions in a few statements."""
+    storage, table = instance.event_log_storage, DynamicPartitionsTable.c
+    assert isinstance(storage, SqlEventLogStorage)
+    for start in range(0, len(partitions), _AT_ONCE):
+        names = partitions[start : start + _AT_ONCE]
+        with storage.index_connection() as connection:
+            connection.execute(
+                DynamicPartitionsTable.delete().where(
+                    table.partitions_def_name == name, table.partition.in_(names)
+                )
+            )

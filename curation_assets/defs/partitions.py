@@ -6,10 +6,12 @@ import dagster as dg
 
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import RATES
+from curation_assets.defs.dagster_private import delete_partitions
 from curation_assets.engine.planner import cells
 from curation_assets.engine.step import Step, reads_all
 
 SHARD = "shard"
+_AT_ONCE = 10_000  # more names than a statement may have are added in parts
 
 shards = dg.DynamicPartitionsDefinition(name=SHARD)
 rates = dg.StaticPartitionsDefinition(list(RATES))
@@ -64,8 +66,7 @@ def sync_shards(instance: dg.DagsterInstance, wanted: list[str]) -> tuple[list[s
     listed = dict.fromkeys(wanted)
     added = [shard for shard in listed if shard not in known]
     deleted = [shard for shard in known if shard not in listed]
-    if added:
-        instance.add_dynamic_partitions(SHARD, added)
-    for shard in deleted:
-        instance.delete_dynamic_partition(SHARD, shard)
+    for start in range(0, len(added), _AT_ONCE):
+        instance.add_dynamic_partitions(SHARD, added[start : start + _AT_ONCE])
+    delete_partitions(instance, SHARD, deleted)
     return added, deleted

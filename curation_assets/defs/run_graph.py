@@ -71,7 +71,7 @@ class _DagsterRun:
     def __init__(
         self, instance: dg.DagsterInstance, workspace: Workspace, scope: Scope, executor: Executor, tell: Tell
     ) -> None:
-        self._instance, self._tell = instance, tell
+        self._instance, self._workspace, self._tell = instance, workspace, tell
         self._outcome: RunOutcome | None = None
         self._error: BaseException | None = None
 
@@ -124,6 +124,7 @@ class _DagsterRun:
             self._error = self._error or error
 
     def _stopped(self) -> None:
+        self._workspace.catalog.stop_process()  # the thread that works is not heard out
         for run in self._instance.get_runs(dg.RunsFilter(tags=self._tags)):
             if not run.is_finished:
                 self._instance.report_run_canceled(run, "Stopped, with the command that started it.")

@@ -13,7 +13,7 @@ from pydantic import Field
 from curation_assets.config.profile import Profile
 from curation_assets.corpus.watch import check_listing
 from curation_assets.defs.instance import jobs_at_work
-from curation_assets.defs.jobs import FOLLOW, comes_to, follow_changes
+from curation_assets.defs.jobs import FOLLOW, JOBS, comes_to, follow_changes
 from curation_assets.defs.materializing import nothing_to_read
 from curation_assets.defs.resources import CHANGE, DUE, Curation
 from curation_assets.defs.webserver.holder import another
@@ -115,15 +115,19 @@ def _tick(instance: dg.DagsterInstance, workspace: Workspace, cursor: _Cursor) -
     """Ask for one run of all that is to do, or say why not."""
     if (why := _another_ui(workspace)) is not None:
         return dg.SensorResult(skip_reason=why, cursor=cursor.text())
-    listing, look = check_listing(workspace, cursor.listing), _look(instance, workspace)
+    listing = check_listing(workspace, cursor.listing)
     # A listing that is not asked for now is one that has not been asked for.
     waited = replace(cursor, listing=cursor.listing if listing.changed else listing.cursor)
+    at_work = jobs_at_work(instance)
+    if everything := next((run for run in at_work if run.job_name not in JOBS), None):
+        return dg.SensorResult(skip_reason=_is_at_work(everything), cursor=waited.text())
+    look = _look(instance, workspace)
     if not listing.changed and not look.due:
         reason = "; ".join([listing.reason, *look.waiting])
         return dg.SensorResult(skip_reason=reason, cursor=_Cursor(listing.cursor).text())
     to_do = look.due | (_LISTING if listing.changed else {})
     again = None if listing.changed else _pause(workspace, look, cursor)
-    if (why := _left_to_others(instance, workspace, to_do) or again) is not None:
+    if (why := _left_to_others(instance, workspace, at_work, to_do) or again) is not None:
         return dg.SensorResult(skip_reason=why, cursor=waited.text())
     change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: {listing.reason if listing.changed else 'the corpus is as it was'}"
     request = dg.RunRequest(
@@ -144,17 +148,23 @@ def _another_ui(workspace: Workspace) -> str | None:
     return None
 
 
-def _left_to_others(instance: dg.DagsterInstance, workspace: Workspace, due: Due) -> str | None:
+def _left_to_others(
+    instance: dg.DagsterInstance, workspace: Workspace, at_work: list[dg.DagsterRun], due: Due
+) -> str | None:
     """Say which run is waited for, that comes to what is due, or after which one that was stopped a pause is made."""
-    for run in jobs_at_work(instance):
+    for run in at_work:
         if comes_to(workspace, run, due):
-            return f"{run.job_name} is at work (run {run.run_id[:8]}): what it leaves to do is looked for when it has ended"
+            return _is_at_work(run)
     last = next(iter(instance.get_run_records(dg.RunsFilter(job_name=FOLLOW), limit=1)), None)
     if last is not None and last.dagster_run.status == dg.DagsterRunStatus.CANCELED:
         until = (last.end_time or 0.0) + pause(1, workspace.profile.automation.retry_seconds)
         if time.time() < until:
             return f"run {last.dagster_run.run_id[:8]} was stopped: followed again at {_clock(until)}"
     return None
+
+
+def _is_at_work(run: dg.DagsterRun) -> str:
+    return f"{run.job_name} is at work (run {run.run_id[:8]}): what it leaves to do is looked for when it has ended"
 
 
 def _pause(workspace: Workspace, look: _Look, cursor: _Cursor) -> str | None:
@@ -219,7 +229,9 @@ def all_schedules(profile: Profile) -> list[dg.ScheduleDefinition]:
             context: dg.ScheduleEvaluationContext, curation: dg.ResourceParam[Curation]
         ) -> dg.RunRequest | dg.SkipReason:
             workspace = curation.workspace
-            why = _another_ui(workspace) or _left_to_others(context.instance, workspace, _LISTING)
+            why = _another_ui(workspace) or _left_to_others(
+                context.instance, workspace, jobs_at_work(context.instance), _LISTING
+            )
             if why is not None:
                 return dg.SkipReason(why)
             change = f"{datetime.now():%Y-%m-%d %H:%M:%S}: the time to list the corpus"

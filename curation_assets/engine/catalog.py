@@ -6,6 +6,7 @@ manifest, so the catalog can be made again from them; what stands in it alone is
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -259,7 +260,8 @@ class Catalog:
 
     def _receipts(self, which: sa.ColumnElement[bool]) -> list[Receipt]:
         query = sa.select(*(_ARTIFACTS.c[name] for name in _FIELDS)).where(which)
-        return [_receipt(row) for row in self._database.read(lambda c: c.execute(query).all())]
+        with _uncollected():
+            return _receipts(self._database.read(lambda c: c.execute(query).all()))
 
     # Who makes what
 
@@ -306,6 +308,14 @@ class Catalog:
     def _leave(self, connection: sa.Connection, writer: Writer) -> None:
         _never_began(connection, (_ATTEMPTS.c.writer == writer.id) & _ATTEMPTS.c.ended.is_(False))
         connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
+
+    def stop_process(self) -> None:
+        """Count as never begun what all writers of this process have begun and not ended: it was stopped, and is about to end."""
+        mine = sa.select(_WRITERS.c.id).where(
+            _WRITERS.c.machine == this_machine(), _WRITERS.c.pid == os.getpid()
+        )
+        left = _ATTEMPTS.c.writer.in_(mine) & _ATTEMPTS.c.ended.is_(False)
+        self._database.write(lambda connection: connection.execute(_ATTEMPTS.delete().where(left)))
 
     def _beats(self, writer: Writer, role: str, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT):
@@ -594,7 +604,8 @@ def _never_began(connection: sa.Connection, which: sa.ColumnElement[bool]) -> No
 
 def _all(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[Receipt, bool]]:
     columns = [_ARTIFACTS.c[name] for name in (*_FIELDS, "current")]
-    return [(_receipt(row[:-1]), row[-1]) for row in connection.execute(sa.select(*columns).where(which))]
+    rows = connection.execute(sa.select(*columns).where(which)).all()
+    return [*zip(_receipts(row[:-1] for row in rows), (row[-1] for row in rows), strict=True)]
 
 
 def _unreferenced(connection: sa.Connection, receipts: list[Receipt]) -> list[Receipt]:
@@ -621,12 +632,33 @@ def _row(receipt: Receipt, **more: Any) -> dict[str, Any]:
     return row | more
 
 
-def _receipt(row: Any) -> Receipt:
-    values = dict(zip(_FIELDS, row, strict=True))
-    for name in _AS_JSON:
-        values[name] = json.loads(values[name])
-    values["files"] = {name: tuple(about) for name, about in values["files"].items()}
-    return Receipt(**values)
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector of cycles from looking for them, time and again, among very many objects that are none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _receipts(rows: Iterable[Any]) -> list[Receipt]:
+    """Return the receipts of rows of `_FIELDS`; their JSON is decoded in one piece, which is quicker and shares the names in it."""
+    there = list(rows)
+    pieces = ",".join([f"[{inputs},{files},{about}]" for *_, inputs, _, files, about, _, _, _ in there])
+    receipts = []
+    for row, (inputs, files, metadata) in zip(there, json.loads(f"[{pieces}]"), strict=True):
+        key, partition, version, recipe, code, _, folder, _, _, created, seconds, run_id = row
+        files = {name: (size, digest) for name, (size, digest) in files.items()}
+        receipts.append(
+            Receipt(
+                *(key, partition, version, recipe, code, inputs, folder, files, metadata),
+                *(created, seconds, run_id),
+            )
+        )
+    return receipts
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A version follows from what a step declares. Since nothing else can be read, no 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,15 +77,10 @@ class Context:
         self._check(key, partition)
         return self._workspace.open(key, partition, self.hold if key in self._shared else None)
 
-    @contextmanager
-    def opened(self, key: str, partition: str) -> Iterator[Path]:
-        """Open an input for a while: of a loop over many, whose files lie elsewhere, no more than one is kept on this machine."""
+    def opened(self, key: str, partition: str) -> AbstractContextManager[Path]:
+        """Open an input for a while: a loop over many on a remote store keeps no more than one on this machine."""
         self._check(key, partition)
-        hold = Hold()
-        try:
-            yield self._workspace.open(key, partition, hold)
-        finally:
-            hold.release()
+        return self._workspace.opened(key, partition)
 
     def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
         """Open a Parquet file of an input, to read some of its columns or rows; MissingInput where there is none."""

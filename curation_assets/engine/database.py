@@ -24,6 +24,12 @@ _WAIT = 60.0  # seconds for which a server may be away, or another writer at it
 _PAUSE = 0.5
 # Autocommit of sqlite3's own: `_begin` says what a transaction is. A pool may close a connection in another thread.
 _OPTIONS: dict[str, Any] = {"timeout": _WAIT, "isolation_level": None, "check_same_thread": False}
+# A machine that goes in the middle of a transaction holds the lock of all others until the server ends its session.
+_POSTGRES: dict[str, Any] = {
+    "connect_timeout": 10,
+    "options": "-c idle_in_transaction_session_timeout=60s",
+    **{"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3},
+}
 _ONE_WRITER = 7_238_114  # the lock's number among Postgres's advisory locks: any, but always this
 Result = TypeVar("Result")
 
@@ -105,9 +111,7 @@ class Database:
 
     def _open(self) -> sa.Engine:
         if not self.sqlite:
-            engine = sa.create_engine(
-                self.url, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": 10}
-            )
+            engine = sa.create_engine(self.url, pool_pre_ping=True, pool_size=2, connect_args=_POSTGRES)
         else:
             # No pool: a data folder may be removed and made anew under a process that goes on.
             engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.NullPool)

@@ -163,19 +163,22 @@ class _Run:
                     continue
                 yield from self._held()
                 return
-            if not foreseen and self._plan.done(EDGE[:2]):
-                self._plan.forecast()  # while the first ones are at work
+            if not foreseen and self._plan.done(EDGE[:2]) and self._plan.unfinished():
+                self._plan.forecast(self._look or self._new_look())  # while the first ones are at work
                 foreseen = True
             message = self.executor.receive()
             self._look = None  # until something happens, what was read holds
             yield from self._heard(message)
 
+    def _new_look(self) -> Follow:
+        return Follow(self.workspace, settled=self._settled)
+
     def _begin(self, step: Step) -> Iterator[Event]:
         """Queue the tasks that make a step current; a step that has none is done."""
-        self._look = self._look or Follow(self.workspace, settled=self._settled)
+        self._look = self._look or self._new_look()
         asked = self.scope.partitions(self._look.versions, step)
         yield from self._vanished(step, asked)
-        self._look = self._look or Follow(self.workspace, settled=self._settled)
+        self._look = self._look or self._new_look()
         versions = self._look.versions
         stale = self._stale(self._look, step, asked)
         made = set(stale)

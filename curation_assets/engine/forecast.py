@@ -163,17 +163,20 @@ class Plan:
         del self._open[step.key]
         return True
 
-    def forecast(self) -> None:
-        """Look what will probably have to be made: what is out of date, and what follows from that."""
-        follow = Follow(self._workspace)
-        versions = follow.versions
+    def unfinished(self) -> bool:
+        """Tell whether some step has not ended."""
+        return bool(self._waiting or self._open)
+
+    def forecast(self, look: Follow) -> None:
+        """Tell from a look what will probably have to be made: what is out of date, and what follows from that."""
+        versions = look.versions
         for step in self._scope.steps:
             asked = self._scope.partitions(versions, step)
             for receipt in (versions.receipt(step.key, p) for p in asked):
                 if receipt is not None:
                     self.durations.add(step, receipt)
             probable: Iterable[str] = self._left.get(step.key, ())
-            if step.key in self._waiting and (follow.follows(step) or not self._scope.by_itself):
+            if step.key in self._waiting and (look.follows(step) or not self._scope.by_itself):
                 probable = self._probable(versions, step, asked)
             self._left[step.key] = _Left(step, probable, self.durations)
 

@@ -26,7 +26,7 @@ def materialize(
     """
     inputs = Versions(workspace).inputs(step, partition)
     started = time.time()
-    with workspace.store.staged(step.key, partition) as folder:
+    with workspace.store.staged() as folder:
         metadata = build_one(partition, folder, progress)
         if preview := {name: value for name, value in metadata.items() if isinstance(value, Markdown)}:
             write_json(folder / PREVIEW, preview)

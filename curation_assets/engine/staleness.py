@@ -86,6 +86,12 @@ class _Inputs:
         return {reading.need.key: self._versions.version(reading) for reading in self.shared}
 
     @cached_property
+    def clean(self) -> bool:
+        """Whether nothing at all of what is above is out of date, so that nobody need look for what one artifact follows."""
+        needs = [STEPS[key] for key in self._step.reads(self._versions.profile)]
+        return all(self._versions.clean(need) for need in needs if follows_input(self._step, need))
+
+    @cached_property
     def outdated(self) -> bool:
         """Whether something of the shared inputs that the artifacts follow is out of date, or follows what is."""
         return any(self._versions.any_outdated(reading) for reading in followed(self._step, self.shared))
@@ -105,6 +111,7 @@ class Versions:
         self._all: dict[str, str] = {}
         self._reasons: dict[At, tuple[Reason, ...]] = {}
         self._follows: dict[At, bool] = {}
+        self._clean: dict[str, bool] = {}
         self._any_outdated: dict[tuple[str, bool], bool] = {}
 
     def receipt(self, key: str, partition: str) -> Receipt | None:
@@ -399,6 +406,8 @@ class Versions:
 
     def follows(self, step: Step, partition: str) -> bool:
         """Tell whether an ancestor is out of date, so that the artifact may have to follow."""
+        if self._inputs_of(step).clean:
+            return False
         at = (step.key, partition)
         if at not in self._follows:
             self._follows[at] = self._find_follows(step, partition)
@@ -411,6 +420,17 @@ class Versions:
             for need in inputs.own
             if follows_input(step, need)
         )
+
+    def clean(self, step: Step) -> bool:
+        """Tell whether no artifact of a step, and of what it follows, is missing or out of date."""
+        if step.key not in self._clean:
+            partitions = (
+                self.listed() if step.key in EDGE and step.by == "shard" else self.partitions(step.by)
+            )
+            self._clean[step.key] = self._inputs_of(step).clean and not any(
+                self.outdated(step, partition) for partition in partitions
+            )
+        return self._clean[step.key]
 
     def inherited(self, step: Step, partition: str) -> list[At]:
         """Return the ancestors that are missing or out of date and that the artifact follows, nearest first.
@@ -438,6 +458,8 @@ class Versions:
         need, at = reading.need, (reading.need.key, reading.required)
         if not reading.several:
             return any(self._out(need, p) for p in reading.partitions)
+        if self.clean(need):
+            return False
         if at not in self._any_outdated:
             self._any_outdated[at] = any(self._out(need, p) for p in reading.partitions)
         return self._any_outdated[at]

@@ -42,6 +42,7 @@ MANIFEST = "receipt.json"
 PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
 _OWNER = "catalog.json"
 _STAGING = ".staging-"
+_STAGED = ".staged"  # where artifacts of a local store are written: all in one place, so that what was left is found at once
 _THREADS = 16  # most of reading a manifest is waiting for it
 
 
@@ -120,14 +121,13 @@ class Store:
         ]
 
     def _sizes_hold(self, receipt: Receipt) -> bool:
-        folder = self.path(receipt)
         try:
-            return all(
-                os.stat(f"{folder}/{name}").st_size == size  # noqa: PTH116 (of each file of each artifact, at each look)
-                for name, (size, _) in receipt.files.items()
-            )
+            for name, (size, _) in receipt.files.items():  # of each artifact, at each look: no paths
+                if os.stat(f"{self.root}/{receipt.folder}/{name}").st_size != size:  # noqa: PTH116
+                    return False
         except OSError:
             return False
+        return True
 
     def folder(self, receipt: Receipt, hold: Hold | None = None) -> Path:
         """Return a local folder with an artifact's files; each is checked against its digest once a process.
@@ -151,9 +151,9 @@ class Store:
             name = title(receipt.key, receipt.partition)
             raise DamagedArtifact(f"{name}: {error}; it will be made anew", receipt) from None
 
-    def staged(self, key: str, partition: str) -> contextlib.AbstractContextManager[Path]:
+    def staged(self) -> contextlib.AbstractContextManager[Path]:
         """Give a fresh local folder to write an artifact's files into; it is removed unless `publish` adopts it."""
-        return _owned(Path(self.root, self.place(key, partition)) if self.local else self.cache / "staged")
+        return _owned(Path(self.root, _STAGED) if self.local else self.cache / "staged")
 
     def temporary(self) -> contextlib.AbstractContextManager[Path]:
         """Give a fresh folder in the cache, for what is needed meanwhile; it is removed afterwards."""
@@ -163,7 +163,7 @@ class Store:
         """Remove the folders that `staged` and `temporary` gave to processes that were killed since; return their bytes."""
         locks = [*self.cache.glob(f"*/{_STAGING}*.lock")]
         if self.local:
-            locks += Path(self.root).glob(f"*/*/*/{_STAGING}*.lock")
+            locks += Path(self.root, _STAGED).glob(f"{_STAGING}*.lock")
         removed = []
         for lock in locks:
             with contextlib.suppress(Timeout), FileLock(lock, blocking=False):
@@ -190,8 +190,10 @@ class Store:
         receipt = replace(draft, version=version, files=files, folder=folder)
         (staged / MANIFEST).write_bytes(seal(asdict(receipt)))
         if self.local:
-            publish(staged, Path(self.path(receipt)))
-            self._verified.add(self.path(receipt))
+            path = Path(self.path(receipt))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            publish(staged, path)
+            self._verified.add(str(path))
         else:
             with ThreadPoolExecutor(_THREADS) as pool:
                 list(pool.map(lambda name: self._upload(staged, receipt, name), files))
@@ -225,7 +227,7 @@ class Store:
     def asset_keys(self) -> list[str]:
         """Return the asset keys of which something lies in the store."""
         self.fs.invalidate_cache()
-        rooms = self._below(self.root)
+        rooms = [room for room in self._below(self.root) if room != _STAGED]
         return sorted(f"{room}/{step}" for room in rooms for step in self._below(f"{self.root}/{room}"))
 
     def _below(self, path: str) -> list[str]:
@@ -253,8 +255,7 @@ class Store:
                 written = mtime_of(about)
                 yield path, about["size"], math.inf if written is None else written
             return
-        for base, folders, names in os.walk(above):
-            folders[:] = [name for name in folders if not name.startswith(_STAGING)]
+        for base, _, names in os.walk(above):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
                     path = f"{base.rstrip('/')}/{name}"

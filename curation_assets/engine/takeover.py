@@ -54,8 +54,8 @@ def open_catalog(url: str, store: Store, data: Path) -> Catalog:
         The store is another catalog's, or the catalog another store's, or of another format.
     """
     catalog = _catalog(url, store, data)
-    owner, here = store.owner, _url(store)  # first: what begins a catalog has a row in it before it has the store
-    about = catalog.about()
+    owner, here = store.owner, _url(store)
+    about = catalog.about()  # after the owner: who begins a catalog has it before it has the store
     if not about:
         if (owner and not Path(store.root).is_relative_to(data)) or not _take_over(catalog, store, data):
             raise ProfileError(
@@ -96,13 +96,12 @@ def _refuse(catalog: Catalog, about: Mapping[str, str], owner: str, here: str) -
 def _take_over(catalog: Catalog, store: Store, data: Path) -> bool:
     """Begin a catalog, where none was, of what lies in the store; False where it became another one's meanwhile.
 
-    Then what the version before wrote is not needed any more.
+    What the version before wrote is not needed any more then.
     """
     there = () if catalog.about() else _artifacts(store)
-    if not store.claim(catalog.create(_url(store), there, _marks(data))):
-        return False
+    owner = catalog.create(_url(store), there, _marks(data))
     _forget_pointers(store, data)
-    return True
+    return store.claim(owner)
 
 
 def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = silent) -> Rebuilt:
@@ -127,13 +126,14 @@ def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = sil
             _read_manifests(catalog, store, rebuilt, progress)
     except RoleTaken as taken:
         raise ProfileError(f"{taken} is at work here: rebuild the catalog when it has ended") from None
-    _forget_pointers(store, data)
+    if not store.owner:
+        _forget_pointers(store, data)
     store.owner = catalog.about()["id"]
     return rebuilt
 
 
 def _read_manifests(catalog: Catalog, store: Store, rebuilt: Rebuilt, progress: Progress) -> None:
-    pointers = _pointers(store)
+    pointers = None if store.owner else _pointers(store)  # what a kill left of them is older than the catalog
     keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
     for number, key in enumerate(keys):
         there = list(_artifacts_of(store, key, pointers, rebuilt.incomplete))

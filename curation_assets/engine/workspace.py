@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,15 @@ class Workspace:
             Content differs from the receipt; the artifact is withdrawn.
         """
         return self.folder(self.artifact(key, partition), hold)
+
+    @contextmanager
+    def opened(self, key: str, partition: str) -> Iterator[Path]:
+        """Open an artifact for a while: a loop over many on a remote store keeps no more than one on this machine."""
+        hold = Hold()
+        try:
+            yield self.open(key, partition, hold)
+        finally:
+            hold.release()
 
     def folder(self, receipt: Receipt, hold: Hold | None = None) -> Path:
         """Return a local folder with the files of an artifact, current or replaced; what is damaged is withdrawn."""

@@ -138,51 +138,35 @@ def _row(versions: Versions, step: Step, partitions: list[str], status: Status) 
     """Count the states of a step's partitions, and why they are not current; what single ones need goes into `status`."""
     counts = dict.fromkeys(STATES, 0)
     for partition in partitions:
-        attempt = _attempt(versions, step, partition)
-        cause = waits_for(versions, step, partition) if _wanting(versions, step, partition, attempt) else None
-        state = _state(versions, step, partition, attempt, cause)
-        counts[state] += 1
-        name = title(step.key, partition)
-        if cause:
-            status.blocked.append((name, title(*cause)))
-        elif attempt is not None and state == "running":
-            status.running.append((name, _going_on(attempt)))
-        elif attempt is not None and state in ("failed", "stopped"):
-            (status.failed if state == "failed" else status.stopped).append((name, ended(attempt)))
+        if versions.outdated(step, partition) or step.key == LISTING:
+            counts[_needs_work(versions, step, partition, status)] += 1
+        else:
+            counts["following" if versions.follows(step, partition) else "current"] += 1
         if step.pinned and (behind := versions.kept(step, partition)):
-            status.behind.append((name, behind))
+            status.behind.append((title(step.key, partition), behind))
     reasons = counted(versions.reasons(step, p) for p in partitions if versions.outdated(step, p))
     return Row(step.key, step.group, counts, reasons)
 
 
-def _attempt(versions: Versions, step: Step, partition: str) -> Attempt | None:
-    """Return the attempt at an artifact that did not succeed; of one that is current none is looked for."""
-    if versions.outdated(step, partition) or step.key == LISTING:
-        return versions.attempts.get((step.key, partition))
-    return None
-
-
-def _wanting(versions: Versions, step: Step, partition: str, attempt: Attempt | None) -> bool:
-    """Tell whether an artifact may be waiting: not there or not current, and no attempt at it failed by itself."""
-    if attempt is not None and (attempt.running() or not attempt.error or failed(attempt)):
-        return False
-    return versions.outdated(step, partition)
-
-
-def _state(
-    versions: Versions, step: Step, partition: str, attempt: Attempt | None, cause: tuple[str, str] | None
-) -> State:
-    if cause is not None:
-        return "blocked"
+def _needs_work(versions: Versions, step: Step, partition: str, status: Status) -> State:
+    """Return the state of an artifact that is missing or out of date, or always listed again; what it needs goes into `status`."""
+    name, attempt = title(step.key, partition), versions.attempts.get((step.key, partition))
     if attempt is not None and attempt.running():
+        status.running.append((name, _going_on(attempt)))
         return "running"
     if attempt is not None and not attempt.error:
+        status.stopped.append((name, ended(attempt)))
         return "stopped"
     if attempt is not None and failed(attempt):
+        status.failed.append((name, ended(attempt)))
         return "failed"
+    outdated = versions.outdated(step, partition)
+    if outdated and (cause := waits_for(versions, step, partition)):
+        status.blocked.append((name, title(*cause)))
+        return "blocked"
     if versions.receipt(step.key, partition) is None:
         return "missing"
-    if versions.outdated(step, partition):
+    if outdated:
         return "out_of_date"
     return "following" if versions.follows(step, partition) else "current"
 

@@ -98,7 +98,7 @@ def training_points(context: Context, limit: int, progress: Progress) -> Points:
     shards, chosen = context.shards(), Smallest(limit)
     documents, readable = 0, []
     for number, shard in enumerate(shards):
-        with np.load(context.open(SAMPLE, shard) / _FILE) as file:
+        with context.opened(SAMPLE, shard) as folder, np.load(folder / _FILE) as file:
             chosen.add(number, file["doc_hash"])
             readable.append(file["readable"])
         documents += context.metadata(SAMPLE, shard)["documents"]
@@ -114,7 +114,7 @@ def training_points(context: Context, limit: int, progress: Progress) -> Points:
     for number, shard in enumerate(shards):
         places = by_shard[ends[number] : ends[number + 1]]
         if len(places):
-            with np.load(context.open(SAMPLE, shard) / _FILE) as file:
+            with context.opened(SAMPLE, shard) as folder, np.load(folder / _FILE) as file:
                 x = file["embeddings"]
             if vectors is None:
                 vectors = np.empty((len(rows), x.shape[1]), np.float32)

@@ -59,7 +59,8 @@ def sketch(context: Context) -> BuildOne:
         shards = context.shards()
         total = _empty_sketch(context, context.metadata("density/shard_sketch", shards[0])["dimensions"])
         for number, shard in enumerate(shards, 1):
-            total.merge_sparse(*_read_sketch(context.open("density/shard_sketch", shard)))
+            with context.opened("density/shard_sketch", shard) as sketched:
+                total.merge_sparse(*_read_sketch(sketched))
             progress(number, len(shards), "shards")
         return _write_sketch(total, folder)
 

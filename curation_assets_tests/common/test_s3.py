@@ -62,4 +62,5 @@ def test_what_will_not_pass_is_told_at_once(s3: S3Server) -> None:
 
 def test_the_user_has_the_last_word() -> None:
     mine = {"retries": {"mode": "adaptive"}, "read_timeout": 5}
-    assert with_defaults({"key": "k", "config_kwargs": mine}) == {"key": "k", "config_kwargs": mine}
+    given = {"key": "k", "config_kwargs": mine, "use_listings_cache": True}
+    assert with_defaults(given) == given

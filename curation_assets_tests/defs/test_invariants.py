@@ -37,7 +37,7 @@ def _put(
     metadata: dict[str, object] | None = None,
     inputs: dict[str, str] | None = None,
 ) -> None:
-    with workspace.store.staged(key, partition) as folder:
+    with workspace.store.staged() as folder:
         fill(folder)
         receipt = Receipt(key, partition, "v", "v", "c", inputs or {}, "", {}, metadata or {})
         commit(workspace, folder, receipt)
@@ -142,7 +142,7 @@ def test_a_comparison_with_a_value_that_is_no_number(workspace: Workspace) -> No
 def test_a_metric_of_an_earlier_subset(workspace: Workspace) -> None:
     def put(key: str, partition: str, version: str, inputs: dict[str, str]) -> None:
         receipt = Receipt(key, partition, version, version, "c", inputs, "", {}, {})
-        with workspace.store.staged(key, partition) as folder:
+        with workspace.store.staged() as folder:
             commit(workspace, folder, receipt)
 
     put("density/subset", "20", "s1", {})

@@ -111,7 +111,7 @@ def test_a_metric_links_its_subset(tiny: Profile) -> None:
         ("density/checkpoint", {"density/subset": "s1"}),
         ("density/metrics", {"density/checkpoint": "c1"}),
     ):
-        with workspace.store.staged(key, "20|small") as folder:
+        with workspace.store.staged() as folder:
             commit(
                 workspace, folder, Receipt(key, "20|small", "v", "v", "c", inputs, "", {}, {"value": 1 / 3})
             )

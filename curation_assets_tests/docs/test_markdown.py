@@ -23,7 +23,6 @@ TESTED = {
     "python": "test_commands.py, or test_sampler.py and test_judge.py",
     "toml": "test_profiles.py",
     "diff": "test_sampler.py",
-    "yaml": "test_profiles.py",
     "text": "test_troubleshooting.py, or the tree of README.md in test_readme.py",
     "mermaid": "test_readme.py",
 }

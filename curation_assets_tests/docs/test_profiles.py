@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
-import yaml
-from dagster._config import validate_config
-from dagster._core.instance.config import dagster_instance_config_schema
 
 from curation_assets.config.profile import load_profile
 from curation_assets_tests.docs.markdown import PAGES, Block, of_language
 
 OF_A_SAMPLER = "your-sampler.md"  # names one that is not there: see test_sampler
 PROFILES = [b for page in PAGES if page.name != OF_A_SAMPLER for b in of_language(page, "toml")]
-SETTINGS = [block for page in PAGES for block in of_language(page, "yaml")]
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +38,3 @@ def test_profiles_that_share_a_folder_share_a_name(folder: Path) -> None:
         loaded = load_profile(folder / block.file)
         names.setdefault(loaded.execution.data, set()).add(loaded.name)
     assert all(len(sharing) == 1 for sharing in names.values()), names
-
-
-@pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.where)
-def test_dagsters_settings_are_valid(block: Block) -> None:
-    """With the rest of the packaged file; Dagster's own schema knows its sections and the storage's, not the driver's."""
-    packaged = yaml.safe_load(files("curation_assets.defs").joinpath("dagster.yaml").read_text("utf-8"))
-    shown = yaml.safe_load(block.text)
-    assert not set(packaged) & set(shown), f"{block.where}: it would say a section twice"
-    found = validate_config(dagster_instance_config_schema(), packaged | shown)
-    assert found.success, f"{block.where}: {found.errors}"
-    secrets = [v for v in shown["storage"]["postgres"]["postgres_db"].items() if v[0] == "password"]
-    assert all(isinstance(value, dict) and "env" in value for _, value in secrets), (
-        "a password stands in a file"
-    )

@@ -41,7 +41,7 @@ def make(
     workspace: Workspace, key: str, partition: str, text: str = "text", *, version: str = "v"
 ) -> Receipt:
     """Make an artifact of two files current."""
-    with workspace.store.staged(key, partition) as folder:
+    with workspace.store.staged() as folder:
         (folder / "below").mkdir()
         (folder / "below" / "losses.npy").write_text(text)
         (folder / "table").write_text("a table")
@@ -53,7 +53,7 @@ def make(
 
 def lists(workspace: Workspace, *shards: str) -> None:
     """Make a listing current, as a run does: the catalog hears which files there are."""
-    with workspace.store.staged(SOURCE, "") as folder:
+    with workspace.store.staged() as folder:
         (folder / "shards.json").write_text(json.dumps({shard: {} for shard in shards}))
         commit(workspace, folder, Receipt(SOURCE, "", "v", "r", "c", {}, "", {}, {}, time.time()))
     workspace.catalog.note_listed(shards, workspace.catalog.partitions_of(SHARDS))
@@ -61,7 +61,7 @@ def lists(workspace: Workspace, *shards: str) -> None:
 
 def publish(workspace: Workspace, key: str, partition: str) -> Receipt:
     """Write a folder that nothing refers to."""
-    with workspace.store.staged(key, partition) as folder:
+    with workspace.store.staged() as folder:
         (folder / "table").write_text("a table")
         return workspace.store.publish(
             folder, Receipt(key, partition, "v", "r", "c", {}, "", {}, {}, time.time())

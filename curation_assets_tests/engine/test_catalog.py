@@ -379,6 +379,11 @@ class _Life(RuleBasedStateMachine):
         self.owner: dict[str, int] = {}  # who holds it
         self.current: dict[str, Receipt] = {}
         self.disk: set[str] = set()
+        self.written: list[dict[str, Receipt]] = [
+            {},
+            {},
+        ]  # what their workers have made, and they not committed
+        self.seen: dict[str, Receipt] = {}  # what somebody looked at, and may be gone
 
     writer, partition = st.integers(0, 1), st.sampled_from(["a", "b"])
 
@@ -391,22 +396,45 @@ class _Life(RuleBasedStateMachine):
             self.owner[partition], self.leases[writer][partition] = writer, attempt
 
     @rule(writer=writer, partition=partition)
-    def commit(self, writer: int, partition: str) -> None:
-        if lease := self.leases[writer].pop(partition, None):
-            receipt = _receipt(partition, key=self.key)
+    def write(self, writer: int, partition: str) -> None:
+        if partition in self.leases[writer] and partition not in self.written[writer]:
+            receipt = self.written[writer][partition] = _receipt(partition, key=self.key)
             self.disk.add(receipt.folder)
-            self._commit(writer, receipt, lease, False)
+
+    @rule(writer=writer, partition=partition)
+    def commit(self, writer: int, partition: str) -> None:
+        self.write(writer, partition)
+        if lease := self.leases[writer].pop(partition, None):
+            self._commit(writer, self.written[writer].pop(partition), lease, False)
+
+    @rule(writer=writer, partition=partition, times=st.integers(1, 3))
+    def make(self, writer: int, partition: str, times: int) -> None:
+        for _ in range(times):
+            self.begin(writer, partition)
+            self.commit(writer, partition)
+
+    @rule(partition=partition)
+    def look(self, partition: str) -> None:
+        known = [self.catalog.current(self.key, partition), *self.catalog.replaced(self.key, partition)]
+        if known[-1] is not None:
+            self.seen[partition] = known[-1]
 
     @rule(writer=writer, partition=partition, of=partition)
     def take_over(self, writer: int, partition: str, of: str) -> None:
-        known = [self.catalog.current(self.key, of), *self.catalog.replaced(self.key, of)]
-        if known[-1] is not None and (lease := self.leases[writer].pop(partition, None)):
-            self._commit(writer, replace(known[-1], partition=partition, created=time.time()), lease, True)
+        if of in self.seen and (lease := self.leases[writer].pop(partition, None)):
+            self.written[writer].pop(partition, None)
+            taken = replace(self.seen[of], partition=partition, created=time.time())
+            self._commit(writer, taken, lease, True)
 
     def _commit(self, writer: int, receipt: Receipt, lease: Attempt, another: bool) -> None:
         current = self.current.get(receipt.partition)
-        holds = self.owner.get(receipt.partition) == writer and lease.replaces == (
-            current.folder if current else ""
+        gone_before = another and all(
+            one.folder != receipt.folder for one, _ in self.catalog.all_of(self.key)
+        )
+        holds = (
+            not gone_before
+            and self.owner.get(receipt.partition) == writer
+            and (current is None or current.folder == lease.replaces)  # withdrawn meanwhile: still wanted
         )
         try:
             gone = self.catalog.commit(receipt, lease, another=another)
@@ -415,12 +443,16 @@ class _Life(RuleBasedStateMachine):
             del self.owner[receipt.partition]
         except LeaseLost:
             assert not holds
+            if gone_before and self.owner.get(receipt.partition) == writer:
+                self.catalog.end([lease])
+                del self.owner[receipt.partition]
             gone = self.catalog.unreferenced([receipt])
         self.disk -= {one.folder for one in gone}
 
     @rule(writer=writer, partition=partition, failed=st.booleans())
     def stop(self, writer: int, partition: str, failed: bool) -> None:
         if lease := self.leases[writer].pop(partition, None):
+            self.written[writer].pop(partition, None)
             if failed:
                 self.catalog.fail(lease, "ValueError: no")
             else:

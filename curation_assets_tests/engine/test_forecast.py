@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.config.profile import Profile
+from curation_assets.engine.follow import Follow
 from curation_assets.engine.forecast import Durations, Plan, _Left
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
@@ -49,11 +50,11 @@ def test_what_is_not_made_by_itself_is_not_foreseen(tiny: Profile) -> None:
     workspace = Workspace(tiny)
     make_current(workspace, "corpus/shards")
     plan = Plan(workspace, following(tiny, listing=False))
-    plan.forecast()
+    plan.forecast(Follow(workspace))
     assert len(plan._left["random/scores"]) == 3
     assert not plan._left["random/checkpoint"] and not plan._left["report/comparison"]
     automation = tiny.automation.model_copy(update={"training": True})
     trains = tiny.model_copy(update={"automation": automation})
     plan = Plan(Workspace(trains), following(trains, listing=False))
-    plan.forecast()
+    plan.forecast(Follow(Workspace(trains)))
     assert plan._left["random/checkpoint"] and plan._left["report/comparison"]

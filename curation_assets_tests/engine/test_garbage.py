@@ -200,7 +200,7 @@ _STAGES = """
 import sys
 from pathlib import Path
 from curation_assets.engine.store import Store
-with Store(sys.argv[1], Path(sys.argv[2])).staged("corpus/documents", "a") as folder:
+with Store(sys.argv[1], Path(sys.argv[2])).staged() as folder:
     (folder / "half").write_text("half")
     print(folder, flush=True)
     input()

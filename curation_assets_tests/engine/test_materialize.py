@@ -36,7 +36,13 @@ if sys.argv[1] != "0":
 workspace = Workspace(load_profile())
 print("ready", flush=True)
 input() if sys.argv[2] == "wait" else None
-_, made = materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", lambda inputs: load(documents, workspace, STEPS["corpus/documents"]))
+def one(inputs):
+    build_one = load(documents, workspace, STEPS["corpus/documents"])
+    def build(partition, folder, progress):
+        (folder / "large").write_bytes(bytes(1 << 20))
+        return build_one(partition, folder, progress)
+    return build
+_, made = materialize(workspace, STEPS["corpus/documents"], "s0.jsonl", one)
 print(made)
 """
 _HELD = """
@@ -70,11 +76,11 @@ def workspace(tiny: Profile) -> Workspace:
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
 def test_a_full_disk_is_a_stated_error_and_leaves_nothing_behind(workspace: Workspace) -> None:
-    done = subprocess.run(_command(limit=4_096), capture_output=True, text=True)
+    done = subprocess.run(_command(limit=500_000), capture_output=True, text=True)
     assert done.returncode and "File too large" in done.stderr.splitlines()[-1]
-    place = Path(workspace.store.root, workspace.store.place(*AT))
     assert workspace.receipt(*AT) is None
-    assert not list(place.iterdir()), "no half artifact"
+    files = [path for path in Path(workspace.store.root).rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"catalog.json"}, "no half artifact"
     attempt = workspace.catalog.attempt(*AT)
     assert attempt and attempt.ended and "File too large" in attempt.error
     subprocess.run(_command(), check=True)

@@ -25,7 +25,7 @@ def _draft(version: str = "v1", partition: str = "a.jsonl") -> Receipt:
 
 
 def _publish(store: Store, content: str, version: str = "v1") -> Receipt:
-    with store.staged("corpus/documents", "a.jsonl") as folder:
+    with store.staged() as folder:
         (folder / "sub").mkdir()
         (folder / "sub" / "part.txt").write_text(content)
         return store.publish(folder, _draft(version))
@@ -61,7 +61,7 @@ def test_folders_of_one_artifact_stay_apart_and_are_removed_alone(store: Store) 
 
 
 def test_a_failed_write_leaves_no_rubbish(store: Store) -> None:
-    with pytest.raises(OSError, match="disk full"), store.staged("corpus/documents", "a.jsonl") as folder:
+    with pytest.raises(OSError, match="disk full"), store.staged() as folder:
         (folder / "half").write_text("x")
         raise OSError("disk full")
     assert not _manifests(store)
@@ -73,7 +73,7 @@ import sys
 from pathlib import Path
 from curation_assets.engine.store import Store
 store = Store(sys.argv[1], Path(sys.argv[2]))
-with store.staged("corpus/documents", "a.jsonl") as staged, store.temporary() as meanwhile:
+with store.staged() as staged, store.temporary() as meanwhile:
     for folder in (staged, meanwhile):
         (folder / "half").write_text("x")
     print(staged, meanwhile, flush=True)
@@ -88,7 +88,7 @@ def test_what_a_killed_process_staged_goes_and_what_a_living_one_does_stays(stor
     with (
         subprocess.Popen([*command, str(store.cache)], **pipes) as killed,
         subprocess.Popen([*command, str(store.cache)], **pipes) as living,
-        store.staged("corpus/documents", "a.jsonl") as own,
+        store.staged() as own,
     ):
         dead, others = ([Path(p) for p in process.stdout.readline().split()] for process in (killed, living))
         killed.kill()
@@ -162,8 +162,9 @@ def test_an_object_that_is_gone_counts_as_damage(tmp_path: Path) -> None:
     store = Store(f"memory://gone-{uuid.uuid4().hex}", tmp_path / "cache")
     done, whole = _publish(store, "hello"), _publish(store, "hello")
     store.fs.rm_file(store.path(done, "sub/part.txt"))
+    assert store.folder(done), "who made it has a copy"
     with pytest.raises(DamagedArtifact, match=r"sub/part.txt is gone"):
-        store.folder(done)
+        Store(store.fs.unstrip_protocol(store.root), tmp_path / "another machine").folder(done)
     assert store.intact([done, whole], listed=False) == [done, whole], "believed where nobody lists"
     assert store.intact([done, whole], listed=True) == [whole]
 
@@ -171,7 +172,7 @@ def test_an_object_that_is_gone_counts_as_damage(tmp_path: Path) -> None:
 def test_a_pinned_artifact_is_known_by_its_content_not_its_preview(store: Store) -> None:
     versions = []
     for preview in ("one", "two"):
-        with store.staged("k", "") as folder:
+        with store.staged() as folder:
             write_json(folder / "preview.json", {"shown": preview})
             write_bytes(folder / "weights", b"same")
             versions.append(store.publish(folder, Receipt("k", "", "", "r", "c", {}, "", {})).version)

@@ -76,7 +76,8 @@ def graph(tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> Graph:
     imagined = imagine(workspace, SHARDS, [step.key for step in wanted_steps(profile)])
     graph = Graph(profile, {}, imagined.listing)
     graph.receipts.update(imagined.made)
-    workspace.catalog.rebuild((receipt, True) for receipt in imagined.made.values())
+    for key in {key for key, _ in imagined.made}:
+        workspace.catalog.rebuild(key, [(r, True) for r in imagined.made.values() if r.key == key])
     graph.list_corpus()
     versions = Versions(graph.workspace)
     kinds = {r.kind for at in graph.receipts for r in versions.reasons(STEPS[at[0]], at[1])}

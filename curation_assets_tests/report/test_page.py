@@ -321,7 +321,7 @@ def test_a_section_of_another_version_counts_as_not_made(
     _sections(found, "convergence", "tradeoff")
     receipt = found.receipt("report/tradeoff")
     assert receipt is not None
-    with found.store.staged("report/tradeoff", "") as folder:
+    with found.store.staged() as folder:
         write_json(folder / "section.json", {"heading": "Cost", "figures": [{"path": "a.svg"}]})
         commit(found, folder, replace(receipt, version="earlier"))
     text = _publish(found).text()

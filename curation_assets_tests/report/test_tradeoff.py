@@ -36,7 +36,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def _put(workspace: Workspace, key: str, partition: str, seconds: float, **metadata: object) -> None:
-    with workspace.store.staged(key, partition) as folder:
+    with workspace.store.staged() as folder:
         write_json(folder / "shards.json", {shard: {} for shard in SHARDS})
         receipt = Receipt(key, partition, "v", "v", "c", {}, "", {}, metadata, seconds=seconds)
         commit(workspace, folder, receipt)

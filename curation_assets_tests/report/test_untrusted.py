@@ -15,12 +15,12 @@ import pytest
 
 from curation_assets.common.markdown import markdown_table, text_table
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.materialize import materialize, shown
+from curation_assets.engine.materialize import shown
 from curation_assets.report.documents_build import documents
 from curation_assets.report.page import Glance, Mark, Part, Report, Source, numbers_of, render, visible
 from curation_assets.report.page_build import page, published
 from curation_assets.report.section import Excerpt, Figure, Section, Table
-from curation_assets_tests.making import load
+from curation_assets_tests.making import load, materialize
 from curation_assets_tests.report.hand_made import texts, workspace
 from curation_assets_tests.report.reading_pages import Page, assert_inert
 

@@ -172,7 +172,7 @@ def test_chance_of_a_probe_is_by_the_labels_that_are_asked_for(tiny: Profile) ->
             to_table("probes", "document_origin", "test", examples),
             to_table("probes", "shuffled_words", "test", other),
         ]
-        with workspace.store.staged("evaluation/examples", "") as folder:
+        with workspace.store.staged() as folder:
             write_table(folder / "test.parquet", pa.concat_tables(parts))
             receipt = Receipt("evaluation/examples", "", labels or "-", labels or "-", "c", {}, "", {})
             commit(workspace, folder, receipt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ class _Corpus:
     """Files with embeddings, and their samples, as far as the steps ask for them."""
 
     def __init__(self, home: Path, files: list[np.ndarray], limit: int) -> None:
-        self.home, self.about, self.opened = home, {}, []  # type: ignore[var-annotated]
+        self.home, self.about, self.read = home, {}, []  # type: ignore[var-annotated]
         sizes = SimpleNamespace(max_training_points=limit)
         self.profile = SimpleNamespace(samplers=SimpleNamespace(clusters=sizes))
         self.names = [f"f{number:02}" for number in range(len(files))]
@@ -41,7 +42,7 @@ class _Corpus:
         build = cluster_sample.sample(self)  # type: ignore[arg-type]
         for name in self.names:
             self.about[cluster_sample.SAMPLE, name] = build(name, home / name, silent)
-        self.opened.clear()
+        self.read.clear()
 
     def shards(self) -> list[str]:
         return self.names
@@ -50,8 +51,11 @@ class _Corpus:
         return self.about[key, partition]
 
     def open(self, key: str, partition: str = "") -> Path:
-        self.opened.append(key)
+        self.read.append(key)
         return self.home / partition
+
+    def opened(self, key: str, partition: str) -> AbstractContextManager[Path]:
+        return nullcontext(self.open(key, partition))
 
 
 def _points(home: Path, files: list[np.ndarray], limit: int) -> tuple[np.ndarray, bool, int, _Corpus]:
@@ -82,7 +86,7 @@ def test_points_are_those_of_the_smallest_hashes_in_their_order(
     assert documents == len(numbers) and readable == (expected % 7 != 0).all()
     assert vectors.dtype == np.float32
     assert np.array_equal(vectors[:, 0], expected.astype(np.float16).astype(np.float32))
-    assert set(corpus.opened) == {cluster_sample.SAMPLE}, "no other embedding is read"
+    assert set(corpus.read) == {cluster_sample.SAMPLE}, "no other embedding is read"
     held = sum(corpus.about[cluster_sample.SAMPLE, name]["points"] for name in corpus.names)
     assert held == len(numbers) or held < 3 * limit + 300
 

@@ -145,7 +145,7 @@ def _make_all(home: Path, patch: pytest.MonkeyPatch) -> None:
     write_corpus(home)
     workspace = open_workspace(home, patch)
     for key in ("full_data/checkpoint", "judge/checkpoint"):
-        with workspace.store.staged(key, "small") as folder:
+        with workspace.store.staged() as folder:
             write_json(folder / "made_up.json", {})
             commit(workspace, folder, Receipt(key, "small", "v", "v", "c", {}, "", {}))
     for key in BUILDERS:

@@ -359,7 +359,7 @@ def test_scores_of_an_earlier_release_are_refused_in_one_line(
     workspace = copied(tmp_path / "copy", monkeypatch)
     receipt = workspace.receipt("random/scores", "s0.jsonl")
     assert receipt is not None
-    with workspace.store.staged("random/scores", "s0.jsonl") as folder:
+    with workspace.store.staged() as folder:
         old = pq.read_table(workspace.open("random/scores", "s0.jsonl") / "scores.parquet")
         write_table(folder / "scores.parquet", old.select(["doc_id", "score"]))
         commit(workspace, folder, replace(receipt, code="1", folder="", files={}))

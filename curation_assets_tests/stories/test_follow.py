@@ -50,6 +50,7 @@ LOCAL = {
     "corpus/tokens",
     "corpus/embeddings",
     "evaluation/contamination",
+    "clusters/sample",
     "clusters/assignments",
     "density/shard_sketch",
     "semdedup/vectors",
@@ -60,6 +61,7 @@ LOCAL = {
 ONE = {
     ("corpus/index", ""),
     ("corpus/validation", ""),
+    ("clusters/sample_share", ""),
     ("density/sketch", ""),
     ("semdedup/neighbours", "0-of-1"),
 }

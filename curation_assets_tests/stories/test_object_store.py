@@ -109,7 +109,7 @@ def run(profile: Profile) -> Iterator[Any]:
 
 def known(workspace: Workspace) -> list[tuple[Receipt, bool]]:
     """Return (artifact, whether it is current) of all that the catalog knows."""
-    keys = workspace.catalog.keys()
+    keys = workspace.catalog.asset_keys()
     return [one for key in keys for one in workspace.catalog.all_of(key)]
 
 
@@ -235,7 +235,7 @@ def test_of_two_machines_with_a_catalog_each_one_has_the_store_and_the_other_is_
     with monkeypatch.context() as together:  # both looked before one of them had it
         together.setattr(Store, "owner", property(lambda store: ""))
         first = Workspace(bucket.load("one"))
-        assert not first.catalog.keys()
+        assert not first.catalog.asset_keys()
         with pytest.raises(ProfileError, match="the store of another catalog"):
             list(run(bucket.load("two")))
     for _ in range(2):
