@@ -352,7 +352,11 @@ def test_a_catalog_is_begun_once_and_one_of_another_format_goes(
     assert catalog.about() == about and not catalog.asset_keys() and not catalog.marks()
     monkeypatch.setattr(module, "FORMAT", "next")
     assert catalog.create("memory://store", [(_receipt(), True)], {"a": 1.0}) != about["id"]
-    assert catalog.about()["format"] == "next" and catalog.asset_keys() == {KEY} and catalog.marks() == {"a": 1.0}
+    assert (
+        catalog.about()["format"] == "next"
+        and catalog.asset_keys() == {KEY}
+        and catalog.marks() == {"a": 1.0}
+    )
 
 
 def test_many_partitions_are_asked_for_at_once(catalog: Catalog) -> None:
