@@ -32,11 +32,10 @@ def write(instance: dg.DagsterInstance, receipts: Iterable[Receipt]) -> None:
                 ).inserted_primary_key[0]  # type: ignore[index]
                 for entry in batch
             ]
-        with storage.index_connection() as connection:
-            storage._store_asset_event_tags(connection, batch, numbers)
-            last = {entry.get_dagster_event().asset_key: at for at, entry in enumerate(batch)}
-            for at in last.values():
-                storage._store_asset_event(connection, batch[at], numbers[at])
+        storage.store_asset_event_tags(batch, numbers)
+        last = {entry.get_dagster_event().asset_key: at for at, entry in enumerate(batch)}
+        for at in last.values():
+            storage.store_asset_event(batch[at], numbers[at])
 
 
 def _entries(run: dg.DagsterRun, receipts: Iterable[Receipt]) -> Iterator[EventLogEntry]:

@@ -1,7 +1,8 @@
 """What looking at the whole graph costs with 10,000 shards: a state of which everything is current, and all that people and daemons ask of it.
 
 `python -m benchmarks.scale --shards 10000 --folder /tmp/scale` lays it out once and measures; `--looks status,tick` measures
-some, each in a process of its own, `--catalog postgresql+psycopg://...` on Postgres, `--profiled` says where the time goes.
+some, each in a process of its own; `--postgres` does so with catalog and history on a server of its own, in a folder that is
+not there yet; `--profiled` says where the time goes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage import plan, status
+from curation_assets_tests.postgres_server import PASSWORD, postgres_server, programs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -43,6 +46,7 @@ url = "corpus"
 hq_url = ""
 [execution]
 catalog = "{catalog}"
+dagster_storage = "{storage}"
 workers = 1
 """
 _FILES = {"ids.npy": 980, "values.npy": 3_607}
@@ -55,30 +59,42 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=10_000)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/curation-scale"))
+    parser.add_argument("--postgres", action="store_true", help="with a server of its own")
     parser.add_argument("--catalog", default="", help="URL of the catalog; empty for SQLite in the folder")
+    parser.add_argument(
+        "--storage", default="", help="URL of Dagster's storage; empty for SQLite in the folder"
+    )
     parser.add_argument("--looks", default=",".join(LOOKS))
     parser.add_argument("--profiled", action="store_true")
     parser.add_argument("--here", action="store_true", help="measure in this process")
     options = parser.parse_args()
-    folder = options.folder.resolve()
-    profile = _profile(folder, options.catalog, options.shards)
-    names = options.looks.split(",")
-    if not options.here:
-        _lay_out(profile, folder)
-        for name in names:
-            subprocess.run([sys.executable, *sys.argv, "--here", "--looks", name], check=True)
+    if options.here:
+        profile = _profile(options)
+        for name in options.looks.split(","):
+            _measure(name, lambda name=name: LOOKS[name](profile), options.profiled)
         return 0
-    for name in names:
-        _measure(name, lambda name=name: LOOKS[name](profile), options.profiled)
+    with ExitStack() as stack:
+        if options.postgres:
+            server = stack.enter_context(postgres_server(programs() or Path("/usr/bin")))
+            os.environ["PGPASSWORD"] = PASSWORD
+            options.catalog = server.url(server.database())
+            options.storage = server.url(server.database(), "postgresql")
+        _lay_out(_profile(options), options.folder)
+        for name in options.looks.split(","):
+            chosen = ["--here", "--looks", name, "--catalog", options.catalog, "--storage", options.storage]
+            subprocess.run([sys.executable, *sys.argv, *chosen], check=True)
     return 0
 
 
-def _profile(folder: Path, catalog: str, shards: int) -> Profile:
+def _profile(options: argparse.Namespace) -> Profile:
+    folder, shards = options.folder.resolve(), options.shards
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for number in range(len([*corpus.iterdir()]), shards):
         (corpus / f"part-{number:05}.jsonl").write_text(f'{{"id": "{number}", "text": "A text."}}\n', "utf-8")
-    (folder / "scale.toml").write_text(_PROFILE.format(catalog=catalog), "utf-8")
+    (folder / "scale.toml").write_text(
+        _PROFILE.format(catalog=options.catalog, storage=options.storage), "utf-8"
+    )
     os.environ |= {
         "CURATION_PROFILE": str(folder / "scale.toml"),
         "CURATION_DATA": str(folder / "data"),

@@ -30,7 +30,17 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 def fingerprint(*parts: Any) -> str:
     """Return 20 hex digits (80 bits of SHA-256) over the canonical JSON of `parts`."""
-    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()[:20]
+    return fingerprint_of(canonical(parts))
+
+
+def canonical(value: Any) -> str:
+    """Return the canonical JSON of a value."""
+    return _CANONICAL.encode(value)
+
+
+def fingerprint_of(text: str) -> str:
+    """Return the fingerprint of what has this canonical JSON."""
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def safe_name(partition: str) -> str:

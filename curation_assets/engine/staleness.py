@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, NamedTuple
+from weakref import proxy
 
 from curation_assets.common.files import fingerprint
 from curation_assets.engine.attempts import Attempt
@@ -23,7 +24,7 @@ from curation_assets.engine.input_reasons import (
 )
 from curation_assets.engine.reasons import Reason
 from curation_assets.engine.receipt import Receipt
-from curation_assets.engine.step import EDGE, By, Step, own_partition, reads_all
+from curation_assets.engine.step import EDGE, By, Recipes, Step, own_partition, reads_all
 from curation_assets.engine.workspace import MissingInput, Workspace, title
 
 At = tuple[str, str]
@@ -55,12 +56,15 @@ class _Inputs:
     """
 
     def __init__(self, versions: Versions, step: Step) -> None:
-        self._versions, self._step = versions, step
+        self._versions, self._step = (
+            proxy(versions),
+            step,
+        )  # which has this one: its memory is large, and no cycle's
         self.all: list[Reading | Step] = [
             self._shared(STEPS[key], only) for key, only in step.reads(versions.profile).items()
         ]
         self.shared = [each for each in self.all if isinstance(each, Reading)]
-        self.own = [each for each in self.all if isinstance(each, Step)]
+        self.own = sorted((each for each in self.all if isinstance(each, Step)), key=lambda need: need.key)
 
     def _shared(self, need: Step, only: str | None) -> Reading | Step:
         """Return what all partitions read of an input; the input itself where each reads its own partition."""
@@ -84,6 +88,12 @@ class _Inputs:
     def versions(self) -> dict[str, str]:
         """The versions of the shared inputs."""
         return {reading.need.key: self._versions.version(reading) for reading in self.shared}
+
+    @cached_property
+    def recipes(self) -> Recipes:
+        """The recipes that the artifacts would have now."""
+        code = self._versions.code_version(self._step)
+        return Recipes(self._step, code, self.versions, [need.key for need in self.own])
 
     @cached_property
     def clean(self) -> bool:
@@ -280,7 +290,7 @@ class Versions:
 
     def recipe(self, step: Step, partition: str) -> str:
         """Return the version that an artifact has when made from what there is now; MissingInput as `inputs`."""
-        return step.recipe_of(self._code_version(step), self.inputs(step, partition), partition)
+        return step.recipe_of(self.code_version(step), self.inputs(step, partition), partition)
 
     def wanted(self, step: Step, partition: str) -> str:
         """Return what an attempt at the artifact is an attempt at: a recipe, or what the listing says of a corpus file."""
@@ -319,7 +329,7 @@ class Versions:
         if step.key == CORPUS_FILE:
             yield from corpus_file_reasons(receipt, self.listing.get(partition))
             return
-        if receipt.code != self._code_version(step):
+        if receipt.code != self.code_version(step):
             yield self._other_code(step, receipt)
         elif step.key == LISTING:  # a change is noticed by listing the corpus
             yield Reason("listed_again")
@@ -329,7 +339,8 @@ class Versions:
         yield from different(step, partition, receipt)
         yield from outside_reasons(receipt)
 
-    def _code_version(self, step: Step) -> str:
+    def code_version(self, step: Step) -> str:
+        """Return the code version that artifacts of a step would have now."""
         if step.key not in self._code:
             self._code[step.key] = step.code_version(self.profile)
         return self._code[step.key]
@@ -350,14 +361,20 @@ class Versions:
         dropped = sorted(receipt.inputs.keys() - {reading.need.key for reading in readings})
         differing += [Reason("input_dropped", key) for key in dropped]
         yield from differing
-        if not differing and receipt.code == self._code_version(step):
+        if not differing and receipt.code == self.code_version(step):
             yield Reason("inconsistent")
 
     def _made_from(self, step: Step, receipt: Receipt) -> bool:
         """Tell whether the artifact was made from what is there now."""
-        inputs = self._versions_of_inputs(step, receipt.partition)
-        code = self._code_version(step)
-        return inputs is not None and receipt.recipe == step.recipe_of(code, inputs, receipt.partition)
+        inputs, partition, own = self._inputs_of(step), receipt.partition, []
+        if inputs.missing is not None:
+            return False
+        for need in inputs.own:
+            there = self.receipt(need.key, own_partition(step.by, partition, need.by))
+            if there is None:
+                return False
+            own.append(there.version)
+        return receipt.recipe == inputs.recipes.recipe(own, partition)
 
     # What is pinned: a model learned from the corpus, which may move on under it
 

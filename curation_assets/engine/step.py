@@ -6,15 +6,17 @@ without running anything whether an artifact is current.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 
-from curation_assets.common.files import fingerprint
+from curation_assets.common.files import canonical, fingerprint, fingerprint_of
 from curation_assets.config.paths import identity_at
 from curation_assets.config.profile import Profile
 from curation_assets.engine.borrowed import Borrows, nothing
 
+_HOLE = "\0"  # where a partition's own values go: no version has it
 By = Literal["", "shard", "group", "rate", "size", "rate|size"]
 
 
@@ -84,12 +86,39 @@ class Step:
 
     def recipe_of(self, code: str, inputs: dict[str, str], partition: str) -> str:
         """Return what `recipe` does, by the step's code version."""
-        named = () if self.by in ("", "group") or (self.by == "shard" and not self.placed) else (partition,)
-        return fingerprint(self.key, code, inputs, *named)
+        return fingerprint(self.key, code, inputs, *([partition] if self.named else []))
+
+    @property
+    def named(self) -> bool:
+        """Whether the name of a partition is part of its recipe."""
+        return self.by not in ("", "group") and (self.by != "shard" or self.placed)
 
     def learned(self) -> bool:
         """Tell whether it is a model that is kept while the corpus moves on, and learned anew only when asked."""
         return self.pinned and bool(self.needs)
+
+
+class Recipes:
+    """What `Step.recipe_of` gives for very many partitions: what their recipes have in common is written down once.
+
+    Parameters
+    ----------
+    shared : version of each input that is the same for all.
+    own : inputs of which each reads its own.
+    """
+
+    def __init__(self, step: Step, code: str, shared: dict[str, str], own: Iterable[str]) -> None:
+        inputs = shared | dict.fromkeys(own, _HOLE)
+        text = canonical([step.key, code, inputs, *([_HOLE] if step.named else [])])
+        self._pieces, self._named = text.split(canonical(_HOLE)), step.named
+
+    def recipe(self, own: Sequence[str], partition: str) -> str:
+        """Return a partition's recipe by the versions of its own inputs, in the order of their keys."""
+        values = [*own, partition] if self._named else own
+        text = self._pieces[0]
+        for value, piece in zip(values, self._pieces[1:], strict=True):
+            text += encode_basestring_ascii(value) + piece
+        return fingerprint_of(text)
 
 
 EDGE = ("corpus/source", "corpus/shards", "corpus/documents")
