@@ -205,18 +205,18 @@ class Catalog:
         """Give a damaged file another name, which is returned: then there is no catalog."""
         return self._database.set_aside()
 
-    def move(self, store: str) -> bool:
-        """Become another store's, under another id, so that the one of before is refused; False where there is something in it."""
+    def leave_store(self) -> bool:
+        """Be no store's any more, so that the one of before is refused; False where there is something in it."""
 
-        def move(connection: sa.Connection) -> bool:
+        def leave(connection: sa.Connection) -> bool:
             for table in (_ARTIFACTS, _ATTEMPTS, _WRITERS):
                 if connection.execute(sa.select(table).limit(1)).first() is not None:
                     return False
-            for name, value in (("id", uuid.uuid4().hex), ("store", store)):
-                connection.execute(_ABOUT.update().where(_ABOUT.c.name == name).values(value=value))
+            for table in (_MARKS, _ABOUT):
+                connection.execute(table.delete())
             return True
 
-        return self._database.write(move)
+        return self._database.write(leave)
 
     # What there is
 
@@ -315,7 +315,7 @@ class Catalog:
             _WRITERS.c.machine == this_machine(), _WRITERS.c.pid == os.getpid()
         )
         left = _ATTEMPTS.c.writer.in_(mine) & _ATTEMPTS.c.ended.is_(False)
-        self._database.write(lambda connection: connection.execute(_ATTEMPTS.delete().where(left)))
+        self._database.write(lambda connection: _never_began(connection, left))
 
     def _beats(self, writer: Writer, role: str, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT):

@@ -225,6 +225,18 @@ def test_a_catalog_with_nothing_in_it_becomes_another_stores_and_is_the_first_on
         open_catalog(named, third, tmp_path / "data")
 
 
+def test_a_catalog_that_was_begun_for_another_store_takes_over_what_the_version_before_left(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    before, named = titles(workspace), f"sqlite:///{tmp_path / 'shared.sqlite'}"
+    open_catalog(named, Store(str(tmp_path / "mistaken"), tmp_path / "scratch"), tmp_path / "elsewhere")
+    as_before(workspace)
+    catalog = open_catalog(named, workspace.store, workspace.data)
+    assert {
+        (key, p): one.folder for key in catalog.asset_keys() for p, one in catalog.current_of(key).items()
+    } == before
+
+
 def test_a_listing_made_after_a_rebuild_starts_the_time_of_what_is_gone(
     workspace: Workspace, url: str
 ) -> None:
