@@ -25,7 +25,7 @@ from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current
 from curation_assets_tests.engine import dying_products
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
 
 KEY = "corpus/documents"
 _STORE = 80 << 20
@@ -95,7 +95,10 @@ def _failed(events: list[Event]) -> dict[str, str]:
 
 
 def _actors() -> list[psutil.Process]:
-    return [p for p in psutil.process_iter(["cmdline"]) if "_RayWorker" in " ".join(p.info["cmdline"] or [])]
+    """Return the workers of the clusters of this process: other tests have their own."""
+    below = {process.pid for process in psutil.Process().children(recursive=True)}
+    seen = [process for process in psutil.process_iter(["cmdline"]) if process.pid in below]
+    return [process for process in seen if "_RayWorker" in " ".join(process.info["cmdline"] or [])]
 
 
 @pytest.fixture
@@ -129,7 +132,7 @@ def test_a_raising_and_a_poison_shard_fail_and_the_others_are_made(
     failures = _failed(events)
     assert failures["s1.jsonl"] == "ValueError: this one cannot be made"
     assert failures["s0.jsonl"].startswith("WorkerDied: 2 workers that were at it died")
-    assert not _actors()
+    assert not psutil.wait_procs(_actors(), timeout=20.0)[1], "it left workers behind"
 
 
 def test_a_killed_actor_costs_the_run_nothing_that_was_finished(listed: Workspace, held: Path) -> None:
