@@ -103,15 +103,9 @@ class PostgresServer:
         """Carry out one statement and return its rows."""
         import psycopg
 
-        about = {
-            "host": "127.0.0.1",
-            "port": self.port,
-            "user": USER,
-            "password": PASSWORD,
-            "dbname": database,
-        }
-        with psycopg.connect(**about, autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]
+        where = f"host=127.0.0.1 port={self.port} user={USER} password={PASSWORD} dbname={database}"
+        with psycopg.connect(where, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
 

@@ -205,9 +205,18 @@ class Catalog:
         """Give a damaged file another name, which is returned: then there is no catalog."""
         return self._database.set_aside()
 
-    def any(self) -> bool:
-        """Tell whether it knows any artifact."""
-        return self._database.read(lambda c: c.scalar(sa.select(_ARTIFACTS.c.key).limit(1))) is not None
+    def leave_store(self) -> bool:
+        """Be no store's any more, so that the one of before is refused; False where there is something in it."""
+
+        def leave(connection: sa.Connection) -> bool:
+            for table in (_ARTIFACTS, _ATTEMPTS, _WRITERS):
+                if connection.execute(sa.select(table).limit(1)).first() is not None:
+                    return False
+            for table in (_MARKS, _ABOUT):
+                connection.execute(table.delete())
+            return True
+
+        return self._database.write(leave)
 
     # What there is
 
@@ -292,14 +301,12 @@ class Catalog:
         self._insert_writer(connection, writer, role)
 
     def _insert_writer(self, connection: sa.Connection, writer: Writer, role: str) -> None:
-        # When it began is of this machine's clock: it is compared with the system's times of its processes.
+        # When it was there is of this machine's clock: it is compared with the system's times of its processes.
         values = {**asdict(writer), "machine": this_machine(), "role": role, "started": time.time()}
         connection.execute(_WRITERS.insert().values(**values, beat=self._now()))
 
     def _leave(self, connection: sa.Connection, writer: Writer) -> None:
-        connection.execute(
-            _ATTEMPTS.delete().where(_ATTEMPTS.c.writer == writer.id, _ATTEMPTS.c.ended.is_(False))
-        )
+        _never_began(connection, (_ATTEMPTS.c.writer == writer.id) & _ATTEMPTS.c.ended.is_(False))
         connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
 
     def stop_process(self) -> None:
@@ -308,7 +315,7 @@ class Catalog:
             _WRITERS.c.machine == this_machine(), _WRITERS.c.pid == os.getpid()
         )
         left = _ATTEMPTS.c.writer.in_(mine) & _ATTEMPTS.c.ended.is_(False)
-        self._database.write(lambda connection: connection.execute(_ATTEMPTS.delete().where(left)))
+        self._database.write(lambda connection: _never_began(connection, left))
 
     def _beats(self, writer: Writer, role: str, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT):
@@ -319,7 +326,9 @@ class Catalog:
         """Write down that a writer lives; one that was taken to be dead is back, without what others took over."""
         if stop.is_set():
             return
-        beat = _WRITERS.update().where(_WRITERS.c.id == writer.id).values(beat=self._now())
+        # The machine's clock may have been put forward: then its process would seem to be younger than the writer.
+        times = {"beat": self._now(), "started": time.time()}
+        beat = _WRITERS.update().where(_WRITERS.c.id == writer.id).values(**times)
         if not connection.execute(beat).rowcount:
             self._insert_writer(connection, writer, role)
 
@@ -329,7 +338,7 @@ class Catalog:
     def _lives(self, connection: sa.Connection, row: sa.RowMapping) -> bool:
         """Tell whether a writer's heart beat not long ago, and its process is not gone for certain."""
         now = float(connection.scalar(sa.select(self._now())) or 0)
-        silent = now - row["beat"] > SILENCE
+        silent = abs(now - row["beat"]) > SILENCE  # one from the future: the clock was put back
         return not silent and not dead_for_certain(row["machine"], row["pid"], row["started"])
 
     def attempt(self, key: str, partition: str) -> Attempt | None:
@@ -400,7 +409,7 @@ class Catalog:
     def end(self, attempts: Iterable[Attempt]) -> None:
         """Forget attempts as if they had not begun, unless somebody else has taken over: a person stopped them."""
         which = sa.or_(sa.false(), *(_mine(attempt) for attempt in attempts))
-        self._database.write(lambda c: c.execute(_ATTEMPTS.delete().where(which)))
+        self._database.write(lambda connection: _never_began(connection, which))
 
     # What becomes current
 
@@ -583,6 +592,14 @@ def _mine(attempt: Attempt) -> sa.ColumnElement[bool]:
     return sa.and_(
         *(_ATTEMPTS.c[name] == getattr(attempt, name) for name in names), _ATTEMPTS.c.ended.is_(False)
     )
+
+
+def _never_began(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
+    """Have attempts count as never begun; that the one before failed, and why, goes on to hold."""
+    failed = _ATTEMPTS.c.error != ""
+    before = {"ended": True, "number": _ATTEMPTS.c.number - 1}
+    connection.execute(_ATTEMPTS.update().where(which, failed).values(**before))
+    connection.execute(_ATTEMPTS.delete().where(which, ~failed))
 
 
 def _all(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[Receipt, bool]]:

@@ -67,7 +67,7 @@ def open_catalog(url: str, store: Store, data: Path) -> Catalog:
             f"the catalog {catalog.name} has format {about['format']}, and this version reads format {FORMAT}: use the version "
             "that wrote it, or have `curation catalog rebuild` make it anew of what lies in the store"
         )
-    elif not owner and (about["store"] == here or not catalog.any()):
+    elif not owner and (about["store"] == here or catalog.leave_store()):
         if not _take_over(catalog, store, data):  # a first try may have been killed in the middle
             _refuse(catalog, about, store.owner, here)
     elif owner != about["id"]:

@@ -241,7 +241,10 @@ def test_failures_are_counted_until_something_else_is_wanted(catalog: Catalog) -
         assert _begin(catalog, writer).error == failed.error, "known while the next try goes on"
         other = catalog.begin(writer, KEY, {"a": ("another recipe", "")}, "run")["a"]
         assert other.number == 1 and other.error == failed.error, "counted anew"
-    assert catalog.attempt(KEY, "a") is None
+    stopped = catalog.attempt(KEY, "a")
+    assert stopped.ended and stopped.number == 0 and stopped.error == failed.error, (
+        "only the last one never began"
+    )
 
 
 def test_what_failed_stays_when_its_run_has_ended(catalog: Catalog) -> None:
@@ -249,6 +252,17 @@ def test_what_failed_stays_when_its_run_has_ended(catalog: Catalog) -> None:
         catalog.fail(_begin(catalog, writer), "ValueError: no")
         _begin(catalog, writer, "b")
     assert catalog.attempts().keys() == {(KEY, "a")}, "b was stopped, and that is no failure"
+
+
+def test_a_clock_that_is_put_back_keeps_nobody_waiting_for_the_dead(
+    catalog: Catalog, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock.ahead = 3_600
+    with _elsewhere(catalog, monkeypatch) as dead:
+        _begin(catalog, dead)
+        clock.ahead = 0
+        with catalog.writer() as writer:
+            assert _begin(catalog, writer).writer == writer.id
 
 
 _WRITER = f"""
@@ -335,10 +349,14 @@ def test_a_catalog_is_begun_once_and_one_of_another_format_goes(
     about = catalog.about()
     assert about["format"] == FORMAT and about["store"] == "memory://store"
     assert catalog.create("elsewhere", [(_receipt(), True)], {"a": 1.0}) == about["id"]
-    assert catalog.about() == about and not catalog.any() and not catalog.marks()
+    assert catalog.about() == about and not catalog.asset_keys() and not catalog.marks()
     monkeypatch.setattr(module, "FORMAT", "next")
     assert catalog.create("memory://store", [(_receipt(), True)], {"a": 1.0}) != about["id"]
-    assert catalog.about()["format"] == "next" and catalog.any() and catalog.marks() == {"a": 1.0}
+    assert (
+        catalog.about()["format"] == "next"
+        and catalog.asset_keys() == {KEY}
+        and catalog.marks() == {"a": 1.0}
+    )
 
 
 def test_many_partitions_are_asked_for_at_once(catalog: Catalog) -> None:

@@ -9,7 +9,8 @@ import pytest
 from curation_assets.config.profile import ProfileError
 from curation_assets.engine import takeover
 from curation_assets.engine.catalog import FORMAT
-from curation_assets.engine.takeover import Rebuilt, rebuild_catalog
+from curation_assets.engine.store import Store
+from curation_assets.engine.takeover import Rebuilt, open_catalog, rebuild_catalog
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.engine.stocked import (
     DOCUMENTS,
@@ -203,6 +204,37 @@ def test_a_catalog_of_another_store_is_not_made_this_ones(
     with pytest.raises(ProfileError, match="is of the store"):
         rebuild_catalog(named, other.store, other.data)
     assert titles(opened(url)) == before
+
+
+def test_a_catalog_with_nothing_in_it_becomes_another_stores_and_is_the_first_ones_no_more(
+    tmp_path: Path,
+) -> None:
+    """Two profiles name one database before either has made anything; who corrects a store's name is not refused."""
+    named, stores = f"sqlite:///{tmp_path / 'shared.sqlite'}", []
+    for name in ("one", "other"):
+        stores.append(Store(str(tmp_path / name), tmp_path / "scratch"))
+        with open_catalog(named, stores[-1], tmp_path / "data").writer():
+            pass
+    with pytest.raises(ProfileError, match="give each store a catalog of its own"):
+        open_catalog(named, stores[0], tmp_path / "data")
+    third = Store(str(tmp_path / "third"), tmp_path / "scratch")
+    with (
+        open_catalog(named, stores[1], tmp_path / "data").writer(),
+        pytest.raises(ProfileError, match="give each store a catalog of its own"),
+    ):
+        open_catalog(named, third, tmp_path / "data")
+
+
+def test_a_catalog_that_was_begun_for_another_store_takes_over_what_the_version_before_left(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    before, named = titles(workspace), f"sqlite:///{tmp_path / 'shared.sqlite'}"
+    open_catalog(named, Store(str(tmp_path / "mistaken"), tmp_path / "scratch"), tmp_path / "elsewhere")
+    as_before(workspace)
+    catalog = open_catalog(named, workspace.store, workspace.data)
+    assert {
+        (key, p): one.folder for key in catalog.asset_keys() for p, one in catalog.current_of(key).items()
+    } == before
 
 
 def test_a_listing_made_after_a_rebuild_starts_the_time_of_what_is_gone(

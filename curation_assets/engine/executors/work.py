@@ -129,4 +129,4 @@ class Worker:
                     # What it looks at is damaged: that is its verdict, and no failure of this run.
                     outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
                 yield Checked(key, name, outcome)
-        self._workspace.hold.release()
+        workspace.hold.release()
