@@ -97,7 +97,7 @@ class _Inputs:
 
     @cached_property
     def clean(self) -> bool:
-        """Whether nothing at all of what is above is out of date, so that nobody need look for what one artifact follows."""
+        """Whether nothing above is out of date, of all that is listed: then nobody need look for what one artifact follows."""
         needs = [STEPS[key] for key in self._step.reads(self._versions.profile)]
         return all(self._versions.clean(need) for need in needs if follows_input(self._step, need))
 
@@ -423,7 +423,7 @@ class Versions:
 
     def follows(self, step: Step, partition: str) -> bool:
         """Tell whether an ancestor is out of date, so that the artifact may have to follow."""
-        if self._inputs_of(step).clean:
+        if self._inputs_of(step).clean and (step.by != "shard" or partition in self.listing):
             return False
         at = (step.key, partition)
         if at not in self._follows:
