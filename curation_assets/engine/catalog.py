@@ -6,8 +6,6 @@ manifest, so the catalog can be made again from them; what stands in it alone is
 
 from __future__ import annotations
 
-import gc
-import json
 import os
 import socket
 import threading
@@ -15,7 +13,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,80 +21,27 @@ import sqlalchemy as sa
 
 from curation_assets.config.profile import ProfileError
 from curation_assets.engine.attempts import HEARTBEAT, SILENCE, Attempt, dead_for_certain, this_machine
+from curation_assets.engine.catalog_tables import (
+    ABOUT,
+    ARTIFACTS,
+    ATTEMPTS,
+    CURRENT,
+    MARKS,
+    TABLES,
+    UNLISTED,
+    WRITERS,
+    all_where,
+    delete,
+    insert,
+    receipts_where,
+    row_of,
+    row_of_attempt,
+)
 from curation_assets.engine.database import CatalogUnavailable, Database
 from curation_assets.engine.receipt import Receipt, title
 
 FORMAT = "1"
 ALONE = "curation catalog rebuild"  # the role of a writer beside which there is no other one
-_TABLES = sa.MetaData()
-
-
-def _text(name: str, **options: Any) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False, **options)
-
-
-_ARTIFACTS = sa.Table(
-    "artifacts",
-    _TABLES,
-    _text("key", primary_key=True),
-    _text("partition", primary_key=True),
-    _text("folder", primary_key=True),
-    _text("version"),
-    _text("recipe"),
-    _text("code"),
-    _text("inputs"),
-    _text("files"),
-    _text("metadata"),
-    sa.Column("created", sa.Double, nullable=False),
-    sa.Column("seconds", sa.Double, nullable=False),
-    _text("run_id"),
-    sa.Column("current", sa.Boolean, nullable=False),
-    sa.Column("announced", sa.Boolean, nullable=False),
-)
-_CURRENT = _ARTIFACTS.c.current.is_(True)
-sa.Index(
-    "one_is_current",
-    _ARTIFACTS.c.key,
-    _ARTIFACTS.c.partition,
-    unique=True,
-    sqlite_where=_CURRENT,
-    postgresql_where=_CURRENT,
-)
-sa.Index("made_by", _ARTIFACTS.c.key, _ARTIFACTS.c.recipe)
-_ATTEMPTS = sa.Table(
-    "attempts",
-    _TABLES,
-    _text("key", primary_key=True),
-    _text("partition", primary_key=True),
-    _text("wanted"),
-    sa.Column("started", sa.Double, nullable=False),
-    sa.Column("number", sa.Integer, nullable=False),
-    _text("writer"),
-    _text("run_id"),
-    _text("replaces"),
-    sa.Column("ended", sa.Boolean, nullable=False),
-    _text("error"),
-)
-_WRITERS = sa.Table(
-    "writers",
-    _TABLES,
-    _text("id", primary_key=True),
-    _text("host"),
-    _text("machine"),
-    sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column("started", sa.Double, nullable=False),
-    sa.Column("beat", sa.Double, nullable=False),
-    _text("role"),
-)
-# Corpus files that were listed once and are not any more, and since when.
-_UNLISTED = sa.Table(
-    "unlisted", _TABLES, _text("partition", primary_key=True), sa.Column("since", sa.Double, nullable=False)
-)
-_MARKS = sa.Table("marks", _TABLES, _text("title", primary_key=True), sa.Column("asked", sa.Double))
-_ABOUT = sa.Table("about", _TABLES, _text("name", primary_key=True), _text("value"))
-
-_FIELDS = [field.name for field in fields(Receipt)]
-_AS_JSON = ("inputs", "files", "metadata")
 
 
 class LeaseLost(RuntimeError):
@@ -138,10 +83,6 @@ class Catalog:
         self._database = Database(url)
         self.name = self._database.name
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._database.close()
-
     # Where it belongs
 
     def about(self) -> dict[str, str]:
@@ -153,19 +94,19 @@ class Catalog:
 
         Where somebody else did it meanwhile, theirs stands; one of another format goes.
         """
-        rows = [_row(receipt, current=current, announced=True) for receipt, current in receipts]
+        rows = [row_of(receipt, current=current, announced=True) for receipt, current in receipts]
 
         def create(connection: sa.Connection) -> str:
             about = _about(connection)
             if about.get("format") == FORMAT:
                 return about["id"]
             if about:
-                _TABLES.drop_all(connection)
-            _TABLES.create_all(connection)
+                TABLES.drop_all(connection)
+            TABLES.create_all(connection)
             about = {"id": uuid.uuid4().hex, "store": store, "format": FORMAT}
-            connection.execute(_ABOUT.insert(), [{"name": n, "value": v} for n, v in about.items()])
-            _insert(connection, _ARTIFACTS, rows)
-            _insert(connection, _MARKS, [{"title": t, "asked": when} for t, when in marks.items()])
+            connection.execute(ABOUT.insert(), [{"name": n, "value": v} for n, v in about.items()])
+            insert(connection, ARTIFACTS, rows)
+            insert(connection, MARKS, [{"title": t, "asked": when} for t, when in marks.items()])
             return about["id"]
 
         return self._database.write(create)
@@ -178,24 +119,24 @@ class Catalog:
         there = list(receipts)
 
         def rebuild(connection: sa.Connection) -> None:
-            of = _ARTIFACTS.c.key == key
-            query = sa.select(_ARTIFACTS.c.partition, _ARTIFACTS.c.folder).where(
-                of, _ARTIFACTS.c.announced.is_(False)
+            of = ARTIFACTS.c.key == key
+            query = sa.select(ARTIFACTS.c.partition, ARTIFACTS.c.folder).where(
+                of, ARTIFACTS.c.announced.is_(False)
             )
             untold = {tuple(row) for row in connection.execute(query)}
-            connection.execute(_ARTIFACTS.delete().where(of))
+            connection.execute(ARTIFACTS.delete().where(of))
             rows = [
-                _row(one, current=current, announced=(one.partition, one.folder) not in untold)
+                row_of(one, current=current, announced=(one.partition, one.folder) not in untold)
                 for one, current in there
             ]
-            _insert(connection, _ARTIFACTS, rows)
+            insert(connection, ARTIFACTS, rows)
 
         self._database.write(rebuild)
 
     def asset_keys(self) -> set[str]:
         """Return the asset keys of which it knows an artifact."""
-        query = sa.select(_ARTIFACTS.c.key).distinct()
-        return set(self._database.read(lambda connection: connection.scalars(query).all()))
+        query = sa.select(ARTIFACTS.c.key).distinct()
+        return self._column(query)
 
     def intact(self) -> bool:
         """Tell whether the database is what was written, as far as it can tell itself."""
@@ -209,10 +150,10 @@ class Catalog:
         """Be no store's any more, so that the one of before is refused; False where there is something in it."""
 
         def leave(connection: sa.Connection) -> bool:
-            for table in (_ARTIFACTS, _ATTEMPTS, _WRITERS):
+            for table in (ARTIFACTS, ATTEMPTS, WRITERS):
                 if connection.execute(sa.select(table).limit(1)).first() is not None:
                     return False
-            for table in (_MARKS, _ABOUT):
+            for table in (MARKS, ABOUT):
                 connection.execute(table.delete())
             return True
 
@@ -222,46 +163,41 @@ class Catalog:
 
     def current(self, key: str, partition: str) -> Receipt | None:
         """Return the receipt of the current artifact, or None."""
-        at = (_ARTIFACTS.c.key == key) & (_ARTIFACTS.c.partition == partition)
-        return next(iter(self._receipts(at & _CURRENT)), None)
+        return next(iter(self._receipts(_at(key, partition) & CURRENT)), None)
 
     def current_of(self, key: str, partitions: list[str] | None = None) -> dict[str, Receipt]:
         """Return {partition: receipt} of the current artifacts of a key: all, or those of some partitions."""
-        of = (_ARTIFACTS.c.key == key) & _CURRENT
+        of = (ARTIFACTS.c.key == key) & CURRENT
         if partitions is not None:
-            of &= _ARTIFACTS.c.partition.in_(partitions)
+            of &= ARTIFACTS.c.partition.in_(partitions)
         return {receipt.partition: receipt for receipt in self._receipts(of)}
 
     def partitions_of(self, key: str) -> set[str]:
         """Return the partitions of a key that have a current artifact."""
-        query = sa.select(_ARTIFACTS.c.partition).where(_ARTIFACTS.c.key == key, _CURRENT)
-        return set(self._database.read(lambda connection: connection.scalars(query).all()))
+        query = sa.select(ARTIFACTS.c.partition).where(ARTIFACTS.c.key == key, CURRENT)
+        return self._column(query)
 
     def all_of(self, key: str) -> list[tuple[Receipt, bool]]:
         """Return (artifact, whether it is current) of all that is known of a key."""
-        return self._database.read(lambda connection: _all(connection, _ARTIFACTS.c.key == key))
-
-    def replaced(self, key: str, partition: str) -> list[Receipt]:
-        """Return the artifacts that the current one replaced, as far as they are kept; the latest first."""
-        at = (_ARTIFACTS.c.key == key) & (_ARTIFACTS.c.partition == partition)
-        return sorted(self._receipts(at & ~_CURRENT), key=lambda r: -r.created)
+        return self._database.read(lambda connection: all_where(connection, ARTIFACTS.c.key == key))
 
     def made_by(self, key: str, recipes: Collection[str]) -> dict[str, Receipt]:
         """Return, by recipe, an artifact of a key that was made so: current or replaced, of whichever partition."""
-        of = (_ARTIFACTS.c.key == key) & _ARTIFACTS.c.recipe.in_(list(recipes))
+        of = (ARTIFACTS.c.key == key) & ARTIFACTS.c.recipe.in_(list(recipes))
         return {receipt.recipe: receipt for receipt in self._receipts(of)}
 
     def unannounced(self, key: str) -> set[str]:
         """Return the partitions of a key whose current artifact was committed and not announced: its run died in between."""
-        query = sa.select(_ARTIFACTS.c.partition).where(
-            _ARTIFACTS.c.key == key, _CURRENT, _ARTIFACTS.c.announced.is_(False)
+        query = sa.select(ARTIFACTS.c.partition).where(
+            ARTIFACTS.c.key == key, CURRENT, ARTIFACTS.c.announced.is_(False)
         )
-        return set(self._database.read(lambda connection: connection.scalars(query).all()))
+        return self._column(query)
 
     def _receipts(self, which: sa.ColumnElement[bool]) -> list[Receipt]:
-        query = sa.select(*(_ARTIFACTS.c[name] for name in _FIELDS)).where(which)
-        with _uncollected():
-            return _receipts(self._database.read(lambda c: c.execute(query).all()))
+        return self._database.read(lambda connection: receipts_where(connection, which))
+
+    def _column(self, query: sa.Select[Any]) -> set[str]:
+        return set(self._database.read(lambda connection: connection.scalars(query).all()))
 
     # Who makes what
 
@@ -291,30 +227,31 @@ class Catalog:
                 self._database.write(lambda connection: self._leave(connection, writer))
 
     def _enter(self, connection: sa.Connection, writer: Writer, role: str) -> None:
-        for row in connection.execute(sa.select(_WRITERS).where(_WRITERS.c.id != writer.id)).mappings().all():
-            if self._lives(connection, row):
+        others, now = WRITERS.c.id != writer.id, self._time(connection)
+        for row in connection.execute(sa.select(WRITERS).where(others)).mappings().all():
+            if _lives(row, now):
                 if (role and row["role"] == role) or ALONE in (role, row["role"]):
                     raise RoleTaken(f"process {row['pid']} of {row['host']}")
             else:  # its attempts stay: that they ended by a sudden death counts
-                connection.execute(_WRITERS.delete().where(_WRITERS.c.id == row["id"]))
-        connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
+                connection.execute(WRITERS.delete().where(WRITERS.c.id == row["id"]))
+        connection.execute(WRITERS.delete().where(WRITERS.c.id == writer.id))
         self._insert_writer(connection, writer, role)
 
     def _insert_writer(self, connection: sa.Connection, writer: Writer, role: str) -> None:
         # When it was there is of this machine's clock: it is compared with the system's times of its processes.
         values = {**asdict(writer), "machine": this_machine(), "role": role, "started": time.time()}
-        connection.execute(_WRITERS.insert().values(**values, beat=self._now()))
+        connection.execute(WRITERS.insert().values(**values, beat=self._now()))
 
     def _leave(self, connection: sa.Connection, writer: Writer) -> None:
-        _never_began(connection, (_ATTEMPTS.c.writer == writer.id) & _ATTEMPTS.c.ended.is_(False))
-        connection.execute(_WRITERS.delete().where(_WRITERS.c.id == writer.id))
+        _never_began(connection, (ATTEMPTS.c.writer == writer.id) & ATTEMPTS.c.ended.is_(False))
+        connection.execute(WRITERS.delete().where(WRITERS.c.id == writer.id))
 
     def stop_process(self) -> None:
         """Count as never begun what all writers of this process have begun and not ended: it was stopped, and is about to end."""
-        mine = sa.select(_WRITERS.c.id).where(
-            _WRITERS.c.machine == this_machine(), _WRITERS.c.pid == os.getpid()
+        mine = sa.select(WRITERS.c.id).where(
+            WRITERS.c.machine == this_machine(), WRITERS.c.pid == os.getpid()
         )
-        left = _ATTEMPTS.c.writer.in_(mine) & _ATTEMPTS.c.ended.is_(False)
+        left = ATTEMPTS.c.writer.in_(mine) & ATTEMPTS.c.ended.is_(False)
         self._database.write(lambda connection: _never_began(connection, left))
 
     def _beats(self, writer: Writer, role: str, stop: threading.Event) -> None:
@@ -328,22 +265,19 @@ class Catalog:
             return
         # The machine's clock may have been put forward: then its process would seem to be younger than the writer.
         times = {"beat": self._now(), "started": time.time()}
-        beat = _WRITERS.update().where(_WRITERS.c.id == writer.id).values(**times)
+        beat = WRITERS.update().where(WRITERS.c.id == writer.id).values(**times)
         if not connection.execute(beat).rowcount:
             self._insert_writer(connection, writer, role)
 
     def _now(self) -> Any:
         return self._database.now()
 
-    def _lives(self, connection: sa.Connection, row: sa.RowMapping) -> bool:
-        """Tell whether a writer's heart beat not long ago, and its process is not gone for certain."""
-        now = float(connection.scalar(sa.select(self._now())) or 0)
-        silent = abs(now - row["beat"]) > SILENCE  # one from the future: the clock was put back
-        return not silent and not dead_for_certain(row["machine"], row["pid"], row["started"])
+    def _time(self, connection: sa.Connection) -> float:
+        return float(connection.scalar(sa.select(self._now())) or 0)
 
     def attempt(self, key: str, partition: str) -> Attempt | None:
         """Return the latest attempt since the last success, or None."""
-        at = (_ATTEMPTS.c.key == key) & (_ATTEMPTS.c.partition == partition)
+        at = (ATTEMPTS.c.key == key) & (ATTEMPTS.c.partition == partition)
         return next(iter(self._database.read(lambda c: self._attempts(c, at)).values()), None)
 
     def attempts(self) -> dict[tuple[str, str], Attempt]:
@@ -353,12 +287,12 @@ class Catalog:
     def _attempts(
         self, connection: sa.Connection, which: sa.ColumnElement[bool]
     ) -> dict[tuple[str, str], Attempt]:
-        rows = connection.execute(sa.select(_ATTEMPTS).where(which)).mappings().all()
+        rows = connection.execute(sa.select(ATTEMPTS).where(which)).mappings().all()
         if all(row["ended"] for row in rows):
             return {(row["key"], row["partition"]): Attempt(**row) for row in rows}
-        writers = {row["id"]: row for row in connection.execute(sa.select(_WRITERS)).mappings()}
-        alive = {name for name, row in writers.items() if self._lives(connection, row)}
-        by = {name: f"process {row['pid']} on {row['host']}" for name, row in writers.items()}
+        writers, now = connection.execute(sa.select(WRITERS)).mappings().all(), self._time(connection)
+        alive = {row["id"] for row in writers if _lives(row, now)}
+        by = {row["id"]: f"process {row['pid']} on {row['host']}" for row in writers}
         return {
             (row["key"], row["partition"]): Attempt(
                 **row, alive=row["writer"] in alive, by=by.get(row["writer"], "a run that died")
@@ -376,13 +310,13 @@ class Catalog:
         """
 
         def begin(connection: sa.Connection) -> dict[str, Attempt]:
-            among = _ATTEMPTS.c.key == key, _ATTEMPTS.c.partition.in_(list(wanted))
+            among = ATTEMPTS.c.key == key, ATTEMPTS.c.partition.in_(list(wanted))
             before = self._attempts(connection, sa.and_(*among))
-            query = sa.select(_ARTIFACTS.c.partition, _ARTIFACTS.c.folder).where(
-                _ARTIFACTS.c.key == key, _ARTIFACTS.c.partition.in_(list(wanted)), _CURRENT
+            query = sa.select(ARTIFACTS.c.partition, ARTIFACTS.c.folder).where(
+                ARTIFACTS.c.key == key, ARTIFACTS.c.partition.in_(list(wanted)), CURRENT
             )
             current = dict(connection.execute(query).tuples().all())
-            now, begun, others = float(connection.scalar(sa.select(self._now())) or 0), {}, {}
+            now, begun, others = self._time(connection), {}, {}
             for partition, (goal, replaces) in wanted.items():
                 last = before.get((key, partition))
                 if last is not None and last.running() and last.writer != writer.id:
@@ -394,9 +328,9 @@ class Catalog:
                         key, partition, goal, now, number, writer.id, run_id, replaces, error=error
                     )
             connection.execute(
-                _ATTEMPTS.delete().where(_ATTEMPTS.c.key == key, _ATTEMPTS.c.partition.in_(list(begun)))
+                ATTEMPTS.delete().where(ATTEMPTS.c.key == key, ATTEMPTS.c.partition.in_(list(begun)))
             )
-            _insert(connection, _ATTEMPTS, [_attempt_row(attempt) for attempt in begun.values()])
+            insert(connection, ATTEMPTS, [row_of_attempt(attempt) for attempt in begun.values()])
             return begun | others
 
         return self._database.write(begin)
@@ -404,7 +338,7 @@ class Catalog:
     def fail(self, attempt: Attempt, error: str) -> None:
         """Write down why an attempt failed, unless somebody else has taken over."""
         values = {"ended": True, "error": error[:2_000]}
-        self._database.write(lambda c: c.execute(_ATTEMPTS.update().where(_mine(attempt)).values(**values)))
+        self._database.write(lambda c: c.execute(ATTEMPTS.update().where(_mine(attempt)).values(**values)))
 
     def end(self, attempts: Iterable[Attempt]) -> None:
         """Forget attempts as if they had not begun, unless somebody else has taken over: a person stopped them."""
@@ -429,34 +363,31 @@ class Catalog:
     def _commit(
         self, connection: sa.Connection, receipt: Receipt, attempt: Attempt, another: bool
     ) -> list[Receipt]:
-        at = (_ARTIFACTS.c.key == receipt.key) & (_ARTIFACTS.c.partition == receipt.partition)
-        there = _all(connection, at)
+        at = _at(receipt.key, receipt.partition)
+        there = all_where(connection, at)
         before = next((one for one, current in there if current), None)
         if before is not None and before.folder == receipt.folder and before.created == receipt.created:
             return []  # the first try took effect, and its answer was lost
-        held = connection.scalar(sa.select(sa.func.count()).select_from(_ATTEMPTS).where(_mine(attempt)))
+        held = connection.scalar(sa.select(sa.func.count()).select_from(ATTEMPTS).where(_mine(attempt)))
         if not held or (before is not None and before.folder != attempt.replaces):
             raise LeaseLost(f"{title(receipt.key, receipt.partition)}: another run has taken it over")
         if another and _unreferenced(connection, [receipt]):
             raise LeaseLost(f"{title(receipt.key, receipt.partition)}: what was to be taken over is gone")
-        connection.execute(_ARTIFACTS.delete().where(at, ~_CURRENT))
-        connection.execute(_ARTIFACTS.delete().where(at, _ARTIFACTS.c.folder == receipt.folder))
-        connection.execute(_ARTIFACTS.update().where(at).values(current=False))
-        _insert(connection, _ARTIFACTS, [_row(receipt, current=True, announced=False)])
-        connection.execute(_ATTEMPTS.delete().where(_mine(attempt)))
+        connection.execute(ARTIFACTS.delete().where(at, ~CURRENT))
+        connection.execute(ARTIFACTS.delete().where(_is(receipt)))
+        connection.execute(ARTIFACTS.update().where(at).values(current=False))
+        insert(connection, ARTIFACTS, [row_of(receipt, current=True, announced=False)])
+        connection.execute(ATTEMPTS.delete().where(_mine(attempt)))
         return _unreferenced(connection, [one for one, current in there if not current])
 
     def announce(self, receipt: Receipt) -> None:
         """Write down that who listens has heard of an artifact."""
-        at = _ARTIFACTS.c.key == receipt.key, _ARTIFACTS.c.partition == receipt.partition
-        told = _ARTIFACTS.update().where(*at, _ARTIFACTS.c.folder == receipt.folder).values(announced=True)
+        told = ARTIFACTS.update().where(_is(receipt)).values(announced=True)
         self._database.write(lambda connection: connection.execute(told))
 
     def withdraw(self, receipt: Receipt) -> bool:
         """Make an artifact count as missing, also where it is other partitions'; tell whether it was there still."""
-        gone = _ARTIFACTS.delete().where(
-            _ARTIFACTS.c.key == receipt.key, _ARTIFACTS.c.folder == receipt.folder
-        )
+        gone = ARTIFACTS.delete().where(ARTIFACTS.c.key == receipt.key, ARTIFACTS.c.folder == receipt.folder)
         return self._database.write(lambda connection: connection.execute(gone).rowcount > 0)
 
     def unreferenced(self, receipts: list[Receipt]) -> list[Receipt]:
@@ -469,30 +400,30 @@ class Catalog:
         """Write down which of the `known` corpus files are not among those that are listed: from now on, if they were before."""
 
         def note(connection: sa.Connection) -> None:
-            noted = set(connection.scalars(sa.select(_UNLISTED.c.partition)))
-            now = float(connection.scalar(sa.select(self._now())) or 0)
+            noted = set(connection.scalars(sa.select(UNLISTED.c.partition)))
+            now = self._time(connection)
             gone = [{"partition": p, "since": now} for p in sorted(set(known) - set(shards) - noted)]
-            _insert(connection, _UNLISTED, gone)
-            _delete(connection, _UNLISTED.c.partition, noted & set(shards))
+            insert(connection, UNLISTED, gone)
+            delete(connection, UNLISTED.c.partition, noted & set(shards))
 
         self._database.write(note)
 
     def unlisted(self) -> dict[str, float]:
         """Return {corpus file: since when it is not listed any more}, in seconds since the epoch."""
-        return self._database.read(lambda c: dict(c.execute(sa.select(_UNLISTED)).tuples().all()))
+        return self._database.read(lambda c: dict(c.execute(sa.select(UNLISTED)).tuples().all()))
 
     def forget_files(self, shards: Collection[str]) -> None:
         """Forget that corpus files were listed once, and what was tried with them."""
 
         def forget(connection: sa.Connection) -> None:
-            _delete(connection, _UNLISTED.c.partition, shards)
-            _delete(connection, _ATTEMPTS.c.partition, shards)
+            delete(connection, UNLISTED.c.partition, shards)
+            delete(connection, ATTEMPTS.c.partition, shards)
 
         self._database.write(forget)
 
     def time(self) -> float:
         """Return the time by which attempts and heartbeats are dated, in seconds since the epoch."""
-        return self._database.read(lambda c: float(c.scalar(sa.select(self._now())) or 0))
+        return self._database.read(self._time)
 
     def collect(
         self, key: str, folders: Collection[str], before: float, shards: Collection[str], *, dry_run: bool
@@ -505,38 +436,32 @@ class Catalog:
 
         def collect(connection: sa.Connection) -> Collected:
             leased = {
-                p for (_, p), a in self._attempts(connection, _ATTEMPTS.c.key == key).items() if a.running()
+                p for (_, p), a in self._attempts(connection, ATTEMPTS.c.key == key).items() if a.running()
             }
-            there = [(one, current) for one, current in _all(connection, _ARTIFACTS.c.key == key)]
+            there = all_where(connection, ARTIFACTS.c.key == key)
             replaced_at = {one.partition: one.created for one, current in there if current}
+            free = [(one, current) for one, current in there if one.partition not in leased]
             replaced = [
                 one
-                for one, current in there
-                if not current
-                and one.partition not in leased
-                and replaced_at.get(one.partition, one.created) < before
+                for one, current in free
+                if not current and replaced_at.get(one.partition, one.created) < before
             ]
             gone = {(one.partition, one.folder) for one in replaced}
             unlisted = [
-                one
-                for one, _ in there
-                if one.partition in shards
-                and one.partition not in leased
-                and (one.partition, one.folder) not in gone
+                one for one, _ in free if one.partition in shards and (one.partition, one.folder) not in gone
             ]
             gone |= {(one.partition, one.folder) for one in unlisted}
             kept = {one.folder for one, _ in there if (one.partition, one.folder) not in gone}
-            referenced = kept | {one.folder for one, _ in there}
+            referenced = {one.folder for one, _ in there}
             if not dry_run:
-                for partition, folder in gone:
-                    at = _ARTIFACTS.c.key == key, _ARTIFACTS.c.partition == partition
-                    connection.execute(_ARTIFACTS.delete().where(*at, _ARTIFACTS.c.folder == folder))
+                for one in (*replaced, *unlisted):
+                    connection.execute(ARTIFACTS.delete().where(_is(one)))
                 lost = (
-                    _ATTEMPTS.c.key == key,
-                    _ATTEMPTS.c.ended.is_(False),
-                    _ATTEMPTS.c.partition.not_in(leased),
+                    ATTEMPTS.c.key == key,
+                    ATTEMPTS.c.ended.is_(False),
+                    ATTEMPTS.c.partition.not_in(leased),
                 )
-                connection.execute(_ATTEMPTS.update().where(*lost).values(writer=""))
+                connection.execute(ATTEMPTS.update().where(*lost).values(writer=""))
             return Collected(
                 replaced=[one for one in replaced if one.folder not in kept],
                 unlisted=[one for one in unlisted if one.folder not in kept],
@@ -553,7 +478,7 @@ class Catalog:
     def marks(self) -> dict[str, float]:
         """Return {artifact's title: when} of the pinned models that somebody asked to learn anew, seconds since the epoch."""
         return self._database.read(
-            lambda c: {title: asked for title, asked in c.execute(sa.select(_MARKS)) if asked is not None}
+            lambda c: {title: asked for title, asked in c.execute(sa.select(MARKS)) if asked is not None}
         )
 
     def mark(self, titles: Iterable[str]) -> None:
@@ -561,9 +486,9 @@ class Catalog:
         names = list(titles)
 
         def mark(connection: sa.Connection) -> None:
-            now = float(connection.scalar(sa.select(self._now())) or 0)
-            connection.execute(_MARKS.delete().where(_MARKS.c.title.in_(names)))
-            _insert(connection, _MARKS, [{"title": name, "asked": now} for name in names])
+            now = self._time(connection)
+            connection.execute(MARKS.delete().where(MARKS.c.title.in_(names)))
+            insert(connection, MARKS, [{"title": name, "asked": now} for name in names])
 
         self._database.write(mark)
 
@@ -571,9 +496,9 @@ class Catalog:
         """Take away some of what `marks` returned; what was marked again since then stays."""
         if marks:
             which = sa.or_(
-                *(sa.and_(_MARKS.c.title == name, _MARKS.c.asked == when) for name, when in marks.items())
+                *(sa.and_(MARKS.c.title == name, MARKS.c.asked == when) for name, when in marks.items())
             )
-            self._database.write(lambda c: c.execute(_MARKS.delete().where(which)))
+            self._database.write(lambda c: c.execute(MARKS.delete().where(which)))
 
 
 class RoleTaken(ProfileError):
@@ -581,87 +506,44 @@ class RoleTaken(ProfileError):
 
 
 def _about(connection: sa.Connection) -> dict[str, str]:
-    if not sa.inspect(connection).has_table(_ABOUT.name):
+    if not sa.inspect(connection).has_table(ABOUT.name):
         return {}
-    return dict(connection.execute(sa.select(_ABOUT)).tuples().all())
+    return dict(connection.execute(sa.select(ABOUT)).tuples().all())
+
+
+def _lives(writer: sa.RowMapping, now: float) -> bool:
+    """Tell whether a writer's heart beat not long ago, and its process is not gone for certain."""
+    silent = abs(now - writer["beat"]) > SILENCE  # one from the future: the clock was put back
+    return not silent and not dead_for_certain(writer["machine"], writer["pid"], writer["started"])
+
+
+def _at(key: str, partition: str) -> sa.ColumnElement[bool]:
+    return (ARTIFACTS.c.key == key) & (ARTIFACTS.c.partition == partition)
+
+
+def _is(receipt: Receipt) -> sa.ColumnElement[bool]:
+    """Return whether an artifact's row is that of a receipt, and not of another of its key and partition."""
+    return _at(receipt.key, receipt.partition) & (ARTIFACTS.c.folder == receipt.folder)
 
 
 def _mine(attempt: Attempt) -> sa.ColumnElement[bool]:
     """Return whether an attempt's row is the attempt itself, and not somebody's who took over."""
     names = ("key", "partition", "writer", "started")
     return sa.and_(
-        *(_ATTEMPTS.c[name] == getattr(attempt, name) for name in names), _ATTEMPTS.c.ended.is_(False)
+        *(ATTEMPTS.c[name] == getattr(attempt, name) for name in names), ATTEMPTS.c.ended.is_(False)
     )
 
 
 def _never_began(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
     """Have attempts count as never begun; that the one before failed, and why, goes on to hold."""
-    failed = _ATTEMPTS.c.error != ""
-    before = {"ended": True, "number": _ATTEMPTS.c.number - 1}
-    connection.execute(_ATTEMPTS.update().where(which, failed).values(**before))
-    connection.execute(_ATTEMPTS.delete().where(which, ~failed))
-
-
-def _all(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[Receipt, bool]]:
-    columns = [_ARTIFACTS.c[name] for name in (*_FIELDS, "current")]
-    rows = connection.execute(sa.select(*columns).where(which)).all()
-    return [*zip(_receipts(row[:-1] for row in rows), (row[-1] for row in rows), strict=True)]
+    failed = ATTEMPTS.c.error != ""
+    before = {"ended": True, "number": ATTEMPTS.c.number - 1}
+    connection.execute(ATTEMPTS.update().where(which, failed).values(**before))
+    connection.execute(ATTEMPTS.delete().where(which, ~failed))
 
 
 def _unreferenced(connection: sa.Connection, receipts: list[Receipt]) -> list[Receipt]:
     folders = [receipt.folder for receipt in receipts]
-    query = sa.select(_ARTIFACTS.c.folder).where(_ARTIFACTS.c.folder.in_(folders))
+    query = sa.select(ARTIFACTS.c.folder).where(ARTIFACTS.c.folder.in_(folders))
     used = set(connection.scalars(query)) if folders else set()
     return [receipt for receipt in receipts if receipt.folder not in used]
-
-
-def _delete(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str]) -> None:
-    if rows := [{"value": value} for value in values]:
-        connection.execute(column.table.delete().where(column == sa.bindparam("value")), rows)
-
-
-def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(table.insert(), rows)
-
-
-def _row(receipt: Receipt, **more: Any) -> dict[str, Any]:
-    row = {name: getattr(receipt, name) for name in _FIELDS}
-    for name in _AS_JSON:
-        row[name] = json.dumps(row[name], separators=(",", ":"))
-    return row | more
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the collector of cycles from looking for them, time and again, among very many objects that are none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _receipts(rows: Iterable[Any]) -> list[Receipt]:
-    """Return the receipts of rows of `_FIELDS`; their JSON is decoded in one piece, which is quicker and shares the names in it."""
-    there = list(rows)
-    pieces = ",".join([f"[{inputs},{files},{about}]" for *_, inputs, _, files, about, _, _, _ in there])
-    receipts = []
-    for row, (inputs, files, metadata) in zip(there, json.loads(f"[{pieces}]"), strict=True):
-        key, partition, version, recipe, code, _, folder, _, _, created, seconds, run_id = row
-        files = {name: (size, digest) for name, (size, digest) in files.items()}
-        receipts.append(
-            Receipt(
-                *(key, partition, version, recipe, code, inputs, folder, files, metadata),
-                *(created, seconds, run_id),
-            )
-        )
-    return receipts
-
-
-def _attempt_row(attempt: Attempt) -> dict[str, Any]:
-    row = asdict(attempt)
-    del row["alive"], row["by"]
-    return row

@@ -167,11 +167,6 @@ class Database:
             self._path.with_name(f"{self._path.name}{end}").unlink(missing_ok=True)
         return aside
 
-    def close(self) -> None:
-        """Close the connections."""
-        if self._engine_of[1] is not None:
-            self._engine_of[1].dispose()
-
 
 def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options()["write"] else "BEGIN")

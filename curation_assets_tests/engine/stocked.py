@@ -11,6 +11,7 @@ import pytest
 
 from curation_assets.common.files import seal
 from curation_assets.config.profile import load_profile
+from curation_assets.engine.catalog import Catalog
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.making import commit
@@ -96,3 +97,9 @@ def as_before(workspace: Workspace) -> None:
 
 def _fields(receipt: Receipt) -> dict[str, object]:
     return dict(vars(replace(receipt)))
+
+
+def replaced(catalog: Catalog, key: str, partition: str) -> list[Receipt]:
+    """Return the artifacts that the current one replaced, as far as they are kept; the latest first."""
+    there = [one for one, current in catalog.all_of(key) if not current]
+    return sorted((one for one in there if one.partition == partition), key=lambda one: -one.created)

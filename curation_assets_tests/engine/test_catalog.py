@@ -23,6 +23,7 @@ from curation_assets.engine.attempts import SILENCE, Attempt
 from curation_assets.engine.catalog import ALONE, FORMAT, Catalog, LeaseLost, RoleTaken, Writer
 from curation_assets.engine.receipt import Receipt
 from curation_assets_tests.engine.conftest import Clock
+from curation_assets_tests.engine.stocked import replaced
 
 KEY = "corpus/documents"
 
@@ -161,7 +162,7 @@ def test_a_commit_that_is_repeated_since_its_answer_was_lost_does_no_harm(catalo
         receipt = _receipt()
         for _ in range(2):
             assert catalog.commit(receipt, lease) == []
-        assert catalog.current(KEY, "a") == receipt and catalog.replaced(KEY, "a") == [before]
+        assert catalog.current(KEY, "a") == receipt and replaced(catalog, KEY, "a") == [before]
 
 
 def test_what_was_replaced_is_kept_until_it_is_replaced_as_well(catalog: Catalog) -> None:
@@ -169,7 +170,7 @@ def test_what_was_replaced_is_kept_until_it_is_replaced_as_well(catalog: Catalog
         made = [_make(catalog, writer) for _ in range(4)]
     folders = [receipt.folder for receipt, _ in made]
     assert [gone for _, gone in made] == [[], [], [folders[0]], [folders[1]]]
-    assert [one.folder for one in catalog.replaced(KEY, "a")] == [folders[2]]
+    assert [one.folder for one in replaced(catalog, KEY, "a")] == [folders[2]]
     assert catalog.current(KEY, "a") == made[3][0]
 
 
@@ -419,7 +420,7 @@ class _Life(RuleBasedStateMachine):
 
     @rule(partition=partition)
     def look(self, partition: str) -> None:
-        known = [self.catalog.current(self.key, partition), *self.catalog.replaced(self.key, partition)]
+        known = [self.catalog.current(self.key, partition), *replaced(self.catalog, self.key, partition)]
         if known[-1] is not None:
             self.seen[partition] = known[-1]
 
@@ -542,7 +543,7 @@ def test_two_processes_that_commit_at_once_lose_nothing(catalog: Catalog, catalo
     processes = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert catalog.current(KEY, "a").metadata == {"count": 80}
-    assert len(catalog.replaced(KEY, "a")) == 1 and not catalog.attempts()
+    assert len(replaced(catalog, KEY, "a")) == 1 and not catalog.attempts()
 
 
 @pytest.mark.process

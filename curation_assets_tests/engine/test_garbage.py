@@ -25,6 +25,7 @@ from curation_assets_tests.engine.stocked import (
     make,
     opened,
     publish,
+    replaced,
     stocked,
     titles,
 )
@@ -100,7 +101,7 @@ def test_what_was_replaced_goes_when_that_is_long_ago(workspace: Workspace, cloc
             "this run began after it was replaced"
         )
     assert not _there(workspace, older) and _there(workspace, newer)
-    assert not workspace.catalog.replaced(DOCUMENTS, "a")
+    assert not replaced(workspace.catalog, DOCUMENTS, "a")
 
 
 def test_what_was_current_when_a_run_began_stays_as_long_as_that(workspace: Workspace) -> None:

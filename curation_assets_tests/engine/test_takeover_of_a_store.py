@@ -19,6 +19,7 @@ from curation_assets_tests.engine.stocked import (
     make,
     opened,
     publish,
+    replaced,
     stocked,
     titles,
 )
@@ -52,11 +53,11 @@ def _sqlite(workspace: Workspace) -> Path:
 
 def test_a_data_folder_of_the_version_before_is_taken_over_as_it_was(workspace: Workspace, url: str) -> None:
     before, marks = titles(workspace), workspace.catalog.marks()
-    older = workspace.catalog.replaced(DOCUMENTS, "a")
+    older = replaced(workspace.catalog, DOCUMENTS, "a")
     as_before(workspace)
     after = opened(url)
     assert titles(after) == before and after.catalog.marks() == marks
-    assert after.catalog.replaced(DOCUMENTS, "a") == older and not after.catalog.unannounced(DOCUMENTS)
+    assert replaced(after.catalog, DOCUMENTS, "a") == older and not after.catalog.unannounced(DOCUMENTS)
     left = [path for name in ("current.json", "attempt.json", ".lock") for path in after.store.named(name)]
     assert not left and not (after.data / "refresh.json").exists()
     assert (after.open(DOCUMENTS, "a") / "below" / "losses.npy").read_text() == "newer"
@@ -149,7 +150,7 @@ def test_the_catalog_is_made_anew_of_the_manifests_whatever_came_of_it(
 
 def test_what_is_not_whole_is_no_artifact(workspace: Workspace, url: str) -> None:
     store = workspace.store
-    older, damaged = workspace.catalog.replaced(DOCUMENTS, "a")[0], workspace.artifact(DOCUMENTS, "a")
+    older, damaged = replaced(workspace.catalog, DOCUMENTS, "a")[0], workspace.artifact(DOCUMENTS, "a")
     store.fs.rm_file(store.path(damaged, "table"))
     torn = workspace.artifact(DOCUMENTS, "b")
     store.write(store.path(torn, "receipt.json"), b'{"sha256": "0", "key": "corpus/documents"}')
