@@ -31,6 +31,7 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.resolved import Inputs, ResolvedWorkspace
+from curation_assets.engine.staleness import Versions
 from curation_assets.samplers.products import SCORING
 from curation_assets.scoring.semdedup import semdedup_scores
 
@@ -159,11 +160,12 @@ class _Made:
     def make(self, key: str) -> float:
         """Make a step, and return the seconds that this took."""
         started, step, workspace = time.perf_counter(), STEPS[key], self.workspace()
+        versions = Versions(workspace)
         build = LoadedBuilder(
             next(product.build for product in SCORING if product.key == key), workspace, step
         )
         made = {
-            (key, partition): materialize(workspace, step, partition, build, silent, "")
+            (key, partition): materialize(versions, step, partition, build, silent, "")
             for partition in workspace.partitions(step.by)
         }
         self.receipts |= made

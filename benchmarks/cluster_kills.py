@@ -79,7 +79,7 @@ class Nodes:
     def workers(self) -> list[psutil.Process]:
         """Return the processes of our workers."""
         every = psutil.process_iter(["cmdline"])
-        workers = [p for p in every if (p.info["cmdline"] or [""])[0].startswith("ray::_RayWorker")]
+        workers = [p for p in every if (p.info["cmdline"] or [""])[0].startswith("ray::RayWorker")]
         return [p for p in workers if _environ(p).get("RAY_AUTH_TOKEN") == _ENVIRONMENT["RAY_AUTH_TOKEN"]]
 
     def shutdown(self) -> None:

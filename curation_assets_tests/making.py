@@ -55,7 +55,7 @@ def materialize(
             time.sleep(_PAUSE)
         try:
             build_one = one(versions.inputs(step, partition))
-            receipt = engine.materialize(workspace, step, partition, build_one, progress, run_id)
+            receipt = engine.materialize(Versions(workspace), step, partition, build_one, progress, run_id)
         except DamagedArtifact:
             commits.give_up(step.key, partition)
             raise

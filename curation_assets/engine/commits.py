@@ -94,7 +94,6 @@ class Commits:
         The versions of a shard's own inputs say what its documents are. Where a step reads nothing of its own shard, its
         recipe is equal for all of them and says nothing.
         """
-        profile = self._workspace.profile
         if (
             step.by != "shard"
             or step.key in EDGE
@@ -102,8 +101,7 @@ class Commits:
             or not _reads_its_shard(versions, step)
         ):
             return []
-        inputs = {partition: versions.inputs(step, partition) for partition in begun.to_make}
-        recipes = {p: step.recipe(profile, versions_of, p) for p, versions_of in inputs.items()}
+        recipes = {partition: versions.recipe(step, partition) for partition in begun.to_make}
         known = self._catalog.made_by(step.key, set(recipes.values()))
         intact = {r.recipe for r in self._workspace.store.intact(known.values(), listed=True)}
         again = []
@@ -112,7 +110,7 @@ class Commits:
             taken = replace(
                 other,
                 partition=partition,
-                inputs=inputs[partition],
+                inputs=versions.inputs(step, partition),
                 metadata=other.metadata | {"taken_over_from": other.partition},
                 created=time.time(),
                 seconds=0.0,

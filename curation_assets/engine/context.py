@@ -122,8 +122,7 @@ class Context:
 
     def recipe(self, partition: str) -> str:
         """Return the version that the step's partition has when made from its inputs as they are."""
-        inputs = Versions(self._workspace).inputs(self._step, partition)
-        return self._step.recipe(self._workspace.profile, inputs, partition)
+        return Versions(self._workspace).recipe(self._step, partition)
 
     def through(self, key: str) -> Context:
         """Return the context of an input that says by a digest which files it stands for, to get at these files.

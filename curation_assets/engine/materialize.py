@@ -17,24 +17,23 @@ from curation_assets.engine.workspace import BuildOne, Markdown, Metadata, Works
 
 
 def materialize(
-    workspace: Workspace, step: Step, partition: str, build_one: BuildOne, progress: Progress, run_id: str
+    versions: Versions, step: Step, partition: str, build_one: BuildOne, progress: Progress, run_id: str
 ) -> Receipt:
-    """Make an artifact of the inputs that the workspace has, and return its receipt; it becomes current by a commit.
+    """Make an artifact of the inputs whose versions these are, and return its receipt; it becomes current by a commit.
 
     Versions of inputs are read before the inputs are: an input that changes under the step leaves an artifact that is
     known to be stale, never one that wrongly looks fresh.
     """
-    inputs = Versions(workspace).inputs(step, partition)
-    started = time.time()
-    with workspace.store.staged() as folder:
+    inputs, recipe = versions.inputs(step, partition), versions.recipe(step, partition)
+    started, store = time.time(), versions.workspace.store
+    with store.staged() as folder:
         metadata = build_one(partition, folder, progress)
         if preview := {name: value for name, value in metadata.items() if isinstance(value, Markdown)}:
             write_json(folder / PREVIEW, preview)
         kept = {name: value for name, value in metadata.items() if name not in preview}
-        recipe = step.recipe(workspace.profile, inputs, partition)
         version = kept.pop("version", "" if step.pinned else recipe)
-        draft = partial(Receipt, step.key, partition, version, recipe, step.code_version(workspace.profile))
-        return workspace.store.publish(
+        draft = partial(Receipt, step.key, partition, version, recipe, versions.code_version(step))
+        return store.publish(
             folder,
             draft(
                 inputs,

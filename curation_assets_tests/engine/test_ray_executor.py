@@ -98,7 +98,7 @@ def _actors() -> list[psutil.Process]:
     """Return the workers of the clusters of this process: other tests have their own."""
     below = {process.pid for process in psutil.Process().children(recursive=True)}
     seen = [process for process in psutil.process_iter(["cmdline"]) if process.pid in below]
-    return [process for process in seen if "_RayWorker" in " ".join(process.info["cmdline"] or [])]
+    return [process for process in seen if "ray::RayWorker" in " ".join(process.info["cmdline"] or [])]
 
 
 @pytest.fixture

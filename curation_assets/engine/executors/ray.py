@@ -8,23 +8,19 @@ what it was at is counted, and what one still sends that was given up is not hea
 from __future__ import annotations
 
 import os
-import stat
-import sys
-import tempfile
 import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
-from curation_assets.common.files import fingerprint
 from curation_assets.common.progress import Line
-from curation_assets.config.profile import Profile, ProfileError, profile_type
+from curation_assets.config.profile import ProfileError
 from curation_assets.engine.executors import (
     Checked,
     Ended,
@@ -35,8 +31,9 @@ from curation_assets.engine.executors import (
     WorkerDied,
 )
 from curation_assets.engine.executors.ray_cluster import Node, alive, connected, essence, imported
-from curation_assets.engine.executors.work import Worker
+from curation_assets.engine.executors.ray_worker import Begun, RayWorker, Ready, Unable, code_of
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.receipt import title
 from curation_assets.engine.step import EDGE
 from curation_assets.engine.workspace import Workspace
 
@@ -46,12 +43,8 @@ _LOOK = 5.0  # seconds between two looks at which nodes there are
 _LONG = 30.0  # seconds after which it is said that a task waits for a worker
 _LINES = 3.0  # seconds between two lines of progress of a step, whichever worker they are of
 _PATIENCE = 2.0  # seconds for what listens to a worker to hear that it has been ended
-_PLACES = (
-    "_HOME",
-    "_CACHE",
-    "_PATH",
-    "_DIR",
-)  # of variables that name a folder, of which each node has its own
+# Ends of the names of variables that name a folder, of which each node has its own.
+_PLACES = ("_HOME", "_CACHE", "_PATH", "_DIR")
 
 Kind = Literal["here", "cpu", "gpu"]
 """Where an actor works: on the node of the run itself, where the catalog is, or on any node, with a GPU or without one."""
@@ -171,23 +164,23 @@ class RayExecutor:
             self._lost(actor, event)
         elif isinstance(event, Exception):
             raise event
-        elif isinstance(event, _Ready):
+        elif isinstance(event, Ready):
             self._ready(actor, event)
-        elif isinstance(event, _Unable):
+        elif isinstance(event, Unable):
             self._actors.remove(actor)
             self._end(actor)
             if actor.node:
                 raise WorkerDied(f"a worker on {self._name(actor.node)} cannot go on: {event.reason}")
             self._not_started(event.reason)
-        elif isinstance(event, _Begun):
+        elif isinstance(event, Begun):
             actor.begun = True
         elif isinstance(event, Line):
             self._progress(event)
         else:
             self._noted(actor, event)
 
-    def _ready(self, actor: _Actor, ready: _Ready) -> None:
-        if ready.code != _code(self._workspace.profile):
+    def _ready(self, actor: _Actor, ready: Ready) -> None:
+        if ready.code != code_of(self._workspace.profile):
             raise ProfileError(
                 f"{self._name(ready.node)} has another version of curation-assets, or of a package with samplers, than this "
                 "machine: install the same on all nodes"
@@ -199,9 +192,8 @@ class RayExecutor:
         assert actor.job is not None
         self._deaths = 0
         if isinstance(message, Ended):
-            message = Ended(
-                actor.job.task
-            )  # all of it, of which this actor may have had what another one left
+            # All of it, of which this actor may have had what another one left.
+            message = Ended(actor.job.task)
             actor.job = None
         elif not isinstance(message, Checked):
             actor.job.left = actor.job.left[1:]
@@ -247,7 +239,7 @@ class RayExecutor:
         nodes.append(actor.node)
         if sum(self._node(one) is not None for one in nodes) < _DEATHS:
             self._tell(
-                f"Ray: the worker at {_of(task.key, partition)} on {self._name(actor.node)} died; another one tries it"
+                f"Ray: the worker at {title(task.key, partition)} on {self._name(actor.node)} died; another one tries it"
             )
             return
         reason = f"{len(nodes)} workers that were at it died: killed, or out of memory (execution.ray says what each has)"
@@ -318,7 +310,7 @@ class RayExecutor:
             options |= {"num_cpus": 0, "scheduling_strategy": affinity}
         elif kind == "gpu":
             options["num_gpus"] = settings.gpus
-        remote = ray.remote(_RayWorker).options(max_restarts=0, max_task_retries=0, **options)
+        remote = ray.remote(RayWorker).options(max_restarts=0, max_task_retries=0, **options)
         handle = remote.remote(
             self._profile(kind),
             self._module,
@@ -412,20 +404,9 @@ class RayExecutor:
         store = execution.store or str(workspace.data / "artifacts")
         update = {"data": data, "store": store, "device": device}
         if kind != "here":
-            update["catalog"] = (
-                ""  # with its password: only who drives the run and what looks at all of it needs that
-            )
+            update["catalog"] = ""  # only who drives the run and what looks at all of it needs that
         execution = execution.model_copy(update=update)
         return workspace.profile.model_copy(update={"execution": execution}).model_dump()
-
-
-def _of(key: str, partition: str) -> str:
-    return f"{key}[{partition}]" if partition else key
-
-
-def _code(profile: Profile) -> str:
-    """Return a hash of the code numbers and settings of all steps: equal where the same is installed."""
-    return fingerprint(sys.version_info[:2], {key: step.code_version(profile) for key, step in STEPS.items()})
 
 
 def _environment() -> dict[str, str]:
@@ -451,109 +432,3 @@ class _Mark:
     def remove(self) -> None:
         with suppress(OSError):  # it is small, and nobody reads it any more
             self._store.fs.rm_file(self._path)
-
-
-# ---- in an actor
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """An actor is ready: on which node, and with which code."""
-
-    node: str
-    code: str
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """An actor has taken its task up."""
-
-
-@dataclass(frozen=True)
-class _Unable:
-    """An actor cannot work."""
-
-    reason: str
-
-
-class _RayWorker:
-    """A worker in a process of its own on some node; whatever goes wrong comes back as a message."""
-
-    def __init__(
-        self,
-        settings: dict[str, Any],
-        module: str,
-        environment: dict[str, str],
-        threads: int,
-        elsewhere: bool,
-        proof: tuple[str, str],
-    ) -> None:
-        self._settings, self._module, self._environment = settings, module, environment
-        self._threads, self._elsewhere, self._proof = max(1, threads), elsewhere, proof
-        self._messages: SimpleQueue[Message | _Unable | None] = SimpleQueue()
-
-    def ready(self) -> _Ready | _Unable:
-        """Import what is needed, open the store, and say where this is."""
-        node = imported().get_runtime_context().get_node_id()
-        try:
-            for name in [name for name in os.environ if name.startswith("CURATION_")]:
-                del os.environ[name]  # the node may have been started with others
-            os.environ.update(self._environment)
-            # Before torch and faiss are imported, which go by it.
-            os.environ["OMP_NUM_THREADS"] = str(self._threads)
-            execution = self._settings["execution"]
-            os.environ["CURATION_DATA"] = execution["data"] or str(_own_folder(self._settings["name"]))
-            workspace = Workspace(profile_type().model_validate(self._settings))
-            if self._elsewhere:
-                self._see(workspace)
-            if (
-                not workspace.store.local
-            ):  # whose cache is of this node alone; of a folder the driver sees to that
-                workspace.store.remove_abandoned()
-            self._worker = Worker(
-                workspace, self._module, self._messages.put, device_of_its_own=self._elsewhere
-            )
-            return _Ready(node, _code(workspace.profile))
-        except Exception as error:
-            return _Unable(f"{type(error).__name__}: {error}")
-
-    def _see(self, workspace: Workspace) -> None:
-        """Refuse to work where the store or the corpus is another one than on the machine of the run."""
-        mark, corpus = self._proof
-        node = os.uname().nodename
-        try:
-            workspace.store.read(mark)
-        except FileNotFoundError:
-            raise ProfileError(
-                f"node {node} does not see the store of this run, {workspace.store.root}: with several nodes, execution.store "
-                "must be a URL or a folder that all of them share"
-            ) from None
-        if corpus and not Path(corpus).exists():
-            raise ProfileError(
-                f"node {node} does not see the corpus, {corpus}: with several nodes, corpus.url must be a URL or a folder "
-                "that all of them share"
-            )
-
-    def carry_out(self, task: Task) -> Iterator[Message | _Begun | _Unable]:
-        """Yield what comes of a task and how far it is, each as it happens: its work goes on beside this."""
-        yield _Begun()
-        threading.Thread(target=self._work, args=(task,), daemon=True).start()
-        while (message := self._messages.get()) is not None:
-            yield message
-
-    def _work(self, task: Task) -> None:
-        try:
-            for message in self._worker.carry_out(task):
-                self._messages.put(message)
-        except Exception as error:
-            self._messages.put(_Unable(f"{type(error).__name__}: {error}"))
-        self._messages.put(None)
-
-
-def _own_folder(profile: str) -> Path:
-    """Return a folder of this user below the system's temporary one, for a worker's scratch."""
-    folder = Path(tempfile.gettempdir(), f"curation-{os.getuid()}-{profile}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if stat.S_ISLNK(folder.lstat().st_mode) or folder.stat().st_uid != os.getuid():
-        raise ProfileError(f"{folder} is somebody else's: name a folder for scratch in execution.ray.scratch")
-    return folder

@@ -63,10 +63,8 @@ def connected(address: str) -> Iterator[None]:
     try:
         with _joined(address) if address else _started():
             if threading.current_thread() is threading.main_thread():
-                for (
-                    number,
-                    handler,
-                ) in handlers.items():  # Ray has put its own in the place of ours, others around them
+                # Ray has put its own in the place of ours, others around them.
+                for number, handler in handlers.items():
                     signal.signal(number, handler)
             yield
     finally:

@@ -59,14 +59,15 @@ class Worker:
         step, workspace = STEPS[task.key], self._workspace
         if task.inputs is not None:
             workspace = ResolvedWorkspace(workspace, task.inputs)
-        else:
-            workspace = Snapshot(Versions(workspace))
+        versions = Versions(workspace)
+        if task.inputs is None:
+            workspace = Snapshot(versions)
+        build_one = partial(self._build_one, workspace, step)
         for partition in task.partitions:
             tell = self._teller(step, partition)
             progress = Throttled(tell, title(step.key, partition))
-            build_one = partial(self._build_one, workspace, step)
             try:
-                receipt = materialize(workspace, step, partition, build_one, progress, task.run_id)
+                receipt = materialize(versions, step, partition, build_one, progress, task.run_id)
             except Exception as error:
                 missing, kind = isinstance(error, MissingInput), type(error).__name__
                 damaged = error.receipt if isinstance(error, DamagedArtifact) else None
