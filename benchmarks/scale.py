@@ -1,6 +1,6 @@
 """What looking at the whole graph costs with 10,000 shards: a state of which everything is current, and all that people and daemons ask of it.
 
-`python -m benchmarks.scale --shards 10000 --folder /tmp/scale` lays it out once and measures; `--looks status,tick` measures
+`python -m benchmarks.scale --shards 10000 --folder FOLDER` lays it out once and measures; `--looks status,tick` measures
 some, each in a process of its own; `--postgres` does so with catalog and history on a server of its own, in a folder that is
 not there yet; `--profiled` says where the time goes.
 """
@@ -14,6 +14,7 @@ import pstats
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -58,7 +59,7 @@ def main() -> int:
     """Lay out, or measure one look, or measure each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=10_000)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/curation-scale"))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "curation-scale"))
     parser.add_argument("--postgres", action="store_true", help="with a server of its own")
     parser.add_argument("--catalog", default="", help="URL of the catalog; empty for SQLite in the folder")
     parser.add_argument(

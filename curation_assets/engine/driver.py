@@ -296,10 +296,8 @@ class _Run:
         for partition, reason in begun.missing.items():
             yield from self._failed(Failed(step.key, partition, reason, missing=True))
         for partition, attempt in begun.others.items():
-            name, who = (
-                title(step.key, partition),
-                f"run {attempt.run_id}" if attempt.run_id else "another run",
-            )
+            name = title(step.key, partition)
+            who = f"run {attempt.run_id}" if attempt.run_id else "another run"
             if self._others.get(name) != who:
                 self._others[name] = who
                 yield f"{name}: {who} is making it; this waits for that"

@@ -79,7 +79,7 @@ def _of_key(
     at_work = {store.place(key, partition) for partition in found.leased}
     for receipts, removed in ((found.replaced, garbage.replaced), (found.unlisted, garbage.unlisted)):
         for receipt in _once(receipts):
-            removed.add(sum(size for size, _ in receipt.files.values()))
+            removed.add(receipt.bytes)
             if not dry_run:
                 store.remove_folder(receipt.folder, (*receipt.files, MANIFEST))
     for folder in (old[path] for path in sorted(found.unreferenced)):

@@ -14,7 +14,8 @@ from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.store import Store
 
 if TYPE_CHECKING:
-    from curation_assets.engine.staleness import Reading, Versions
+    from curation_assets.engine.staleness import Versions
+    from curation_assets.engine.step_inputs import Reading
 
 _MANIFEST = "manifest.json"
 

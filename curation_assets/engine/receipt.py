@@ -36,6 +36,11 @@ class Receipt:
     seconds: float = 0.0
     run_id: str = ""
 
+    @property
+    def bytes(self) -> int:
+        """The bytes of all its files."""
+        return sum(size for size, _ in self.files.values())
+
 
 def parse_receipt(content: bytes) -> Receipt | None:
     """Return the receipt, or None where it is not what was written: then it counts as none, and the artifact is made anew."""

@@ -2,8 +2,7 @@
 
 For questions, and for steps that read little of every shard: to compare a file with its digest is to read all of it. What is
 made of one shard is read with `Workspace.open`, which compares; here that is done when a file cannot be read, to tell damage from
-other causes. `read_files` and `read_ranges`
-are for builders that need a small part of many artifacts.
+other causes. `read_files` and `read_ranges` are for builders that need a small part of many artifacts.
 """
 
 from __future__ import annotations

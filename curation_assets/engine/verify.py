@@ -57,19 +57,16 @@ def verify(workspace: Workspace, *, digests: bool, progress: Progress = silent) 
     """Compare the catalog with the store: names and sizes; with `digests` every file's content, and every manifest."""
     catalog, store = workspace.catalog, workspace.store
     keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
-    verdict, total = Verdict(), sum(len(_by_folder(workspace, key)) for key in keys)
-    if digests:
-        total = sum(_size(shared[0]) for key in keys for shared in _by_folder(workspace, key).values())
-    reader = _Reader(store, digests, total, progress)
+    sizes = [shared[0].bytes for key in keys for shared in _by_folder(workspace, key).values()]
+    verdict, reader = Verdict(), _Reader(store, digests, sum(sizes) if digests else len(sizes), progress)
     for key in keys:
         folders = {folder.path: folder for folder in store.folders(key)}
-        known = _by_folder(
-            workspace, key
-        )  # read after the listing: what was committed meanwhile is in both, or here alone
+        # Read after the listing: what was committed meanwhile is in both, or here alone.
+        known = _by_folder(workspace, key)
         verdict.unreferenced += [sum(f.files.values()) for path, f in folders.items() if path not in known]
         for receipt, problem, manifest in reader.findings([shared[0] for shared in known.values()], folders):
             verdict.artifacts += 1
-            verdict.bytes += _size(receipt)
+            verdict.bytes += receipt.bytes
             original = _original(store, known[receipt.folder])
             if not problem and not manifest and original is None:
                 problem = "its manifest is damaged"
@@ -89,10 +86,6 @@ def _by_folder(workspace: Workspace, key: str) -> dict[str, list[Receipt]]:
     for receipt, _ in workspace.catalog.all_of(key):
         by_folder.setdefault(receipt.folder, []).append(receipt)
     return by_folder
-
-
-def _size(receipt: Receipt) -> int:
-    return sum(size for size, _ in receipt.files.values())
 
 
 def _original(store: Store, shared: list[Receipt]) -> Receipt | None:
@@ -116,7 +109,7 @@ class _Reader:
 
     def _look(self, receipt: Receipt, folder: Folder | None) -> _Finding:
         if problem := self._missing(receipt, folder):
-            self._advance(_size(receipt) if self._digests else 1)
+            self._advance(receipt.bytes if self._digests else 1)
             return _Finding(receipt, problem, False)
         if not self._digests:
             self._advance(1)

@@ -10,8 +10,9 @@ from curation_assets.common.terminal import columns, plain, shortened
 from curation_assets.engine.failures import failed, waits_for
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.reasons import Counted, counted, summary
-from curation_assets.engine.staleness import LISTING, Versions
+from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
+from curation_assets.engine.step_inputs import LISTING
 from curation_assets.engine.workspace import Workspace, title
 
 _NAME = 34  # characters of an asset's key that are shown, at most

@@ -18,8 +18,9 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.reasons import Counted, Reason, counted, summary
 from curation_assets.engine.snapshot import Snapshot
-from curation_assets.engine.staleness import LISTING, Versions
+from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
+from curation_assets.engine.step_inputs import LISTING
 from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage.nodes import ended, iso
 from curation_assets.lineage.notices import notices

@@ -183,6 +183,27 @@ class Interrupted(Exception):
     """Stands for whatever ends a process half-way."""
 
 
+def _die_at(
+    at: int,
+    monkeypatch: pytest.MonkeyPatch,
+    base: Path,
+    tokenizer: Tokenizer,
+    labelled: Labelled,
+    folder: Path,
+) -> None:
+    """Train up to a step, in which the process dies."""
+    step = module._Distilling._train_step
+
+    def dying(self: Any, number: int, rows: Any) -> None:
+        if number == at:
+            raise Interrupted
+        step(self, number, rows)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(module._Distilling, "_train_step", dying)
+        run(base, tokenizer, labelled, folder, resume_seconds=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "at", [1, 19, 27, 46]
@@ -196,17 +217,7 @@ def test_a_killed_run_ends_with_the_same_bits(
     whole: DistillResult,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    step = module._Distilling._train_step
-
-    def dying(self: Any, number: int, rows: Any) -> None:
-        if number == at:
-            raise Interrupted
-        step(self, number, rows)
-
-    monkeypatch.setattr(module._Distilling, "_train_step", dying)
-    with pytest.raises(Interrupted):
-        run(base, tokenizer, labelled, tmp_path, resume_seconds=0)
-    monkeypatch.undo()
+    _die_at(at, monkeypatch, base, tokenizer, labelled, tmp_path)
     again = run(base, tokenizer, labelled, tmp_path)
     assert again.resumed_from == at and again.metadata() == whole.metadata()
     first, second = (load_file(made.model / "model.safetensors") for made in (whole, again))
@@ -225,17 +236,7 @@ def test_a_damaged_history_is_measured_anew(
     whole: DistillResult,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    step = module._Distilling._train_step
-
-    def dying(self: Any, number: int, rows: Any) -> None:
-        if number == 22:
-            raise Interrupted
-        step(self, number, rows)
-
-    monkeypatch.setattr(module._Distilling, "_train_step", dying)
-    with pytest.raises(Interrupted):
-        run(base, tokenizer, labelled, tmp_path, resume_seconds=0)
-    monkeypatch.undo()
+    _die_at(22, monkeypatch, base, tokenizer, labelled, tmp_path)
     history = tmp_path / "history.json"
     text = history.read_text()
     history.write_text(text.replace('"epoch": 1.0', '"epoch": 1.5'))
