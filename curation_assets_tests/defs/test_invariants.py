@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.invariants import INVARIANTS
 from curation_assets.lineage.status import status, to_text
-from curation_assets_tests.making import attempted, commit, fail
+from curation_assets_tests.making import attempted, commit, fail, put
 
 IDS = ["a", "b", "c", "d", "e"]
 
@@ -163,7 +164,11 @@ def test_a_file_that_cannot_be_read(workspace: Workspace) -> None:
     outcome = INVARIANTS["corpus/documents"]["all_files_read"](workspace)
     assert not outcome.passed and outcome.warns and "no gzip file" in outcome.description
     with attempted(workspace, "corpus/documents", "s0.jsonl"):
-        pass  # it succeeded, or somebody stopped it
+        pass  # somebody stopped it: it could not be read before, and may not be now
+    assert not _passed(workspace, "corpus/documents", "all_files_read")
+    there = workspace.receipt("corpus/documents", "s0.jsonl")
+    assert there is not None
+    put(workspace, replace(there, created=there.created + 1))
     assert _passed(workspace, "corpus/documents", "all_files_read")
 
 

@@ -69,7 +69,17 @@ def _prepared(found: Workspace, made: list[tuple[str, str]] = _MADE, clustered: 
 
         return build
 
-    keys = ["corpus/embeddings", "clusters/centroids", "clusters/assignments"] if clustered else []
+    keys = (
+        [
+            "corpus/embeddings",
+            "clusters/sample_share",
+            "clusters/sample",
+            "clusters/centroids",
+            "clusters/assignments",
+        ]
+        if clustered
+        else []
+    )
     for key in keys:
         for partition in found.partitions(STEPS[key].by):
             materialize(found, STEPS[key], partition, lambda inputs, key=key: fake(key))
