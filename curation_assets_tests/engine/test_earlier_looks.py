@@ -33,6 +33,7 @@ class Corpus:
     """A graph of artifacts in a catalog, in which everything is current, and the latest look at it."""
 
     profile: Profile
+    first_profile: Profile
     first: dict[At, Receipt]
     latest: Versions | None = None
 
@@ -43,7 +44,7 @@ class Corpus:
 
     def begin(self) -> None:
         """Have everything as it was at first."""
-        self.latest, catalog = None, self.workspace.catalog
+        self.latest, self.profile, catalog = None, self.first_profile, self.workspace.catalog
         for receipt in self.first.values():
             _write(self.workspace, receipt)
         for key in {key for key, _ in self.first}:
@@ -82,7 +83,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Any:
         path = Path(workspace.store.path(made[SOURCE], "shards.json"))
         path.parent.mkdir(parents=True)
         path.write_bytes(listing)
-        yield Corpus(profile, made)
+        yield Corpus(profile, profile, made)
 
 
 def _current(corpus: Corpus, at: At) -> Receipt | None:
