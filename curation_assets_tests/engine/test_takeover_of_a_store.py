@@ -22,6 +22,7 @@ from curation_assets_tests.engine.stocked import (
     replaced,
     stocked,
     titles,
+    unlisted,
 )
 
 
@@ -57,7 +58,9 @@ def test_a_data_folder_of_the_version_before_is_taken_over_as_it_was(workspace: 
     as_before(workspace)
     after = opened(url)
     assert titles(after) == before and after.catalog.marks() == marks
-    assert replaced(after.catalog, DOCUMENTS, "a") == older and not after.catalog.unannounced(DOCUMENTS)
+    assert replaced(after.catalog, DOCUMENTS, "a") == older
+    with after.catalog.writer() as writer:
+        assert not after.catalog.adopt_unannounced(writer, DOCUMENTS, ["a", "b"])
     left = [path for name in ("current.json", "attempt.json", ".lock") for path in after.store.named(name)]
     assert not left and not (after.data / "refresh.json").exists()
     assert (after.open(DOCUMENTS, "a") / "below" / "losses.npy").read_text() == "newer"
@@ -244,4 +247,4 @@ def test_a_listing_made_after_a_rebuild_starts_the_time_of_what_is_gone(
     _sqlite(workspace).unlink()
     _rebuild(opened(url))
     lists(after := opened(url), "b")
-    assert after.catalog.unlisted().keys() == {"a"}
+    assert unlisted(after.catalog).keys() == {"a"}
