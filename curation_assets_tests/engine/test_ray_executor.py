@@ -181,6 +181,12 @@ def test_a_step_is_loaded_once_by_each_actor_and_the_same_is_made(
             assert receipt is not None and receipt.files == event.receipt.files, event.key
 
 
+def test_who_waits_for_another_run_hears_that_no_worker_said_anything(listed: Workspace) -> None:
+    with RayExecutor(listed, dying_products.__name__, lambda line: None) as executor:
+        started = time.monotonic()
+        assert executor.receive(0.2) is None and time.monotonic() - started < 5
+
+
 def test_what_no_node_has_is_named_at_once(listed: Workspace) -> None:
     execution = listed.profile.execution.model_copy(update={"device": "cuda"})
     workspace = Workspace(listed.profile.model_copy(update={"execution": execution}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,40 @@ def test_killed_in_the_middle_of_a_takeover_the_next_start_goes_on(
     assert titles(opened(url)) == before | {(DOCUMENTS, "a"): newer.folder}, (
         "a pointer that is left is believed no more"
     )
+
+
+# Of two at once
+
+_OPENS = """
+import sys
+from pathlib import Path
+from curation_assets.config.profile import ProfileError
+from curation_assets.engine.store import Store
+from curation_assets.engine.takeover import open_catalog
+stores, data = map(Path, sys.argv[1:])
+for name in sys.stdin:
+    try:
+        print(open_catalog("", Store(str(stores / name.strip()), data), data).about()["id"], flush=True)
+    except ProfileError:
+        print("", flush=True)
+"""
+
+
+@pytest.mark.process
+def test_a_folder_is_the_store_of_one_of_two_that_open_it_at_one_instant(tmp_path: Path) -> None:
+    commands = [[sys.executable, "-c", _OPENS, str(tmp_path), str(tmp_path / data)] for data in ("a", "b")]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for number in range(20):
+        for process in processes:
+            process.stdin.write(f"store-{number}\n")
+            process.stdin.flush()
+        ids = {process.stdout.readline().strip() for process in processes}
+        assert ids == {"", Store(str(tmp_path / f"store-{number}"), tmp_path).owner} and len(ids) == 2
+    for process in processes:
+        process.communicate()
 
 
 # Made anew of the manifests
