@@ -124,6 +124,29 @@ def test_what_another_run_is_about_to_announce_is_left_to_it(listed: Workspace) 
     assert _current_and_unannounced(listed, partition) == [(True, False)]
 
 
+def test_who_waits_for_a_run_that_ends_before_it_announces_what_it_made_does_that(listed: Workspace) -> None:
+    scope, made, events = everything(listed.profile, [STEPS[KEY]]), "", list[Event]()
+    with ExitStack() as stack:
+        executors = [
+            stack.enter_context(InlineExecutor(listed, "curation_assets.products", lambda line: None))
+            for _ in range(2)
+        ]
+        runs = [
+            bring_up_to_date(listed, scope, executor, run_id="one", checks=False) for executor in executors
+        ]
+        next(event for event in runs[0] if isinstance(event, Line) and event.when == "begin")
+        for event in runs[1]:
+            events.append(event)
+            if isinstance(event, str) and "run one is making it" in event and not made:
+                made = next(event.receipt.partition for event in runs[0] if isinstance(event, Committed))
+                runs[0].close()
+    committed = [event for event in _of(events, Committed) if isinstance(event, Committed)]
+    assert {event.receipt.partition: (event.made, event.unannounced) for event in committed} == {
+        shard: (shard != made, shard == made) for shard in ("s0.jsonl", "s1.jsonl", "s2.jsonl")
+    }
+    assert _current_and_unannounced(listed, made) == [(True, False)]
+
+
 def _current_and_unannounced(workspace: Workspace, partition: str) -> list[tuple[bool, bool]]:
     scope = only(workspace.profile, STEPS[KEY], [partition])
     events = _of(_run(workspace, scope, lambda *_: ""), Current)
