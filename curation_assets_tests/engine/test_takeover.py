@@ -93,11 +93,11 @@ def test_what_was_taken_over_is_so_again_after_the_catalog_was_made_anew(
     tiny: Profile, tmp_path: Path
 ) -> None:
     """The manifests know it under its old name alone: nothing is made for that, the next run takes it over once more."""
-    workspace, key = Workspace(tiny), "corpus/documents"
+    workspace, key = Workspace(tiny), "random/scores"
     make_current(workspace, key)
     (tmp_path / "shards" / "s0.jsonl").rename(tmp_path / "shards" / "moved.jsonl")
     make_current(workspace, key)
-    before = workspace.receipt("corpus/documents", "moved.jsonl")
+    before = workspace.receipt(key, "moved.jsonl")
     rebuild_catalog("", workspace.store, workspace.data)
     assert workspace.receipt(key, "moved.jsonl") is None
     assert workspace.receipt(key, "s0.jsonl").folder == before.folder
