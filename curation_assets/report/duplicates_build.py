@@ -46,7 +46,8 @@ def _found(context: Context) -> Duplicates | None:
     if not shards or versions.stale(_NEIGHBOURS, groups):
         return None
     receipts = [context.artifact(_NEIGHBOURS, group) for group in groups]
-    counts = sum(np.load(io.BytesIO(content)) for content in context.read_files(COUNTS, receipts))
+    contents = context.read_files(COUNTS, receipts)
+    removed, sizes = np.sum([np.load(io.BytesIO(content)) for content in contents], axis=0)
     cuts = {
         rate: -float(receipt.metadata["threshold"])
         for rate in RATES
@@ -56,7 +57,8 @@ def _found(context: Context) -> Duplicates | None:
     }
     return Duplicates(
         sum(receipt.metadata["documents"] for receipt in receipts),
-        *counts,
+        removed,
+        sizes,
         context.profile.samplers.semdedup.threshold,
         cuts,
         sum(context.metadata(_VECTORS, shard)["unreadable_documents"] for shard in shards),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from curation_assets.common.drawing.charts import Series, curves
-from curation_assets.common.drawing.styles import Style, style_of
+from curation_assets.common.drawing.styles import PARTS, Style, style_of
 from curation_assets.report.duplicates import Duplicates
 from curation_assets.report.section import Cell, Drawn, Figure, Section, Table, listed
 from curation_assets.scoring.semdedup import THRESHOLDS
@@ -140,10 +140,10 @@ def figures(found: Duplicates) -> Iterator[Drawn]:
     marks |= {f"the {rate} % subset": (c, "") for rate, c in found.cuts.items()}
     for number, (label, (cosine, marker)) in enumerate(marks.items()):
         series[label] = Series([cosine], [100 * found.share(cosine)])
-        styles[label] = Style(style_of(f"mark {number}").colour, marker or "sDv^P*"[number % 6], "-", label)
+        styles[label] = Style(PARTS[number % len(PARTS)], marker or "sDv^P*"[number % 6], "-", label)
     caption = (
-        f"Of {found.documents:,} documents. A threshold removes those at its right; groups have one representative that stays. "
-        "The marks are where the threshold and the subsets of fixed rates cut."
+        f"Of {found.documents:,} documents. At each cosine: what a threshold there removes, and of how many groups, each with one that stays. "
+        "The marks are where near-duplicates begin and where the subsets of fixed rates cut."
     )
     alt = "share of documents removed and of groups by cosine threshold, with the cuts of the fixed rates"
     picture = curves(

@@ -204,10 +204,9 @@ def summary(table: pa.Table) -> Metadata:
 
 def about_cut(lowest: float) -> Metadata:
     """Tell at which cosine a choice is cut whose lowest score is this one, and what that means."""
-    cosine = max(-lowest, -1.0)
-    outliers = f"below {_NEAR:.2f} a cut picks outliers, not one copy of each: what goes is merely like another document"
-    copies = f"from {_NEAR:.2f} on nothing goes but near-duplicates"
-    return {"cut_at_cosine": cosine, "what_the_cut_picks": copies if cosine >= _NEAR else outliers}
+    outliers = f"picks outliers, not copies: below {_NEAR:.2f} most of what goes is no near-duplicate"
+    copies = f"drops copies alone: near-duplicates begin at {_NEAR:.2f}"
+    return {"cut_at_cosine": -lowest, "what_that_does": copies if -lowest >= _NEAR else outliers}
 
 
 SAMPLER = Sampler(
@@ -224,7 +223,10 @@ SAMPLER = Sampler(
         "similarity": Column(
             "float64", "Largest cosine similarity to a document of its cluster that is kept before it"
         ),
-        "duplicate_of": Column("string", "Id of that document; empty where there is none"),
+        "duplicate_of": Column(
+            "string",
+            "Id of that document, which stands for this one where a threshold removes it; empty where there is none",
+        ),
         "duplicate_shard": Column("string", "Corpus file that it is in"),
     },
     setup=setup,

@@ -72,11 +72,12 @@ def test_the_curve_falls_and_is_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lowest", "picks"), [(-0.31, "outliers"), (-0.9, "nothing goes but"), (1.0, "outliers")]
+    ("lowest", "picks"),
+    [(-0.31, "outliers, not copies"), (-0.9, "drops copies alone"), (0.5, "outliers, not copies")],
 )
 def test_a_subset_tells_at_which_cosine_it_is_cut(lowest: float, picks: str) -> None:
     about = about_cut(lowest)
-    assert about["cut_at_cosine"] == -lowest and picks in about["what_the_cut_picks"]
+    assert about["cut_at_cosine"] == -lowest and picks in about["what_that_does"]
 
 
 def _workspace(home: Path, patch: pytest.MonkeyPatch, execution: str) -> Workspace:

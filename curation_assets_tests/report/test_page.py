@@ -179,7 +179,9 @@ def test_the_answer_comes_first() -> None:
     assert first.index("At 20 % use density.") < first.index("density is better than random at 20 %.")
     assert "20, 40 %" in first and "against random sampling" in first
     nothing = render(replace(_report(), parts=[Part("report/comparison", None)], glances=[], facts=[]))
-    assert "has not been made, or has found nothing" in nothing
+    assert "No models have been compared yet." in nothing
+    nothing = render(Report("", [], [], [], [Part("report/comparison", None)], []))
+    assert "no report has found anything" in nothing
 
 
 def test_rows_lead_to_where_their_numbers_come_from() -> None:
@@ -271,7 +273,7 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
     assert_inert(shown)
     assert shown.text("h2").split("\n")[3:] == [
         *("Comparison", "Quality", "convergence", "Tradeoff", "correlation", "Distributions", "Composition"),
-        *("Documents to read", "Where the numbers come from"),
+        *("Duplicates", "Documents to read", "Where the numbers come from"),
     ]
     folder = found.data / "report"
     assert folder == tmp_path / "data" / "report"
