@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -92,6 +92,7 @@ class SamplerSpec:
     steps : the steps that it brings besides its chain (`engine.step.Step`), each after what it needs.
     code : number to raise when its code changes the scores.
     placed : scoring reads what an unpartitioned input has of its corpus file (`engine.step.Step.placed`).
+    about_cut : the lowest score of a choice of the highest -> what that says, for people: metadata of the subset.
     """
 
     name: str
@@ -110,6 +111,7 @@ class SamplerSpec:
     steps: tuple[Any, ...] = ()
     code: int = 1
     placed: bool = False
+    about_cut: Callable[[float], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse, in one line, what would otherwise fail far from here."""

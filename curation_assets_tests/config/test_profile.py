@@ -365,6 +365,7 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
         ("[tokenizer]\nvocab_size = 1024", {"corpus/tokenizer"}),
         ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation"}),
         ("[samplers.clusters]\ndrift = 0.5", set()),
+        ("[samplers.semdedup]\nthreshold = 0.95", {"report/duplicates"}),
         ('[samplers.ask_llm]\nprompt = "{document} Good?"', {*ASK_LLM, *COSTS}),
         (
             "[samplers.perplexity]\nmax_windows = 9",
@@ -396,4 +397,5 @@ def _told_of_by(changed: set[str]) -> set[str]:
     by_scores = {f"report/{name}" for name in ("correlation", "distributions", "documents", "composition")}
     found = by_scores if any(key.endswith("/scores") for key in changed) else set()
     found |= {"report/composition"} if any(key.endswith("/subset") for key in changed) else set()
+    found |= {"report/duplicates"} if "semdedup/subset" in changed else set()
     return found | ({"report/page"} if changed else set())
