@@ -43,6 +43,7 @@ _PANELS = {
     "Perplexity by size of scorer": (("#13a0c3", "#0d92c2", "#0883c3", "#0d73c6", "#3560c8"), MARKERS),
     "Perplexity by training of scorer": (("#12a49f", "#119888", "#0c8c70", "#05815a", "#187546"), "<>pd8"),
     "Ask-LLM": (("#c78510", "#c97204", "#cb5b03", "#c64614", "#b93927"), MARKERS),
+    "Quality filters": (("#a9795c", "#97684d", "#85583f"), "XpH"),
 }
 _OTHER = ("#949536", "#898b2c", "#7e8121", "#747616", "#6c6f0b")
 """No family's: sizes of a model on all data, and names that are no samplers."""
@@ -50,6 +51,7 @@ _FAMILIES = {
     "coverage": ("coverage", "Coverage"),
     "perplexity": ("perplexity", "Perplexity by size of scorer"),
     "ask_llm": ("Ask-LLM", "Ask-LLM"),
+    "quality": ("quality filters", "Quality filters"),
 }
 """Family of a sampler -> what it is called, and the panel whose hue it has."""
 _MORE_MARKERS = "dp8<>Hh*P^Dv"
@@ -62,6 +64,7 @@ def panels(samplers: Mapping[str, SamplerSpec]) -> dict[str, list[str]]:
         "Perplexity by size of scorer": [f"perplexity_{size}" for size in SIZES],
         "Perplexity by training of scorer": [f"perplexity_large_{steps}" for steps in MILESTONES],
         "Ask-LLM": [f"ask_llm_{size}" for size in SIZES],
+        "Quality filters": [],
     }
     paper = {name for names in members.values() for name in names}
     for name, sampler in samplers.items():
