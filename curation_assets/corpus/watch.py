@@ -35,8 +35,8 @@ def places(workspace: Artifacts) -> tuple[str, str, str]:
     home = workspace.data / "builtin"
     corpus, hq = workspace.profile.corpus, str(home / "hq_validation.jsonl")
     url = str(home / "shards") if corpus.url == "builtin" else corpus.url
-    others = (corpus.hq_url, corpus.reference_url)
-    return url, *(hq if other == "builtin" else other for other in others)
+    hq_url, reference_url = (hq if one == "builtin" else one for one in (corpus.hq_url, corpus.reference_url))
+    return url, hq_url, reference_url
 
 
 def listings(workspace: Artifacts) -> dict[str, discover.Listing]:

@@ -80,15 +80,24 @@ def split_words(characters: Characters) -> Words:
 @cache
 def character_kinds() -> NDArray[np.uint8]:
     """Return of each code point whether it is white space, punctuation (or a sign), or part of a word."""
-    kinds = (
-        WORD if (c := chr(code)).isalnum() or c == "_" else SPACE if c.isspace() else PUNCTUATION
-        for code in range(_CODES)
-    )
-    return np.fromiter(kinds, np.uint8, _CODES)
+    kinds = np.full(_CODES, PUNCTUATION, np.uint8)
+    kinds[np.fromiter(map(str.isspace, _every_character()), bool, _CODES)] = SPACE
+    kinds[np.fromiter(map(str.isalnum, _every_character()), bool, _CODES)] = WORD
+    kinds[ord("_")] = WORD
+    return kinds
 
 
 @cache
 def _lower() -> NDArray[np.uint64]:
     """Return the lower case of each code point; the code point, where that is several."""
-    lower = (ord(low) if len(low := chr(code).lower()) == 1 else code for code in range(_CODES))
-    return np.fromiter(lower, np.uint64, _CODES)
+    lower = np.arange(_CODES, dtype=np.uint64)
+    cased = np.fromiter(map(str.isupper, _every_character()), bool, _CODES)
+    cased |= np.fromiter(map(str.istitle, _every_character()), bool, _CODES)
+    for code in np.flatnonzero(cased).tolist():
+        if len(low := chr(code).lower()) == 1:
+            lower[code] = ord(low)
+    return lower
+
+
+def _every_character() -> Iterator[str]:
+    return map(chr, range(_CODES))
