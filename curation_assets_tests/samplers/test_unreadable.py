@@ -25,6 +25,7 @@ SHARED = (
     "clusters/sample",
     "clusters/centroids",
     "clusters/assignments",
+    "density/bits",
     "density/shard_sketch",
     "density/sketch",
     "semdedup/vectors",

@@ -93,6 +93,7 @@ def _nothing(workspace: Workspace) -> BuildOne:
 BUILDERS: dict[str, Builder] = {
     **CORPUS,
     "corpus/embeddings": _embeddings,
+    "density/bits": density.bits,
     "density/shard_sketch": density.shard_sketch,
     "density/sketch": density.sketch,
     "clusters/sample_share": cluster_sample.share,
