@@ -102,10 +102,10 @@ def report(vectors: Vectors) -> None:
     x, bits = vectors.x, default_bits(len(vectors.x), 20_000)
     kernels: dict[str, dict[str, Any]] = {
         "l2, 1 bit (the paper's)": {"kernel": "l2", "bits": 1, "bandwidth": 0.5},
-        f"cosine, {bits} bits (the rule), pool 1000": {"bits": bits},
-        f"cosine, {bits} bits, pool 2000": {"bits": bits, "pool": 2_000},
+        f"cosine, {bits} bits (the default)": {"bits": bits},
+        f"cosine, {bits} bits, a pool of 1,000": {"bits": bits, "pool": 1_000},
         f"cosine, {bits} bits, no pool": {"bits": bits, "pool": bits * 1_000},
-        **{f"cosine, {b} bits, pool 1000": {"bits": b} for b in (bits - 3, bits - 1, bits + 1, bits + 3)},
+        **{f"cosine, {b} bits": {"bits": b} for b in (bits - 3, bits - 1, bits + 1, bits + 3) if 0 < b < 15},
         "l2, 16 bits": {"kernel": "l2", "bits": 16, "bandwidth": fitted_bandwidth(x, 16)},
     }
     print(f"{len(x):,} documents; choices of {RATE:.0%}, mean of {SEEDS} seeds")

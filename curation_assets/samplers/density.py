@@ -25,6 +25,8 @@ from curation_assets.samplers.unreadable import READABLE
 if TYPE_CHECKING:
     from curation_assets.scoring.density import RaceSketch
 
+SKETCH = "sketch.parquet"
+
 
 class Density(Section):
     """The RACE sketch (paper, algorithms 1 and 2): its kernel, and how much of it there is.
@@ -63,7 +65,8 @@ def bits(context: Context) -> BuildOne:
     settings = context.profile.samplers.density
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        documents = context.metadata("corpus/index")["documents"]
+        embedded = (context.metadata("corpus/embeddings", shard) for shard in context.shards())
+        documents = sum(one["documents"] - one["unreadable_documents"] for one in embedded)
         number = settings.bits or default_bits(documents, settings.buckets)
         return {"version": f"{number} bit{'s' * (number > 1)}", "bits": number}
 
@@ -85,7 +88,7 @@ def shard_sketch(context: Context) -> BuildOne:
         for rows, part in blocks(x):
             sketch.add(part[readable[rows]])
             progress(rows.stop, len(x), "documents")
-        return _write_sketch(sketch, folder)
+        return write_sketch(sketch, folder)
 
     return build
 
@@ -106,7 +109,7 @@ def sketch(context: Context) -> BuildOne:
             with context.opened("density/shard_sketch", shard) as sketched:
                 total.merge_sparse(*_read_sketch(sketched))
             progress(done, len(shards), "shards")
-        return _write_sketch(total, folder)
+        return write_sketch(total, folder)
 
     return build
 
@@ -141,12 +144,13 @@ def _empty_sketch(context: Context, *, dim: int, bits: int) -> RaceSketch:
     return context.profile.samplers.density.to(RaceSketch, dim=dim, bits=bits, device=context.device)
 
 
-def _write_sketch(sketch: RaceSketch, folder: Path) -> Metadata:
+def write_sketch(sketch: RaceSketch, folder: Path) -> Metadata:
+    """Store a sketch's filled counters, and say what it is of."""
     keys, counts = sketch.to_sparse()
     # Gaps between filled cells and counts are small numbers: 2 to 6 bits for a filled cell.
     pq.write_table(
         pa.table({"key": keys, "count": counts}),
-        folder / _FILE,
+        folder / SKETCH,
         compression="zstd",
         use_dictionary=["count"],
         column_encoding={"key": "DELTA_BINARY_PACKED"},
@@ -163,11 +167,10 @@ def _write_sketch(sketch: RaceSketch, folder: Path) -> Metadata:
 
 def _read_sketch(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return a stored sketch's filled counters: keys and counts, int32."""
-    table = pq.read_table(folder / _FILE)
+    table = pq.read_table(folder / SKETCH)
     return table["key"].to_numpy(), table["count"].to_numpy()
 
 
-_FILE = "sketch.parquet"
 _FILES = "`sketch.parquet` (row * cells + cell, and count, of cells that are not 0), `settings.json`"
 
 SAMPLER = Sampler(
@@ -187,7 +190,7 @@ SAMPLER = Sampler(
         Step(
             "density/bits",
             "",
-            ("corpus/index",),
+            ("corpus/embeddings",),
             "coverage",
             settings=("samplers.density.bits", "samplers.density.buckets"),
         ),
@@ -216,7 +219,7 @@ SAMPLER = Sampler(
             "density/bits",
             bits,
             "How many hashes a row of the density sketch concatenates.",
-            "By the rule log2 of the number of documents less 1, from 4 to 14: it changes when the corpus passes a power of two, and then all "
+            "By the rule log2 of the number of documents that the encoder could read less 1, from 4 to 14: it changes when the corpus passes a power of two, and then all "
             "sketches are made anew (no model runs). `samplers.density.bits` keeps it where it is.",
             files="nothing but the number in its metadata",
         ),

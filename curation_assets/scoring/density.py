@@ -74,7 +74,7 @@ class RaceSketch:
         buckets: int = 20000,
         kernel: Literal["cosine", "l2"] = "cosine",
         bits: int = 10,
-        pool: int = 1000,
+        pool: int = 2000,
         bandwidth: float = DEFAULT_BANDWIDTH,
         seed: int = 0,
         device: str | torch.device = "cpu",

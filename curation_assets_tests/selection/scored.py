@@ -61,7 +61,7 @@ def _embeddings(workspace: Workspace) -> BuildOne:
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
         np.save(folder / "embeddings.npy", x.astype(np.float32))
         np.save(folder / "readable.npy", np.ones(len(x), bool))
-        return {"documents": len(x), "dimensions": _LETTERS}
+        return {"documents": len(x), "unreadable_documents": 0, "dimensions": _LETTERS}
 
     return build
 
