@@ -217,7 +217,8 @@ class Flops:
 
     def _density(self) -> float | None:
         embedding, dim = self._embedding()
-        sketch = cost.sketch_flops(self.documents.documents, dim, self._profile.samplers.density.rows)
+        projections = self._profile.samplers.density.projections
+        sketch = cost.sketch_flops(self.documents.documents, dim, projections)
         return None if embedding is None else embedding + sketch
 
     def _q_classifier(self) -> float | None:

@@ -165,7 +165,7 @@ def test_a_step_is_loaded_once_by_each_actor_and_the_same_is_made(
     listed: Workspace, held: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (held / "go").touch()
-    keys = (KEY, "corpus/embeddings", "density/shard_sketch", "density/sketch")
+    keys = (KEY, "corpus/embeddings", "density/bits", "density/shard_sketch", "density/sketch")
     events = list(_run(listed, *keys))
     assert not _failed(events)
     loads = [note.name.split("-") for note in held.glob("load-*")]
