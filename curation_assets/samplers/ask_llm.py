@@ -108,7 +108,7 @@ def _sampler(size: str, paper: str) -> Sampler:
         part=lambda judge: judge.part,
         summary=summary,
         highest=0.0,  # the logarithm of a probability
-        code=2,
+        code=3,
     )
 
 

@@ -49,7 +49,7 @@ class AskLLM:
     """Score documents by the log-probability that a judge answers "yes" to the Ask-LLM prompt.
 
     A score is a function of the document, the weights, `max_tokens` and `dtype`. Batch neighbours move it by rounding
-    alone (below 1e-4 in float32; in bfloat16 by that type's own rounding, some 1e-2).
+    alone (below 1e-4 in float32; in bfloat16 by that type's own rounding, some 1e-2, although the head is in float32 then too).
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class AskLLM:
     device
         A torch device; "auto" for CUDA where there is one.
     dtype
-        "float32", "bfloat16", or "auto" for bfloat16 on CUDA. The softmax is in float32 always.
+        "float32", "bfloat16", or "auto" for bfloat16 on CUDA. The head and the softmax are in float32 always.
 
     Raises
     ------
@@ -233,10 +233,22 @@ class AskLLM:
         else:  # padded on the left, so that the last position is every document's
             tensors["position_ids"] = self._tensor(np.maximum(mask.cumsum(axis=1) - 1, 0))
             tensors["logits_to_keep"] = 1
-        return self.model(**tensors).logits[:, -1].float().log_softmax(dim=-1)
+        with self.model.get_output_embeddings().register_forward_hook(_in_float32):
+            return self.model(**tensors).logits[:, -1].float().log_softmax(dim=-1)
 
     def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
+
+
+def _in_float32(head: torch.nn.Linear, inputs: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
+    """Return the head's product in float32: in bfloat16 logits of 16 and more are multiples of an eighth.
+
+    Only the position that answers gets here, so a second product and the weights as float32 for its duration cost nothing.
+    """
+    if logits.dtype == torch.float32:
+        return logits
+    bias = None if head.bias is None else head.bias.float()
+    return torch.nn.functional.linear(inputs[0].float(), head.weight.float(), bias)
 
 
 def check_texts(texts: Sequence[str], first: int = 0) -> None:
