@@ -95,6 +95,10 @@ def resolve(
             place = _converted(source, Path(cache), place)
     elif source.kind == "path":
         place = Path(source.name)
+    elif source.kind == "server":
+        raise ValueError(
+            f"model source {source}: behind a server only judges can be; name a model with files"
+        )
     elif resolve_asset is None:
         raise ValueError(f"model source {source} needs resolve_asset to find the asset")
     else:

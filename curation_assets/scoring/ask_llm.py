@@ -27,7 +27,8 @@ from curation_assets.scoring import prompt
 from curation_assets.scoring.frames import answer_ids, chat_frame, named_id, plain_frame
 
 _WINDOW = 8192  # documents tokenized and sorted by length at a time: bounds memory for any number of texts
-_SPELLINGS = ("yes", "Yes", " yes", " Yes")  # a chat model's; for an encoder-decoder the first alone
+SPELLINGS = ("yes", "Yes", " yes", " Yes")
+"""A chat model's; for an encoder-decoder the first alone counts."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -91,7 +92,7 @@ class AskLLM:
         self.device, kind = torch_settings(device, dtype)
         self.is_encoder_decoder: bool = bool(model.config.is_encoder_decoder)
         self._encode = document_encoder(tokenizer)
-        spellings = _SPELLINGS[:1] if self.is_encoder_decoder else _SPELLINGS
+        spellings = SPELLINGS[:1] if self.is_encoder_decoder else SPELLINGS
         self.answer_ids = answer_ids(self._encode, spellings, named_id(tokenizer, "unk"))
         frame = plain_frame if self.is_encoder_decoder else chat_frame
         parts = template.split(prompt.PLACE)
@@ -143,9 +144,7 @@ class AskLLM:
         for start in range(0, n, _WINDOW):
             window = texts[start : start + _WINDOW]
             check_texts(window, start)
-            clean, flags = prompt.neutralise_all(window)
-            again = np.flatnonzero(flags & prompt.SUSPICIOUS)
-            clean += [prompt.neutralise(prompt.without(window[row]))[0] for row in again.tolist()]
+            clean, flags, again = prompt.readings(window)
             documents, cut = self._tokenize(clean, self._known(window, clean, tokens, start))
             lengths = np.fromiter(map(len, documents), np.int32, len(documents))
             scores = np.empty(len(documents))

