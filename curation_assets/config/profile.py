@@ -22,6 +22,7 @@ from curation_assets.config.settings import (
     Embeddings,
     Execution,
     Judge,
+    Labels,
     Rate,
     Report,
     Run,
@@ -38,6 +39,7 @@ PATHS = (
     ("corpus", "hq_url"),
     ("corpus", "reference_url"),
     ("evaluation", "eval_root"),
+    ("labels", "url"),
     ("execution", "data"),
     ("execution", "store"),
 )
@@ -75,6 +77,7 @@ class Profile(Section):
     pretraining: Pretraining
     evaluation: Evaluation
     report: Report
+    labels: Labels
     run: Run
     automation: Automation
     execution: Execution
@@ -84,6 +87,11 @@ class Profile(Section):
         missing = [size for size in self.run.sizes if size not in self.ladder]
         if missing:
             raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
+        labels = self.labels
+        if labels.field and not labels.url and labels.field not in self.corpus.keep_fields:
+            raise ValueError(
+                f"labels.field {labels.field!r} is not among corpus.keep_fields, which carries it along"
+            )
         for name in self.chosen_samplers:
             if why := self._lacks(name):
                 raise ValueError(why)
