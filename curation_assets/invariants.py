@@ -253,6 +253,7 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
             ),
         }
         for name, sampler in SAMPLERS.items()
+        if not sampler.hybrid
     },
     "judge/checkpoint": {"agrees_with_teacher": agrees_with_teacher},
     **{

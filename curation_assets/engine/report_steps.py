@@ -34,8 +34,8 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
     """
     models = ("full_data/checkpoint", *(f"{name}/checkpoint" for name in SAMPLERS))
     metrics = ("full_data/metrics", *(f"{name}/metrics" for name in SAMPLERS))
-    scored = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS))
-    scores = tuple(made[f"{name}/scores"] for name in SAMPLERS)
+    scored = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS.scored))
+    scores = tuple(made[f"{name}/scores"] for name in SAMPLERS.scored)
     chosen = tuple(made[f"{name}/subset"] for name in SAMPLERS)
     counted = tuple(made[key] for key in ("corpus/index", "corpus/tokens", "clusters/assignments"))
     sections = (
