@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.common.files import read_json
+from curation_assets.common.files import canonical, read_json
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.checks import (
     all_files_read,
@@ -122,30 +123,39 @@ def agrees_with_teacher(workspace: Workspace) -> Outcome:
 def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     """Every subset has exactly the stated share of the documents to choose from, each once, none held out.
 
-    Where rates are shares of tokens, it has as many as fit: no more, and not one of the corpus's longest documents less.
+    Where rates are shares of tokens, it has as many as fit: no more, and not one of the corpus's longest documents less. A hybrid's
+    may be all that its first stage leaves; with strata, all this holds of each of them, up to the document that a share is rounded by.
     """
     key, sizes, wrong = f"{sampler}/subset", {}, []
     for rate in made(workspace, key, list(RATES)):
         folder = workspace.open(key, rate)
         manifest = read_json(folder / "manifest.json")
-        chosen, share = (
-            pq.read_table(folder / "subset.parquet", columns=["doc_hash"])["doc_hash"],
-            int(rate) / 100,
-        )
-        if manifest.get("rate_of") == "tokens":
-            tokens = pq.read_table(folder / "subset.parquet", columns=["n_tokens"])["n_tokens"]
-            left = round(share * manifest["candidate_tokens"]) - (pc.sum(tokens).as_py() or 0)
-            exact = 0 <= left < max(_longest(workspace), 1)
-        else:
-            exact = len(chosen) == round(share * manifest["candidates"])
-        sizes[rate] = len(chosen)
-        if not exact or pc.count_distinct(chosen).as_py() != len(chosen):
+        chosen = pq.read_table(folder / "subset.parquet", columns=["doc_hash", "n_tokens"])
+        sizes[rate] = chosen.num_rows
+        exact = _has_its_share(workspace, folder, manifest, chosen["n_tokens"].to_numpy())
+        if not exact or pc.count_distinct(chosen["doc_hash"]).as_py() != chosen.num_rows:
             wrong.append(rate)
     return Outcome(
         not wrong,
         "every subset has its exact size" if not wrong else f"wrong size at rates {wrong}",
         {"documents": sizes, "wrong": wrong},
     )
+
+
+def _has_its_share(workspace: Workspace, folder: Path, manifest: dict[str, Any], tokens: np.ndarray) -> bool:
+    """Tell whether a subset with documents of so many tokens is as large as its manifest says that it must be."""
+    share, admitted = int(manifest["rate"]) / 100, manifest.get("admitted", manifest["candidates"])
+    by_tokens, all_there_is = manifest.get("rate_of") == "tokens", len(tokens) == admitted
+    if "within" in manifest:
+        strata = pq.read_table(folder / "strata.parquet")
+        kept, of, left = (strata[name].to_numpy() for name in ("documents", "candidates", "admitted"))
+        if kept.sum() != len(tokens) or of.sum() != manifest["candidates"] or left.sum() != admitted:
+            return False
+        return by_tokens or bool((np.abs(kept - np.minimum(share * of, left)) < 1).all())
+    if by_tokens:
+        spare = round(share * manifest["candidate_tokens"]) - int(tokens.sum())
+        return spare >= 0 and (all_there_is or spare < max(_longest(workspace), 1))
+    return len(tokens) == min(round(share * manifest["candidates"]), admitted)
 
 
 def _longest(workspace: Workspace) -> int:
@@ -166,7 +176,10 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
         assert receipt is not None
         path = workspace.open(key, rate) / "subset.parquet"
         chosen = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
-        drawn_from = (receipt.inputs[f"{sampler}/scores"], receipt.code)
+        drawn_from = (
+            canonical({k: v for k, v in receipt.inputs.items() if k.endswith("/scores")}),
+            receipt.code,
+        )
         before = smaller.get(drawn_from)
         if before is not None and not np.isin(before, chosen).all():
             wrong.append(rate)

@@ -26,7 +26,11 @@ class FirstStage:
 
     def __str__(self) -> str:
         """Say it as `first_stage` reads it."""
-        return f"{self.sampler} {self.side} {self.value:.12g}" if self.side else f"{self.sampler} {100 * self.value:.12g}%"
+        return (
+            f"{self.sampler} {self.side} {self.value:.12g}"
+            if self.side
+            else f"{self.sampler} {100 * self.value:.12g}%"
+        )
 
 
 def first_stage(text: str) -> FirstStage:

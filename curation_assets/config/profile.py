@@ -177,7 +177,11 @@ def check_first(where: str, first: FirstStage | None, of: str) -> None:
     if first is None:
         return
     if first.sampler not in SAMPLERS.scored:
-        why = f"{first.sampler} is a hybrid itself" if first.sampler in SAMPLERS else unknown_sampler(first.sampler)
+        why = (
+            f"{first.sampler} is a hybrid itself"
+            if first.sampler in SAMPLERS
+            else unknown_sampler(first.sampler)
+        )
         raise ValueError(where + why)
     spec, then = SAMPLERS[first.sampler], SAMPLERS[of]
     if first.sampler == then.then:
@@ -194,7 +198,7 @@ def check_first(where: str, first: FirstStage | None, of: str) -> None:
     if first.side != side:
         unit = spec.minus or "score"
         raise ValueError(
-            f'{where}it says what stays, and {first.sampler} keeps a {"low" if side == "<" else "high"} {unit}: write '
+            f"{where}it says what stays, and {first.sampler} keeps a {'low' if side == '<' else 'high'} {unit}: write "
             f'"{first.sampler} {side} {first.value:g}"'
         )
 
@@ -203,7 +207,9 @@ def check_within(where: str, within: str, fields: Iterable[str]) -> None:
     """Refuse what no selection can keep its rate within; the message begins with `where`."""
     known = [CLUSTER, *fields]
     if within and within not in known:
-        raise ValueError(f"{where}{within!r} is no field of corpus.keep_fields, nor {CLUSTER!r}{nearest(within, known)}")
+        raise ValueError(
+            f"{where}{within!r} is no field of corpus.keep_fields, nor {CLUSTER!r}{nearest(within, known)}"
+        )
 
 
 @cache

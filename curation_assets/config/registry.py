@@ -204,7 +204,9 @@ class Samplers(LazyDict[SamplerSpec]):
                 raise ValueError(why)
             accepted.add(sampler)
         self._add_foreign(accepted)
-        return dict(sorted(accepted.samplers.items(), key=lambda item: item[1].hybrid))  # after all that they may read
+        return dict(
+            sorted(accepted.samplers.items(), key=lambda item: item[1].hybrid)
+        )  # after all that they may read
 
     def _add_foreign(self, accepted: _Accepted) -> None:
         """Add the samplers of other packages that can be used."""

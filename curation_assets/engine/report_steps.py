@@ -37,6 +37,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
     scored = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS.scored))
     scores = tuple(made[f"{name}/scores"] for name in SAMPLERS.scored)
     chosen = tuple(made[f"{name}/subset"] for name in SAMPLERS)
+    hybrids = tuple(f"samplers.{name}" for name, spec in SAMPLERS.items() if spec.hybrid)
     counted = tuple(made[key] for key in ("corpus/index", "corpus/tokens", "clusters/assignments"))
     sections = (
         Step(
@@ -80,6 +81,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
                     for s in SAMPLERS.values()
                     if s.model and s.section not in ("perplexity", "ask_llm")
                 ),
+                *hybrids,
                 "evaluation.decontaminate",
             ),
             code=6,
@@ -126,9 +128,9 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ),
             "report",
             ("polars", "python"),
-            ("evaluation.decontaminate",),
+            ("evaluation.decontaminate", *hybrids),
             versions_of=(*chosen, *scores, *counted),
-            code=4,
+            code=5,
             partial=True,
             borrows=contaminated,
         ),

@@ -43,7 +43,12 @@ def hybrid(name: str, first: str, then: str, technique: Technique, description: 
     """Return a hybrid of `then`, whose technique it has, and of `first` unless a profile says another in [samplers.NAME]."""
     settings = create_model(f"{name}_settings", __base__=HybridSettings, first=(str, first))
     return Hybrid(
-        name=name, family="hybrid", technique=technique, description=description, settings=settings, draws_by=then
+        name=name,
+        family="hybrid",
+        technique=technique,
+        description=description,
+        settings=settings,
+        draws_by=then,
     )
 
 

@@ -35,6 +35,8 @@ def _products(sampler: Sampler) -> Iterator[Product]:
     )
 
 
-_SCORERS = cast("list[Sampler]", [SAMPLERS[name] for name in SAMPLERS.scored])  # the rooms below know a `SamplerSpec`
+_SCORERS = cast(
+    "list[Sampler]", [SAMPLERS[name] for name in SAMPLERS.scored]
+)  # the rooms below know a `SamplerSpec`
 SCORING = tuple({product.key: product for s in _SCORERS for product in _products(s)}.values())
 """One product for each asset: those that several samplers bring stand here once."""

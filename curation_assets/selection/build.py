@@ -42,7 +42,9 @@ def subset(spec: SamplerSpec) -> Builder:
             n, amount = int(counts.documents.sum()), Amount("rate", int(rate) / 100)
             cut = draw.threshold(amount, counts)
             tally = StrataTally.of(draw, cut, amount, counts) if draw.strata else None
-            chosen = JointSelection([draw], [cut], "union", progress, tally or (lambda draws, candidates: None))
+            chosen = JointSelection(
+                [draw], [cut], "union", progress, tally or (lambda draws, candidates: None)
+            )
             write_batches(folder / "subset.parquet", chosen.batches(), SUBSET_SCHEMA)
             (drawn,), _, documents, tokens = chosen.summary(n)
             if tally:
@@ -65,7 +67,17 @@ def subset(spec: SamplerSpec) -> Builder:
                 "score_versions": _versions(context, draw),
             }
             write_json(folder / "manifest.json", manifest)
-            kept = ("technique", "candidates", "documents", "tokens", "threshold", "within", "strata", "first", "admitted")
+            kept = (
+                "technique",
+                "candidates",
+                "documents",
+                "tokens",
+                "threshold",
+                "within",
+                "strata",
+                "first",
+                "admitted",
+            )
             return {
                 **{name: manifest[name] for name in kept if name in manifest},
                 "rate_of": manifest["rate_of"],

@@ -75,7 +75,11 @@ class Candidates:
         """Return those that the first stage leaves."""
         if self.admitted is None:
             return self
-        some = {n: x[self.admitted] for n, x in vars(self).items() if isinstance(x, np.ndarray) and n != "admitted"}
+        some = {
+            n: x[self.admitted]
+            for n, x in vars(self).items()
+            if isinstance(x, np.ndarray) and n != "admitted"
+        }
         ids = None if self.doc_ids is None else self.doc_ids.filter(pa.array(self.admitted))
         return replace(self, **some, doc_ids=ids, admitted=None)
 
@@ -216,7 +220,9 @@ class Draw:
                 admitted += np.bincount(stratum if left is None else stratum[left], minlength=size)
         return Counts(documents, tokens, admitted)
 
-    def threshold(self, amount: Amount, counts: Counts, each: Callable[[int], object] = _ignored) -> Threshold:
+    def threshold(
+        self, amount: Amount, counts: Counts, each: Callable[[int], object] = _ignored
+    ) -> Threshold:
         """Return the threshold that keeps `amount` of what `counts` says there is, or all that the first stage leaves of it.
 
         A rate is a share of what the profile's `selection.rate_of` says, documents or tokens; with strata, of each stratum's
@@ -231,7 +237,11 @@ class Draw:
             raise ValueError(f"within {self.strata.within} a selection keeps a rate, not {amount}")
         by_tokens = amount.kind == "rate" and self.workspace.profile.selection.rate_of == "tokens"
         if by_tokens or amount.kind == "tokens":
-            share = np.array([kept_count(amount.value, int(tokens)) for tokens in counts.tokens] if by_tokens else [int(amount.value)])
+            share = np.array(
+                [kept_count(amount.value, int(tokens)) for tokens in counts.tokens]
+                if by_tokens
+                else [int(amount.value)]
+            )
             return token_thresholds(lambda: self.blocks(each, tokens=True), counts.admitted, share)
         if amount.kind == "documents":
             wanted = np.array([int(amount.value)])
@@ -241,7 +251,9 @@ class Draw:
             wanted = np.array([kept_count(amount.value, int(counts.documents[0]))])
         else:
             wanted = quota(amount.value, counts.documents, self.strata.names, self.seed)
-        return count_thresholds(lambda: self.blocks(each), counts.admitted, np.minimum(wanted, counts.admitted))
+        return count_thresholds(
+            lambda: self.blocks(each), counts.admitted, np.minimum(wanted, counts.admitted)
+        )
 
 
 def draw_of(
@@ -274,7 +286,9 @@ def draw_of(
     within = selection.within if within is None else within
     before = None
     if stage is not None:
-        other = replace(plain, sampler=stage.sampler, scored_by=stage.sampler, technique=SAMPLERS[stage.sampler].technique)
+        other = replace(
+            plain, sampler=stage.sampler, scored_by=stage.sampler, technique=SAMPLERS[stage.sampler].technique
+        )
         share = None if stage.side else other.threshold(Amount("rate", stage.value), other.counts(), each)
         before = First(other, stage, share)
     return replace(plain, first=before, strata=strata_of(workspace, within, shards) if within else None)

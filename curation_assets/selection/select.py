@@ -89,7 +89,9 @@ def _strata(within: Any, n: int, rate: float, seed: int) -> tuple[np.ndarray, np
     return stratum, quota(rate, np.bincount(stratum, minlength=len(names)), names, seed)
 
 
-def _by_id(order: np.ndarray, doc_ids: Any, stratum: np.ndarray, keys: np.ndarray, hashes: np.ndarray) -> None:
+def _by_id(
+    order: np.ndarray, doc_ids: Any, stratum: np.ndarray, keys: np.ndarray, hashes: np.ndarray
+) -> None:
     """Put documents of one stratum, key and hash into the order of their ids, in place."""
     same = np.ones(max(len(order) - 1, 0), bool)
     for values in (stratum, keys, hashes):

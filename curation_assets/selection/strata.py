@@ -58,7 +58,9 @@ def strata_of(workspace: Artifacts, within: str, shards: Sequence[str]) -> Strat
         Documents of a shard have no such field, or it has more than `MOST` values.
     """
     if within == CLUSTER:
-        arrays = (np.load(workspace.open("clusters/assignments", s) / "clusters.npy", mmap_mode="r") for s in shards)
+        arrays = (
+            np.load(workspace.open("clusters/assignments", s) / "clusters.npy", mmap_mode="r") for s in shards
+        )
         count = 1 + max((int(clusters.max(initial=-1)) for clusters in arrays), default=-1)
         _check_count(count, "there are", "clusters")
         return Strata(workspace, within, [str(number) for number in range(count)])

@@ -75,7 +75,9 @@ def global_threshold(key_blocks: KeyBlocks, n: int, count: int) -> Threshold:
     count
         Documents to keep, 0 to n: `kept_count(rate, n)`.
     """
-    return count_thresholds(lambda: (Block(*block) for block in key_blocks()), np.array([n]), np.array([count]))
+    return count_thresholds(
+        lambda: (Block(*block) for block in key_blocks()), np.array([n]), np.array([count])
+    )
 
 
 def token_threshold(weighted_blocks: WeightedBlocks, n: int, budget: int) -> Threshold:
@@ -145,10 +147,14 @@ def token_thresholds(blocks: Blocks, sizes: Ints, budgets: Ints) -> Threshold:
     while search.unsettled:
         documents, tokens = search.digits(weighted=True)
         at = search.active
-        fitting = (tokens.cumsum(axis=1) <= left[at][:, None]).sum(axis=1)  # digits of which all documents fit
+        fitting = (tokens.cumsum(axis=1) <= left[at][:, None]).sum(
+            axis=1
+        )  # digits of which all documents fit
         kept[at] += _before(documents, fitting)
         left[at] -= _before(tokens, fitting)
-        every = fitting == documents.shape[1]  # possible for the first digit alone: there is no other whole that fits
+        every = (
+            fitting == documents.shape[1]
+        )  # possible for the first digit alone: there is no other whole that fits
         whole[at[every]] = True
         place = np.where(every, 0, fitting)
         search.descend(place)
@@ -193,7 +199,9 @@ class _Search:
     def digits(self, *, weighted: bool) -> tuple[Ints, Ints]:
         """Count documents by the next digit of their rank, and sum their tokens: [active, digits], the largest digit first."""
         rows = len(self.active)
-        self._bits = next(b for b in (16, 8, 4) if (max(rows, 1) << b <= _CELLS and self._depth % b == 0) or b == 4)
+        self._bits = next(
+            b for b in (16, 8, 4) if (max(rows, 1) << b <= _CELLS and self._depth % b == 0) or b == 4
+        )
         shape = (rows, 1 << self._bits)
         documents, tokens, seen = np.zeros(rows << self._bits, np.int64), np.zeros(0, np.int64), 0
         if weighted:
@@ -244,7 +252,9 @@ class _Search:
         """Return the cuts: at the smallest rank that begins as decided, or (`after`) the one after the largest; or below all (`whole`)."""
         image, low = self._image, self._hash
         if after is not None:
-            step = np.where(after, np.uint64(1) << (-self._settled_at % _WORD).astype(np.uint64), np.uint64(0))
+            step = np.where(
+                after, np.uint64(1) << (-self._settled_at % _WORD).astype(np.uint64), np.uint64(0)
+            )
             deep = self._settled_at > _WORD
             low = low + np.where(deep, step, np.uint64(0))
             image = image + np.where(deep, (after & (low == 0)).astype(np.uint64), step)

@@ -156,7 +156,12 @@ def what_if(
     place = free_place(folder) if folder is not None else None
     shards = workspace.shards()
     scorers = list(
-        dict.fromkeys([*(one for n in names for one in workspace.profile.scorers(n)), *([stage.sampler] if stage else [])])
+        dict.fromkeys(
+            [
+                *(one for n in names for one in workspace.profile.scorers(n)),
+                *([stage.sampler] if stage else []),
+            ]
+        )
     )
     strata = {"": [], CLUSTER: ["clusters/assignments"]}.get(within, [])
     versions, stale = _versions(workspace, scorers, strata, shards, allow_stale)
@@ -226,7 +231,9 @@ def _check_first(names: list[str], first: str) -> FirstStage:
     stage = first_stage(first)
     for name in names:
         if SAMPLERS[name].hybrid:
-            raise ValueError(f"{name} has a first stage of its own: leave {first!r} out, or name {SAMPLERS[name].then}")
+            raise ValueError(
+                f"{name} has a first stage of its own: leave {first!r} out, or name {SAMPLERS[name].then}"
+            )
         check_first("", stage, name)
     return stage
 
@@ -297,7 +304,9 @@ def to_text(result: WhatIf) -> str:
         lines.append(f"out of date, taken all the same: {', '.join(result.stale[:3])}{more}")
     if result.folder:
         lines.append(f"written to {result.folder}")
-    how = "".join(f"; {what} {value}" for what, value in (("first", result.first), ("within", result.within)) if value)
+    how = "".join(
+        f"; {what} {value}" for what, value in (("first", result.first), ("within", result.within)) if value
+    )
     head = wrapped(f"{names}: {result.amount} of {result.candidates:,} documents{how}{joined}")
     return "\n".join([*head, "", text_table(rows), "", *(line for each in lines for line in wrapped(each))])
 
