@@ -130,10 +130,10 @@ def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     for rate in made(workspace, key, list(RATES)):
         folder = workspace.open(key, rate)
         manifest = read_json(folder / "manifest.json")
-        chosen = pq.read_table(folder / "subset.parquet", columns=["doc_hash", "n_tokens"])
-        sizes[rate] = chosen.num_rows
-        exact = _has_its_share(workspace, folder, manifest, chosen["n_tokens"].to_numpy())
-        if not exact or pc.count_distinct(chosen["doc_hash"]).as_py() != chosen.num_rows:
+        chosen = pq.read_table(folder / "subset.parquet", columns=["doc_hash"])["doc_hash"]
+        sizes[rate] = len(chosen)
+        exact = _has_its_share(workspace, folder, manifest, int(rate) / 100, len(chosen))
+        if not exact or pc.count_distinct(chosen).as_py() != len(chosen):
             wrong.append(rate)
     return Outcome(
         not wrong,
@@ -142,20 +142,25 @@ def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     )
 
 
-def _has_its_share(workspace: Workspace, folder: Path, manifest: dict[str, Any], tokens: np.ndarray) -> bool:
-    """Tell whether a subset with documents of so many tokens is as large as its manifest says that it must be."""
-    share, admitted = int(manifest["rate"]) / 100, manifest.get("admitted", manifest["candidates"])
-    by_tokens, all_there_is = manifest.get("rate_of") == "tokens", len(tokens) == admitted
+def _has_its_share(
+    workspace: Workspace, folder: Path, manifest: dict[str, Any], share: float, documents: int
+) -> bool:
+    """Tell whether a subset of so many documents is as large as its manifest says that it must be."""
+    admitted, by_tokens = (
+        manifest.get("admitted", manifest["candidates"]),
+        manifest.get("rate_of") == "tokens",
+    )
     if "within" in manifest:
         strata = pq.read_table(folder / "strata.parquet")
         kept, of, left = (strata[name].to_numpy() for name in ("documents", "candidates", "admitted"))
-        if kept.sum() != len(tokens) or of.sum() != manifest["candidates"] or left.sum() != admitted:
+        if (kept.sum(), of.sum(), left.sum()) != (documents, manifest["candidates"], admitted):
             return False
         return by_tokens or bool((np.abs(kept - np.minimum(share * of, left)) < 1).all())
     if by_tokens:
-        spare = round(share * manifest["candidate_tokens"]) - int(tokens.sum())
-        return spare >= 0 and (all_there_is or spare < max(_longest(workspace), 1))
-    return len(tokens) == min(round(share * manifest["candidates"]), admitted)
+        tokens = pq.read_table(folder / "subset.parquet", columns=["n_tokens"])["n_tokens"]
+        spare = round(share * manifest["candidate_tokens"]) - (pc.sum(tokens).as_py() or 0)
+        return spare >= 0 and (documents == admitted or spare < max(_longest(workspace), 1))
+    return documents == min(round(share * manifest["candidates"]), admitted)
 
 
 def _longest(workspace: Workspace) -> int:

@@ -81,8 +81,8 @@ def _score_versions(store: Store, receipt: Receipt, key: str) -> dict[str, str]:
     if hashlib.sha256(content).hexdigest() != receipt.files[_MANIFEST][1]:
         return {}
     manifest = json.loads(content)
-    own = f"{manifest.get('then') or manifest.get('sampler')}/scores"
-    return dict(manifest.get("score_versions" if key == own else "first_score_versions", {}))
+    first = "then" in manifest and key != f"{manifest['then']}/scores"  # of a hybrid
+    return dict(manifest.get("first_score_versions" if first else "score_versions", {}))
 
 
 def corpus_file_reasons(receipt: Receipt, listed: dict[str, Any] | None) -> Iterator[Reason]:

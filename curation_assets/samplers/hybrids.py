@@ -39,12 +39,12 @@ class Hybrid(SamplerSpec):
         return self.draws_by
 
 
-def hybrid(name: str, first: str, then: str, technique: Technique, description: str) -> Hybrid:
-    """Return a hybrid of `then`, whose technique it has, and of `first` unless a profile says another in [samplers.NAME]."""
+def hybrid(name: str, first: str, then: str, technique: Technique, family: str, description: str) -> Hybrid:
+    """Return a hybrid of `then`, whose technique and family it has, and of `first` unless a profile says another in [samplers.NAME]."""
     settings = create_model(f"{name}_settings", __base__=HybridSettings, first=(str, first))
     return Hybrid(
         name=name,
-        family="hybrid",
+        family=family,
         technique=technique,
         description=description,
         settings=settings,
@@ -58,6 +58,7 @@ SAMPLERS = (
         "semdedup < 0.9",
         "density",
         "ips",
+        "coverage",
         "Without near-duplicates (SemDeDup, cosine 0.9 and above), density sampling of what is left.",
     ),
     hybrid(
@@ -65,6 +66,7 @@ SAMPLERS = (
         "ask_llm_xl 50%",
         "density",
         "ips",
+        "coverage",
         "Of the half that Ask-LLM (XL) prefers, density sampling: quality, then coverage.",
     ),
 )
