@@ -124,7 +124,7 @@ def _add_select(commands: Any) -> None:
         [
             "curation select semdedup --keep 33% --out chosen",
             'curation select density semdedup --keep "100 documents" --combine union',
-            'curation select density --keep 20% --first "semdedup < 0.9" --within source',
+            'curation select density --keep 20% --first "semdedup < 0.9" --within cluster',
         ],
     )
     select.add_argument(
