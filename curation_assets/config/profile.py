@@ -40,6 +40,7 @@ PACKAGED = ("local", "hub")
 PATHS = (
     ("corpus", "url"),
     ("corpus", "hq_url"),
+    ("corpus", "reference_url"),
     ("evaluation", "eval_root"),
     ("execution", "data"),
     ("execution", "store"),
@@ -87,12 +88,12 @@ class Profile(Section):
         missing = [size for size in self.run.sizes if size not in self.ladder]
         if missing:
             raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
-        for name in self.chosen_samplers:
-            if why := self._lacks_model(name):
-                raise ValueError(why)
         for name, spec in SAMPLERS.items():
             if spec.hybrid:
                 check_first(f"samplers.{name}.first: ", self.first_stage(name), name)
+        for name in self.chosen_samplers:
+            if why := self._lacks(name):
+                raise ValueError(why)
         check_within("selection.within: ", self.selection.within, self.corpus.keep_fields)
         return self
 
@@ -105,11 +106,21 @@ class Profile(Section):
         first = self.first_stage(sampler)
         return [SAMPLERS[sampler].then, *([first.sampler] if first else [])]
 
+    def _lacks(self, sampler: str) -> str:
+        """Tell that a sampler has no model or no reference text, or a model that this profile never makes; "" where it has all."""
+        if SAMPLERS[sampler].hybrid:
+            return next(
+                (f"{sampler}: {why}" for name in self.scorers(sampler) if (why := self._lacks(name))), ""
+            )
+        if SAMPLERS[sampler].reads_reference and not (self.corpus.reference_url or self.corpus.hq_url):
+            return (
+                f"corpus.reference_url and corpus.hq_url are empty: sampler {sampler} needs reference text "
+                "(or leave it out of run.samplers)"
+            )
+        return self._lacks_model(sampler)
+
     def _lacks_model(self, sampler: str) -> str:
         """Tell that a sampler has no model, or one that this profile never makes; "" where it has all that it needs."""
-        if SAMPLERS[sampler].hybrid:
-            known = [name for name in self.scorers(sampler) if name in SAMPLERS.scored]
-            return next((f"{sampler}: {why}" for name in known if (why := self._lacks_model(name))), "")
         where, source = SAMPLERS[sampler].model, self.model_source(sampler)
         if not where:
             return ""
@@ -156,14 +167,23 @@ class Profile(Section):
 
     @property
     def chosen_samplers(self) -> list[str]:
-        """Samplers of `curation run`, in the registry's order; an empty list in the profile means all but `without_model`."""
-        chosen = self.run.samplers or [name for name in SAMPLERS if name not in self.without_model]
+        """Samplers of `curation run`, in the registry's order; an empty list in the profile means all but `left_out`."""
+        chosen = self.run.samplers or [name for name in SAMPLERS if name not in self.left_out]
         return [name for name in SAMPLERS if name in chosen]
 
     @property
-    def without_model(self) -> dict[str, str]:
-        """Samplers of other packages that this profile has no model for: {name: why}."""
-        return {name: why for name in SAMPLERS.packages if (why := self._lacks_model(name))}
+    def left_out(self) -> dict[str, str]:
+        """Samplers that this profile names no model for, or no reference text, and those of other packages that lack theirs: {name: why}."""
+        mine = {name for name in SAMPLERS if any(map(self._may_lack, self.scorers(name)))}
+        return {
+            name: why
+            for name in SAMPLERS
+            if name in mine | SAMPLERS.packages.keys() and (why := self._lacks(name))
+        }
+
+    def _may_lack(self, sampler: str) -> bool:
+        spec = SAMPLERS[sampler]
+        return spec.reads_reference or bool(spec.model and not value_at(self, spec.model))
 
 
 def check_first(where: str, first: FirstStage | None, of: str) -> None:
@@ -248,8 +268,9 @@ def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
     if mistakes:
         raise ProfileError("\n".join(mistakes))
     if not profile.run.samplers:
-        for why in profile.without_model.values():
-            _tell_once(why)
+        for name, why in profile.left_out.items():
+            if name in SAMPLERS.packages:
+                _tell_once(why)
     return profile
 
 

@@ -16,6 +16,7 @@ REPORTS = (
     "correlation",
     "distributions",
     "composition",
+    "duplicates",
     "documents",
 )
 """The sections of the report, in their order on the page."""
@@ -95,7 +96,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("python",),
             ("report",),
             versions_of=scores,
-            code=4,
+            code=5,
             partial=True,
         ),
         Step(
@@ -135,6 +136,16 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             borrows=contaminated,
         ),
         Step(
+            "report/duplicates",
+            "",
+            ("semdedup/vectors", "semdedup/neighbours", "semdedup/subset"),
+            "report",
+            ("polars", "python"),
+            ("samplers.semdedup",),
+            versions_of=(made["semdedup/neighbours"], made["semdedup/subset"]),
+            partial=True,
+        ),
+        Step(
             "report/documents",
             "",
             scored,
@@ -153,7 +164,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         "report",
         ("python",),
         versions_of=(*made.values(), *sections),
-        code=4,
+        code=5,
         partial=True,
     )
     return (*sections, page)

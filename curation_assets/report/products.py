@@ -68,6 +68,15 @@ REPORT = (
         use="look for a source or a length that a sampler drops without your meaning it to.",
     ),
     Product(
+        "report/duplicates",
+        imported("curation_assets.report.duplicates_build:duplicates"),
+        "How many near-duplicates there are, by cosine threshold.",
+        "How many documents and groups each threshold removes, and at which cosine the fixed rates of semdedup cut.",
+        files=f"`curve.parquet`; {_FIGURES}",
+        paper="appendix B (SemDeDup, Abbas et al. 2023)",
+        use="a rate that cuts below the threshold picks outliers, not copies: cut at a cosine instead.",
+    ),
+    Product(
         "report/documents",
         imported("curation_assets.report.documents_build:documents"),
         "Documents to read: most liked, least liked, most disputed.",

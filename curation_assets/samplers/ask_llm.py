@@ -1,10 +1,13 @@
-"""Ask-LLM (paper, section 3.1): a model is asked whether a document is worth training on."""
+"""Ask-LLM (paper, section 3.1): a model is asked whether a document is worth training on.
+
+Five judges are of T5's sizes; a sixth, `ask_llm_gemma`, is there once the profile names a model for it: any instruction-tuned decoder.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pyarrow as pa
 from pydantic import Field, model_validator
@@ -12,7 +15,6 @@ from pydantic import Field, model_validator
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SIZES
 from curation_assets.config.section import EXECUTION, Model, Positive, Section
-from curation_assets.config.settings import Size
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Metadata
 from curation_assets.models.build import open_scorer
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
     from curation_assets.scoring.ask_llm import AskLLM
 
 
+Judges = Literal["small", "base", "large", "xl", "xxl", "gemma"]
+
+
 class AskLLMSettings(Section):
     """Ask-LLM scorers (paper, section 3.1): a judge each, and the prompt that all are asked; `batch_tokens = 0` goes by device."""
 
-    models: dict[Size, Model]
+    models: dict[Judges, Model]
     prompt: str
     max_tokens: Positive
     batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
@@ -84,13 +89,13 @@ def summary(scores: pa.Table) -> Metadata:
     return {"cut_share": float(cut.mean()), "flagged": int((flags > 0).sum())}
 
 
-def _sampler(size: str, paper: str) -> Sampler:
+def _sampler(size: str, which: str, paper: str) -> Sampler:
     name = f"ask_llm_{size}"
     return Sampler(
         name=name,
         family="ask_llm",
         technique="top_k",
-        description=f'Log probability that the {size} judge answers "yes" when asked whether the document is worth training on.',
+        description=f'Log probability that {which} answers "yes" when asked whether the document is worth training on.',
         paper=f"Ask-LLM ({paper})",
         inputs=INPUTS,
         settings=AskLLMSettings,
@@ -112,6 +117,10 @@ def _sampler(size: str, paper: str) -> Sampler:
     )
 
 
-SAMPLERS = tuple(
-    _sampler(size, paper) for size, paper in zip(SIZES, ("Small", "Base", "Large", "XL", "XXL"), strict=True)
+SAMPLERS = (
+    *(
+        _sampler(size, f"the {size} judge", paper)
+        for size, paper in zip(SIZES, ("Small", "Base", "Large", "XL", "XXL"), strict=True)
+    ),
+    _sampler("gemma", "a decoder of your own", "Gemma-7B"),
 )

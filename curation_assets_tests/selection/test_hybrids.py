@@ -247,6 +247,7 @@ def test_strata_that_cannot_be_are_refused(made: Workspace, monkeypatch: pytest.
     [
         ('first = "semdedup >= 0.9"', 'it says what stays, and semdedup keeps a low cosine similarity: write "semdedup < 0.9"'),
         ('first = "ask_llm_xl < -1"', 'ask_llm_xl keeps a high score: write "ask_llm_xl >= -1"'),
+        ('first = "perplexity_small >= 40"', 'a low perplexity: write "perplexity_small < 40"'),
         ('first = "semdedop < 0.9"', "unknown sampler 'semdedop'; did you mean 'semdedup'"),
         ('first = "density 40%"', "semdedup_density draws by the scores of density already"),
         ('first = "random 40%"', "random and density draw with the same noise"),
