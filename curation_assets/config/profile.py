@@ -25,6 +25,7 @@ from curation_assets.config.settings import (
     Embeddings,
     Execution,
     Judge,
+    Labels,
     Rate,
     Report,
     Run,
@@ -42,6 +43,7 @@ PATHS = (
     ("corpus", "hq_url"),
     ("corpus", "reference_url"),
     ("evaluation", "eval_root"),
+    ("labels", "url"),
     ("execution", "data"),
     ("execution", "store"),
 )
@@ -79,6 +81,7 @@ class Profile(Section):
     pretraining: Pretraining
     evaluation: Evaluation
     report: Report
+    labels: Labels
     run: Run
     automation: Automation
     execution: Execution
@@ -88,6 +91,11 @@ class Profile(Section):
         missing = [size for size in self.run.sizes if size not in self.ladder]
         if missing:
             raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
+        labels = self.labels
+        if labels.field and not labels.url and labels.field not in self.corpus.keep_fields:
+            raise ValueError(
+                f"labels.field {labels.field!r} is not among corpus.keep_fields, which carries it along"
+            )
         for name, spec in SAMPLERS.items():
             if spec.hybrid:
                 check_first(f"samplers.{name}.first: ", self.first_stage(name), name)

@@ -204,6 +204,21 @@ class Report(Section):
     seed: int
 
 
+class Labels(Section):
+    """Labels of documents, which scores are measured against: files at `url` with doc_id and `field` ("" for "label"), or else a
+    field of the corpus. `positive` are the labels of good documents, all others bad; empty: 1, true, yes against 0, false, no.
+    """
+
+    url: str
+    field: str
+    positive: Annotated[tuple[str, ...], Field(strict=False)]
+
+    @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return bool(self.url or self.field)
+
+
 class Run(Section):
     """What `curation run` materializes: all five rates of the subsets, and training at these rates and sizes.
 

@@ -169,8 +169,9 @@ class Flops:
         """Lengths of the corpus's documents, shard by shard."""
         result = cost.histogram([])
         for shard in self._workspace.shards():
-            _, offsets = read_tokens(self._workspace.open("corpus/tokens", shard), "documents")
-            result = cost.added(result, cost.histogram(np.diff(offsets)))
+            with self._workspace.opened("corpus/tokens", shard) as folder:
+                _, offsets = read_tokens(folder, "documents")
+                result = cost.added(result, cost.histogram(np.diff(offsets)))
         return result
 
     @cached_property
@@ -255,7 +256,8 @@ class Flops:
         clusters, (_, dim) = self._clusters(), self._embedding()
         sizes = np.zeros(0, np.int64)
         for shard in self._workspace.shards():
-            own = np.bincount(np.load(self._workspace.open("clusters/assignments", shard) / "clusters.npy"))
+            with self._workspace.opened("clusters/assignments", shard) as folder:
+                own = np.bincount(np.load(folder / "clusters.npy"))
             longer, other = (sizes, own) if len(sizes) > len(own) else (own, sizes)
             sizes = longer.copy()
             sizes[: len(other)] += other

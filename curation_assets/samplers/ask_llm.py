@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from curation_assets.common.files import read_json
 from curation_assets.common.progress import Progress
+from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.registry import SIZES
 from curation_assets.config.section import EXECUTION, Model, Positive, Section
 from curation_assets.engine.context import Context
@@ -24,6 +26,10 @@ from curation_assets.samplers.spec import Column, Sampler, Scores
 
 if TYPE_CHECKING:
     from curation_assets.scoring.ask_llm import AskLLM
+    from curation_assets.scoring.server_judge import ServerJudge
+
+
+_SERVER_PART = 512  # documents that a kill may cost, of a judge behind a server
 
 
 Judges = Literal["small", "base", "large", "xl", "xxl", "gemma"]
@@ -48,17 +54,29 @@ class AskLLMSettings(Section):
 class Judge:
     """A model that is asked, whether it reads what `corpus/tokens` holds, and how many documents it scores in about a minute."""
 
-    model: AskLLM
+    model: AskLLM | ServerJudge
     reads_tokens: bool
     part: int
 
 
 def setup(key: str, context: Context) -> Judge:
     """Load the judge that the artifact `key` is the note of."""
+    source = parse(read_json(context.open(key) / "model.json")["source"])
+    if source.kind == "server":
+        return Judge(server_judge(context, source), False, _SERVER_PART)
     model, tokenizer = open_scorer(context, key)
     judge = ask_llm(context, model, tokenizer)
     part = documents_a_part(model, judge.max_tokens, context.device)
     return Judge(judge, same_pieces(context, tokenizer), part)
+
+
+def server_judge(context: Context, source: ModelSource, max_tokens: int | None = None) -> ServerJudge:
+    """Return a judge behind a server with the profile's prompt."""
+    from curation_assets.scoring.server_judge import ServerJudge
+
+    settings = context.profile.samplers.ask_llm
+    most = max_tokens or settings.max_tokens
+    return ServerJudge(source.name, source.within, template=settings.prompt, max_tokens=most)
 
 
 def ask_llm(context: Context, model: Any, tokenizer: Any, max_tokens: int | None = None) -> AskLLM:
@@ -113,7 +131,7 @@ def _sampler(size: str, which: str, paper: str) -> Sampler:
         part=lambda judge: judge.part,
         summary=summary,
         highest=0.0,  # the logarithm of a probability
-        code=2,
+        code=3,
     )
 
 

@@ -272,7 +272,7 @@ ALL_MODELS = (*MODELS, *((f"samplers.{table}", name) for table, name in sampler_
 NO_PATHS = {
     "name", "source", "corpus.text_field", "corpus.id_field", "samplers.ask_llm.prompt", "evaluation.instructions",
     "automation.listing_cron", "automation.refresh_cron", "execution.device", "execution.ray.address", "execution.ray.scratch",
-    "execution.catalog", "execution.dagster_storage", "selection.within", "samplers.semdedup_density.first",
+    "execution.catalog", "execution.dagster_storage", "labels.field", "selection.within", "samplers.semdedup_density.first",
     "samplers.ask_llm_density.first",
 }  # fmt: skip
 
@@ -401,7 +401,9 @@ def test_what_changes_a_result_changes_the_code_version_of_exactly_its_steps(
 
 def _told_of_by(changed: set[str]) -> set[str]:
     """Return the reports that say of what changed whether it is current."""
-    by_scores = {f"report/{name}" for name in ("correlation", "distributions", "documents", "composition")}
+    by_scores = {
+        f"report/{name}" for name in ("labels", "correlation", "distributions", "documents", "composition")
+    }
     found = by_scores if any(key.endswith("/scores") for key in changed) else set()
     found |= {"report/composition"} if any(key.endswith("/subset") for key in changed) else set()
     found |= {"report/duplicates"} if "semdedup/subset" in changed else set()
