@@ -61,7 +61,7 @@ _FAMILIES = {
     "quality": ("quality filters", "Quality filters"),
 }
 """Family of a sampler -> what it is called, and the panel whose hue it has."""
-_MORE_MARKERS = "dH8<>ph*P^Dv"
+_MORE_MARKERS = "H8dp<>h*P^Dv"
 
 
 def panels(samplers: Mapping[str, SamplerSpec]) -> dict[str, list[str]]:
