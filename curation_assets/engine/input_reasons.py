@@ -102,7 +102,7 @@ def corpus_file_reasons(receipt: Receipt, listed: dict[str, Any] | None) -> Iter
 
 def outside_reasons(receipt: Receipt) -> Iterator[Reason]:
     """Yield which files outside the graph that an artifact speaks of do not look as they did then."""
-    seen = receipt.metadata.get("seen", {})
+    seen = receipt.seen
     changed, unreadable = [], []
     for name in seen:
         try:
