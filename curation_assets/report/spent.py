@@ -110,6 +110,9 @@ class Flops:
             "density": self._density,
             "semdedup": self._semdedup,
             "prototypes": self._prototypes,
+            "dsir": lambda: 0.0,  # it counts, and multiplies no matrices
+            "q_classifier": self._q_classifier,
+            "heuristic": lambda: 0.0,
         }
 
     def training(self, size: str) -> float:
@@ -215,8 +218,15 @@ class Flops:
 
     def _density(self) -> float | None:
         embedding, dim = self._embedding()
-        sketch = cost.sketch_flops(self.documents.documents, dim, self._profile.samplers.density.rows)
+        projections = self._profile.samplers.density.projections
+        sketch = cost.sketch_flops(self.documents.documents, dim, projections)
         return None if embedding is None else embedding + sketch
+
+    def _q_classifier(self) -> float | None:
+        embedding, dim = self._embedding()
+        return (
+            None if embedding is None else embedding + cost.assignment_flops(self.documents.documents, 1, dim)
+        )
 
     def _clusters(self) -> float | None:
         embedding, dim = self._embedding()

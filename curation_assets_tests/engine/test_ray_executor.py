@@ -137,7 +137,7 @@ def test_a_step_is_loaded_once_by_each_actor_and_the_same_is_made(
     listed: Workspace, held: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (held / "go").touch()
-    keys = (KEY, "corpus/embeddings", "density/shard_sketch", "density/sketch")
+    keys = (KEY, "corpus/embeddings", "density/bits", "density/shard_sketch", "density/sketch")
     events = list(_run(listed, *keys))
     assert not _failed(events)
     loads = [note.name.split("-") for note in held.glob("load-*")]
@@ -151,6 +151,12 @@ def test_a_step_is_loaded_once_by_each_actor_and_the_same_is_made(
         if isinstance(event, Committed):
             receipt = alone.receipt(event.key, event.receipt.partition)
             assert receipt is not None and receipt.files == event.receipt.files, event.key
+
+
+def test_who_waits_for_another_run_hears_that_no_worker_said_anything(listed: Workspace) -> None:
+    with RayExecutor(listed, dying_products.__name__, lambda line: None) as executor:
+        started = time.monotonic()
+        assert executor.receive(0.2) is None and time.monotonic() - started < 5
 
 
 def test_what_no_node_has_is_named_at_once(listed: Workspace) -> None:
