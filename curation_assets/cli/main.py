@@ -175,7 +175,7 @@ def _run(profile: Profile) -> int:
     with only_one(profile), stoppable(lambda line: _stopping(watching, line)):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
         # Seconds of imports: after the first line, not before it.
-        from curation_assets.cli.summary import report_end
+        from curation_assets.cli.summary import report_end, what_was_found
         from curation_assets.defs.run_graph import run_graph
         from curation_assets.engine.executors import WorkerDied
         from curation_assets.engine.workspace import Workspace
@@ -191,6 +191,7 @@ def _run(profile: Profile) -> int:
         workspace = Workspace(profile)
         if workspace.receipt("report/comparison") is not None:
             print(f"\n{terminal_table(workspace.open('report/comparison'))}\n")
+        print(what_was_found(workspace), end="")
         if (page := published_again(workspace)) is not None:
             print(f"report:  {page}")
     print("UI:      make ui   (http://127.0.0.1:3000)")
@@ -200,7 +201,7 @@ def _run(profile: Profile) -> int:
 
 def _corpus_must_be_there(profile: Profile) -> None:
     """Raise ProfileError where the corpus is a folder of this machine that there is not: nothing is started for that."""
-    for name in ("url", "hq_url"):
+    for name in ("url", "hq_url", "reference_url"):
         url = getattr(profile.corpus, name)
         elsewhere = url in ("", "builtin") or "://" in url or Path(url).exists()
         glob = re.search(r"[*?\[]", url)  # of which the folder before it must be there

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from curation_assets.common.progress import duration
-from curation_assets.common.terminal import plain
+from curation_assets.common.terminal import plain, wrapped
 from curation_assets.embeddings.checks import unread_text
 from curation_assets.engine.failures import waiting, waits_for
 from curation_assets.engine.graph import STEPS
@@ -15,6 +15,13 @@ from curation_assets.engine.snapshot import Snapshot
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage.notices import notices
+from curation_assets.report.summary import first_screen
+
+
+def what_was_found(workspace: Workspace) -> str:
+    """Return what was found, a line or more for each sentence, and an empty line after it; "" where there is nothing yet."""
+    lines = [line for one in first_screen(workspace) for line in wrapped(one, "- ")]
+    return "\n".join(["What was found:", *lines, "", ""]) if lines else ""
 
 
 def report_end(

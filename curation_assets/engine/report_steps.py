@@ -13,9 +13,11 @@ REPORTS = (
     "quality",
     "convergence",
     "tradeoff",
+    "labels",
     "correlation",
     "distributions",
     "composition",
+    "duplicates",
     "documents",
 )
 """The sections of the report, in their order on the page."""
@@ -86,6 +88,16 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             partial=True,
         ),
         Step(
+            "report/labels",
+            "",
+            scored,
+            "report",
+            ("polars", "python"),
+            ("labels", "report"),
+            versions_of=scores,
+            partial=True,
+        ),
+        Step(
             "report/correlation",
             "",
             scored,
@@ -93,7 +105,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("python",),
             ("report",),
             versions_of=scores,
-            code=4,
+            code=5,
             partial=True,
         ),
         Step(
@@ -128,9 +140,19 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("polars", "python"),
             ("evaluation.decontaminate",),
             versions_of=(*chosen, *scores, *counted),
-            code=4,
+            code=5,
             partial=True,
             borrows=contaminated,
+        ),
+        Step(
+            "report/duplicates",
+            "",
+            ("semdedup/vectors", "semdedup/neighbours", "semdedup/subset"),
+            "report",
+            ("polars", "python"),
+            ("samplers.semdedup",),
+            versions_of=(made["semdedup/neighbours"], made["semdedup/subset"]),
+            partial=True,
         ),
         Step(
             "report/documents",
@@ -151,7 +173,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         "report",
         ("python",),
         versions_of=(*made.values(), *sections),
-        code=4,
+        code=5,
         partial=True,
     )
     return (*sections, page)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -28,7 +28,7 @@ METHOD = (
 
 
 def advice(quality: pl.DataFrame, seconds: Seconds) -> list[str]:
-    """Return sentences on what to use, by size and rate; where seeds are too few to tell, what it takes to be told.
+    """Return sentences on what to use, by size and rate, where that can be told (`untold` has the rest).
 
     Parameters
     ----------
@@ -37,21 +37,29 @@ def advice(quality: pl.DataFrame, seconds: Seconds) -> list[str]:
     seconds
         What choosing took, by run; {} where that is not known.
     """
-    ours = quality.filter(
-        (pl.col("sampler") != FULL) & pl.col("mean").is_not_null() & (pl.col("metric") != OVER_SCALING)
-    )
+    return [_one(known, cell, seconds) for cell, known in _cells(_measured(quality)) if len(known)]
+
+
+def untold(quality: pl.DataFrame) -> list[str]:
+    """Return a sentence on where nothing can be told, and what it takes; [] where something can be told everywhere."""
+    ours = _measured(quality)
     if ours.is_empty():
         return ["No sampler's model has been measured yet: train and evaluate at least two samplers."]
-    sentences, silent = [], []
+    cells = list(_cells(ours))
+    silent = [f"{rate} % with the {size} T5" for (rate, size), known in cells if known.is_empty()]
+    return [_too_few(ours, silent, some=len(silent) < len(cells))] if silent else []
+
+
+def _measured(quality: pl.DataFrame) -> pl.DataFrame:
+    return quality.filter(
+        (pl.col("sampler") != FULL) & pl.col("mean").is_not_null() & (pl.col("metric") != OVER_SCALING)
+    )
+
+
+def _cells(ours: pl.DataFrame) -> Iterator[tuple[Cell, pl.DataFrame]]:
+    """Yield for each rate and size the rows that can be compared with the best."""
     for (size, rate), cell in ours.group_by("size", "rate", maintain_order=True):
-        known = cell.filter(pl.col("tied_with_best").is_not_null())
-        if known.is_empty():
-            silent.append(f"{rate} % with the {size} T5")
-        else:
-            sentences.append(_one(known, (str(rate), str(size)), seconds))
-    if silent:
-        sentences.append(_too_few(ours, silent, some=bool(sentences)))
-    return sentences
+        yield (str(rate), str(size)), cell.filter(pl.col("tied_with_best").is_not_null())
 
 
 def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:

@@ -36,7 +36,10 @@ def section(documents: int, tables: Tables, state: Mapping[Key, str], rate: str)
     )
     shown = [_table(name, table, state) for name, table in tables.items()]
     sentences = [*findings(tables, rate), *gaps(tables, state)]
-    return Section("What each sampler keeps", intro, sentences, [], shown, method(documents, tables))
+    about = method(documents, tables)
+    return Section(
+        "What each sampler keeps", intro, sentences, [], shown, about, headline=headline(tables, rate)
+    )
 
 
 def method(documents: int, tables: Tables) -> str:
@@ -82,6 +85,26 @@ def findings(tables: Tables, rate: str) -> list[str]:
     shares = [_preferences(name, tables[name], rate) for name in ("source", "length") if name in tables]
     spread = _spread(tables["clusters"], rate) if "clusters" in tables else []
     return [*(sentence for sentences in shares for sentence in sentences), *spread]
+
+
+def headline(tables: Tables, rate: str) -> str:
+    """Return in a sentence what samplers of different families keep that differs most from the corpus; "" where nothing does."""
+    division = "source" if "source" in tables else "length"
+    cells = tables[division].filter(pl.col("p") < LEVEL, rate=rate)
+    family = {name: sampler.family for name, sampler in SAMPLERS.items() if name != RANDOM}
+    by = (pl.col("share") - pl.col("corpus_share")).abs()
+    beyond = (
+        cells.filter(pl.col("sampler").is_in(list(family)))
+        .with_columns(family=pl.col("sampler").replace_strict(family, return_dtype=pl.String))
+        .sort(by, descending=True)
+        .unique("family", keep="first", maintain_order=True)
+    )
+    tokens = " tokens" if division == "length" else ""
+    parts = [
+        f"{r['sampler']} {r['share']:.0%} {r['part']}{tokens} (the corpus has {r['corpus_share']:.0%})"
+        for r in beyond.head(_NAMED).iter_rows(named=True)
+    ]
+    return f"Of what is kept at {rate} %, by {division}: {'; '.join(parts)}." if parts else ""
 
 
 def _preferences(division: str, table: pl.DataFrame, rate: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,8 @@ def section(correlation: Correlation) -> Section:
     """Return the section."""
     rows = family_means(correlation)
     shown = table(rows, "Mean tau over pairs of two families", "correlation.parquet", text=("mean tau",))
-    return Section(_TITLE, _INTRO, findings(correlation), [], [shown], how_to_read(correlation))
+    method = how_to_read(correlation)
+    return Section(_TITLE, _INTRO, findings(correlation), [], [shown], method, headline=headline(correlation))
 
 
 def figures(correlation: Correlation) -> Iterator[Drawn]:
@@ -75,24 +76,50 @@ def how_to_read(correlation: Correlation) -> str:
     return text
 
 
-def findings(correlation: Correlation) -> list[str]:
-    """Return sentences: the most alike and the most opposed pair, and how many pairs agree or disagree beyond chance."""
+class _Pairs(NamedTuple):
+    """The pairs of samplers that have a tau, from the most opposed to the most alike: in words, tau; how many differ from chance."""
+
+    words: list[str]
+    tau: list[float]
+    agree: int
+    oppose: int
+
+
+def _pairs(correlation: Correlation) -> _Pairs:
     i, j = np.triu_indices(len(correlation.names), 1)
     tau, low, high = (m[i, j] for m in (correlation.matrix, correlation.low, correlation.high))
     known = np.flatnonzero(np.isfinite(tau))
-    if not len(known):
+    known = known[np.argsort(tau[known], kind="stable")]
+    words = [
+        f"{correlation.names[i[k]]} and {correlation.names[j[k]]}, tau {tau[k]:.2f} [{low[k]:.2f}, {high[k]:.2f}]"
+        for k in known
+    ]
+    return _Pairs(words, tau[known].tolist(), int((low[known] > 0).sum()), int((high[known] < 0).sum()))
+
+
+def headline(correlation: Correlation) -> str:
+    """Return who disagrees, in a sentence; "" where nobody can be compared."""
+    pairs = _pairs(correlation)
+    if not pairs.words:
+        return ""
+    furthest = "opposed" if pairs.tau[0] < 0 else "apart"
+    return (
+        f"Of {len(pairs.words)} pairs of samplers {pairs.agree} order the documents alike and {pairs.oppose} the opposite way, beyond "
+        f"chance; furthest {furthest} are {pairs.words[0]}."
+    )
+
+
+def findings(correlation: Correlation) -> list[str]:
+    """Return sentences: the most alike and the most opposed pair, and how many pairs agree or disagree beyond chance."""
+    pairs = _pairs(correlation)
+    if not pairs.words:
         return ["No two samplers that order the documents have scores: there is nothing to compare."]
-
-    def pair(k: int) -> str:
-        names = f"{correlation.names[i[k]]} and {correlation.names[j[k]]}"
-        return f"{names}, tau {tau[k]:.2f} [{low[k]:.2f}, {high[k]:.2f}]"
-
-    agree, oppose = int((low[known] > 0).sum()), int((high[known] < 0).sum())
-    sentences = [f"The most alike are {pair(known[int(np.argmax(tau[known]))])}."]
-    if tau[known].min() < 0:
-        sentences.append(f"The most opposed are {pair(known[int(np.argmin(tau[known]))])}.")
+    sentences = [f"The most alike are {pairs.words[-1]}."]
+    if pairs.tau[0] < 0:
+        sentences.append(f"The most opposed are {pairs.words[0]}.")
     sentences.append(
-        f"Of {len(known)} pairs, {agree} agree and {oppose} disagree more than by chance (95 % intervals without 0, not adjusted for "
-        f"the number of pairs); {len(known) - agree - oppose} cannot be told from independent orders on {correlation.n:,} documents."
+        f"Of {len(pairs.words)} pairs, {pairs.agree} agree and {pairs.oppose} disagree more than by chance (95 % intervals without 0, "
+        f"not adjusted for the number of pairs); {len(pairs.words) - pairs.agree - pairs.oppose} cannot be told from independent orders on "
+        f"{correlation.n:,} documents."
     )
     return sentences

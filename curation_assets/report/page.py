@@ -29,7 +29,6 @@ from curation_assets.engine.context import FOLLOWS
 from curation_assets.engine.workspace import title
 from curation_assets.report.section import Excerpt, Link, Section, Table
 
-_LEAD = 3  # sentences on the first screen; the rest is behind a click
 _WIDE = 28  # characters; a longer cell is broken into lines
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 Verdict = Literal["better", "worse", "noise", "unknown", "missing"]
@@ -180,11 +179,12 @@ class Reference(NamedTuple):
 class Report:
     """Everything that the page shows.
 
-    `advice` is what to use, in sentences, `facts` are what was compared, `glances` the comparison to take in at once.
+    `lead` is what a reader sees first (`summary.first_sentences`), `facts` are what was compared, `glances` the comparison to take in
+    at once.
     """
 
     title: str
-    advice: Sequence[str]
+    lead: Sequence[str]
     facts: Sequence[tuple[str, str]]
     glances: Sequence[Glance]
     parts: Sequence[Part]
@@ -197,13 +197,10 @@ class Report:
         return first if first and first.section and first.section.findings else None
 
     @property
-    def lead(self) -> list[str]:
-        """What to use and the first findings of the comparison, three sentences in all, then the rest of both."""
-        if self.comparison is None or self.comparison.section is None:
-            return list(self.advice)
-        findings = self.comparison.section.findings
-        first = _LEAD - len(self.advice[:1])
-        return [*self.advice[:1], *findings[:first], *self.advice[1:], *findings[first:]]
+    def found(self) -> list[str]:
+        """The lead, then the findings of the comparison."""
+        findings = self.comparison.section.findings if self.comparison and self.comparison.section else []
+        return [*self.lead, *findings]
 
     @property
     def warnings(self) -> list[Part]:

@@ -17,7 +17,7 @@ from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
 from curation_assets.report.page import Glance, Grid, Part, Report, Source, numbers_of, render
 from curation_assets.report.section import SECTION, Section, read_section
-from curation_assets.report.summary import facts, glances, to_use
+from curation_assets.report.summary import facts, first_sentences, glances, to_use
 
 PAGE = "index.html"
 _KEY = "report/page"
@@ -67,9 +67,10 @@ def page(context: Context) -> BuildOne:
         if not any(part.section for part in parts):
             raise MissingInput("no report has been made yet: there is nothing to put on a page")
         seen = glances(context)
-        report = Report(
-            _TITLE, to_use(context), facts(context), seen, parts, list(_sources(versions, parts, seen))
-        )
+        known, unknown = to_use(context)
+        current = [part.section for part in parts if part.section and not part.stale]
+        lead = first_sentences(known, current, unknown)
+        report = Report(_TITLE, lead, facts(context), seen, parts, list(_sources(versions, parts, seen)))
         write_bytes(folder / PAGE, render(report).encode())
         _publish(folder, published(context).parent)
         return {

@@ -35,6 +35,14 @@ REPORT = (
         paper="costs of scoring and training, ICLR version",
     ),
     Product(
+        "report/labels",
+        imported("curation_assets.report.labels_build:labels"),
+        "Which scores your labels support: AUC, also at equal length.",
+        "Of every score against labels that the profile names (`labels.url`, `labels.field`), beside length, line ends and stop words.",
+        files=_FIGURES,
+        use="before you act on a score: if length alone does as well, keep by length.",
+    ),
+    Product(
         "report/correlation",
         imported("curation_assets.report.build:correlation"),
         "How alike the samplers' scores are: Kendall's tau.",
@@ -66,6 +74,15 @@ REPORT = (
         "Beside the whole corpus.",
         files=_FIGURES,
         use="look for a source or a length that a sampler drops without your meaning it to.",
+    ),
+    Product(
+        "report/duplicates",
+        imported("curation_assets.report.duplicates_build:duplicates"),
+        "How many near-duplicates there are, by cosine threshold.",
+        "How many documents and groups each threshold removes, and at which cosine the fixed rates of semdedup cut.",
+        files=f"`curve.parquet`; {_FIGURES}",
+        paper="appendix B (SemDeDup, Abbas et al. 2023)",
+        use="a rate that cuts below the threshold picks outliers, not copies: cut at a cosine instead.",
     ),
     Product(
         "report/documents",

@@ -89,7 +89,10 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class Section:
-    """Title, an introduction, what was found (sentences, most important first), figures, tables, documents to read, and the method."""
+    """Title, an introduction, what was found (sentences, most important first), figures, tables, documents to read, and the method.
+
+    `headline` is what of it belongs on the first screen of the page and at the end of a run, in a sentence or two; "" for nothing.
+    """
 
     title: str
     intro: str
@@ -98,6 +101,7 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     method: str = ""
     excerpts: list[Excerpt] = field(default_factory=list)
+    headline: str = ""
 
     def markdown(self) -> str:
         """Return it as a Markdown page beside its figures."""

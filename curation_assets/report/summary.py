@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import polars as pl
@@ -10,12 +11,13 @@ from curation_assets.common.drawing.styles import FULL, RANDOM
 from curation_assets.common.files import read_json
 from curation_assets.config.registry import RATES, SAMPLERS, SIZES
 from curation_assets.engine.artifacts import Artifacts
-from curation_assets.report.advice import Seconds, advice
+from curation_assets.engine.report_steps import REPORTS
+from curation_assets.report.advice import Seconds, advice, untold
 from curation_assets.report.comparison_view import budget
 from curation_assets.report.figures import in_title, in_words
 from curation_assets.report.page import Glance, Mark, Verdict
 from curation_assets.report.scores import PERPLEXITY
-from curation_assets.report.section import groups
+from curation_assets.report.section import Section, groups, read_section
 
 _KEY = "report/comparison"
 _QUALITY, _COSTS = "report/quality", "report/tradeoff"
@@ -67,16 +69,30 @@ def _kept(chosen: pl.DataFrame) -> str:
     return "; ".join(parts) or "not known"
 
 
-def to_use(workspace: Artifacts) -> list[str]:
-    """Return what to use, in sentences, as the report on quality and that on costs have it; [] without the first."""
+def to_use(workspace: Artifacts) -> tuple[list[str], list[str]]:
+    """Return what to use, and where that cannot be told, in sentences, as the reports on quality and costs have it; [] without the first."""
     if workspace.receipt(_QUALITY) is None:
-        return []
+        return [], []
     spent: Seconds = {}
     if workspace.receipt(_COSTS) is not None:
         costs = pl.read_parquet(workspace.open(_COSTS) / "tradeoff.parquet")
         both = pl.col("scoring_seconds") + pl.col("preparing_seconds")
         spent = {row[:3]: row[3] for row in costs.select("sampler", "rate", "size", both).rows()}
-    return advice(pl.read_parquet(workspace.open(_QUALITY) / "quality.parquet"), spent)
+    quality = pl.read_parquet(workspace.open(_QUALITY) / "quality.parquet")
+    return advice(quality, spent), untold(quality)
+
+
+def first_sentences(known: Sequence[str], sections: Iterable[Section], unknown: Sequence[str]) -> list[str]:
+    """Return what a reader sees first: what to use, what each section has found, and only then what cannot be told."""
+    headlines = [section.headline for section in sections if section.headline]
+    return [*known[:1], *headlines, *unknown, *known[1:]]
+
+
+def first_screen(workspace: Artifacts) -> list[str]:
+    """Return the same of the reports as they are, for a terminal."""
+    made = [key for name in REPORTS if workspace.receipt(key := f"report/{name}") is not None]
+    known, unknown = to_use(workspace)
+    return first_sentences(known, [read_section(workspace.open(key)) for key in made], unknown)
 
 
 def _lacking(samplers: list[str]) -> str:

@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
 
 from curation_assets.common.files import write_json
 from curation_assets.common.progress import Progress
@@ -23,6 +25,7 @@ from curation_assets.common.record_blocks import (
     parse_blocks,
     write_blocks,
 )
+from curation_assets.config.section import Section
 from curation_assets.engine.context import Context
 from curation_assets.engine.product import Product
 from curation_assets.engine.receipt import Receipt
@@ -33,8 +36,15 @@ from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Column, Sampler, Scores
 from curation_assets.samplers.unreadable import READABLE, draw_scores, score_histogram
 
+COUNTS = "counts.npy"
 _SHARDS, _HISTOGRAM = "shards.json", "histogram.npy"
-_NEAR = 0.95  # similarity above which a document is counted as a near-duplicate, for people
+_NEAR = 0.9  # cosine similarity from which on a document is a near-duplicate, where nobody says another one
+
+
+class SemDeDup(Section):
+    """A document whose cosine to one that is kept before it is `threshold` or more counts as a near-duplicate; scores do not depend on it."""
+
+    threshold: Annotated[float, Field(gt=0, le=1, multiple_of=0.001)] = _NEAR
 
 
 def sort_vectors(context: Context) -> BuildOne:
@@ -62,10 +72,13 @@ def sort_vectors(context: Context) -> BuildOne:
 def neighbours(context: Context) -> BuildOne:
     """Find each document's most similar predecessor in its cluster, for a group of clusters: its part of every shard.
 
-    `shards.json` names the shards in the order in which their blocks come, `histogram.npy` counts the scores.
+    `shards.json` names the shards in the order in which their blocks come, `histogram.npy` counts the scores, `counts.npy` has
+    what each of `THRESHOLDS` removes, and in how many groups.
     """
     from curation_assets.scoring.cluster_groups import group_bounds, score_group, vector
+    from curation_assets.scoring.semdedup import THRESHOLDS
 
+    near = int(np.searchsorted(THRESHOLDS, _NEAR))
     groups, shards = context.partitions("group"), context.shards()
     clusters = context.metadata("clusters/centroids")["clusters"]
     receipts = [context.artifact("semdedup/vectors", shard) for shard in shards]
@@ -91,12 +104,13 @@ def neighbours(context: Context) -> BuildOne:
         write_blocks(folder, scored.blocks())
         write_json(folder / _SHARDS, shards)
         np.save(folder / _HISTOGRAM, score_histogram(scored.results["score"]))
-        compared = scored.results["duplicate_shard"] >= 0
+        np.save(folder / COUNTS, np.stack([scored.removed, scored.groups]))
         return {
             "documents": documents,
             "clusters": len(scored.sizes),
             "largest_cluster": int(scored.sizes.max(initial=0)),
-            f"above_{_NEAR}": int((scored.results["score"][compared] < -_NEAR).sum()),
+            f"near_duplicates_at_{_NEAR:.2f}": int(scored.removed[near]),
+            f"groups_at_{_NEAR:.2f}": int(scored.groups[near]),
         }
 
     return build
@@ -155,7 +169,10 @@ def setup(context: Context) -> Neighbours:
 
 
 def score(neighbours: Neighbours, documents: Documents, progress: Progress) -> Scores:
-    """Gather what each document is nearest to; one that the encoder could not read has a score as the others have."""
+    """Gather what each document is nearest to.
+
+    One that the encoder could not read has a score as the others have that are no near-duplicates: a threshold spares it.
+    """
     from curation_assets.scoring.cluster_groups import RESULT
 
     number = neighbours.shards.index(documents.shard)
@@ -163,7 +180,7 @@ def score(neighbours: Neighbours, documents: Documents, progress: Progress) -> S
     ranges = _ranges(neighbours.context, "semdedup/neighbours", neighbours.groups, places)
     found = join([*_parsed(neighbours.context, ranges, repeat(RESULT, len(ranges)))], RESULT)
     rows, duplicate_shard = found.fields["row"], np.full(len(documents), -1)
-    score, place = draw_scores(neighbours.histogram, documents.hashes), np.full(len(documents), -1)
+    score, place = draw_scores(neighbours.histogram, documents.hashes, -_NEAR), np.full(len(documents), -1)
     score[rows], duplicate_shard[rows] = found.fields["score"], found.fields["duplicate_shard"]
     place[rows] = np.arange(len(rows))
     alone = duplicate_shard < 0
@@ -178,26 +195,45 @@ def score(neighbours: Neighbours, documents: Documents, progress: Progress) -> S
     }
 
 
+def summary(table: pa.Table) -> Metadata:
+    """Count the near-duplicates of a corpus file."""
+    return {
+        f"near_duplicates_at_{_NEAR:.2f}": pc.sum(pc.greater_equal(table["similarity"], _NEAR)).as_py() or 0
+    }
+
+
+def about_cut(lowest: float) -> Metadata:
+    """Tell at which cosine a choice is cut whose lowest score is this one, and what that means."""
+    outliers = f"picks outliers, not copies: below {_NEAR:.2f} most of what goes is no near-duplicate"
+    copies = f"drops copies alone: near-duplicates begin at {_NEAR:.2f}"
+    return {"cut_at_cosine": -lowest, "what_that_does": copies if -lowest >= _NEAR else outliers}
+
+
 SAMPLER = Sampler(
     name="semdedup",
     family="coverage",
     technique="top_k",
     description="Minus the largest cosine similarity to a document of the same cluster that is kept before it: the most "
-    "similar go first, and a group of near-duplicates keeps one representative.",
+    "similar go first, and a group of near-duplicates keeps one representative. A cosine threshold t keeps the scores above -t.",
     paper="SemDeDup",
     inputs=("semdedup/neighbours",),
-    shared_settings=clusters.SETTINGS,
+    shared_settings={**clusters.SETTINGS, "semdedup": SemDeDup},
     columns={
         **READABLE,
         "similarity": Column(
             "float64", "Largest cosine similarity to a document of its cluster that is kept before it"
         ),
-        "duplicate_of": Column("string", "Id of that document; empty where there is none"),
+        "duplicate_of": Column(
+            "string",
+            "Id of that document, which stands for this one where a threshold removes it; empty where there is none",
+        ),
         "duplicate_shard": Column("string", "Corpus file that it is in"),
     },
     setup=setup,
     score=score,
-    code=3,
+    summary=summary,
+    about_cut=about_cut,
+    code=4,
     placed=True,
     steps=(
         *clusters.STEPS,
@@ -214,7 +250,7 @@ SAMPLER = Sampler(
             ("semdedup/vectors", "clusters/centroids"),
             "coverage",
             ("pytorch",),
-            code=4,
+            code=5,
             accelerated=True,
         ),
     ),
@@ -233,7 +269,7 @@ SAMPLER = Sampler(
             "For each document the most similar one that is kept before it.",
             "Within its cluster, by exact cosine. Groups of clusters are compared side by side; results are the same for any number of groups.",
             files="`blocks.bin` (score, row, duplicate's file and id of each document, by corpus file), `offsets.npy`, `shards.json`, "
-            "`histogram.npy`",
+            "`histogram.npy`, `counts.npy` (documents and groups that each of 1,001 cosine thresholds removes)",
             paper="appendix B (SemDeDup, Abbas et al. 2023)",
         ),
     ),

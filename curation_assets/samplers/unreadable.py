@@ -31,9 +31,13 @@ def score_histogram(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.histogram(np.clip(scores, -1.0, 1.0), _EDGES)[0]
 
 
-def draw_scores(histogram: NDArray[np.int64], hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Return a score from -1 to 1 for each hash, float64 [n], distributed as the histogram; uniform where that is empty."""
+def draw_scores(
+    histogram: NDArray[np.int64], hashes: NDArray[np.uint64], above: float = -1.0
+) -> NDArray[np.float64]:
+    """Return a score from `above` to 1 for each hash, float64 [n], distributed as the histogram is there; uniform where that is empty."""
+    possible = _EDGES[:-1] >= above
+    histogram = np.where(possible, histogram, 0)
     if not histogram.any():
-        histogram = np.ones_like(histogram)
+        histogram = possible.astype(np.int64)
     cumulated = np.concatenate([[0], histogram.cumsum()]) / histogram.sum()
     return np.interp(noise(hashes, _SEED), cumulated, _EDGES)

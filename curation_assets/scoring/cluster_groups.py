@@ -16,6 +16,7 @@ import pyarrow as pa
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.record_blocks import Records, join, split, with_texts, write_blocks
 from curation_assets.scoring.cluster_store import ClusterStore
+from curation_assets.scoring.semdedup import threshold_counts
 
 _MOST_BLOCKS = 1024  # of a shard's vectors: groups are ranges of them
 _BATCH = 4096  # rows that are gathered at a time
@@ -93,12 +94,15 @@ class GroupScores(NamedTuple):
     results : records of `RESULT`, sorted by shard and row; the texts are the ids of the duplicates, "" where there is none.
     ends : int64 [shards + 1], where each shard's begin and the last one's end.
     sizes : int64 [k], documents of each cluster that has any.
+    removed, groups : int64 [t], of each of `semdedup.THRESHOLDS`: see `semdedup.threshold_counts`.
     """
 
     results: np.ndarray
     ids: pa.LargeStringArray
     ends: np.ndarray
     sizes: np.ndarray
+    removed: np.ndarray
+    groups: np.ndarray
 
     def blocks(self) -> Iterator[Records]:
         """Yield the results of each shard."""
@@ -151,4 +155,4 @@ def score_group(
     results["duplicate_shard"] = np.where(duplicate < 0, -1, store.shard[duplicate])
     named = join(ids, RESULT).texts().take(pa.array(duplicate, mask=duplicate < 0)).fill_null("")
     ends = np.searchsorted(store.shard[order], np.arange(count + 1))
-    return GroupScores(results, named, ends, store.sizes())
+    return GroupScores(results, named, ends, store.sizes(), *threshold_counts(store.score, store.duplicate))

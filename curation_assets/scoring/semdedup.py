@@ -2,7 +2,8 @@
 
 The documents of a cluster are ordered by how much one would rather keep them. A document's score is minus its
 largest cosine similarity to a document before it in that order, so the first of a group of near-duplicates
-scores high and the others score near -1. Only rows before a row matter: half of the similarity matrix.
+scores high and the others score near -1. Only rows before a row matter: half of the similarity matrix. A threshold t
+removes whoever scores -t or less, and keeps the first of each group, as the authors do (`threshold_counts`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 26}  # similarities per block: 4 Mi
 _EXACT_CELLS = 1 << 17  # float64 products per block: 1 MiB, to stay in cache
 _RUN = 16  # columns compared at a time, in blocks of rows
 _FIRST = 1.0  # score of a cluster's first document: minus the smallest possible cosine
+
+THRESHOLDS = np.arange(1001) / 1000
+"""The cosine similarities at which `threshold_counts` is wanted."""
 
 Take = Callable[[np.ndarray], torch.Tensor]  # rows int64 [m] -> float32 [m, dim] on the device
 
@@ -128,6 +132,36 @@ def score_rows(
         ):
             best[rows] = nearest
         return _scores(take, squares, dim, best, device), best
+
+
+def threshold_counts(
+    score: np.ndarray, duplicate_of: np.ndarray, thresholds: np.ndarray = THRESHOLDS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count what each threshold t removes, the documents of a score of -t or less, and in how many groups.
+
+    A removed document leads, from one `duplicate_of` to the next, to one that is kept: those that lead to the same one are its
+    group, and it is their representative.
+
+    Parameters
+    ----------
+    score, duplicate_of
+        What `semdedup_scores` returns, of whole clusters.
+    thresholds
+        Cosine similarities, float64 [t].
+
+    Returns
+    -------
+    removed, groups : int64 [t]
+        Documents removed, and documents kept of which at least one near-duplicate is removed.
+    """
+    similarity, has = -score, duplicate_of >= 0
+    nearest = np.full(len(score), -np.inf)  # to each document, of those that have it as `duplicate_of`
+    np.maximum.at(nearest, duplicate_of[has], similarity[has])
+
+    def reach(x: np.ndarray) -> np.ndarray:
+        return len(x) - np.searchsorted(np.sort(x), thresholds)
+
+    return reach(similarity), reach(nearest) - reach(np.minimum(nearest, similarity))
 
 
 def _checked(priority: np.ndarray, n: int) -> np.ndarray:

@@ -69,6 +69,7 @@ def subset(spec: SamplerSpec) -> Builder:
                 "rate_of": manifest["rate_of"],
                 "rate_realised": documents / n if n else 0.0,
                 "token_rate_realised": tokens / max(manifest["candidate_tokens"], 1),
+                **(spec.about_cut(drawn.threshold) if spec.about_cut and drawn.threshold is not None else {}),
                 **_first_documents(folder),
                 **picture(),
             }

@@ -6,7 +6,7 @@ No model runs. What comes out is a selection of the user's own, outside the grap
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from curation_assets.common.files import write_batches, write_json
-from curation_assets.common.markdown import text_table
+from curation_assets.common.markdown import number, text_table
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.terminal import wrapped
 from curation_assets.config.registry import SAMPLERS
@@ -258,6 +258,7 @@ def to_text(result: WhatIf) -> str:
             f"{', '.join(noisy)} draw with the same noise (seed {result.seed}), so they share more than that"
         )
     lines.append(_kept_line(result))
+    lines += [line for drawn in result.drawn for line in _cut_lines(drawn)]
     if result.stale:
         more = f" and {len(result.stale) - 3:,} more" if len(result.stale) > 3 else ""
         lines.append(f"out of date, taken all the same: {', '.join(result.stale[:3])}{more}")
@@ -273,6 +274,17 @@ def _overlap_line(overlap: Overlap) -> str:
         f"{', '.join(overlap.samplers)} share {overlap.documents:,} documents; "
         f"independent choices would share {overlap.expected:,.1f}{ratio}"
     )
+
+
+def _cut_lines(drawn: Drawn) -> Iterator[str]:
+    """Yield what a sampler has to say of where its choice of the highest scores is cut."""
+    about = SAMPLERS[drawn.sampler].about_cut
+    if about is not None and drawn.threshold is not None and drawn.technique == "top_k":
+        words = (
+            f"{name.replace('_', ' ')} {value if isinstance(value, str) else number(value)}"
+            for name, value in about(drawn.threshold).items()
+        )
+        yield f"{drawn.sampler}: {'; '.join(words)}"
 
 
 def _kept_line(result: WhatIf) -> str:

@@ -32,7 +32,7 @@ from curation_assets.report.page import (
 )
 from curation_assets.report.page_build import page, published, published_again
 from curation_assets.report.section import Excerpt, Figure, Section, Table, publish, read_section
-from curation_assets.report.summary import glances_of
+from curation_assets.report.summary import first_sentences, glances_of
 from curation_assets_tests.making import commit, load, materialize, withdraw
 from curation_assets_tests.report.hand_made import texts, workspace
 from curation_assets_tests.report.reading_pages import Page, assert_inert
@@ -179,7 +179,9 @@ def test_the_answer_comes_first() -> None:
     assert first.index("At 20 % use density.") < first.index("density is better than random at 20 %.")
     assert "20, 40 %" in first and "against random sampling" in first
     nothing = render(replace(_report(), parts=[Part("report/comparison", None)], glances=[], facts=[]))
-    assert "has not been made, or has found nothing" in nothing
+    assert "No models have been compared yet." in nothing
+    nothing = render(Report("", [], [], [], [Part("report/comparison", None)], []))
+    assert "no report has found anything" in nothing
 
 
 def test_rows_lead_to_where_their_numbers_come_from() -> None:
@@ -270,8 +272,8 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
     shown = _publish(found)
     assert_inert(shown)
     assert shown.text("h2").split("\n")[3:] == [
-        *("Comparison", "Quality", "convergence", "Tradeoff", "correlation", "Distributions", "Composition"),
-        *("Documents to read", "Where the numbers come from"),
+        *("Comparison", "Quality", "convergence", "Tradeoff", "Labels", "correlation", "Distributions"),
+        *("Composition", "Duplicates", "Documents to read", "Where the numbers come from"),
     ]
     folder = found.data / "report"
     assert folder == tmp_path / "data" / "report"
@@ -364,20 +366,29 @@ def test_columns_that_matter_come_first_and_all_of_them_behind_a_click() -> None
     assert whole["class"] == "whole small", "a large window has room for all: no click is needed there"
 
 
-def test_three_sentences_come_first_and_the_rest_behind_a_click() -> None:
+def test_what_can_be_told_comes_before_what_cannot() -> None:
+    sections = [replace(SECTION, headline=text) for text in ("Three are copies.", "", "Two disagree.")]
+    said = first_sentences(["Use a.", "At 40 % use b."], sections, ["Nothing is known at 60 %."])
+    assert said == [
+        *("Use a.", "Three are copies.", "Two disagree.", "Nothing is known at 60 %."),
+        "At 40 % use b.",
+    ]
+
+
+def test_four_sentences_come_first_and_the_rest_behind_a_click() -> None:
     findings = [f"Finding {i}." for i in range(12)]
     parts = [Part("report/comparison", replace(SECTION, findings=findings, figures=[]))]
-    for advice, first in ((["Use a.", "Use b."], 2), ([], 3)):
-        source = render(replace(_report(), advice=advice, parts=parts))
+    for said, first in ((["Use a.", "Use b."], 2), ([], 4)):
+        source = render(replace(_report(), lead=said, parts=parts))
         lead = source[source.index('class="found"') : source.index('class="glances"')]
         shown, folded = lead.split("<details", 1)
-        assert shown.count("<li>") == 3 and shown.count("Finding") == first
-        assert folded.count("<li>") == 12 + len(advice) - 3
-        assert f"{12 + len(advice) - 3} more" in folded
+        assert shown.count("<li>") == 4 and shown.count("Finding") == first
+        assert folded.count("<li>") == 12 + len(said) - 4
+        assert f"{12 + len(said) - 4} more" in folded
     few = render(
         replace(
             _report(),
-            advice=[],
+            lead=[],
             parts=[replace(parts[0], section=replace(SECTION, findings=findings[:3], figures=[]))],
         )
     )

@@ -14,7 +14,7 @@ from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.evaluation.examples import Example, to_table
 from curation_assets.report import composition_view, distributions_view, documents_view
-from curation_assets.report.advice import advice
+from curation_assets.report.advice import untold
 from curation_assets.report.composition import Tally, shares, spread
 from curation_assets.report.convergence import Curves, convergence
 from curation_assets.report.convergence_view import by_tokens, cut_findings, section
@@ -154,7 +154,7 @@ def test_documents_to_read_are_introduced_by_who_chose_them(
 def test_advice_tells_one_seed_from_seeds_that_do_not_differ() -> None:
     for values, said in (([9.0], "one seed of training"), ([9.0, 9.0], "their seeds have no spread")):
         runs = [rows((n, "20", "small"), "perplexity/in_distribution", values) for n in ("random", "density")]
-        (one,) = advice(quality(Scores(table(*runs)), LADDER, list(SAMPLERS), ["20"]), {})
+        (one,) = untold(quality(Scores(table(*runs)), LADDER, list(SAMPLERS), ["20"]))
         assert said in one
 
 

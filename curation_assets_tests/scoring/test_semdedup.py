@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from curation_assets.common.record_blocks import BLOCKS, OFFSETS, parse_blocks
 from curation_assets.scoring.cluster_groups import group_bounds, score_group, vector, write_vectors
 from curation_assets.scoring.cluster_store import ClusterStore
-from curation_assets.scoring.semdedup import semdedup_scores
+from curation_assets.scoring.semdedup import semdedup_scores, threshold_counts
 
 
 def brute_force(x, cluster, priority=None):
@@ -227,3 +227,41 @@ def test_the_store_refuses_shards_that_do_not_fit(tmp_path):
     with pytest.raises(ValueError, match="uint64"):
         add((rows, cluster, hashes.astype(np.int64), x))
     assert add(documents=0) == []
+
+
+@given(
+    n=st.integers(1, 60),
+    clusters=st.integers(1, 9),
+    copies=st.integers(0, 40),
+    noise=st.sampled_from([0.0, 0.1, 0.4]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_threshold_keeps_one_representative_of_each_group(n, clusters, copies, noise, seed):
+    x, cluster = corpus(n, clusters, copies, seed)
+    x = (x + noise * np.random.default_rng(seed).standard_normal(x.shape)).astype(np.float32)
+    score, duplicate = semdedup_scores(x, cluster)
+    thresholds = np.array([-0.2, 0.0, 0.5, 0.9, 0.99, 1.0])
+    removed, groups = threshold_counts(score, duplicate, thresholds)
+    for t, count, several in zip(thresholds, removed, groups, strict=True):
+        kept = score > -t
+        assert count == (~kept).sum()
+        representative = np.arange(n)
+        while not kept[representative].all():  # ends, since each points to one before it in its cluster
+            representative = np.where(kept[representative], representative, duplicate[representative])
+        assert several == len(set(representative[~kept].tolist()))
+        assert (cluster[representative] == cluster).all()
+    assert set(cluster) == set(cluster[score > -1.0]), "no cluster is removed as a whole"
+
+
+def test_of_a_pair_one_goes_and_of_a_chain_what_is_near_to_one_before_it():
+    angles = np.array([0.0, 0.2, 0.4, 2.0])  # cosines of neighbours 0.98, of the ends of the chain 0.92
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    score, duplicate = semdedup_scores(x, np.zeros(4, int), priority=np.array([4, 3, 2, 1]))
+    assert (score > -0.95).tolist() == [True, False, False, True]
+    removed, groups = threshold_counts(score, duplicate, np.array([0.95, 0.99]))
+    assert removed.tolist() == [2, 0] and groups.tolist() == [1, 0]
+    score, _ = semdedup_scores(x, np.zeros(4, int), priority=np.array([4, 1, 3, 2]))
+    assert (score > -0.95).tolist() == [True, False, True, True], (
+        "the ends are no near-duplicates of each other"
+    )
