@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import secrets
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from benchmarks.bench_embeddings import _texts
 from benchmarks.kill import Receipts, again, receipts
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.receipt import title
+from curation_assets_tests.ray_nodes import ENVIRONMENT, TwoNodes
 
 _PROFILE = """
 extends = "local"
@@ -51,40 +51,19 @@ device = "cpu"
 [execution.ray]
 address = "{address}"
 """
-_ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all servers of Ray's on loopback
-}
-_SMALL = {"object_store_memory": 80 << 20}
 
 
-class Nodes:
-    """A head without CPUs, where the run is, and two nodes of one CPU each."""
+def replace(nodes: TwoNodes, chance: random.Random) -> None:
+    """Kill all of a node, and start another one."""
+    nodes.remove(chance.choice(nodes.nodes))
+    nodes.nodes.append(nodes.add())
 
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
 
-        self._cluster = Cluster(True, head_node_args={"num_cpus": 0, **_SMALL})
-        self.address = self._cluster.address
-        self._nodes = [self._cluster.add_node(num_cpus=1, **_SMALL) for _ in range(2)]
-
-    def replace(self, chance: random.Random) -> None:
-        """Kill all of a node, and start another one."""
-        node = self._nodes.pop(chance.randrange(len(self._nodes)))
-        self._cluster.remove_node(node, allow_graceful=False)
-        self._nodes.append(self._cluster.add_node(num_cpus=1, **_SMALL))
-
-    def workers(self) -> list[psutil.Process]:
-        """Return the processes of our workers."""
-        every = psutil.process_iter(["cmdline"])
-        workers = [p for p in every if (p.info["cmdline"] or [""])[0].startswith("ray::RayWorker")]
-        return [p for p in workers if _environ(p).get("RAY_AUTH_TOKEN") == _ENVIRONMENT["RAY_AUTH_TOKEN"]]
-
-    def shutdown(self) -> None:
-        """End it."""
-        self._cluster.shutdown()
+def workers() -> list[psutil.Process]:
+    """Return the processes of our workers."""
+    every = psutil.process_iter(["cmdline"])
+    workers = [p for p in every if (p.info["cmdline"] or [""])[0].startswith("ray::RayWorker")]
+    return [p for p in workers if _environ(p).get("RAY_AUTH_TOKEN") == ENVIRONMENT["RAY_AUTH_TOKEN"]]
 
 
 def _environ(process: psutil.Process) -> dict[str, str]:
@@ -124,7 +103,7 @@ class Driver:
 
 
 def disturbed(
-    profile: Profile, nodes: Nodes, chance: random.Random, times: int, longest: float
+    profile: Profile, nodes: TwoNodes, chance: random.Random, times: int, longest: float
 ) -> tuple[Counter[str], list[str]]:
     """Run a profile to its end, killing at most `times`; return the kills of each kind, and what was made again."""
     kills: Counter[str] = Counter()
@@ -135,14 +114,14 @@ def disturbed(
         while driver.alive() and kills.total() < times:
             time.sleep(chance.uniform(0.0, longest))
             kind = chance.choice(("worker", "node", "run"))
-            workers = nodes.workers()
-            if not driver.alive() or (kind == "worker" and not workers):
+            at_work = workers()
+            if not driver.alive() or (kind == "worker" and not at_work):
                 continue
             kills[kind] += 1
             if kind == "worker":
-                chance.choice(workers).kill()
+                chance.choice(at_work).kill()
             elif kind == "node":
-                nodes.replace(chance)
+                replace(nodes, chance)
             else:
                 driver.kill()
             now = receipts(profile)
@@ -204,10 +183,10 @@ def main() -> int:
     parser.add_argument("--shards", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(ENVIRONMENT)
     chance, kills = random.Random(options.seed), Counter[str]()
     bad = 0
-    nodes = Nodes()
+    nodes = TwoNodes()
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

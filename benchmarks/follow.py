@@ -1,6 +1,6 @@
 """A document is appended under a real `curation ui`: how long until the last subset is there, in how many runs; what idling costs.
 
-`python -m benchmarks.follow` (4 samplers; `--samplers all` for 19), `--idle SECONDS` for what the UI's processes take meanwhile.
+`python -m benchmarks.follow` (4 samplers; `--samplers all` for all), `--idle SECONDS` for what the UI's processes take meanwhile.
 """
 
 from __future__ import annotations

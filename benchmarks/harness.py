@@ -58,14 +58,17 @@ def figures(module: str, *arguments: str) -> dict[str, float]:
 
 
 def report_peak(**others: float) -> None:
-    """Print this process's peak resident memory, in MiB, and other figures, as the JSON line that `figures` reads.
+    """Print this process's peak resident memory, in MiB, and other figures, as the JSON line that `figures` reads."""
+    print(json.dumps({"peak_mib": peak(), **others}))
+
+
+def peak() -> float:
+    """Return this process's peak resident memory, in MiB.
 
     Linux keeps `ru_maxrss` across exec, so a child would report its parent's peak: VmHWM is the process's own.
     """
     status = Path("/proc/self/status")
     if status.exists():
         [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        peak = int(line.split()[1]) / 1024
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
-    print(json.dumps({"peak_mib": peak, **others}))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes

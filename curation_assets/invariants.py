@@ -17,6 +17,7 @@ from curation_assets.corpus.checks import (
     all_files_read,
     ids_stand_for_one_text,
     no_files_passed_over,
+    reference_is_apart,
     rows_add_up,
 )
 from curation_assets.corpus.reading import open_hashes
@@ -236,6 +237,8 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
     "corpus/source": {"no_files_passed_over": no_files_passed_over},
     "corpus/documents": {"rows_add_up": rows_add_up, "all_files_read": all_files_read},
     "corpus/tokens": {"unknown_tokens": partial(unknown_tokens, "corpus/tokens")},
+    "corpus/validation": {"reference_is_apart": reference_is_apart},
+    "corpus/reference": {"reference_is_apart": reference_is_apart},
     "corpus/index": {"ids_stand_for_one_text": ids_stand_for_one_text},
     "corpus/embeddings": {
         "unit_length": unit_length,

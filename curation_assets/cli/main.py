@@ -201,7 +201,7 @@ def _run(profile: Profile) -> int:
 
 def _corpus_must_be_there(profile: Profile) -> None:
     """Raise ProfileError where the corpus is a folder of this machine that there is not: nothing is started for that."""
-    for name in ("url", "hq_url"):
+    for name in ("url", "hq_url", "reference_url"):
         url = getattr(profile.corpus, name)
         elsewhere = url in ("", "builtin") or "://" in url or Path(url).exists()
         glob = re.search(r"[*?\[]", url)  # of which the folder before it must be there

@@ -6,10 +6,11 @@ A profile names a model by one string:
     pip:PACKAGE{1..9}/*.bin      one file, split over the one file of that pattern in each of several packages
     hub:ORG/NAME@REVISION        a repository on the hub, at a commit hash
     path:/folder                 a folder or file on this machine
+    server:URL#MODEL             a judge behind an OpenAI-compatible server, as it calls it
     asset:KEY#PARTITION@SHARE    a checkpoint of this graph, after a share of its training (default 1: all of it)
 
 `parse` reads the string, `models.sources.resolve` finds the files. What a result depends on is the digest of those files, never
-the string: the same weights under another path are the same model.
+the string: the same weights under another path are the same model. A server shows no files: its model is known by the name MODEL.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
+from urllib.parse import urlsplit
 
-Kind = Literal["pip", "hub", "path", "asset"]
+Kind = Literal["pip", "hub", "path", "asset", "server"]
 
 CHECKPOINTS = ("full_data/checkpoint", "judge/checkpoint")
 """The assets that an `asset:` source may name: models learned from the corpus, which no sampler's own chain comes before."""
@@ -35,8 +37,8 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 class ModelSource:
     """A parsed source; `str()` gives back the string it was parsed from.
 
-    `name` is the package, the repository, the path or the asset key; `within` the path inside the package, the
-    commit hash or the partition with the share of its training, and empty for a path.
+    `name` is the package, the repository, the path, the asset key or the server's URL; `within` the path inside the package, the
+    commit hash, the partition with the share of its training or the server's model, and empty for a path.
     """
 
     kind: Kind
@@ -45,7 +47,7 @@ class ModelSource:
 
     def __str__(self) -> str:
         """Render the source as it stands in a profile."""
-        joint = {"pip": "/", "hub": "@", "path": "", "asset": "#"}[self.kind]
+        joint = {"pip": "/", "hub": "@", "path": "", "asset": "#", "server": "#"}[self.kind]
         return f"{self.kind}:{self.name}{joint if self.within else ''}{self.within}"
 
     @property
@@ -65,7 +67,7 @@ def parse(spec: str) -> ModelSource:
     Raises
     ------
     ValueError
-        The string is none of the four forms, or a hub source is not pinned to a commit hash.
+        The string is none of the five forms, or a hub source is not pinned to a commit hash.
     """
     kind, colon, rest = spec.partition(":")
     readers: dict[str, Callable[[str], ModelSource]] = {
@@ -73,6 +75,7 @@ def parse(spec: str) -> ModelSource:
         "hub": _parse_hub,
         "path": _parse_path,
         "asset": _parse_asset,
+        "server": _parse_server,
     }
     if not colon or kind not in readers:
         raise ValueError(
@@ -125,3 +128,13 @@ def _parse_asset(rest: str) -> ModelSource:
     if at and not (_SHARE.fullmatch(share) and 0 < float(share) <= 1):
         raise ValueError(f"{share!r} is no share of a training: a number above 0 and at most 1")
     return ModelSource("asset", key, within)
+
+
+def _parse_server(rest: str) -> ModelSource:
+    url, _, model = rest.partition("#")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or not model:
+        raise ValueError("expected server:URL#MODEL, as in server:http://127.0.0.1:8000/v1#NAME")
+    if parts.username or parts.password:
+        raise ValueError("leave the key out: set CURATION_SERVER_KEY")
+    return ModelSource("server", url, model)

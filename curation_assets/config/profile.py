@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints, ValidationError, create_model, mo
 
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.paths import value_at
-from curation_assets.config.registry import RATES, SAMPLERS, SIZES, has_defaults
+from curation_assets.config.registry import RATES, SAMPLERS, SIZES, SamplerSpec, has_defaults
 from curation_assets.config.section import Section, model_settings
 from curation_assets.config.settings import (
     Automation,
@@ -22,6 +22,7 @@ from curation_assets.config.settings import (
     Embeddings,
     Execution,
     Judge,
+    Labels,
     Rate,
     Report,
     Run,
@@ -36,7 +37,9 @@ PACKAGED = ("local", "hub")
 PATHS = (
     ("corpus", "url"),
     ("corpus", "hq_url"),
+    ("corpus", "reference_url"),
     ("evaluation", "eval_root"),
+    ("labels", "url"),
     ("execution", "data"),
     ("execution", "store"),
 )
@@ -74,6 +77,7 @@ class Profile(Section):
     pretraining: Pretraining
     evaluation: Evaluation
     report: Report
+    labels: Labels
     run: Run
     automation: Automation
     execution: Execution
@@ -83,10 +87,24 @@ class Profile(Section):
         missing = [size for size in self.run.sizes if size not in self.ladder]
         if missing:
             raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
+        labels = self.labels
+        if labels.field and not labels.url and labels.field not in self.corpus.keep_fields:
+            raise ValueError(
+                f"labels.field {labels.field!r} is not among corpus.keep_fields, which carries it along"
+            )
         for name in self.chosen_samplers:
-            if why := self._lacks_model(name):
+            if why := self._lacks(name):
                 raise ValueError(why)
         return self
+
+    def _lacks(self, sampler: str) -> str:
+        """Tell that a sampler has no model or no reference text, or a model that this profile never makes; "" where it has all."""
+        if SAMPLERS[sampler].reads_reference and not (self.corpus.reference_url or self.corpus.hq_url):
+            return (
+                f"corpus.reference_url and corpus.hq_url are empty: sampler {sampler} needs reference text "
+                "(or leave it out of run.samplers)"
+            )
+        return self._lacks_model(sampler)
 
     def _lacks_model(self, sampler: str) -> str:
         """Tell that a sampler has no model, or one that this profile never makes; "" where it has all that it needs."""
@@ -136,14 +154,24 @@ class Profile(Section):
 
     @property
     def chosen_samplers(self) -> list[str]:
-        """Samplers of `curation run`, in the registry's order; an empty list in the profile means all but `without_model`."""
-        chosen = self.run.samplers or [name for name in SAMPLERS if name not in self.without_model]
+        """Samplers of `curation run`, in the registry's order; an empty list in the profile means all but `left_out`."""
+        chosen = self.run.samplers or [name for name in SAMPLERS if name not in self.left_out]
         return [name for name in SAMPLERS if name in chosen]
 
     @property
-    def without_model(self) -> dict[str, str]:
-        """Samplers of other packages that this profile has no model for: {name: why}."""
-        return {name: why for name in SAMPLERS.packages if (why := self._lacks_model(name))}
+    def left_out(self) -> dict[str, str]:
+        """Samplers that this profile names no model for, or no reference text, and those of other packages that lack theirs: {name: why}."""
+        mine = {
+            name for name, spec in SAMPLERS.items() if spec.reads_reference or not self._names_model(spec)
+        }
+        return {
+            name: why
+            for name in SAMPLERS
+            if name in mine | SAMPLERS.packages.keys() and (why := self._lacks(name))
+        }
+
+    def _names_model(self, spec: SamplerSpec) -> bool:
+        return not spec.model or bool(value_at(self, spec.model))
 
 
 @cache
@@ -182,8 +210,9 @@ def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
     if mistakes:
         raise ProfileError("\n".join(mistakes))
     if not profile.run.samplers:
-        for why in profile.without_model.values():
-            _tell_once(why)
+        for name, why in profile.left_out.items():
+            if name in SAMPLERS.packages:
+                _tell_once(why)
     return profile
 
 

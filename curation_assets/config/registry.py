@@ -25,14 +25,18 @@ MODULES = (
     "curation_assets.samplers.prototypes:SAMPLER",
     "curation_assets.samplers.perplexity:SAMPLERS",
     "curation_assets.samplers.ask_llm:SAMPLERS",
+    "curation_assets.samplers.dsir:SAMPLER",
+    "curation_assets.samplers.q_classifier:SAMPLER",
+    "curation_assets.samplers.heuristic:SAMPLER",
 )
-"""MODULE:ATTRIBUTE, a sampler or several; those of the paper (v1, appendix B) first, in its order."""
+"""MODULE:ATTRIBUTE, a sampler or several; those of the paper (v1, appendix B) first, in its order, then what its ICLR version adds."""
 
 GROUP = "curation_assets.samplers"
 """The entry point group by which other packages bring samplers; the value of an entry point reads like a line of `MODULES`."""
 
 INPUTS = (
     *("corpus/documents", "corpus/tokenizer", "corpus/tokens", "corpus/index", "corpus/embeddings"),
+    *(REFERENCE := ("corpus/reference", "corpus/reference_embeddings")),
     *("evaluation/contamination", "full_data/checkpoint", "judge/labels", "judge/checkpoint"),
 )
 """The assets that samplers may read, besides what they and those before them bring: they are made before any sampler's."""
@@ -140,6 +144,11 @@ class SamplerSpec:
         for name, column in self.columns.items():
             if not isinstance(column, Column):
                 raise ValueError(f"sampler {self.name!r}: column {name!r} must be a Column, not {column!r}")
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether it is fitted to the reference text."""
+        return not {*self.inputs, *(key for step in self.steps for key in step.needs)}.isdisjoint(REFERENCE)
 
     @property
     def sections(self) -> dict[str, type[Section]]:

@@ -107,10 +107,19 @@ class DocumentSettings(Section):
 
 
 class Corpus(DocumentSettings):
-    """Where documents come from, and which rows count as documents."""
+    """Where documents come from, and which rows count as documents.
+
+    Attributes
+    ----------
+    hq_url : high-quality text. By a hash of each text, half of it is what models are measured on.
+    reference_url : text of the kind that is wanted, which samplers are fitted to; "" for `hq_url`. Of either the other half is used, so
+        that nobody is fitted to what models are measured on; of that at most `reference_documents`, by hash.
+    """
 
     url: str = Field(json_schema_extra=EXECUTION)
     hq_url: str = Field(json_schema_extra=EXECUTION)
+    reference_url: str = Field(json_schema_extra=EXECUTION)
+    reference_documents: Positive
     storage_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
     builtin: Builtin
 
@@ -187,6 +196,21 @@ class Report(Section):
 
     documents: Positive
     seed: int
+
+
+class Labels(Section):
+    """Labels of documents, which scores are measured against: files at `url` with doc_id and `field` ("" for "label"), or else a
+    field of the corpus. `positive` are the labels of good documents, all others bad; empty: 1, true, yes against 0, false, no.
+    """
+
+    url: str
+    field: str
+    positive: Annotated[tuple[str, ...], Field(strict=False)]
+
+    @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return bool(self.url or self.field)
 
 
 class Run(Section):

@@ -7,26 +7,24 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.common.files import (
     fingerprint,
     read_batches,
-    read_json,
     write_json,
     write_table,
 )
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
-from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus import discover, tokens
-from curation_assets.corpus.documents import Counts, parse_shard, write_documents
+from curation_assets.corpus.documents import read_as, write_documents
 from curation_assets.corpus.formats import folder_fields
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_table, rows_by_shard
-from curation_assets.corpus.rejected_rows import no_documents, why_no_documents
+from curation_assets.corpus.reference import CHOSEN, high_quality_texts
+from curation_assets.corpus.rejected_rows import no_documents
 from curation_assets.corpus.repeats import find_repeats
 from curation_assets.corpus.smallest import find_smallest, read_chosen
 from curation_assets.engine.context import Context
@@ -34,7 +32,6 @@ from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 from curation_assets.models.tokenizer import load_tokenizer
 
 VALIDATION_SETS = ("in_distribution", "hq")
-_EVALUATED = pa.schema([("doc_id", pa.string()), ("doc_hash", pa.uint64()), ("text", pa.string())])
 _SHOWN = ["doc_id", "text", "n_chars"]
 
 
@@ -59,23 +56,6 @@ def shards(context: Context) -> BuildOne:
         }
 
     return build
-
-
-def read_as(counts: Counts, settings: DocumentSettings) -> Metadata:
-    """Return what became of a file's rows as metadata, which `rejected_rows.why_no_documents` reads."""
-    fields = {"text_field": settings.text_field, "id_field": settings.id_field}
-    return {
-        "rows": counts.rows,
-        "documents": counts.documents,
-        "validation": counts.validation,
-        "quarantined": counts.quarantined,
-        "characters": counts.chars,
-        "reasons": dict(counts.reasons),
-        "fields": {setting: name for setting, name in fields.items() if name},
-        "lacks": dict(counts.lacks),
-        "fields_seen": list(counts.seen),
-        "kept_fields_lost": dict(counts.kept_lost),
-    }
 
 
 def documents(context: Context) -> BuildOne:
@@ -197,7 +177,7 @@ def validation(context: Context) -> BuildOne:
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         about: Metadata = {}
         limit = profile.evaluation.max_documents
-        chosen = {"in_distribution": _held_out(context, limit), "hq": _high_quality_texts(context, limit)}
+        chosen = {"in_distribution": _held_out(context, limit), "hq": high_quality_texts(context, limit)}
         for name in VALIDATION_SETS:
             table = chosen[name]
             write_table(folder / f"{name}.parquet", table)
@@ -211,26 +191,4 @@ def validation(context: Context) -> BuildOne:
 def _held_out(context: Context, limit: int) -> pa.Table:
     """Return the held-out documents with the smallest hashes, each once."""
     chosen = find_smallest(context, limit, once=True, name="validation")
-    return read_chosen(context, chosen, _EVALUATED.names, "validation").cast(_EVALUATED)
-
-
-def _high_quality_texts(context: Context, limit: int) -> pa.Table:
-    """Return the high-quality texts with the smallest hashes, each once; memory: twice as many, and what is read at a time."""
-    settings = context.profile.corpus.documents(keep_fields=(), validation_share=0.0)
-    counts, kept, waiting = Counts(), _EVALUATED.empty_table(), []
-    for key, url in read_json(context.open("corpus/source") / "hq.json").get("files", []):
-        for batch in parse_shard(url, settings, context.profile.corpus.storage_options, key):
-            counts.add(batch)
-            waiting.append(pa.Table.from_batches([batch.documents]).select(_EVALUATED.names))
-            if sum(map(len, waiting)) >= limit:
-                kept, waiting = _smallest([kept, *waiting], limit), []
-    if counts.rows and not counts.documents:
-        raise ValueError(f"corpus.hq_url: {why_no_documents([read_as(counts, settings)])}")
-    return _smallest([kept, *waiting], limit)
-
-
-def _smallest(tables: list[pa.Table], limit: int) -> pa.Table:
-    """Return the rows with the smallest hashes, by hash, each hash once: the first."""
-    table = pa.concat_tables(one.cast(_EVALUATED) for one in tables)
-    _, first = np.unique(table["doc_hash"].to_numpy(), return_index=True)
-    return table.take(pa.array(first[:limit]))
+    return read_chosen(context, chosen, CHOSEN.names, "validation").cast(CHOSEN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow.parquet as pq
 
+from curation_assets.common.hashing import text_digest
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.repeats import describe_repeats
 from curation_assets.corpus.skipped_files import grouped
@@ -12,6 +13,23 @@ from curation_assets.engine.workspace import Workspace
 
 _REASONS_SHOWN = 5
 _FILES_SHOWN = 100
+
+
+def reference_is_apart(workspace: Workspace) -> Outcome:
+    """No text that samplers are fitted to is one that models are measured on."""
+    digests = []
+    for key, name in (("corpus/reference", "reference"), ("corpus/validation", "hq")):
+        if workspace.receipt(key) is None:
+            return Outcome(True, f"{key} is not made yet")
+        texts = pq.read_table(workspace.open(key) / f"{name}.parquet", columns=["text"])["text"].to_pylist()
+        digests.append({text_digest(text) for text in texts})
+    reference, measured = digests
+    shared = len(reference & measured)
+    return Outcome(
+        not shared,
+        f"{len(reference):,} texts to fit samplers to and {len(measured):,} to measure models on have {shared:,} in common",
+        {"shared": shared},
+    )
 
 
 def rows_add_up(workspace: Workspace) -> Outcome:

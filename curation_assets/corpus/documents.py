@@ -92,6 +92,23 @@ class Counts:
         self.seen = dict.fromkeys(islice(self.seen | batch.seen, _SEEN))
 
 
+def read_as(counts: Counts, settings: DocumentSettings) -> dict[str, Any]:
+    """Return what became of a file's rows as metadata, which `rejected_rows.why_no_documents` reads."""
+    fields = {"text_field": settings.text_field, "id_field": settings.id_field}
+    return {
+        "rows": counts.rows,
+        "documents": counts.documents,
+        "validation": counts.validation,
+        "quarantined": counts.quarantined,
+        "characters": counts.chars,
+        "reasons": dict(counts.reasons),
+        "fields": {setting: name for setting, name in fields.items() if name},
+        "lacks": dict(counts.lacks),
+        "fields_seen": list(counts.seen),
+        "kept_fields_lost": dict(counts.kept_lost),
+    }
+
+
 def document_schema(settings: DocumentSettings) -> pa.Schema:
     """Columns of the documents and validation tables: `row` is as in `RawRow`; kept fields are strings."""
     return pa.schema(

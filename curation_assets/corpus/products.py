@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from curation_assets.corpus import build, tokenizer_build
+from curation_assets.corpus.reference import reference
 from curation_assets.corpus.source import source
 from curation_assets.engine.product import Product
 
@@ -13,7 +14,7 @@ CORPUS = (
         "The list of corpus files: start here.",
         "Materializing it builds the default corpus where the profile says `builtin`, lists the files with their sizes and "
         "times, and makes each a partition of everything below. Files that are passed over are listed with the reason.",
-        files="`shards.json`, `hq.json`, `passed_over.json`",
+        files="`shards.json`, `hq.json`, `reference.json`, `passed_over.json`",
         use="after files came, changed or went, if the sensor `corpus_changes` is off.",
     ),
     Product(
@@ -59,8 +60,15 @@ CORPUS = (
         "corpus/validation",
         build.validation,
         "The two evaluation sets for perplexity, as texts and as token ids.",
-        "`in_distribution` are held-out documents of the corpus, `hq` the high-quality texts that the profile names.",
+        "`in_distribution` are held-out documents of the corpus, `hq` the half of the high-quality texts that no sampler is fitted to.",
         files="for each set `NAME.ids.npy` and `NAME.offsets.npy`",
         paper="C4's validation set and HQ: English wiki40b, realnews and webtext of C4, LM1B news",
+    ),
+    Product(
+        "corpus/reference",
+        reference,
+        "Text of the kind that is wanted: what `dsir` and `q_classifier` are fitted to.",
+        "Of `corpus.reference_url`, or where that is empty of `corpus.hq_url`, the half that models are never measured on: which half a text "
+        "is in follows from its hash alone.",
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +46,22 @@ def read_repeats(workspace: Artifacts) -> Repeats:
 
 def rows_by_shard(table: pa.Table) -> Repeats:
     """Return {shard: its rows} of a table of such, each in the order of the table."""
+    return {shard: part["row"].to_numpy() for shard, part in by_shard(table).items()}
+
+
+def by_shard(table: pa.Table) -> dict[str, pa.Table]:
+    """Return {shard: what a table has of it, without that column}, each in the order of the table."""
     shards = table["shard"].combine_chunks()
     if not pa.types.is_dictionary(shards.type):
         shards = shards.dictionary_encode()
     codes = shards.indices.to_numpy(zero_copy_only=False)
     order = np.argsort(codes, kind="stable")
-    ends = np.searchsorted(codes[order], np.arange(1, len(shards.dictionary)))
-    parts = np.split(table["row"].to_numpy()[order], ends)
-    return dict(zip(shards.dictionary.to_pylist(), parts, strict=False))
+    ends = np.searchsorted(codes[order], np.arange(len(shards.dictionary) + 1))
+    rest = table.drop_columns("shard").take(order)
+    return {
+        shard: rest.slice(start, end - start)
+        for shard, (start, end) in zip(shards.dictionary.to_pylist(), pairwise(ends), strict=True)
+    }
 
 
 def left_out(workspace: Artifacts) -> Repeats:

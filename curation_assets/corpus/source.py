@@ -13,7 +13,7 @@ from curation_assets.corpus import discover
 from curation_assets.corpus.demo import build as builtin
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.skipped_files import grouped
-from curation_assets.corpus.watch import listings, not_read, places, state
+from curation_assets.corpus.watch import BESIDE, listings, not_read, places, state
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 
@@ -25,29 +25,33 @@ def source(context: Context) -> BuildOne:
     profile = context.profile
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        if "builtin" in (profile.corpus.url, profile.corpus.hq_url):
+        if "builtin" in (profile.corpus.url, profile.corpus.hq_url, profile.corpus.reference_url):
             home = context.data / "builtin"
             settings = profile.corpus.builtin
             documents = tuple(settings.documents.items())
             builtin.build(home, settings.to(builtin.BuiltinSettings, documents=documents), progress)
-        (url, hq_url), listed = places(context), listings(context)
+        (url, *others), listed = places(context), listings(context)
         for place, contents in listed.items():
             _check(place, contents)
         files, listing = listed[url].files, state(listed[url].files)
         write_json(folder / "shards.json", listing)
         options = profile.corpus.storage_options
-        hq = _high_quality(hq_url, listed[hq_url].files, options) if hq_url else {}
-        write_json(folder / "hq.json", hq)
+        read = [_read_whole(one, listed[one].files, options) if one else {} for one in others]
+        for name, one in zip(BESIDE, read, strict=True):
+            write_json(folder / f"{name}.json", one)
         passed_over = not_read(listed.values())
         write_json(folder / "passed_over.json", passed_over)
         rows = [{"file": visible(decoded(key)), **about} for key, about in list(listing.items())[:10]]
         missed = passed_over["files"]
         return {
-            "version": fingerprint("corpus/source", hq.get("sha256"), hq.get("kinds")),
+            # Of the files of the corpus each has a version of its own.
+            "version": fingerprint(
+                "corpus/source", *_contents(read[0]), *(_contents(read[1]) if read[1] else ())
+            ),
             "url": visible(url),
             "shards": len(listing),
             "bytes": sum(f.size for f in files),
-            "hq_url": visible(hq_url),
+            **{f"{name}_url": visible(one) for name, one in zip(BESIDE, others, strict=True)},
             "first_shards": Markdown(preview(rows)),
             "passed_over": dict(Counter(about["reason"] for about in missed).most_common(_REASONS)),
             **({"first_passed_over": Markdown(preview(missed))} if missed else {}),
@@ -64,7 +68,11 @@ def _check(url: str, listing: discover.Listing) -> None:
         raise ValueError(f"{visible(url)}: no corpus files there ({discover.READ}){also}")
 
 
-def _high_quality(url: str, files: list[discover.ShardFile], options: dict[str, Any]) -> dict[str, Any]:
+def _contents(listed: dict[str, Any]) -> tuple[Any, Any]:
+    return listed.get("sha256"), listed.get("kinds")
+
+
+def _read_whole(url: str, files: list[discover.ShardFile], options: dict[str, Any]) -> dict[str, Any]:
     return {
         "url": url,
         "files": [[f.key, f.url] for f in files],

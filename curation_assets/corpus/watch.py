@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from curation_assets.common.files import fingerprint, read_json
@@ -15,6 +16,9 @@ from curation_assets.corpus.names import decoded, visible
 from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.attempts import pause
 from curation_assets.engine.workspace import Workspace
+
+BESIDE = ("hq", "reference")
+"""What is listed besides the corpus, a file of `corpus/source` each: high-quality text, reference text."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,17 @@ class ListingCheck:
     cursor: str
 
 
-def places(workspace: Artifacts) -> tuple[str, str]:
-    """Return the URLs of the corpus and of the high-quality texts, "builtin" resolved."""
+def places(workspace: Artifacts) -> tuple[str, str, str]:
+    """Return the URLs of the corpus, of the high-quality texts and of the reference, "builtin" resolved, "" where there is none."""
     home = workspace.data / "builtin"
-    corpus = workspace.profile.corpus
+    corpus, hq = workspace.profile.corpus, str(home / "hq_validation.jsonl")
     url = str(home / "shards") if corpus.url == "builtin" else corpus.url
-    return url, str(home / "hq_validation.jsonl") if corpus.hq_url == "builtin" else corpus.hq_url
+    hq_url, reference_url = (hq if one == "builtin" else one for one in (corpus.hq_url, corpus.reference_url))
+    return url, hq_url, reference_url
 
 
 def listings(workspace: Artifacts) -> dict[str, discover.Listing]:
-    """Return {URL: what is there now} of the corpus and of the high-quality texts, where the profile names some."""
+    """Return {URL: what is there now} of the corpus, and of high-quality and reference texts, where the profile names some."""
     options = workspace.profile.corpus.storage_options
     return {url: discover.find_files(url, options) for url in places(workspace) if url}
 
@@ -104,11 +109,14 @@ def check_listing(workspace: Workspace, cursor: str | None, now: float | None = 
 
 
 def _listed_now(workspace: Workspace) -> dict[str, Any]:
-    url, hq_url = places(workspace)
+    url, *others = places(workspace)
     listed = listings(workspace)
     return {
         "files": state(listed[url].files),
-        "hq": state(listed[hq_url].files) if hq_url else {},
+        **{
+            name: state(listed[other].files) if other else {}
+            for name, other in zip(BESIDE, others, strict=True)
+        },
         "passed_over": not_read(listed.values())["files"],
     }
 
@@ -119,9 +127,13 @@ def _last_listing(workspace: Workspace) -> dict[str, Any] | None:
     folder = workspace.open("corpus/source")
     return {
         "files": read_json(folder / "shards.json"),
-        "hq": read_json(folder / "hq.json").get("state", {}),
+        **{name: _state(folder / f"{name}.json") for name in BESIDE},
         "passed_over": workspace.passed_over()["files"],
     }
+
+
+def _state(path: Path) -> dict[str, Any]:
+    return read_json(path).get("state", {}) if path.exists() else {}  # an older listing knows no reference
 
 
 def _age(about: dict[str, Any], now: float) -> float:

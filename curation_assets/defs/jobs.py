@@ -64,8 +64,8 @@ def narrowed(profile: Profile, choice: Chosen) -> Profile:
             if name not in known[what]:
                 raise ProfileError(f"{what}: there is no {name!r}; there are {', '.join(known[what])}")
     for name in choice.samplers:
-        if SAMPLERS[name].model and profile.model_source(name) is None:
-            raise ProfileError(f"samplers: {name} needs a model, and this profile names none for it")
+        if name in profile.left_out:
+            raise ProfileError(f"samplers: {profile.left_out[name]}")
     update = {what: list(names) for what, names in named.items() if names}
     return profile.model_copy(update={"run": profile.run.model_copy(update=update)})
 

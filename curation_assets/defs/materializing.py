@@ -147,7 +147,7 @@ def carry_out(
                 yield from _retold(context, workspace, step, sorted(wanted), shown, outcome.failures)
             case Started(step):
                 inputs[step.key], reasons[step.key] = seen(context, step, workspace), happened.reasons
-            case Committed(key, receipt, made):
+            case Committed(key, receipt, made, unannounced):
                 step = STEPS[key]
                 if key == EDGE[0]:
                     partitions.sync_shards(context.instance, workspace.listed())
@@ -155,6 +155,8 @@ def carry_out(
                     outcome.made[key] = outcome.made.get(key, 0) + 1
                 else:
                     outcome.current += 1
+                if not made and not unannounced and retell != "all":  # the run that made it says so
+                    continue
                 why = reasons[key].get(receipt.partition, ())
                 if (about := _metadata(workspace, step, receipt, made, outcome.failures, why)) is not None:
                     yield shown(step, receipt, about, inputs[key])

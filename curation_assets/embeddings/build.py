@@ -20,23 +20,52 @@ _BATCH = 2048
 
 
 def embeddings(context: Context) -> BuildOne:
-    """Load the encoder once, then embed shard by shard, row by row.
+    """Load the encoder once, then embed shard by shard, row by row: as `Embedder` writes them."""
+    embedder = Embedder(context)
+
+    def build(shard: str, folder: Path, progress: Progress) -> Metadata:
+        return embedder.write(open_documents(context, shard), folder, progress)
+
+    return build
+
+
+def reference_embeddings(context: Context) -> BuildOne:
+    """Embed the reference, row by row."""
+    embedder = Embedder(context)
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        return embedder.write(context.open("corpus/reference") / "reference.parquet", folder, progress)
+
+    return build
+
+
+class Embedder:
+    """The profile's encoder, and what it makes of a table of texts.
 
     `embeddings.npy`: unit float32 [n, dim]. `readable.npy`: bool [n], False where more than a fifth of a document's
     characters are unknown to the encoder, so that its vector says little of it. Samplers do not compare such documents.
     """
-    settings, execution = context.profile.embeddings, context.profile.execution
-    model = resolve(settings.model, cache=context.scratch / "models")
-    encoder = settings.to(
-        Encoder,
-        folder=model.folder,
-        device=context.device,
-        dtype="float32" if execution.dtype == "auto" else execution.dtype,
-    )
 
-    def build(shard: str, folder: Path, progress: Progress) -> Metadata:
-        path = open_documents(context, shard)
-        n = pq.ParquetFile(path).metadata.num_rows
+    def __init__(self, context: Context) -> None:
+        settings, execution = context.profile.embeddings, context.profile.execution
+        model = resolve(settings.model, cache=context.scratch / "models")
+        self._encoder = settings.to(
+            Encoder,
+            folder=model.folder,
+            device=context.device,
+            dtype="float32" if execution.dtype == "auto" else execution.dtype,
+        )
+        self._about: Metadata = {
+            "dimensions": self._encoder.dim,
+            "model": settings.model,
+            "weights_digest": model.digest,
+            "parameters": model.parameters,
+            "device": context.device,
+        }
+
+    def write(self, path: Path, folder: Path, progress: Progress) -> Metadata:
+        """Embed the column `text` of a Parquet file into a folder."""
+        encoder, n = self._encoder, pq.ParquetFile(path).metadata.num_rows
         out = np.lib.format.open_memmap(
             folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=(n, encoder.dim)
         )
@@ -63,11 +92,5 @@ def embeddings(context: Context) -> BuildOne:
             "cut_share": counts["cut"] / max(counts["tokens"], 1),
             "cut_documents": counts["cut_documents"],
             "mostly_cut_documents": counts["mostly_cut_documents"],
-            "dimensions": encoder.dim,
-            "model": settings.model,
-            "weights_digest": model.digest,
-            "parameters": model.parameters,
-            "device": context.device,
+            **self._about,
         }
-
-    return build

@@ -17,4 +17,11 @@ EMBEDDINGS = (
         files="`embeddings.npy` (float32 [documents, dimensions]), `readable.npy` (bool [documents])",
         paper="Sentence-T5-Base, 768 dimensions",
     ),
+    Product(
+        "corpus/reference_embeddings",
+        build.reference_embeddings,
+        "A vector of length one for each document of the reference.",
+        "Row by row as in `corpus/reference`, by the encoder of `corpus/embeddings`.",
+        files="`embeddings.npy` (float32 [documents, dimensions]), `readable.npy` (bool [documents])",
+    ),
 )

@@ -42,6 +42,9 @@ class Artifacts(Protocol):
     def open(self, key: str, partition: str = "") -> Path:
         """Return a local folder with an artifact's files, their digests checked; MissingInput where there is none."""
 
+    def opened(self, key: str, partition: str) -> AbstractContextManager[Path]:
+        """Open an artifact for a while: a loop over many on a remote store keeps no more than one on this machine."""
+
     def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
         """Open a Parquet file of an artifact, to read some of its columns or rows; MissingInput where there is none."""
 

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from curation_assets.engine.catalog_tables import (
     CURRENT,
     MARKS,
     TABLES,
+    UNANNOUNCED,
     UNLISTED,
     WRITERS,
     all_where,
@@ -40,7 +41,8 @@ from curation_assets.engine.catalog_tables import (
 from curation_assets.engine.database import CatalogUnavailable, Database
 from curation_assets.engine.receipt import Receipt, title
 
-FORMAT = "1"
+FORMAT = "2"
+_NAME = ("key", "partition", "folder")  # of an artifact
 ALONE = "curation catalog rebuild"  # the role of a writer beside which there is no other one
 
 
@@ -92,9 +94,12 @@ class Catalog:
     def create(self, store: str, receipts: Iterable[tuple[Receipt, bool]], marks: Mapping[str, float]) -> str:
         """Begin a catalog of a store, with (artifact, whether it is current) of what is there; return its id.
 
-        Where somebody else did it meanwhile, theirs stands; one of another format goes.
+        Where somebody else did it meanwhile, theirs stands; one of another format goes. A mark that is older than the model
+        is not taken over: it has been learned anew since.
         """
-        rows = [row_of(receipt, current=current, announced=True) for receipt, current in receipts]
+        there = list(receipts)
+        rows = [row_of(receipt, current=current) for receipt, current in there]
+        made = {title(one.key, one.partition): one.created for one, current in there if current}
 
         def create(connection: sa.Connection) -> str:
             about = _about(connection)
@@ -106,7 +111,8 @@ class Catalog:
             about = {"id": uuid.uuid4().hex, "store": store, "format": FORMAT}
             connection.execute(ABOUT.insert(), [{"name": n, "value": v} for n, v in about.items()])
             insert(connection, ARTIFACTS, rows)
-            insert(connection, MARKS, [{"title": t, "asked": when} for t, when in marks.items()])
+            asked = {name: when for name, when in marks.items() if when > made.get(name, 0.0)}
+            insert(connection, MARKS, [{"title": name, "asked": when} for name, when in asked.items()])
             return about["id"]
 
         return self._database.write(create)
@@ -114,21 +120,12 @@ class Catalog:
     def rebuild(self, key: str, receipts: Iterable[tuple[Receipt, bool]]) -> None:
         """Forget which artifacts there are of a key, and take these instead: (artifact, whether it is current).
 
-        For a writer with the role ALONE. What it knows that was not announced yet, it goes on knowing.
+        For a writer with the role ALONE.
         """
-        there = list(receipts)
+        rows = [row_of(receipt, current=current) for receipt, current in receipts]
 
         def rebuild(connection: sa.Connection) -> None:
-            of = ARTIFACTS.c.key == key
-            query = sa.select(ARTIFACTS.c.partition, ARTIFACTS.c.folder).where(
-                of, ARTIFACTS.c.announced.is_(False)
-            )
-            untold = {tuple(row) for row in connection.execute(query)}
-            connection.execute(ARTIFACTS.delete().where(of))
-            rows = [
-                row_of(one, current=current, announced=(one.partition, one.folder) not in untold)
-                for one, current in there
-            ]
+            connection.execute(ARTIFACTS.delete().where(ARTIFACTS.c.key == key))
             insert(connection, ARTIFACTS, rows)
 
         self._database.write(rebuild)
@@ -153,7 +150,7 @@ class Catalog:
             for table in (ARTIFACTS, ATTEMPTS, WRITERS):
                 if connection.execute(sa.select(table).limit(1)).first() is not None:
                     return False
-            for table in (MARKS, ABOUT):
+            for table in (MARKS, UNANNOUNCED, ABOUT):
                 connection.execute(table.delete())
             return True
 
@@ -185,13 +182,6 @@ class Catalog:
         """Return, by recipe, an artifact of a key that was made so: current or replaced, of whichever partition."""
         of = (ARTIFACTS.c.key == key) & ARTIFACTS.c.recipe.in_(list(recipes))
         return {receipt.recipe: receipt for receipt in self._receipts(of)}
-
-    def unannounced(self, key: str) -> set[str]:
-        """Return the partitions of a key whose current artifact was committed and not announced: its run died in between."""
-        query = sa.select(ARTIFACTS.c.partition).where(
-            ARTIFACTS.c.key == key, CURRENT, ARTIFACTS.c.announced.is_(False)
-        )
-        return self._column(query)
 
     def _receipts(self, which: sa.ColumnElement[bool]) -> list[Receipt]:
         return self._database.read(lambda connection: receipts_where(connection, which))
@@ -290,8 +280,8 @@ class Catalog:
         rows = connection.execute(sa.select(ATTEMPTS).where(which)).mappings().all()
         if all(row["ended"] for row in rows):
             return {(row["key"], row["partition"]): Attempt(**row) for row in rows}
-        writers, now = connection.execute(sa.select(WRITERS)).mappings().all(), self._time(connection)
-        alive = {row["id"] for row in writers if _lives(row, now)}
+        writers = connection.execute(sa.select(WRITERS)).mappings().all()
+        alive = self._alive(connection, writers)
         by = {row["id"]: f"process {row['pid']} on {row['host']}" for row in writers}
         return {
             (row["key"], row["partition"]): Attempt(
@@ -299,6 +289,11 @@ class Catalog:
             )
             for row in rows
         }
+
+    def _alive(self, connection: sa.Connection, writers: Sequence[sa.RowMapping]) -> set[str]:
+        """Return the ids of those writers that live."""
+        now = self._time(connection)
+        return {row["id"] for row in writers if _lives(row, now)}
 
     def begin(
         self, writer: Writer, key: str, wanted: Mapping[str, tuple[str, str]], run_id: str
@@ -322,7 +317,7 @@ class Catalog:
                 if last is not None and last.running() and last.writer != writer.id:
                     others[partition] = last
                 elif current.get(partition, "") == replaces:
-                    number = last.number + 1 if last is not None and last.wanted == goal else 1
+                    number = _number(last, goal, writer)
                     error = last.error if last is not None else ""
                     begun[partition] = Attempt(
                         key, partition, goal, now, number, writer.id, run_id, replaces, error=error
@@ -350,7 +345,8 @@ class Catalog:
     def commit(self, receipt: Receipt, attempt: Attempt, *, another: bool = False) -> list[Receipt]:
         """Make an artifact the current one; return those that nothing refers to any more, whose folders may go.
 
-        The artifact that it replaces is kept, for who reads it still; the one before that is not.
+        The artifact that it replaces is kept, for who reads it still; the one before that is not. A mark that was there when
+        the attempt began is fulfilled. Its writer is to announce it.
 
         Raises
         ------
@@ -376,14 +372,40 @@ class Catalog:
         connection.execute(ARTIFACTS.delete().where(at, ~CURRENT))
         connection.execute(ARTIFACTS.delete().where(_is(receipt)))
         connection.execute(ARTIFACTS.update().where(at).values(current=False))
-        insert(connection, ARTIFACTS, [row_of(receipt, current=True, announced=False)])
+        insert(connection, ARTIFACTS, [row_of(receipt, current=True)])
+        connection.execute(UNANNOUNCED.delete().where(_at(receipt.key, receipt.partition, UNANNOUNCED)))
+        whose = {name: getattr(receipt, name) for name in _NAME} | {"writer": attempt.writer}
+        connection.execute(UNANNOUNCED.insert().values(**whose))
+        name = title(receipt.key, receipt.partition)
+        connection.execute(MARKS.delete().where(MARKS.c.title == name, MARKS.c.asked <= attempt.started))
         connection.execute(ATTEMPTS.delete().where(_mine(attempt)))
         return _unreferenced(connection, [one for one, current in there if not current])
 
     def announce(self, receipt: Receipt) -> None:
         """Write down that who listens has heard of an artifact."""
-        told = ARTIFACTS.update().where(_is(receipt)).values(announced=True)
-        self._database.write(lambda connection: connection.execute(told))
+        announced = UNANNOUNCED.delete().where(_is(receipt, UNANNOUNCED))
+        self._database.write(lambda connection: connection.execute(announced))
+
+    def adopt_unannounced(self, writer: Writer, key: str, partitions: Collection[str]) -> set[str]:
+        """Return those partitions of a key whose current artifact is this writer's to announce from now on.
+
+        They were committed by a writer that lives no more and did not come to announce them.
+        """
+
+        def adopt(connection: sa.Connection) -> set[str]:
+            same = sa.and_(*(UNANNOUNCED.c[name] == ARTIFACTS.c[name] for name in _NAME))
+            query = sa.select(UNANNOUNCED.c.partition, UNANNOUNCED.c.writer).join(ARTIFACTS, same)
+            rows = connection.execute(query.where(UNANNOUNCED.c.key == key, CURRENT)).tuples().all()
+            if not rows:
+                return set()
+            writers = connection.execute(sa.select(WRITERS).where(WRITERS.c.id != writer.id))
+            others = self._alive(connection, writers.mappings().all())
+            adopted = {p for p, holder in rows if holder not in others}.intersection(partitions)
+            which = (UNANNOUNCED.c.key == key) & UNANNOUNCED.c.partition.in_(list(adopted))
+            connection.execute(UNANNOUNCED.update().where(which).values(writer=writer.id))
+            return adopted
+
+        return self._database.write(adopt)
 
     def withdraw(self, receipt: Receipt) -> bool:
         """Make an artifact count as missing, also where it is other partitions'; tell whether it was there still."""
@@ -408,14 +430,11 @@ class Catalog:
 
         self._database.write(note)
 
-    def unlisted(self) -> dict[str, float]:
-        """Return {corpus file: since when it is not listed any more}, in seconds since the epoch."""
-        return self._database.read(lambda c: dict(c.execute(sa.select(UNLISTED)).tuples().all()))
-
-    def forget_files(self, shards: Collection[str]) -> None:
-        """Forget that corpus files were listed once, and what was tried with them."""
+    def forget_files(self, before: float) -> None:
+        """Forget that corpus files were listed once that are not any more since before a time, and what was tried with them."""
 
         def forget(connection: sa.Connection) -> None:
+            shards = _unlisted(connection, before)
             delete(connection, UNLISTED.c.partition, shards)
             delete(connection, ATTEMPTS.c.partition, shards)
 
@@ -426,15 +445,17 @@ class Catalog:
         return self._database.read(self._time)
 
     def collect(
-        self, key: str, folders: Collection[str], before: float, shards: Collection[str], *, dry_run: bool
+        self, key: str, folders: Collection[str], before: float, *, by_shard: bool, dry_run: bool
     ) -> Collected:
-        """Forget artifacts of a key that were replaced before a time, or are of these corpus files.
+        """Forget artifacts of a key that were replaced before a time; and those of corpus files, if it is made `by_shard` of
+        them, that are not listed any more since before then.
 
         Of `folders`, which were seen in the store before this was called, those are unreferenced that nothing refers to and
         for which nobody holds a lease: who was taken to be dead has none any more after this, so that they stay unreferenced.
         """
 
         def collect(connection: sa.Connection) -> Collected:
+            shards = _unlisted(connection, before) if by_shard else ()
             leased = {
                 p for (_, p), a in self._attempts(connection, ATTEMPTS.c.key == key).items() if a.running()
             }
@@ -517,13 +538,20 @@ def _lives(writer: sa.RowMapping, now: float) -> bool:
     return not silent and not dead_for_certain(writer["machine"], writer["pid"], writer["started"])
 
 
-def _at(key: str, partition: str) -> sa.ColumnElement[bool]:
-    return (ARTIFACTS.c.key == key) & (ARTIFACTS.c.partition == partition)
+def _at(key: str, partition: str, table: sa.Table = ARTIFACTS) -> sa.ColumnElement[bool]:
+    return (table.c.key == key) & (table.c.partition == partition)
 
 
-def _is(receipt: Receipt) -> sa.ColumnElement[bool]:
+def _is(receipt: Receipt, table: sa.Table = ARTIFACTS) -> sa.ColumnElement[bool]:
     """Return whether an artifact's row is that of a receipt, and not of another of its key and partition."""
-    return _at(receipt.key, receipt.partition) & (ARTIFACTS.c.folder == receipt.folder)
+    return sa.and_(*(table.c[name] == getattr(receipt, name) for name in _NAME))
+
+
+def _number(last: Attempt | None, goal: str, writer: Writer) -> int:
+    """Return which attempt at a goal this is; the same again where the answer to who began it was lost."""
+    if last is None or last.wanted != goal:
+        return 1
+    return last.number if last.writer == writer.id and not last.ended else last.number + 1
 
 
 def _mine(attempt: Attempt) -> sa.ColumnElement[bool]:
@@ -540,6 +568,11 @@ def _never_began(connection: sa.Connection, which: sa.ColumnElement[bool]) -> No
     before = {"ended": True, "number": ATTEMPTS.c.number - 1}
     connection.execute(ATTEMPTS.update().where(which, failed).values(**before))
     connection.execute(ATTEMPTS.delete().where(which, ~failed))
+
+
+def _unlisted(connection: sa.Connection, before: float) -> set[str]:
+    """Return the corpus files that are not listed any more since before a time."""
+    return set(connection.scalars(sa.select(UNLISTED.c.partition).where(UNLISTED.c.since < before)))
 
 
 def _unreferenced(connection: sa.Connection, receipts: list[Receipt]) -> list[Receipt]:

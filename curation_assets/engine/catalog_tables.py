@@ -37,7 +37,6 @@ ARTIFACTS = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
     _text("run_id"),
     sa.Column("current", sa.Boolean, nullable=False),
-    sa.Column("announced", sa.Boolean, nullable=False),
 )
 CURRENT = ARTIFACTS.c.current.is_(True)
 sa.Index(
@@ -49,6 +48,15 @@ sa.Index(
     postgresql_where=CURRENT,
 )
 sa.Index("made_by", ARTIFACTS.c.key, ARTIFACTS.c.recipe)
+# Artifacts that were committed and not announced yet, and the writer that is to do so.
+UNANNOUNCED = sa.Table(
+    "unannounced",
+    TABLES,
+    _text("key", primary_key=True),
+    _text("partition", primary_key=True),
+    _text("folder"),
+    _text("writer"),
+)
 ATTEMPTS = sa.Table(
     "attempts",
     TABLES,

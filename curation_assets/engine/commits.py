@@ -135,13 +135,14 @@ class Commits:
             Another run has taken over; the folder is removed, unless it is another artifact's as well.
         """
         lease = self._leases.pop((receipt.key, receipt.partition))
+        if receipt.key == EDGE[0]:  # before it is current: what is listed again is kept from now on
+            listed = self._workspace.listing_of(receipt)
+            self._catalog.note_listed(listed, self._catalog.partitions_of(EDGE[1]))
         try:
             self._workspace.store.remove(self._catalog.commit(receipt, lease))
         except LeaseLost:
             self._workspace.store.remove(self._catalog.unreferenced([receipt]))
             raise
-        if receipt.key == EDGE[0]:  # files that are not listed any more are kept for a while, from now on
-            self._catalog.note_listed(self._workspace.listed(), self._catalog.partitions_of(EDGE[1]))
 
     def fail(self, key: str, partition: str, error: str) -> None:
         """Write down that an artifact could not be made, and why."""

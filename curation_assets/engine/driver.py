@@ -37,11 +37,18 @@ _LOOK_AGAIN = 0.5  # seconds between two looks at what another run is making
 
 @dataclass(frozen=True)
 class Committed:
-    """An artifact is current: made now, or (`made` is false) by somebody else meanwhile."""
+    """An artifact is current.
+
+    Attributes
+    ----------
+    made : whether it was made now, and not by another run meanwhile.
+    unannounced : whether nobody was told of it, as the run that made it died.
+    """
 
     key: str
     receipt: Receipt
     made: bool
+    unannounced: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,9 +173,10 @@ class _Run:
             if not foreseen and self._plan.done(EDGE[:2]) and self._plan.unfinished():
                 self._plan.forecast(self._look or self._new_look())  # while the first ones are at work
                 foreseen = True
-            message = self.executor.receive()
-            self._look = None  # until something happens, what was read holds
-            yield from self._heard(message)
+            message = self.executor.receive(self._next_look())
+            if message is not None:  # until then, what was read holds
+                self._look = None
+                yield from self._heard(message)
 
     def _new_look(self) -> Follow:
         return Follow(self.workspace, settled=self._settled)
@@ -262,10 +270,10 @@ class _Run:
             yield f"{title(step.key, receipt.partition)}: a file of {store.path(receipt)} is gone or has another size"
 
     def _current(self, versions: Versions, step: Step, current: tuple[str, ...]) -> Iterator[Event]:
-        """Tell what is current; and note that it was told, of what was committed by a run that died then."""
-        untold = self.workspace.catalog.unannounced(step.key).intersection(current)
-        yield Current(step, current, frozenset(untold))
-        for receipt in filter(None, (versions.receipt(step.key, partition) for partition in untold)):
+        """Tell what is current; and note that it was announced, of what was committed by a run that died then."""
+        unannounced = self.workspace.catalog.adopt_unannounced(self.writer, step.key, current)
+        yield Current(step, current, frozenset(unannounced))
+        for receipt in filter(None, (versions.receipt(step.key, partition) for partition in unannounced)):
             self.workspace.catalog.announce(receipt)
 
     def _submit(self) -> Iterator[Event]:
@@ -283,14 +291,22 @@ class _Run:
             else:
                 return
 
+    def _next_look(self) -> float | None:
+        """Return in how many seconds to look at what another run is making; None where there is no such thing, or no slot for it."""
+        if not self._queue or self._at_work >= self.executor.slots:
+            return None
+        return max(0.0, min(chunk.when for chunk in self._queue) - time.monotonic())
+
     def _start(self, chunk: _Chunk) -> Iterator[Event]:
         """Begin a chunk of work, and hand over what of it is to be made here; what another run makes is looked at again."""
         step = STEPS[chunk.key]
         begun = self._commits.begin(self._versions[chunk.key], step, chunk.partitions)
         self._versions[chunk.key] = begun.versions
         self._look = None  # something may be current now that was not
+        there = [receipt.partition for receipt in begun.current]
+        unannounced = self.workspace.catalog.adopt_unannounced(self.writer, step.key, there) if there else ()
         for receipt in begun.current:
-            yield from self._committed(Committed(step.key, receipt, False))
+            yield from self._committed(Committed(step.key, receipt, False, receipt.partition in unannounced))
         for receipt in begun.taken_over:
             yield from self._committed(Committed(step.key, receipt, True))
         for partition, reason in begun.missing.items():
@@ -365,7 +381,7 @@ class _Run:
         self._plan.finish(step, receipt.partition, receipt)
         line = self._logs[event.key].finished(receipt, event.made)
         yield event
-        if event.made:
+        if event.made or event.unannounced:
             self.workspace.catalog.announce(receipt)
         yield line
 

@@ -59,23 +59,20 @@ def collect_garbage(
         catalog.note_listed(workspace.listed(), catalog.partitions_of(EDGE[1]))
     running = [attempt.started for attempt in catalog.attempts().values() if attempt.running()]
     before = min([catalog.time() - older_than, *running])  # what a run began with, it may read until it ends
-    shards = {shard for shard, since in catalog.unlisted().items() if since < before}
     keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
     for number, key in enumerate(keys):
-        _of_key(workspace, key, before, shards, garbage, dry_run=dry_run)
+        _of_key(workspace, key, before, garbage, dry_run=dry_run)
         progress(number + 1, len(keys), "assets")
     if not dry_run:
-        catalog.forget_files(shards)
+        catalog.forget_files(before)
     return garbage
 
 
-def _of_key(
-    workspace: Workspace, key: str, before: float, shards: set[str], garbage: Garbage, *, dry_run: bool
-) -> None:
+def _of_key(workspace: Workspace, key: str, before: float, garbage: Garbage, *, dry_run: bool) -> None:
     store = workspace.store
     old = {folder.path: folder for folder in store.folders(key) if folder.written < before}
     by_shard = key in STEPS and STEPS[key].by == "shard"
-    found = workspace.catalog.collect(key, old, before, shards if by_shard else (), dry_run=dry_run)
+    found = workspace.catalog.collect(key, old, before, by_shard=by_shard, dry_run=dry_run)
     at_work = {store.place(key, partition) for partition in found.leased}
     for receipts, removed in ((found.replaced, garbage.replaced), (found.unlisted, garbage.unlisted)):
         for receipt in _once(receipts):

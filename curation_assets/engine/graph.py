@@ -19,7 +19,7 @@ _FIRST_SEED = "pretraining.seeds"
 """Of a model that is lent, the first seed's weights are."""
 
 _CORPUS = (
-    Step("corpus/source", "", (), "corpus", ("python",), ("corpus.builtin",), code=2),
+    Step("corpus/source", "", (), "corpus", ("python",), ("corpus.builtin",), code=3),
     Step("corpus/shards", "shard", ("corpus/source",), "corpus", ("file",)),
     Step(
         "corpus/documents",
@@ -49,7 +49,15 @@ _CORPUS = (
         "corpus",
         ("numpy",),
         (*_DOCUMENTS, "evaluation.max_documents"),
-        code=2,
+        code=3,
+    ),
+    Step(
+        "corpus/reference",
+        "",
+        ("corpus/source",),
+        "corpus",
+        ("parquet",),
+        (*_DOCUMENTS, "corpus.reference_documents"),
     ),
     Step(
         "corpus/embeddings",
@@ -59,6 +67,15 @@ _CORPUS = (
         ("huggingface", "pytorch"),
         ("embeddings",),
         code=2,
+        accelerated=True,
+    ),
+    Step(
+        "corpus/reference_embeddings",
+        "",
+        ("corpus/reference",),
+        "embeddings",
+        ("huggingface", "pytorch"),
+        ("embeddings",),
         accelerated=True,
     ),
 )

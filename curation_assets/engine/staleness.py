@@ -338,8 +338,7 @@ class Versions:
 
     def marked(self, step: Step, partition: str) -> bool:
         """Tell whether somebody asked to learn a pinned artifact anew, and it has not been since."""
-        asked, receipt = self.refresh_asked.get(title(step.key, partition)), self.receipt(step.key, partition)
-        return asked is not None and (receipt is None or asked > receipt.created)
+        return title(step.key, partition) in self.refresh_asked
 
     def kept(self, step: Step, partition: str) -> Reason | None:
         """Return how far a pinned artifact that is current is behind the corpus; None where it is not."""

@@ -296,10 +296,13 @@ class Store:
         self.write(f"{self.root}/{_OWNER}", _owned_by(catalog))
 
     def claim(self, catalog: str) -> bool:
-        """Make a catalog the one that knows what is current; False where an object store has another one's word since."""
+        """Make a catalog the one that knows what is current, unless another one is; tell whether it is."""
         if self.local:
-            self.owner = catalog
-            return True
+            home = Path(self.root, _STAGED)
+            home.mkdir(parents=True, exist_ok=True)
+            with FileLock(home / "claim.lock"):
+                self.owner = self.owner or catalog
+                return self.owner == catalog
         try:
             self.fs.pipe_file(f"{self.root}/{_OWNER}", _owned_by(catalog), mode="create")
         except FileExistsError:

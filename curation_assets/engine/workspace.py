@@ -124,9 +124,12 @@ class Workspace:
 
     def listing(self) -> dict[str, dict[str, Any]]:
         """Return {shard: {url, bytes, modified}} as `corpus/source` found it last, see `corpus.watch.state`."""
-        if self.receipt("corpus/source") is None:
-            return {}
-        return read_json(self.open("corpus/source") / "shards.json")
+        receipt = self.receipt("corpus/source")
+        return {} if receipt is None else self.listing_of(receipt)
+
+    def listing_of(self, receipt: Receipt) -> dict[str, dict[str, Any]]:
+        """Return what `corpus/source` found when it made this artifact."""
+        return read_json(self.folder(receipt) / "shards.json")
 
     def passed_over(self) -> dict[str, Any]:
         """Return what the corpus's last listing passed over, as `corpus.watch.not_read` tells; nothing before the first."""

@@ -30,7 +30,7 @@ from curation_assets.judges.distill import DistillConfig, DistillResult, distill
 from curation_assets.judges.labels import LabelTable, choice, held_out, label
 from curation_assets.models.build import open_scorer, resolve_model
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
-from curation_assets.samplers.ask_llm import ask_llm
+from curation_assets.samplers.ask_llm import ask_llm, server_judge
 from curation_assets.samplers.models import same_pieces
 
 
@@ -49,6 +49,9 @@ def labels(context: Context) -> BuildOne:
 
         def load() -> object:
             progress(0, chosen.num_rows, "documents", "loading the teacher")
+            source = parse(teacher["source"])
+            if source.kind == "server":
+                return server_judge(context, source, settings.teacher_max_tokens)
             return ask_llm(context, *open_scorer(context, "judge/teacher"), settings.teacher_max_tokens)
 
         cache = context.scratch / "labels" / fingerprint(*about)

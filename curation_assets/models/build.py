@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curation_assets.common.files import file_states, read_json, write_json
+from curation_assets.common.files import file_states, fingerprint, read_json, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.profile import Profile
@@ -30,6 +30,8 @@ def model_note(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
             source = source_of(context.profile)
             if source is None:
                 raise ValueError(f"{context.profile.source} names no model for this sampler")
+            if source.kind == "server":
+                return _of_server(source, folder)
             model = resolve_model(context, source)
             about: Metadata = {
                 "source": str(source),
@@ -47,6 +49,13 @@ def model_note(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
         return build
 
     return load
+
+
+def _of_server(source: ModelSource, folder: Path) -> Metadata:
+    """Write the note of a judge behind a server, which is known by its name: wherever it is served, scores stay."""
+    about: Metadata = {"source": str(source), "digest": fingerprint("server", source.within)}
+    write_json(folder / "model.json", about)
+    return {**about, "version": fingerprint("server", source.within)[:20]}
 
 
 def resolve_model(workspace: Artifacts, source: ModelSource) -> ResolvedModel:

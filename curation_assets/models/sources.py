@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from curation_assets.config.model_sources import PARTS, ModelSource, parse
 from curation_assets.models.files import count_parameters, file_digest, find_packaged, join_parts
+from curation_assets.models.pickled import PICKLED, converted
 
 # File names, in any folder of the model: these are downloaded and digested, and nothing else is.
 _WEIGHTS = ("*.safetensors", "*.gguf")
@@ -65,7 +66,7 @@ def resolve(
     Parameters
     ----------
     cache
-        The hub's cache folder. A complete snapshot in it is used without asking the network.
+        The hub's cache folder. A complete snapshot in it is used without asking the network; pickled weights are converted there, once.
     resolve_asset
         Gives the folder of an `asset:` source.
     weights
@@ -82,7 +83,7 @@ def resolve(
     ConnectionError
         The hub cannot be reached and the cache has no complete copy.
     ValueError
-        The folder has no weights in a format that is safe to load.
+        The folder has no weights in a format that is safe to load, or a repository's pickled ones hold more than tensors.
     """
     if isinstance(source, str):
         source = parse(source)
@@ -90,8 +91,14 @@ def resolve(
         place = _in_packages(source, Path(cache)) if PARTS.search(source.name) else _in_package(source)
     elif source.kind == "hub":
         place = _from_hub(source, Path(cache), weights)
+        if weights and not any(_matches(path.name, _WEIGHTS) for path in place.rglob("*")):
+            place = _converted(source, Path(cache), place)
     elif source.kind == "path":
         place = Path(source.name)
+    elif source.kind == "server":
+        raise ValueError(
+            f"model source {source}: behind a server only judges can be; name a model with files"
+        )
     elif resolve_asset is None:
         raise ValueError(f"model source {source} needs resolve_asset to find the asset")
     else:
@@ -129,11 +136,31 @@ def _hint(source: ModelSource) -> str:
     return _INSTALLS.get(stem, f"pip install {stem.replace('_', '-')}")
 
 
+def _converted(source: ModelSource, cache: Path, place: Path) -> Path:
+    """Return the folder in `cache` with a repository's pickled weights as safetensors; `place` where it has none."""
+    target = cache / "converted" / f"{source.name.replace('/', '--')}-{source.within}"
+    if not target.exists():
+        place = _download(source, cache, PICKLED)
+        if not any(place.glob(PICKLED[0])):
+            return place
+    files = [
+        path.relative_to(place).as_posix() for path in place.rglob("*") if _matches(path.name, _SETTINGS)
+    ]
+    try:
+        return converted(place, files, target)
+    except ValueError as error:
+        raise ValueError(f"model source {source}: {error}") from None
+
+
 def _from_hub(source: ModelSource, cache: Path, weights: bool) -> Path:
     """Return the snapshot folder of a pinned repository, downloading what is missing."""
+    return _download(source, cache, _SETTINGS + _WEIGHTS if weights else _SETTINGS)
+
+
+def _download(source: ModelSource, cache: Path, names: tuple[str, ...]) -> Path:
+    """Return the snapshot folder of a pinned repository with files of some names."""
     from huggingface_hub import errors, snapshot_download
 
-    names = _SETTINGS + _WEIGHTS if weights else _SETTINGS
     patterns = [pattern for name in names for pattern in (name, f"*/{name}")]
     try:
         return Path(

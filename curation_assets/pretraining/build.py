@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.common.drawing.charts import lines
 from curation_assets.common.files import fingerprint, safe_name, write_json
 from curation_assets.common.progress import Progress, one_of
 from curation_assets.config.profile import Profile
-from curation_assets.corpus.reading import NO_ROWS, left_out, open_hashes
+from curation_assets.corpus.reading import NO_ROWS, by_shard, left_out, open_hashes
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
@@ -76,12 +75,13 @@ def recipe(profile: Profile) -> dict[str, int]:
 
 
 def _subset_shards(context: Context, key: str, rate: str) -> Iterator[Shard]:
-    table = pq.read_table(context.open(key, rate) / "subset.parquet", columns=["shard", "row", "doc_hash"])
+    path, columns = context.open(key, rate) / "subset.parquet", ["shard", "row", "doc_hash"]
+    chosen = by_shard(pq.read_table(path, columns=columns, read_dictionary=["shard"]))
     for shard in context.shards():
-        chosen = table.filter(pc.equal(table["shard"], shard))
-        if chosen.num_rows:
+        if shard in chosen:
             ids, offsets = read_tokens(context.open("corpus/tokens", shard), "documents")
-            yield Shard(ids, offsets, chosen["row"].to_numpy(), chosen["doc_hash"].to_numpy())
+            rows, hashes = (chosen[shard][name].to_numpy() for name in ("row", "doc_hash"))
+            yield Shard(ids, offsets, rows, hashes)
 
 
 def _all_shards(context: Context) -> Iterator[Shard]:

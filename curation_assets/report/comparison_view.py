@@ -181,6 +181,14 @@ def how_to_read(runs: pl.DataFrame, recipe: Mapping[str, Any]) -> str:
     sets = (("perplexity", "held-out documents of the corpus"), ("perplexity_hq", "high-quality texts"))
     on = " and on ".join(words for column, words in sets if runs[column].is_not_null().any())
     sentences = [f"Span-corruption perplexity (lower is better) on {on}."] if on else []
+    fitted = [
+        name for name, spec in SAMPLERS.items() if spec.reads_reference and name in runs["sampler"].unique()
+    ]
+    if fitted and runs["perplexity_hq"].is_not_null().any():
+        sentences.append(
+            f"{' and '.join(fitted)} {'is' if len(fitted) == 1 else 'are'} fitted to other texts of the place that the high-quality texts "
+            "are from (unless `corpus.reference_url` names another), which favours them on these."
+        )
     sentences += [budget(runs, recipe), _noise(runs["seeds"].to_list())]
     chance = [f"{rounded(value)} in {suite}" for suite, value in recipe["chance"].items()]
     sentences += [f"Knowing nothing scores {', '.join(chance)}."] if chance else []

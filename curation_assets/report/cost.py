@@ -100,9 +100,9 @@ def judge_training_flops(
     return _BACKWARD * documents * epochs * forward_flops(shape, vocab_size, inputs, 1.0)
 
 
-def sketch_flops(documents: int, dim: int, rows: int) -> float:
-    """Return the cost of density: `rows` projections of each embedding, to count and again to look up."""
-    return 2 * (2.0 * documents * dim * rows)
+def sketch_flops(documents: int, dim: int, projections: int) -> float:
+    """Return the cost of density: so many projections of each embedding, to count and again to look up."""
+    return 2 * (2.0 * documents * dim * projections)
 
 
 def kmeans_flops(points: int, clusters: int, dim: int, iterations: int) -> float:

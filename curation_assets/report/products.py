@@ -35,6 +35,14 @@ REPORT = (
         paper="costs of scoring and training, ICLR version",
     ),
     Product(
+        "report/labels",
+        imported("curation_assets.report.labels_build:labels"),
+        "Which scores your labels support: AUC, also at equal length.",
+        "Of every score against labels that the profile names (`labels.url`, `labels.field`), beside length, line ends and stop words.",
+        files=_FIGURES,
+        use="before you act on a score: if length alone does as well, keep by length.",
+    ),
+    Product(
         "report/correlation",
         imported("curation_assets.report.build:correlation"),
         "How alike the samplers' scores are: Kendall's tau.",

@@ -110,6 +110,9 @@ class Flops:
             "density": self._density,
             "semdedup": self._semdedup,
             "prototypes": self._prototypes,
+            "dsir": lambda: 0.0,  # it counts, and multiplies no matrices
+            "q_classifier": self._q_classifier,
+            "heuristic": lambda: 0.0,
         }
 
     def training(self, size: str) -> float:
@@ -155,8 +158,9 @@ class Flops:
         """Lengths of the corpus's documents, shard by shard."""
         result = cost.histogram([])
         for shard in self._workspace.shards():
-            _, offsets = read_tokens(self._workspace.open("corpus/tokens", shard), "documents")
-            result = cost.added(result, cost.histogram(np.diff(offsets)))
+            with self._workspace.opened("corpus/tokens", shard) as folder:
+                _, offsets = read_tokens(folder, "documents")
+                result = cost.added(result, cost.histogram(np.diff(offsets)))
         return result
 
     @cached_property
@@ -214,8 +218,15 @@ class Flops:
 
     def _density(self) -> float | None:
         embedding, dim = self._embedding()
-        sketch = cost.sketch_flops(self.documents.documents, dim, self._profile.samplers.density.rows)
+        projections = self._profile.samplers.density.projections
+        sketch = cost.sketch_flops(self.documents.documents, dim, projections)
         return None if embedding is None else embedding + sketch
+
+    def _q_classifier(self) -> float | None:
+        embedding, dim = self._embedding()
+        return (
+            None if embedding is None else embedding + cost.assignment_flops(self.documents.documents, 1, dim)
+        )
 
     def _clusters(self) -> float | None:
         embedding, dim = self._embedding()
@@ -234,7 +245,8 @@ class Flops:
         clusters, (_, dim) = self._clusters(), self._embedding()
         sizes = np.zeros(0, np.int64)
         for shard in self._workspace.shards():
-            own = np.bincount(np.load(self._workspace.open("clusters/assignments", shard) / "clusters.npy"))
+            with self._workspace.opened("clusters/assignments", shard) as folder:
+                own = np.bincount(np.load(folder / "clusters.npy"))
             longer, other = (sizes, own) if len(sizes) > len(own) else (own, sizes)
             sizes = longer.copy()
             sizes[: len(other)] += other

@@ -1,18 +1,22 @@
-"""Ask-LLM (paper, section 3.1): a model is asked whether a document is worth training on."""
+"""Ask-LLM (paper, section 3.1): a model is asked whether a document is worth training on.
+
+Five judges are of T5's sizes; a sixth, `ask_llm_gemma`, is there once the profile names a model for it: any instruction-tuned decoder.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from curation_assets.common.files import read_json
 from curation_assets.common.progress import Progress
+from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.registry import SIZES
 from curation_assets.config.section import EXECUTION, Model, Positive, Section
-from curation_assets.config.settings import Size
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Metadata
 from curation_assets.models.build import open_scorer
@@ -22,12 +26,19 @@ from curation_assets.samplers.spec import Column, Sampler, Scores
 
 if TYPE_CHECKING:
     from curation_assets.scoring.ask_llm import AskLLM
+    from curation_assets.scoring.server_judge import ServerJudge
+
+
+_SERVER_PART = 512  # documents that a kill may cost, of a judge behind a server
+
+
+Judges = Literal["small", "base", "large", "xl", "xxl", "gemma"]
 
 
 class AskLLMSettings(Section):
     """Ask-LLM scorers (paper, section 3.1): a judge each, and the prompt that all are asked; `batch_tokens = 0` goes by device."""
 
-    models: dict[Size, Model]
+    models: dict[Judges, Model]
     prompt: str
     max_tokens: Positive
     batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
@@ -43,17 +54,29 @@ class AskLLMSettings(Section):
 class Judge:
     """A model that is asked, whether it reads what `corpus/tokens` holds, and how many documents it scores in about a minute."""
 
-    model: AskLLM
+    model: AskLLM | ServerJudge
     reads_tokens: bool
     part: int
 
 
 def setup(key: str, context: Context) -> Judge:
     """Load the judge that the artifact `key` is the note of."""
+    source = parse(read_json(context.open(key) / "model.json")["source"])
+    if source.kind == "server":
+        return Judge(server_judge(context, source), False, _SERVER_PART)
     model, tokenizer = open_scorer(context, key)
     judge = ask_llm(context, model, tokenizer)
     part = documents_a_part(model, judge.max_tokens, context.device)
     return Judge(judge, same_pieces(context, tokenizer), part)
+
+
+def server_judge(context: Context, source: ModelSource, max_tokens: int | None = None) -> ServerJudge:
+    """Return a judge behind a server with the profile's prompt."""
+    from curation_assets.scoring.server_judge import ServerJudge
+
+    settings = context.profile.samplers.ask_llm
+    most = max_tokens or settings.max_tokens
+    return ServerJudge(source.name, source.within, template=settings.prompt, max_tokens=most)
 
 
 def ask_llm(context: Context, model: Any, tokenizer: Any, max_tokens: int | None = None) -> AskLLM:
@@ -84,13 +107,13 @@ def summary(scores: pa.Table) -> Metadata:
     return {"cut_share": float(cut.mean()), "flagged": int((flags > 0).sum())}
 
 
-def _sampler(size: str, paper: str) -> Sampler:
+def _sampler(size: str, which: str, paper: str) -> Sampler:
     name = f"ask_llm_{size}"
     return Sampler(
         name=name,
         family="ask_llm",
         technique="top_k",
-        description=f'Log probability that the {size} judge answers "yes" when asked whether the document is worth training on.',
+        description=f'Log probability that {which} answers "yes" when asked whether the document is worth training on.',
         paper=f"Ask-LLM ({paper})",
         inputs=INPUTS,
         settings=AskLLMSettings,
@@ -108,10 +131,14 @@ def _sampler(size: str, paper: str) -> Sampler:
         part=lambda judge: judge.part,
         summary=summary,
         highest=0.0,  # the logarithm of a probability
-        code=2,
+        code=3,
     )
 
 
-SAMPLERS = tuple(
-    _sampler(size, paper) for size, paper in zip(SIZES, ("Small", "Base", "Large", "XL", "XXL"), strict=True)
+SAMPLERS = (
+    *(
+        _sampler(size, f"the {size} judge", paper)
+        for size, paper in zip(SIZES, ("Small", "Base", "Large", "XL", "XXL"), strict=True)
+    ),
+    _sampler("gemma", "a decoder of your own", "Gemma-7B"),
 )

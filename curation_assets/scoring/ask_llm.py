@@ -27,7 +27,8 @@ from curation_assets.scoring import prompt
 from curation_assets.scoring.frames import answer_ids, chat_frame, named_id, plain_frame
 
 _WINDOW = 8192  # documents tokenized and sorted by length at a time: bounds memory for any number of texts
-_SPELLINGS = ("yes", "Yes", " yes", " Yes")  # a chat model's; for an encoder-decoder the first alone
+SPELLINGS = ("yes", "Yes", " yes", " Yes")
+"""A chat model's; for an encoder-decoder the first alone counts."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -49,7 +50,7 @@ class AskLLM:
     """Score documents by the log-probability that a judge answers "yes" to the Ask-LLM prompt.
 
     A score is a function of the document, the weights, `max_tokens` and `dtype`. Batch neighbours move it by rounding
-    alone (below 1e-4 in float32; in bfloat16 by that type's own rounding, some 1e-2).
+    alone (below 1e-4 in float32; in bfloat16 by that type's own rounding, some 1e-2, although the head is in float32 then too).
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class AskLLM:
     device
         A torch device; "auto" for CUDA where there is one.
     dtype
-        "float32", "bfloat16", or "auto" for bfloat16 on CUDA. The softmax is in float32 always.
+        "float32", "bfloat16", or "auto" for bfloat16 on CUDA. The head and the softmax are in float32 always.
 
     Raises
     ------
@@ -91,7 +92,7 @@ class AskLLM:
         self.device, kind = torch_settings(device, dtype)
         self.is_encoder_decoder: bool = bool(model.config.is_encoder_decoder)
         self._encode = document_encoder(tokenizer)
-        spellings = _SPELLINGS[:1] if self.is_encoder_decoder else _SPELLINGS
+        spellings = SPELLINGS[:1] if self.is_encoder_decoder else SPELLINGS
         self.answer_ids = answer_ids(self._encode, spellings, named_id(tokenizer, "unk"))
         frame = plain_frame if self.is_encoder_decoder else chat_frame
         parts = template.split(prompt.PLACE)
@@ -143,9 +144,7 @@ class AskLLM:
         for start in range(0, n, _WINDOW):
             window = texts[start : start + _WINDOW]
             check_texts(window, start)
-            clean, flags = prompt.neutralise_all(window)
-            again = np.flatnonzero(flags & prompt.SUSPICIOUS)
-            clean += [prompt.neutralise(prompt.without(window[row]))[0] for row in again.tolist()]
+            clean, flags, again = prompt.readings(window)
             documents, cut = self._tokenize(clean, self._known(window, clean, tokens, start))
             lengths = np.fromiter(map(len, documents), np.int32, len(documents))
             scores = np.empty(len(documents))
@@ -233,10 +232,22 @@ class AskLLM:
         else:  # padded on the left, so that the last position is every document's
             tensors["position_ids"] = self._tensor(np.maximum(mask.cumsum(axis=1) - 1, 0))
             tensors["logits_to_keep"] = 1
-        return self.model(**tensors).logits[:, -1].float().log_softmax(dim=-1)
+        with self.model.get_output_embeddings().register_forward_hook(_in_float32):
+            return self.model(**tensors).logits[:, -1].float().log_softmax(dim=-1)
 
     def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
+
+
+def _in_float32(head: torch.nn.Linear, inputs: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
+    """Return the head's product in float32: in bfloat16 logits of 16 and more are multiples of an eighth.
+
+    Only the position that answers gets here, so a second product and the weights as float32 for its duration cost nothing.
+    """
+    if logits.dtype == torch.float32:
+        return logits
+    bias = None if head.bias is None else head.bias.float()
+    return torch.nn.functional.linear(inputs[0].float(), head.weight.float(), bias)
 
 
 def check_texts(texts: Sequence[str], first: int = 0) -> None:

@@ -127,8 +127,13 @@ def norms(x: torch.Tensor, rows: Sequence[int] | np.ndarray, name: str = "x") ->
 def unit(x: torch.Tensor, rows: Sequence[int] | np.ndarray, name: str = "x") -> torch.Tensor:
     """Scale the rows of a block to length 1; raise naming the first row that is zero or not finite."""
     lengths = norms(x, rows, name)
+    check_directions(lengths, rows, name)
+    return x / lengths[:, None]
+
+
+def check_directions(lengths: torch.Tensor, rows: Sequence[int] | np.ndarray, name: str = "x") -> None:
+    """Raise naming the first row whose norm is zero."""
     if not bool((lengths > 0).all()):
         raise ValueError(
             f"row {rows[int((lengths == 0).nonzero()[0, 0])]} of {name} is zero: it has no direction"
         )
-    return x / lengths[:, None]

@@ -124,6 +124,16 @@ def neutralise_all(texts: Iterable[str]) -> tuple[list[str], NDArray[np.uint8]]:
     return [text for text, _ in pairs], np.array([flag for _, flag in pairs], np.uint8)
 
 
+def readings(texts: Sequence[str]) -> tuple[list[str], NDArray[np.uint8], NDArray[np.int64]]:
+    """Return what a judge reads of n texts, their flags, and which rows it reads again.
+
+    First come all texts, neutralised [n], then the suspicious ones of these rows once more, `without`: the lower score counts.
+    """
+    clean, flags = neutralise_all(texts)
+    again = np.flatnonzero(flags & SUSPICIOUS)
+    return clean + [neutralise(without(texts[row]))[0] for row in again.tolist()], flags, again
+
+
 def without(text: str) -> str:
     """Return `text` less the passages that `neutralise` would mark, each replaced by a space; headings stay.
 

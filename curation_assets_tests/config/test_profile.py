@@ -272,7 +272,7 @@ ALL_MODELS = (*MODELS, *((f"samplers.{table}", name) for table, name in sampler_
 NO_PATHS = {
     "name", "source", "corpus.text_field", "corpus.id_field", "samplers.ask_llm.prompt", "evaluation.instructions",
     "automation.listing_cron", "automation.refresh_cron", "execution.device", "execution.ray.address", "execution.ray.scratch",
-    "execution.catalog", "execution.dagster_storage",
+    "execution.catalog", "execution.dagster_storage", "labels.field",
 }  # fmt: skip
 
 
@@ -351,7 +351,7 @@ def test_where_and_how_something_runs_never_changes_a_version(tmp_path: Path) ->
 COSTS = ("report/tradeoff",)
 SUBSETS = tuple(key for key in STEPS if key.endswith("/subset"))
 METRICS = tuple(key for key in STEPS if key.endswith("/metrics"))
-ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for size in SIZES}
+ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for size in (*SIZES, "gemma")}
 
 
 @pytest.mark.parametrize(
@@ -361,9 +361,15 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
             "[samplers.density]\nseed = 5",
             {"density/shard_sketch", "density/sketch", "density/scores", *COSTS},
         ),
-        ("[embeddings]\nmax_tokens = 64", {"corpus/embeddings", *COSTS}),
+        ("[embeddings]\nmax_tokens = 64", {"corpus/embeddings", "corpus/reference_embeddings", *COSTS}),
         ("[tokenizer]\nvocab_size = 1024", {"corpus/tokenizer"}),
-        ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation"}),
+        ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation", "corpus/reference"}),
+        ("[corpus]\nreference_documents = 9", {"corpus/reference"}),
+        ("[samplers.dsir]\nseed = 5", {"dsir/shard_counts", "dsir/log_ratios", "dsir/scores"}),
+        (
+            "[samplers.q_classifier]\npenalty = 5.0",
+            {"q_classifier/classifier", "q_classifier/scores"},
+        ),
         ("[samplers.clusters]\ndrift = 0.5", set()),
         ("[samplers.semdedup]\nthreshold = 0.95", {"report/duplicates"}),
         ('[samplers.ask_llm]\nprompt = "{document} Good?"', {*ASK_LLM, *COSTS}),
@@ -394,7 +400,9 @@ def test_what_changes_a_result_changes_the_code_version_of_exactly_its_steps(
 
 def _told_of_by(changed: set[str]) -> set[str]:
     """Return the reports that say of what changed whether it is current."""
-    by_scores = {f"report/{name}" for name in ("correlation", "distributions", "documents", "composition")}
+    by_scores = {
+        f"report/{name}" for name in ("labels", "correlation", "distributions", "documents", "composition")
+    }
     found = by_scores if any(key.endswith("/scores") for key in changed) else set()
     found |= {"report/composition"} if any(key.endswith("/subset") for key in changed) else set()
     found |= {"report/duplicates"} if "semdedup/subset" in changed else set()

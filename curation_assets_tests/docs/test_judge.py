@@ -75,7 +75,7 @@ def test_the_prompt_makes_the_scores_stale_and_nothing_else(judged: Profile) -> 
     asked = {f"{name}/scores" for name, spec in SAMPLERS.items() if spec.family == "ask_llm"}
     reports = {
         f"report/{name}"
-        for name in ("tradeoff", "correlation", "distributions", "composition", "documents", "page")
+        for name in ("tradeoff", "labels", "correlation", "distributions", "composition", "documents", "page")
     }
     assert changed == asked | {"judge/labels", "judge/checkpoint"} | reports
     before = _scores(judged, "ask_llm_small")

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from curation_assets.common.files import seal
 from curation_assets.config.profile import load_profile
 from curation_assets.engine.catalog import Catalog
+from curation_assets.engine.catalog_tables import UNLISTED
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.making import commit
@@ -54,10 +56,10 @@ def make(
 
 def lists(workspace: Workspace, *shards: str) -> None:
     """Make a listing current, as a run does: the catalog hears which files there are."""
+    workspace.catalog.note_listed(shards, workspace.catalog.partitions_of(SHARDS))
     with workspace.store.staged() as folder:
         (folder / "shards.json").write_text(json.dumps({shard: {} for shard in shards}))
         commit(workspace, folder, Receipt(SOURCE, "", "v", "r", "c", {}, "", {}, {}, time.time()))
-    workspace.catalog.note_listed(shards, workspace.catalog.partitions_of(SHARDS))
 
 
 def publish(workspace: Workspace, key: str, partition: str) -> Receipt:
@@ -97,6 +99,11 @@ def as_before(workspace: Workspace) -> None:
 
 def _fields(receipt: Receipt) -> dict[str, object]:
     return dict(vars(replace(receipt)))
+
+
+def unlisted(catalog: Catalog) -> dict[str, float]:
+    """Return {corpus file: since when it is not listed any more}."""
+    return catalog._database.read(lambda c: dict(c.execute(sa.select(UNLISTED)).tuples().all()))
 
 
 def replaced(catalog: Catalog, key: str, partition: str) -> list[Receipt]:

@@ -23,7 +23,7 @@ from curation_assets.engine.attempts import SILENCE, Attempt
 from curation_assets.engine.catalog import ALONE, FORMAT, Catalog, LeaseLost, RoleTaken, Writer
 from curation_assets.engine.receipt import Receipt
 from curation_assets_tests.engine.conftest import Clock
-from curation_assets_tests.engine.stocked import replaced
+from curation_assets_tests.engine.stocked import replaced, unlisted
 
 KEY = "corpus/documents"
 
@@ -210,17 +210,48 @@ def test_what_is_withdrawn_is_missing_wherever_it_is_used_unless_it_was_made_ane
         assert not catalog.withdraw(first) and catalog.current(KEY, "a") == second
 
 
-def test_what_nobody_was_told_of_is_known_until_somebody_is(catalog: Catalog) -> None:
-    with catalog.writer() as writer:
-        receipt, _ = _make(catalog, writer)
-        assert catalog.unannounced(KEY) == {"a"}
-        catalog.announce(receipt)
-        assert not catalog.unannounced(KEY)
-        newer, _ = _make(catalog, writer)
-        catalog.announce(receipt)
-        assert catalog.unannounced(KEY) == {"a"}, "that was of another one"
+def test_what_was_not_announced_is_its_writers_to_announce_and_anothers_once_that_has_ended(
+    catalog: Catalog,
+) -> None:
+    """Two others come at once: one of them has it. A catalog that is made anew of the manifests knows it still."""
+    with catalog.writer() as one, catalog.writer() as other:
+        with catalog.writer() as writer:
+            receipt, _ = _make(catalog, writer)
+            catalog.announce(receipt)
+            newer, _ = _make(catalog, writer)
+            catalog.announce(receipt)  # which is not the current one any more
+            assert not catalog.adopt_unannounced(one, KEY, ["a"]), "its own run is about to"
         catalog.rebuild(KEY, [(receipt, False), (newer, True)])
-        assert catalog.unannounced(KEY) == {"a"}, "what is made anew of manifests remembers that"
+        assert not catalog.adopt_unannounced(one, KEY, ["b"])
+        assert catalog.adopt_unannounced(one, KEY, ["a", "b"]) == {"a"}
+        assert catalog.adopt_unannounced(one, KEY, ["a"]) == {"a"}, "where the first answer was lost"
+        assert not catalog.adopt_unannounced(other, KEY, ["a"])
+        catalog.announce(newer)
+        assert not catalog.adopt_unannounced(one, KEY, ["a"])
+
+
+def test_what_was_not_announced_and_is_not_current_any_more_is_nobodys_to_announce(catalog: Catalog) -> None:
+    with catalog.writer() as writer:
+        first, _ = _make(catalog, writer)
+    catalog.withdraw(first)
+    with catalog.writer() as writer:
+        assert not catalog.adopt_unannounced(writer, KEY, ["a"])
+        second, _ = _make(catalog, writer)
+    with catalog.writer() as writer:
+        catalog.announce(first)
+        assert catalog.adopt_unannounced(writer, KEY, ["a"]) == {"a"}
+        catalog.announce(second)
+        assert not catalog.adopt_unannounced(writer, KEY, ["a"])
+
+
+def test_what_a_silent_writer_did_not_announce_is_anothers(
+    catalog: Catalog, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _elsewhere(catalog, monkeypatch) as silent:
+        _make(catalog, silent)
+        clock.ahead = SILENCE + 5
+        with catalog.writer() as writer:
+            assert catalog.adopt_unannounced(writer, KEY, ["a"]) == {"a"}
 
 
 # Attempts
@@ -246,6 +277,17 @@ def test_failures_are_counted_until_something_else_is_wanted(catalog: Catalog) -
     assert stopped.ended and stopped.number == 0 and stopped.error == failed.error, (
         "only the last one never began"
     )
+
+
+def test_an_attempt_whose_beginning_is_repeated_since_its_answer_was_lost_is_one_attempt(
+    catalog: Catalog,
+) -> None:
+    with catalog.writer() as writer:
+        catalog.fail(_begin(catalog, writer), "ValueError: no")
+        begun = [_begin(catalog, writer) for _ in range(2)]
+        assert [attempt.number for attempt in begun] == [2, 2]
+        catalog.fail(begun[1], "ValueError: again no")
+        assert _begin(catalog, writer).number == 3
 
 
 def test_what_failed_stays_when_its_run_has_ended(catalog: Catalog) -> None:
@@ -330,18 +372,48 @@ def test_a_mark_that_was_set_again_meanwhile_stays(catalog: Catalog, clock: Cloc
     assert not catalog.marks()
 
 
+def test_a_commit_fulfils_the_mark_that_was_there_when_its_attempt_began(
+    catalog: Catalog, clock: Clock
+) -> None:
+    """By the database's clock alone: that of the machine where the artifact was made may be wrong."""
+    for wrong in (-3_600.0, 3_600.0):
+        catalog.mark([KEY + "[a]", KEY + "[b]"])
+        with catalog.writer() as writer:
+            lease = _begin(catalog, writer)
+            catalog.commit(replace(_receipt(), created=time.time() + wrong), lease)
+            assert catalog.marks().keys() == {KEY + "[b]"}
+            lease = _begin(catalog, writer)
+            clock.ahead += 1
+            catalog.mark([KEY + "[a]"])
+            catalog.commit(replace(_receipt(), created=time.time() + wrong), lease)
+            assert catalog.marks().keys() == {KEY + "[a]", KEY + "[b]"}, "asked while it was made"
+            with pytest.raises(LeaseLost):
+                catalog.commit(_receipt(), lease)
+            catalog.fail(_begin(catalog, writer), "ValueError: no")
+        assert catalog.marks().keys() == {KEY + "[a]", KEY + "[b]"}
+
+
+def test_marks_of_the_version_before_are_taken_over_that_nothing_came_of(catalog_url: str) -> None:
+    new, made = Catalog(catalog_url), replace(_receipt(), created=10.0)
+    older = replace(_receipt(), created=100.0)
+    new.create("store", [(made, True), (older, False)], {KEY + "[a]": 9.0, KEY + "[b]": 9.0})
+    assert new.marks() == {KEY + "[b]": 9.0}
+
+
 def test_since_when_a_file_is_not_listed_is_known_until_it_is_again(catalog: Catalog, clock: Clock) -> None:
     catalog.note_listed({"a", "b"}, {"a", "b"})
-    assert not catalog.unlisted()
+    assert not unlisted(catalog)
     catalog.note_listed({"b"}, {"a", "b"})
-    since = catalog.unlisted()
+    since = unlisted(catalog)
     clock.ahead = 10
     catalog.note_listed({"c"}, {"a", "b", "c"})
-    assert catalog.unlisted()["a"] == since["a"] and catalog.unlisted()["b"] > since["a"]
+    assert unlisted(catalog)["a"] == since["a"] and unlisted(catalog)["b"] > since["a"]
     catalog.note_listed({"a", "c"}, {"a", "b", "c"})
-    assert catalog.unlisted().keys() == {"b"}
-    catalog.forget_files({"b"})
-    assert not catalog.unlisted()
+    assert unlisted(catalog).keys() == {"b"}
+    catalog.forget_files(unlisted(catalog)["b"])
+    assert unlisted(catalog), "not before then"
+    catalog.forget_files(unlisted(catalog)["b"] + 1)
+    assert not unlisted(catalog)
 
 
 def test_a_catalog_is_begun_once_and_one_of_another_format_goes(
@@ -365,8 +437,8 @@ def test_many_partitions_are_asked_for_at_once(catalog: Catalog) -> None:
     catalog.rebuild(KEY, [(_receipt(partition), True) for partition in many])
     assert catalog.current_of(KEY, many[1:]).keys() == set(many[1:])
     catalog.note_listed([], many)
-    catalog.forget_files(many)
-    assert catalog.asset_keys() == {KEY} and not catalog.unlisted()
+    catalog.forget_files(catalog.time() + 1)
+    assert catalog.asset_keys() == {KEY} and not unlisted(catalog)
 
 
 # Everything at once
@@ -487,7 +559,7 @@ class _Life(RuleBasedStateMachine):
         if dead is not None:
             self.clock.ahead += SILENCE + 1
             self._beat(1 - dead)
-        found = self.catalog.collect(self.key, self.disk, time.time() + 1e9, (), dry_run=dry_run)
+        found = self.catalog.collect(self.key, self.disk, time.time() + 1e9, by_shard=False, dry_run=dry_run)
         if not dry_run:
             self.disk -= {one.folder for one in found.replaced}
             self.disk -= {f for f in found.unreferenced if f.split("/")[2] not in found.leased}

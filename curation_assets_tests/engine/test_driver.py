@@ -16,7 +16,7 @@ from curation_assets.engine.driver import Blocked, Committed, Current, Event, Wa
 from curation_assets.engine.executors import Failed
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.scope import Scope, everything, following
+from curation_assets.engine.scope import Scope, everything, following, only
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace
@@ -109,6 +109,48 @@ def test_what_another_run_took_over_is_waited_for_and_what_was_current_before_is
     made = [event for event in _of(events, Committed) if isinstance(event, Committed)]
     assert [event.receipt.partition for event in made] == ["s0.jsonl"] and made[0].made
     assert not _of(events, Failed) and Versions(listed).current(STEPS[KEY], "s0.jsonl")
+
+
+def test_what_another_run_is_about_to_announce_is_left_to_it(listed: Workspace) -> None:
+    """A run that is between a commit and its event, beside one that goes through; and one that is stopped there."""
+    scope = everything(listed.profile, [STEPS[KEY]])
+    with InlineExecutor(listed, "curation_assets.products", lambda line: None) as executor:
+        run = bring_up_to_date(listed, scope, executor, checks=False)
+        partition = next(event.receipt.partition for event in run if isinstance(event, Committed))
+        beside = _current_and_unannounced(listed, partition)
+        run.close()
+    assert beside == [(True, False)]
+    assert _current_and_unannounced(listed, partition) == [(True, True)], "nobody else announces it any more"
+    assert _current_and_unannounced(listed, partition) == [(True, False)]
+
+
+def test_who_waits_for_a_run_that_ends_before_it_announces_what_it_made_does_that(listed: Workspace) -> None:
+    scope, made, events = everything(listed.profile, [STEPS[KEY]]), "", list[Event]()
+    with ExitStack() as stack:
+        executors = [
+            stack.enter_context(InlineExecutor(listed, "curation_assets.products", lambda line: None))
+            for _ in range(2)
+        ]
+        runs = [
+            bring_up_to_date(listed, scope, executor, run_id="one", checks=False) for executor in executors
+        ]
+        next(event for event in runs[0] if isinstance(event, Line) and event.when == "begin")
+        for event in runs[1]:
+            events.append(event)
+            if isinstance(event, str) and "run one is making it" in event and not made:
+                made = next(event.receipt.partition for event in runs[0] if isinstance(event, Committed))
+                runs[0].close()
+    committed = [event for event in _of(events, Committed) if isinstance(event, Committed)]
+    assert {event.receipt.partition: (event.made, event.unannounced) for event in committed} == {
+        shard: (shard != made, shard == made) for shard in ("s0.jsonl", "s1.jsonl", "s2.jsonl")
+    }
+    assert _current_and_unannounced(listed, made) == [(True, False)]
+
+
+def _current_and_unannounced(workspace: Workspace, partition: str) -> list[tuple[bool, bool]]:
+    scope = only(workspace.profile, STEPS[KEY], [partition])
+    events = _of(_run(workspace, scope, lambda *_: ""), Current)
+    return [(partition in event.partitions, partition in event.unannounced) for event in events]
 
 
 def _take_over(workspace: Workspace, stack: ExitStack, patch: pytest.MonkeyPatch) -> bool:

@@ -15,7 +15,7 @@ from curation_assets.engine.attempts import SILENCE
 from curation_assets.engine.catalog import LeaseLost
 from curation_assets.engine.garbage import Garbage, Removed, collect_garbage
 from curation_assets.engine.receipt import Receipt
-from curation_assets.engine.store import Store
+from curation_assets.engine.store import Folder, Store
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.engine.conftest import Clock
 from curation_assets_tests.engine.stocked import (
@@ -28,6 +28,7 @@ from curation_assets_tests.engine.stocked import (
     replaced,
     stocked,
     titles,
+    unlisted,
 )
 
 DAY = 86_400.0
@@ -121,7 +122,7 @@ def test_artifacts_of_a_deleted_corpus_file_are_kept_for_a_while(workspace: Work
     assert "unlisted" not in _folders(collect_garbage(workspace, DAY))
     clock.ahead += 2 * DAY
     assert _folders(collect_garbage(workspace, DAY)) == {"unlisted": 2}
-    assert not any(_there(workspace, receipt) for receipt in gone) and not workspace.catalog.unlisted()
+    assert not any(_there(workspace, receipt) for receipt in gone) and not unlisted(workspace.catalog)
     assert titles(workspace).keys() == {("corpus/source", ""), (SHARDS, "a"), (DOCUMENTS, "a")}
 
 
@@ -131,6 +132,23 @@ def test_a_file_that_is_listed_again_in_time_keeps_its_artifacts(workspace: Work
     lists(workspace, "a", "b")
     collect_garbage(workspace, DAY)
     assert (DOCUMENTS, "b") in titles(workspace)
+
+
+def test_a_file_that_is_listed_again_while_garbage_is_collected_keeps_its_artifacts(
+    workspace: Workspace, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collection looks which files are not listed, then what lies in the store; meanwhile a run lists one again."""
+    lists(workspace, "a")
+    clock.ahead = 2 * DAY
+    folders, runs = Store.folders, iter([lambda: lists(opened(workspace.profile.execution.store), "a", "b")])
+
+    def listed_again(store: Store, key: str) -> list[Folder]:
+        next(runs, lambda: None)()
+        return folders(store, key)
+
+    monkeypatch.setattr(Store, "folders", listed_again)
+    assert "unlisted" not in _folders(collect_garbage(workspace, DAY))
+    assert (SHARDS, "b") in titles(workspace) and (DOCUMENTS, "b") in titles(workspace)
 
 
 def test_what_a_renamed_file_has_taken_over_stays(workspace: Workspace, clock: Clock) -> None:
@@ -200,7 +218,7 @@ def test_killed_in_the_middle_the_next_one_goes_on(
 _STAGES = """
 import sys
 from pathlib import Path
-from curation_assets.engine.store import Store
+from curation_assets.engine.store import Folder, Store
 with Store(sys.argv[1], Path(sys.argv[2])).staged() as folder:
     (folder / "half").write_text("half")
     print(folder, flush=True)

@@ -32,6 +32,7 @@ PUBLIC = {
     "corpus/embeddings": "shard",
     "clusters/centroids": "",
     "clusters/assignments": "shard",
+    "density/bits": "",
     "density/shard_sketch": "shard",
     "density/sketch": "",
     "full_data/checkpoint": "size",

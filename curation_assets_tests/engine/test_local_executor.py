@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from curation_assets.common.progress import Line
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.driver import Committed, Event, bring_up_to_date
@@ -22,6 +25,7 @@ from curation_assets.engine.workspace import Workspace
 from curation_assets.lineage.status import status
 from curation_assets_tests.conftest import make_current
 from curation_assets_tests.engine import dying_products
+from curation_assets_tests.making import attempted
 
 pytestmark = pytest.mark.process
 
@@ -95,6 +99,26 @@ def test_a_run_in_which_worker_after_worker_dies_ends(
         list(_run(listed.profile))
     attempts = [listed.catalog.attempt(KEY, f"s{number}.jsonl") for number in range(3)]
     assert all(isinstance(attempt, Attempt) and failed(attempt) for attempt in attempts)
+
+
+def test_the_end_of_another_run_is_noticed_while_a_worker_is_at_a_long_task(
+    listed: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, noticed = tmp_path / "held", list[bool]()
+    held.mkdir()
+    monkeypatch.setenv(dying_products.HOLDS, str(held))
+    patience = threading.Timer(30.0, (held / "go").touch)
+    with ExitStack() as other:
+        other.enter_context(attempted(listed, KEY, "s2.jsonl", run_id="another"))
+        for event in _run(listed.profile, workers=2):
+            if isinstance(event, str) and "run another is making it" in event:
+                other.close()
+                patience.start()
+            if isinstance(event, Line) and event.when == "begin" and event.partitions == ("s2.jsonl",):
+                noticed.append(not (held / "go").exists())
+                (held / "go").touch()
+    patience.cancel()
+    assert noticed == [True], "the other worker is at s0 until this one begins"
 
 
 def test_who_stops_a_run_leaves_no_attempt(listed: Workspace) -> None:

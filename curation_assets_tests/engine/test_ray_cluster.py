@@ -59,3 +59,32 @@ def test_nothing_is_left_of_it_however_its_run_ends(number: signal.Signals, tmp_
         assert run.wait(10) == (130 if number == signal.SIGINT else -signal.SIGKILL)
     assert _until(lambda: not _processes(str(tmp_path)), 20), _processes(str(tmp_path))
     assert not folder.exists()
+
+
+_TWICE = """
+from curation_assets.engine.executors.ray_cluster import alive, connected
+for _ in range(2):
+    with connected(""):
+        print(len(alive()), flush=True)
+"""
+_LATE = """
+import ray
+from curation_assets.engine.executors.ray_cluster import connected
+with connected(""):
+    pass
+"""
+
+
+def _python(script: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"TMPDIR": "/tmp"}
+    return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+
+
+def test_a_process_starts_one_after_the_other() -> None:
+    done = _python(_TWICE)
+    assert done.stdout == "1\n1\n", done.stderr
+
+
+def test_who_imported_ray_before_is_told_at_once() -> None:
+    """Ray read then that no token is wanted, and where it is reached."""
+    assert "ProfileError: this process imported Ray before" in _python(_LATE).stderr

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -24,46 +22,20 @@ from curation_assets.engine.scope import everything
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current
 from curation_assets_tests.engine import dying_products
+from curation_assets_tests.ray_nodes import ENVIRONMENT, TwoNodes
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
 
 KEY = "corpus/documents"
-_STORE = 80 << 20
-
-
-class TwoNodes:
-    """A head without CPUs, on which the run is, and two nodes with one each."""
-
-    def __init__(self) -> None:
-        imported()
-        from ray.cluster_utils import Cluster
-
-        self._cluster = Cluster(True, head_node_args={"num_cpus": 0, "object_store_memory": _STORE})
-        self.address = self._cluster.address
-        self.nodes = [self.add() for _ in range(2)]
-
-    def add(self) -> Any:
-        """Add a node."""
-        return self._cluster.add_node(num_cpus=1, object_store_memory=_STORE)
-
-    def remove(self, node: Any) -> None:
-        """Kill all of a node, as where its machine is gone."""
-        self._cluster.remove_node(node, allow_graceful=False)
-        self.nodes.remove(node)
-
-    def shutdown(self) -> None:
-        """End all nodes."""
-        self._cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[TwoNodes]:
     """One cluster for all tests: starting it takes longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        imported()
         nodes = TwoNodes()
         yield nodes
         nodes.shutdown()
@@ -165,7 +137,7 @@ def test_a_step_is_loaded_once_by_each_actor_and_the_same_is_made(
     listed: Workspace, held: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (held / "go").touch()
-    keys = (KEY, "corpus/embeddings", "density/shard_sketch", "density/sketch")
+    keys = (KEY, "corpus/embeddings", "density/bits", "density/shard_sketch", "density/sketch")
     events = list(_run(listed, *keys))
     assert not _failed(events)
     loads = [note.name.split("-") for note in held.glob("load-*")]
@@ -179,6 +151,12 @@ def test_a_step_is_loaded_once_by_each_actor_and_the_same_is_made(
         if isinstance(event, Committed):
             receipt = alone.receipt(event.key, event.receipt.partition)
             assert receipt is not None and receipt.files == event.receipt.files, event.key
+
+
+def test_who_waits_for_another_run_hears_that_no_worker_said_anything(listed: Workspace) -> None:
+    with RayExecutor(listed, dying_products.__name__, lambda line: None) as executor:
+        started = time.monotonic()
+        assert executor.receive(0.2) is None and time.monotonic() - started < 5
 
 
 def test_what_no_node_has_is_named_at_once(listed: Workspace) -> None:

@@ -11,6 +11,7 @@ import pytest
 from curation_assets.config.profile import Profile
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
+from curation_assets.engine.takeover import rebuild_catalog
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current, stdlib_texts, write_shard
 from curation_assets_tests.making import withdraw
@@ -86,6 +87,23 @@ def test_of_two_equal_files_the_first_keeps_its_documents_whenever_it_is_made(
     withdraw(workspace, key, "a.jsonl")
     make_current(workspace, key)
     assert (_scores(workspace, "a.jsonl"), _scores(workspace, "s1.jsonl")) == before
+
+
+def test_what_was_taken_over_is_so_again_after_the_catalog_was_made_anew(
+    tiny: Profile, tmp_path: Path
+) -> None:
+    """The manifests know it under its old name alone: nothing is made for that, the next run takes it over once more."""
+    workspace, key = Workspace(tiny), "random/scores"
+    make_current(workspace, key)
+    (tmp_path / "shards" / "s0.jsonl").rename(tmp_path / "shards" / "moved.jsonl")
+    make_current(workspace, key)
+    before = workspace.receipt(key, "moved.jsonl")
+    rebuild_catalog("", workspace.store, workspace.data)
+    assert workspace.receipt(key, "moved.jsonl") is None
+    assert workspace.receipt(key, "s0.jsonl").folder == before.folder
+    make_current(workspace, key)
+    after = workspace.receipt(key, "moved.jsonl")
+    assert after.folder == before.folder and after.metadata["taken_over_from"] == "s0.jsonl"
 
 
 def _scores(workspace: Workspace, shard: str) -> list[float]:

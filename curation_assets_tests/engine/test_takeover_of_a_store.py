@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from curation_assets_tests.engine.stocked import (
     replaced,
     stocked,
     titles,
+    unlisted,
 )
 
 
@@ -57,7 +60,9 @@ def test_a_data_folder_of_the_version_before_is_taken_over_as_it_was(workspace: 
     as_before(workspace)
     after = opened(url)
     assert titles(after) == before and after.catalog.marks() == marks
-    assert replaced(after.catalog, DOCUMENTS, "a") == older and not after.catalog.unannounced(DOCUMENTS)
+    assert replaced(after.catalog, DOCUMENTS, "a") == older
+    with after.catalog.writer() as writer:
+        assert not after.catalog.adopt_unannounced(writer, DOCUMENTS, ["a", "b"])
     left = [path for name in ("current.json", "attempt.json", ".lock") for path in after.store.named(name)]
     assert not left and not (after.data / "refresh.json").exists()
     assert (after.open(DOCUMENTS, "a") / "below" / "losses.npy").read_text() == "newer"
@@ -112,6 +117,40 @@ def test_killed_in_the_middle_of_a_takeover_the_next_start_goes_on(
     assert titles(opened(url)) == before | {(DOCUMENTS, "a"): newer.folder}, (
         "a pointer that is left is believed no more"
     )
+
+
+# Of two at once
+
+_OPENS = """
+import sys
+from pathlib import Path
+from curation_assets.config.profile import ProfileError
+from curation_assets.engine.store import Store
+from curation_assets.engine.takeover import open_catalog
+stores, data = map(Path, sys.argv[1:])
+for name in sys.stdin:
+    try:
+        print(open_catalog("", Store(str(stores / name.strip()), data), data).about()["id"], flush=True)
+    except ProfileError:
+        print("", flush=True)
+"""
+
+
+@pytest.mark.process
+def test_a_folder_is_the_store_of_one_of_two_that_open_it_at_one_instant(tmp_path: Path) -> None:
+    commands = [[sys.executable, "-c", _OPENS, str(tmp_path), str(tmp_path / data)] for data in ("a", "b")]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for number in range(20):
+        for process in processes:
+            process.stdin.write(f"store-{number}\n")
+            process.stdin.flush()
+        ids = {process.stdout.readline().strip() for process in processes}
+        assert ids == {"", Store(str(tmp_path / f"store-{number}"), tmp_path).owner} and len(ids) == 2
+    for process in processes:
+        process.communicate()
 
 
 # Made anew of the manifests
@@ -244,4 +283,4 @@ def test_a_listing_made_after_a_rebuild_starts_the_time_of_what_is_gone(
     _sqlite(workspace).unlink()
     _rebuild(opened(url))
     lists(after := opened(url), "b")
-    assert after.catalog.unlisted().keys() == {"a"}
+    assert unlisted(after.catalog).keys() == {"a"}

@@ -261,7 +261,7 @@ def test_scores_that_are_out_of_date_and_subsets_of_earlier_scores(
 ) -> None:
     workspace = copied(tmp_path / "copy", monkeypatch)
     samplers = workspace.profile.samplers
-    density = samplers.density.model_copy(update={"bandwidth": 0.9})
+    density = samplers.density.model_copy(update={"seed": 9})
     samplers = samplers.model_copy(update={"density": density})
     workspace.profile = workspace.profile.model_copy(update={"samplers": samplers})
     row = _scores(made, "density")[0]

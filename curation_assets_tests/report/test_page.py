@@ -272,8 +272,8 @@ def test_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str)
     shown = _publish(found)
     assert_inert(shown)
     assert shown.text("h2").split("\n")[3:] == [
-        *("Comparison", "Quality", "convergence", "Tradeoff", "correlation", "Distributions", "Composition"),
-        *("Duplicates", "Documents to read", "Where the numbers come from"),
+        *("Comparison", "Quality", "convergence", "Tradeoff", "Labels", "correlation", "Distributions"),
+        *("Composition", "Duplicates", "Documents to read", "Where the numbers come from"),
     ]
     folder = found.data / "report"
     assert folder == tmp_path / "data" / "report"

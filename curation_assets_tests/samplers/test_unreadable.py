@@ -25,6 +25,7 @@ SHARED = (
     "clusters/sample",
     "clusters/centroids",
     "clusters/assignments",
+    "density/bits",
     "density/shard_sketch",
     "density/sketch",
     "semdedup/vectors",
@@ -46,7 +47,8 @@ def embeddings(workspace: Workspace) -> BuildOne:
         x = np.array([draw.standard_normal(DIM) for draw in rows])
         np.save(folder / "embeddings.npy", (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32))
         np.save(folder / "readable.npy", readable)
-        return {"documents": len(x), "dimensions": DIM}
+        about = {"documents": len(x), "unreadable_documents": int((~readable).sum())}
+        return about | {"dimensions": DIM}
 
     return build
 

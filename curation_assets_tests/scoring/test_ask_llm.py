@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from functools import lru_cache
 from pathlib import Path
@@ -248,10 +249,26 @@ def test_bfloat16_is_near_and_only_when_asked(t5_judge: Judge) -> None:
     exact = AskLLM(*t5_judge)
     assert next(exact.model.parameters()).dtype == torch.float32
     expected = exact.score(TEXTS[:4])
-    copy = t5.build(t5.Shape(32, 8, 64, 2, 4), t5_judge[1].vocab_size, seed=1)
-    rounded = AskLLM(copy, t5_judge[1], dtype="bfloat16").score(TEXTS[:4])
+    again = t5.build(t5.Shape(32, 8, 64, 2, 4), t5_judge[1].vocab_size, seed=1)
+    rounded = AskLLM(again, t5_judge[1], dtype="bfloat16").score(TEXTS[:4])
     np.testing.assert_allclose(rounded, expected, atol=0.2)
     assert (rounded != expected).any()
+
+
+@pytest.mark.parametrize("name", ["t5_judge", "llama_judge"])
+def test_the_head_of_a_bfloat16_judge_is_computed_in_float32(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    model, tokenizer = _judge(name, request)
+    ask = AskLLM(copy.deepcopy(model), tokenizer, dtype="bfloat16")
+    seen = []
+    head = ask.model.get_output_embeddings()
+    with head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, -1])):
+        logs = ask._log_softmax(ask._tokenize(TEXTS[:3])[0], ask.max_tokens)
+    assert seen[0].dtype == head.weight.dtype == torch.bfloat16 and logs.dtype == torch.float32
+    expected = (seen[0].double() @ head.weight.detach().double().T).log_softmax(-1)
+    np.testing.assert_allclose(logs, expected, atol=1e-5)
+    assert not head._forward_hooks
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,8 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.scoring.density import RaceSketch
+from curation_assets.scoring.density_hashes import CosineHashes, L2Hashes, default_bits
+from curation_assets_tests.scoring.kernels import cosine_probability, kernel_sums, l2_probability
 
-SMALL = {"dim": 24, "rows": 60, "buckets": 500, "bandwidth": 0.3}
+SMALL = {"dim": 24, "rows": 60, "buckets": 500}
+KERNELS = {
+    "cosine": {"kernel": "cosine", "bits": 7, "pool": 90},
+    "cosine of one bit": {"kernel": "cosine", "bits": 1},
+    "l2, the paper's": {"kernel": "l2", "bits": 1, "bandwidth": 0.3},
+    "l2, several": {"kernel": "l2", "bits": 5, "pool": 90, "bandwidth": 3.0},
+}
+every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 
 
 def unit_vectors(n: int, dim: int = 24, seed: int = 0) -> np.ndarray:
@@ -21,88 +30,171 @@ def unit_vectors(n: int, dim: int = 24, seed: int = 0) -> np.ndarray:
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
-def reference_buckets(sketch: RaceSketch, x: np.ndarray) -> np.ndarray:
-    """Hashes in float64 throughout, [rows, n]."""
-    a, b = sketch._direction.double().numpy(), sketch._offset.double().numpy()
-    return np.floor(a @ x.astype(np.float64).T + b).astype(np.int64) % sketch.buckets
+def reference_cells(sketch: RaceSketch, x: np.ndarray) -> np.ndarray:
+    """Cells by float64 and Python's integers throughout, [rows, n]."""
+    hashes = sketch.hashes
+    place = hashes._direction.double().numpy() @ x.astype(np.float64).T
+    cosine = isinstance(hashes, CosineHashes)
+    step = place >= 0 if cosine else np.floor(place + hashes._offset.double().numpy())
+    cells = np.empty((sketch.rows, len(x)), np.int64)
+    for row in range(sketch.rows):
+        own = [step[(row + shift) % len(step)].astype(np.int64) for shift in hashes._shifts]
+        if cosine:
+            cells[row] = sum(bit << number for number, bit in enumerate(own))
+        elif hashes.bits == 1:
+            cells[row] = own[0] % sketch.cells
+        else:
+            first, *factors = (int(m) for m in hashes._mixing[:, row, 0])
+            mixed = first + sum(factor * one for factor, one in zip(factors, own, strict=True))
+            cells[row] = ((mixed + 2**31) % 2**32) * sketch.cells >> 32
+    return cells
 
 
-def collision_probability(distance: np.ndarray | float, bandwidth: float) -> np.ndarray:
-    """Probability that one p-stable L2 hash puts two vectors into one bucket: the kernel of the density.
-
-    ``p(c) = 1 - 2 Phi(-w/c) - 2 / (sqrt(2 pi) w/c) * (1 - exp(-(w/c)^2 / 2))``, p(0) = 1 (Datar et al. 2004,
-    section 3.2). `distance` c and `bandwidth` w are in the units of the vectors.
-    """
-    distance = np.asarray(distance, dtype=np.float64)
-    t = bandwidth / np.maximum(distance, 1e-100 * bandwidth)
-    erf = torch.erf(torch.from_numpy(np.atleast_1d(t / math.sqrt(2)))).numpy().reshape(distance.shape)
-    # 1 - 2 Phi(-t) is erf(t / sqrt 2); expm1 keeps the digits of distances far beyond the bandwidth.
-    return erf + math.sqrt(2 / math.pi) * np.expm1(-t * t / 2) / t
-
-
-def test_collision_probability_is_what_integrating_its_definition_gives():
+def test_closed_forms_are_what_their_definitions_give():
     # p(c) = int_0^w (1/c) f(t/c) (1 - t/w) dt, f the density of |N(0,1)| (Datar et al., equation before 3.2)
     width = 0.7
     t = np.linspace(0, width, 200_001)
     for distance in (0.05, 0.3, 0.7, 2.0, 40.0):
         f = math.sqrt(2 / math.pi) * np.exp(-((t / distance) ** 2) / 2) / distance * (1 - t / width)
-        assert collision_probability(distance, width) == pytest.approx(np.trapezoid(f, t), rel=1e-6)
-    assert collision_probability(0.0, width) == 1
-    assert (np.diff(collision_probability(np.linspace(0, 5, 50), width)) < 0).all()
+        assert l2_probability(distance, width) == pytest.approx(np.trapezoid(f, t), rel=1e-6)
+        assert l2_probability(distance, width, 3) == pytest.approx(np.trapezoid(f, t) ** 3, rel=1e-6)
+    assert l2_probability(0.0, width) == 1
+    assert (np.diff(l2_probability(np.linspace(0, 5, 50), width)) < 0).all()
+    assert cosine_probability(np.array([1.0, 0.5, 0.0, -1.0]), 2) == pytest.approx([1, 4 / 9, 1 / 4, 0])
 
 
-def test_mean_over_seeds_converges_to_the_sum_of_collision_probabilities():
+@every_kernel
+def test_mean_over_seeds_converges_to_the_closed_form_of_the_kernel(kernel):
     x, queries = unit_vectors(500), unit_vectors(500)[::50]
-    distance = np.linalg.norm(queries[:, None].astype(np.float64) - x[None], axis=2)
-    expected = collision_probability(distance, 0.3).sum(1)
-    found = np.array([RaceSketch(**SMALL, seed=seed).add(x).density(queries) for seed in range(80)])
+    expected = kernel_sums(queries, x, kernel["kernel"], kernel["bits"], kernel.get("bandwidth", 0.5))
+    found = np.array([RaceSketch(**SMALL | kernel, seed=s).add(x).density(queries) for s in range(80)])
     error = (found.mean(0) - expected) / (found.std(0, ddof=1) / math.sqrt(len(found)))
     assert np.abs(error).max() < 4.5 and np.sqrt((error**2).mean()) < 2
     # The standard error itself is small enough for the comparison to mean something.
-    assert (found.std(0) / math.sqrt(len(found)) < 0.02 * expected).all()
+    assert (found.std(0) / math.sqrt(len(found)) < 0.04 * expected).all()
+
+
+@pytest.mark.parametrize("kind", ["cosine", "l2"])
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_two_vectors_meet_as_often_as_the_closed_form_says(kind, bits):
+    x = np.array([[1, 0, 0, 0], [0.8, 0.6, 0, 0], [0, 1, 0, 0], [-0.6, 0, 0.8, 0]], np.float32)
+    rows, seeds = 50, 60  # what rows share makes them dependent, so the standard error is that of seeds
+    one = np.array(
+        [
+            RaceSketch(4, rows, 4096, kind, bits, pool=64, bandwidth=1.0, seed=s).add(x[:1]).density(x)
+            for s in range(seeds)
+        ]
+    )
+    expected = np.array([kernel_sums(x[:1], x[i : i + 1], kind, bits, 1.0)[0] for i in range(4)])
+    error = one.std(0, ddof=1) / math.sqrt(seeds)
+    assert one[:, 0] == pytest.approx(1) and expected[0] == pytest.approx(1, abs=1e-6)
+    assert (np.abs(one.mean(0) - expected)[1:] < 4 * error[1:]).all() and (error[1:] < 0.02).all()
 
 
 @pytest.mark.parametrize(
-    "bandwidth", [0.5, 0.02, 0.002]
-)  # 0.002: more buckets than the sketch has, so they wrap
-def test_counts_and_density_equal_a_float64_reference(bandwidth):
+    "kernel",
+    [
+        *KERNELS.values(),
+        {"kernel": "l2", "bits": 1, "bandwidth": 0.002},  # more steps than cells, so they wrap
+        {"kernel": "cosine", "bits": 16, "buckets": 2**16, "pool": 60},  # cells that int16 does not hold
+    ],
+)
+def test_counts_and_density_equal_a_float64_reference(kernel):
     x = unit_vectors(3000)
-    sketch = RaceSketch(24, rows=60, buckets=500, bandwidth=bandwidth).add(x)
-    buckets = reference_buckets(sketch, x)
-    counts = np.stack([np.bincount(row, minlength=500) for row in buckets])
+    sketch = RaceSketch(**SMALL | kernel).add(x)
+    cells = reference_cells(sketch, x)
+    counts = np.stack([np.bincount(row, minlength=sketch.cells) for row in cells])
     assert np.array_equal(sketch.counts.numpy(), counts)
-    expected = np.stack([c[b] for c, b in zip(counts, buckets, strict=True)]).mean(0)
-    np.testing.assert_allclose(sketch.density(x), expected, rtol=1e-12)
+    mean = np.stack([c[b] for c, b in zip(counts, cells, strict=True)]).mean(0)
+    chance = 1 / 500 if kernel["kernel"] == "l2" and kernel["bits"] > 1 else 0
+    np.testing.assert_allclose(sketch.density(x), (mean - 3000 * chance) / (1 - chance), rtol=1e-12)
 
 
-def test_values_at_a_bucket_edge_are_decided_in_float64():
-    sketch = RaceSketch(1, rows=1, buckets=100, bandwidth=1.0)
-    a, b = float(sketch._direction[0, 0]), float(sketch._offset[0, 0])
+def test_what_the_paper_does_is_one_hash_of_its_own_for_each_row():
+    sketch = RaceSketch(24, rows=60, buckets=500, kernel="l2", bits=1, bandwidth=0.3, seed=4)
+    draw = np.random.Generator(np.random.PCG64([0x52414345, 4]))
+    a, b = (draw.standard_normal((60, 24)) / 0.3).astype(np.float32), draw.random((60, 1)).astype(np.float32)
+    x = unit_vectors(400)
+    cells = np.floor(a.astype(float) @ x.T.astype(float) + b).astype(int) % 500
+    assert np.array_equal(reference_cells(sketch, x), cells)
+    assert sketch.counts.shape == (60, 500) and sketch.hashes.chance == 0
+
+
+def test_rows_share_few_projections_and_no_two_are_equal():
+    hashes = RaceSketch(4, rows=1000, bits=13, pool=1000).hashes
+    own = (np.arange(1000)[:, None] + hashes._shifts) % 1000
+    assert hashes._shifts[0] == 0 and len(set(hashes._shifts)) == 13
+    shared = np.array([np.isin(own, row).sum(1) for row in own[:1]])[0]
+    assert shared[0] == 13 and shared[1:].max() <= 4 and (shared > 1).sum() < 40
+
+
+@pytest.mark.parametrize(
+    "documents, bits",
+    [
+        (0, 4),
+        (1, 4),
+        (63, 4),
+        (64, 5),
+        (2**12 - 1, 10),
+        (2**12, 11),
+        (26_156, 13),
+        (2**15, 14),
+        (364_000_000, 14),
+    ],
+)
+def test_bits_follow_the_number_of_documents(documents, bits):
+    assert default_bits(documents, 20_000) == bits
+    assert default_bits(documents, 512) == min(bits, 9) and default_bits(documents, 1) == 1
+
+
+def test_values_at_an_edge_are_decided_in_float64():
+    sketch = RaceSketch(1, rows=1, buckets=100, kernel="l2", bits=1, bandwidth=1.0)
+    a, b = float(sketch.hashes._direction[0, 0]), float(sketch.hashes._offset[0, 0])
     edge = np.float32((1 - b) / a)
     x = np.nextafter(edge, np.float32([-np.inf, np.inf])[:, None] * np.ones(50), dtype=np.float32)
     x = np.concatenate([x.ravel(), np.repeat(edge, 50)])[:, None].astype(np.float32)
     assert np.array_equal(
-        sketch.add(x).counts[0].numpy(), np.bincount(reference_buckets(sketch, x)[0], minlength=100)
+        sketch.add(x).counts[0].numpy(), np.bincount(reference_cells(sketch, x)[0], minlength=100)
     )
+
+
+def test_vectors_on_a_hyperplane_are_decided_in_float64():
+    sketch = RaceSketch(24, rows=60, buckets=500, bits=7, pool=90)
+    a = sketch.hashes._direction.double().numpy()
+    x = unit_vectors(90).astype(np.float64)
+    x -= (
+        (x * a).sum(1, keepdims=True) / (a * a).sum(1, keepdims=True) * a
+    )  # on it but for rounding to float32
+    x = x.astype(np.float32)
+    place = np.abs((x.astype(np.float64) * a).sum(1))
+    assert (place < sketch.hashes.tolerance(np.linalg.norm(x, axis=1).max())).all() and place.max() > 0
+    alone = np.concatenate([RaceSketch(24, 60, 500, bits=7, pool=90).add(one[None]).counts for one in x])
+    cells = reference_cells(sketch, x)
+    assert np.array_equal(alone.reshape(90, 60, -1).argmax(2).T, cells)
+    assert np.array_equal(sketch.add(x).counts, [np.bincount(row, minlength=128) for row in cells])
 
 
 @pytest.mark.parametrize("dim", [24, 384, 768])
 def test_fp32_error_stays_far_below_the_tolerance(dim):
-    sketch = RaceSketch(dim, rows=500)
-    aligned = sketch._direction.double()  # the worst case: documents along the projections
-    for x, margin in ((unit_vectors(1000, dim), 5), (aligned / aligned.norm(dim=1, keepdim=True), 2)):
-        x = torch.as_tensor(x).float()
-        fast = torch.addmm(sketch._offset, sketch._direction, x.T).double()
-        exact = sketch._direction.double() @ x.double().T + sketch._offset.double()
-        assert (fast - exact).abs().max() * margin < sketch.tolerance()
+    for kind in ("cosine", "l2"):
+        hashes = RaceSketch(dim, rows=500, kernel=kind, bits=1).hashes
+        direction = hashes._direction
+        aligned = direction.double()  # the worst case: documents along the projections
+        offset = hashes._offset if isinstance(hashes, L2Hashes) else torch.zeros(500, 1)
+        for x, margin in ((unit_vectors(1000, dim), 5), (aligned / aligned.norm(dim=1, keepdim=True), 2)):
+            x = torch.as_tensor(x).float()
+            fast = torch.addmm(offset, direction, x.T).double()
+            exact = direction.double() @ x.double().T + offset.double()
+            assert (fast - exact).abs().max() * margin < hashes.tolerance()
 
 
+@every_kernel
 @given(order=st.permutations(range(40)), sizes=st.lists(st.integers(1, 15), min_size=1, max_size=8))
-@settings(max_examples=20, deadline=None)
-def test_neither_order_nor_batching_matters(order, sizes):
+@settings(max_examples=10, deadline=None)
+def test_neither_order_nor_batching_matters(kernel, order, sizes):
     x = unit_vectors(40)
-    whole = RaceSketch(**SMALL).add(x)
-    parts, start = RaceSketch(**SMALL), 0
+    whole = RaceSketch(**SMALL | kernel).add(x)
+    parts, start = RaceSketch(**SMALL | kernel), 0
     densities = []
     for size in [*sizes, 40]:
         parts.add(x[order][start : start + size])
@@ -112,36 +204,45 @@ def test_neither_order_nor_batching_matters(order, sizes):
     assert np.array_equal(np.concatenate(densities), whole.density(x)[list(order)])
 
 
-def test_blocks_of_one_equal_one_block(monkeypatch):
+@every_kernel
+def test_blocks_of_one_equal_one_block(kernel, monkeypatch):
     x = unit_vectors(300)
-    whole = RaceSketch(**SMALL).add(x)
+    whole = RaceSketch(**SMALL | kernel).add(x)
     monkeypatch.setattr("curation_assets.scoring.density._BLOCK_CELLS", {"cpu": 1})
-    single = RaceSketch(**SMALL).add(x)
+    single = RaceSketch(**SMALL | kernel).add(x)
     assert torch.equal(single.counts, whole.counts)
     single_density = single.density(x)
     monkeypatch.undo()
     assert np.array_equal(single_density, whole.density(x))
 
 
-def test_merge_is_adding_and_subtract_undoes_it():
-    x, y = unit_vectors(200, seed=1), unit_vectors(300, seed=2)
-    both = RaceSketch(**SMALL).add(x).add(y)
-    first, second = RaceSketch(**SMALL).add(x), RaceSketch(**SMALL).add(y[:100]).add(y[100:])
-    merged = RaceSketch(**SMALL).merge(first).merge(second)
-    assert torch.equal(merged.counts, both.counts) and merged.documents == 500
+@every_kernel
+@given(cut=st.integers(0, 60), seed=st.integers(0, 9))
+@settings(max_examples=10, deadline=None)
+def test_merge_is_adding_and_subtract_undoes_it(kernel, cut, seed):
+    x = unit_vectors(60, seed=seed)
+    both = RaceSketch(**SMALL | kernel).add(x)
+    first, second = (RaceSketch(**SMALL | kernel).add(part) for part in (x[:cut], x[cut:]))
+    merged = RaceSketch(**SMALL | kernel).merge(first).merge(second)
+    assert torch.equal(merged.counts, both.counts) and merged.documents == 60
+    sparse = RaceSketch(**SMALL | kernel).merge_sparse(*second.to_sparse()).merge_sparse(*first.to_sparse())
+    assert torch.equal(sparse.counts, both.counts) and sparse.documents == 60
     merged.subtract(second)
-    assert torch.equal(merged.counts, first.counts) and merged.documents == 200
-    with pytest.raises(ValueError, match="does not"):
-        merged.subtract(second)
-    assert torch.equal(merged.counts, first.counts)  # a refused subtraction leaves no trace
+    assert torch.equal(merged.counts, first.counts) and merged.documents == cut
+    if cut < 60:
+        with pytest.raises(ValueError, match="does not"):
+            merged.subtract(both)
+        assert torch.equal(merged.counts, first.counts)  # a refused subtraction leaves no trace
 
 
-def test_sparse_round_trip():
+@every_kernel
+def test_sparse_round_trip(kernel):
+    settings = SMALL | kernel
     x, y = unit_vectors(200, seed=1), unit_vectors(300, seed=2)
-    sketch, other = RaceSketch(**SMALL).add(x), RaceSketch(**SMALL).add(y)
+    sketch, other = RaceSketch(**settings).add(x), RaceSketch(**settings).add(y)
     keys, counts = sketch.to_sparse()
-    assert keys.dtype == np.int64 and counts.dtype == np.int32 and counts.min() > 0
-    again = RaceSketch(**SMALL).merge_sparse(keys, counts)
+    assert keys.dtype == np.int32 and counts.dtype == np.int32 and counts.min() > 0
+    again = RaceSketch(**settings).merge_sparse(keys, counts)
     assert torch.equal(again.counts, sketch.counts) and again.documents == 200
     again.merge_sparse(*other.to_sparse()).subtract(sketch)
     assert torch.equal(again.counts, other.counts) and again.documents == 300
@@ -149,76 +250,89 @@ def test_sparse_round_trip():
         again.merge_sparse(keys[1:], counts[1:])
     with pytest.raises(ValueError, match="ascend"):
         again.merge_sparse(keys[::-1], counts)
-    empty = RaceSketch(**SMALL).merge_sparse(*RaceSketch(**SMALL).to_sparse())
-    assert empty.documents == 0 and empty.density(x).sum() == 0
+    empty = RaceSketch(**settings).merge_sparse(*RaceSketch(**settings).to_sparse())
+    assert empty.documents == 0 and not empty.counts.any()
 
 
 def test_half_precision_tensors_and_read_only_memmaps_are_read_as_they_are(tmp_path):
     x = unit_vectors(100).astype(np.float16)
-    expected = RaceSketch(**SMALL).add(x.astype(np.float32))
+    settings = SMALL | KERNELS["cosine"]
+    expected = RaceSketch(**settings).add(x.astype(np.float32))
     np.save(tmp_path / "x.npy", x)
     for form in (x, torch.from_numpy(x), np.load(tmp_path / "x.npy", mmap_mode="r")):
-        assert torch.equal(RaceSketch(**SMALL).add(form).counts, expected.counts)
+        assert torch.equal(RaceSketch(**settings).add(form).counts, expected.counts)
 
 
-def test_reduced_precision_settings_do_not_change_a_count():
-    x = unit_vectors(500, 64)
-    expected = RaceSketch(64, rows=50).add(x).counts
+@every_kernel
+def test_reduced_precision_settings_do_not_change_a_count(kernel):
+    x = unit_vectors(500)
+    expected = RaceSketch(**SMALL | kernel).add(x).counts
     matmul = torch.backends.mkldnn.matmul
     before = matmul.fp32_precision
     try:
         matmul.fp32_precision = "bf16"
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert torch.equal(RaceSketch(64, rows=50).add(x).counts, expected)
+            assert torch.equal(RaceSketch(**SMALL | kernel).add(x).counts, expected)
         assert matmul.fp32_precision == "bf16"
     finally:
         matmul.fp32_precision = before
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_the_gpu_counts_the_same():
+@every_kernel
+def test_the_gpu_counts_the_same(kernel):
     x = unit_vectors(20_000, 384)
-    cpu, gpu = RaceSketch(384).add(x), RaceSketch(384, device="cuda").add(x)
+    cpu, gpu = (RaceSketch(**SMALL | kernel | {"dim": 384}, device=d).add(x) for d in ("cpu", "cuda"))
     assert torch.equal(cpu.counts, gpu.counts.cpu())
     assert np.array_equal(cpu.density(x), gpu.density(x))
 
 
-def test_bad_input_is_refused_and_leaves_no_trace(monkeypatch):
+@every_kernel
+def test_bad_input_is_refused_and_leaves_no_trace(kernel, monkeypatch):
     monkeypatch.setattr("curation_assets.scoring.density._BLOCK_CELLS", {"cpu": 60 * 16})
-    sketch = RaceSketch(**SMALL).add(unit_vectors(50))
+    settings = SMALL | kernel
+    sketch = RaceSketch(**settings).add(unit_vectors(50))
     before = sketch.counts.clone()
     x = unit_vectors(50)
     x[37, 3] = np.nan
     with pytest.raises(ValueError, match="row 37"):
         sketch.add(x)
-    x[37, 3] = 1e6
-    with pytest.raises(ValueError, match="too long"):
+    x[37] = 0 if kernel["kernel"] == "cosine" else 1e6
+    with pytest.raises(ValueError, match=r"row 37 of x is zero|too long"):
         sketch.add(x)
     with pytest.raises(ValueError, match=r"\[n, 24\]"):
         sketch.add(unit_vectors(5, 25))
     with pytest.raises(TypeError, match="floating"):
         sketch.add(np.ones((3, 24), dtype=np.int32))
     with pytest.raises(ValueError, match=r"seed 0 and 1"):
-        sketch.merge(RaceSketch(**SMALL, seed=1))
-    with pytest.raises(ValueError, match=r"bandwidth 0.3 and 0.4"):
-        sketch.subtract(RaceSketch(**SMALL | {"bandwidth": 0.4}))
+        sketch.merge(RaceSketch(**settings, seed=1))
+    with pytest.raises(ValueError, match="rows 60 and 30"):
+        sketch.subtract(RaceSketch(**settings | {"rows": 30}))
     assert torch.equal(sketch.counts, before) and sketch.documents == 50
     sketch.documents = 2**31 - 10
     with pytest.raises(OverflowError):
         sketch.add(unit_vectors(50))
-    with pytest.raises(ValueError, match="rows"):
-        RaceSketch(4, rows=0)
-    with pytest.raises(ValueError, match="bandwidth"):
-        RaceSketch(4, bandwidth=math.nan)
 
 
-def test_a_cleared_sketch_is_an_empty_one() -> None:
-    draw = np.random.default_rng(3)
-    first, second = (draw.standard_normal((n, 8)).astype(np.float32) for n in (50, 7))
-    used, fresh = RaceSketch(8, 20, 100), RaceSketch(8, 20, 100)
-    used.add(first).merge_sparse(*RaceSketch(8, 20, 100).add(first * 3).to_sparse())
+def test_settings_that_make_no_sketch_are_refused():
+    for unfit, message in (
+        ({"rows": 0}, "rows"),
+        ({"kernel": "l2", "bits": 1, "bandwidth": math.nan}, "bandwidth"),
+        ({"kernel": "dot"}, 'kernel must be "cosine" or "l2", not "dot"'),
+        ({"bits": 0}, "bits must be positive"),
+        ({"bits": 9, "buckets": 500}, "512 cells, more than 500 buckets"),
+        ({"rows": 1001, "bits": 2}, "pool at least rows and bits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            RaceSketch(**{"dim": 4} | unfit)
+
+
+@every_kernel
+def test_a_cleared_sketch_is_an_empty_one(kernel) -> None:
+    first, second = unit_vectors(50), unit_vectors(7, seed=1)
+    used, fresh = RaceSketch(**SMALL | kernel), RaceSketch(**SMALL | kernel)
+    used.add(first).merge_sparse(*RaceSketch(**SMALL | kernel).add(first).to_sparse())
     assert not used.clear().counts.any() and used.documents == 0 and not len(used.to_sparse()[0])
     for one, other in zip(used.add(second).to_sparse(), fresh.add(second).to_sparse(), strict=True):
         assert np.array_equal(one, other) and one.dtype == other.dtype
-    flat = used.counts.numpy().reshape(-1)
-    assert np.array_equal(used.to_sparse()[0], np.flatnonzero(flat))
+    assert np.array_equal(used.to_sparse()[0], np.flatnonzero(used.counts.numpy()))

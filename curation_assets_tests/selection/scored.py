@@ -61,7 +61,7 @@ def _embeddings(workspace: Workspace) -> BuildOne:
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
         np.save(folder / "embeddings.npy", x.astype(np.float32))
         np.save(folder / "readable.npy", np.ones(len(x), bool))
-        return {"documents": len(x), "dimensions": _LETTERS}
+        return {"documents": len(x), "unreadable_documents": 0, "dimensions": _LETTERS}
 
     return build
 
@@ -93,6 +93,7 @@ def _nothing(workspace: Workspace) -> BuildOne:
 BUILDERS: dict[str, Builder] = {
     **CORPUS,
     "corpus/embeddings": _embeddings,
+    "density/bits": density.bits,
     "density/shard_sketch": density.shard_sketch,
     "density/sketch": density.sketch,
     "clusters/sample_share": cluster_sample.share,

@@ -210,7 +210,7 @@ def test_scores_that_are_missing_or_out_of_date(
     with pytest.raises(MissingInput, match=r"prototypes/scores\[s0.jsonl\] has not been materialized"):
         what_if(made, ["density", "prototypes"], 0.5)
     workspace = copied(tmp_path / "copy", monkeypatch)
-    other = workspace.profile.samplers.density.model_copy(update={"bandwidth": 0.7})
+    other = workspace.profile.samplers.density.model_copy(update={"seed": 7})
     samplers = workspace.profile.samplers.model_copy(update={"density": other})
     workspace.profile = workspace.profile.model_copy(update={"samplers": samplers})
     with pytest.raises(

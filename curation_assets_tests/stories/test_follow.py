@@ -62,6 +62,7 @@ ONE = {
     ("corpus/index", ""),
     ("corpus/validation", ""),
     ("clusters/sample_share", ""),
+    ("density/bits", ""),
     ("density/sketch", ""),
     ("semdedup/neighbours", "0-of-1"),
 }

@@ -32,7 +32,14 @@ class Style(NamedTuple):
     label: str
 
 
-DASHES: tuple[Dash, ...] = ("-", (0, (6, 2)), (0, (2, 1)), (0, (7, 2, 1, 2)), (0, (4, 1, 1, 1, 1, 1)))
+DASHES: tuple[Dash, ...] = (
+    "-",
+    (0, (6, 2)),
+    (0, (2, 1)),
+    (0, (7, 2, 1, 2)),
+    (0, (4, 1, 1, 1, 1, 1)),
+    (0, (3, 3)),
+)
 MARKERS = "os^Dv"
 PARTS = ("#0072b2", "#009e73", "#6652b8", "#ddcc33", "#56b4e9", "#e69f00", "#cc79a7", "#d55e00")
 """Colours of the parts of a whole, neighbours far apart for any colour vision; what is left over is `REST`."""
@@ -42,7 +49,8 @@ _PANELS = {
     "Coverage": (("#d173a7", "#ab60b0", "#7b58b3"), "Ph*"),
     "Perplexity by size of scorer": (("#13a0c3", "#0d92c2", "#0883c3", "#0d73c6", "#3560c8"), MARKERS),
     "Perplexity by training of scorer": (("#12a49f", "#119888", "#0c8c70", "#05815a", "#187546"), "<>pd8"),
-    "Ask-LLM": (("#c78510", "#c97204", "#cb5b03", "#c64614", "#b93927"), MARKERS),
+    "Ask-LLM": (("#c78510", "#c97204", "#cb5b03", "#c64614", "#b93927", "#c03a50"), f"{MARKERS}*"),
+    "Quality filters": (("#7d9e18", "#5b9e18", "#399e18"), "HPp"),
 }
 _OTHER = ("#949536", "#898b2c", "#7e8121", "#747616", "#6c6f0b")
 """No family's: sizes of a model on all data, and names that are no samplers."""
@@ -50,6 +58,7 @@ _FAMILIES = {
     "coverage": ("coverage", "Coverage"),
     "perplexity": ("perplexity", "Perplexity by size of scorer"),
     "ask_llm": ("Ask-LLM", "Ask-LLM"),
+    "quality": ("quality filters", "Quality filters"),
 }
 """Family of a sampler -> what it is called, and the panel whose hue it has."""
 _MORE_MARKERS = "dp8<>Hh*P^Dv"
@@ -61,7 +70,8 @@ def panels(samplers: Mapping[str, SamplerSpec]) -> dict[str, list[str]]:
         "Coverage": [],
         "Perplexity by size of scorer": [f"perplexity_{size}" for size in SIZES],
         "Perplexity by training of scorer": [f"perplexity_large_{steps}" for steps in MILESTONES],
-        "Ask-LLM": [f"ask_llm_{size}" for size in SIZES],
+        "Ask-LLM": [f"ask_llm_{judge}" for judge in (*SIZES, "gemma")],
+        "Quality filters": [],
     }
     paper = {name for names in members.values() for name in names}
     for name, sampler in samplers.items():
@@ -79,7 +89,7 @@ def styles(members: Mapping[str, list[str]], samplers: Mapping[str, SamplerSpec]
         RANDOM: Style("#868c94", "X", (0, (1, 1)), "random"),
         CHANCE: Style(INK, "", (0, (1, 2)), "chance"),
     }
-    for row in zip(_OTHER, MARKERS, DASHES, SIZES, strict=True):
+    for row in zip(_OTHER, MARKERS, DASHES, SIZES, strict=False):
         known[row[-1]] = Style(*row)
     for title, (colours, markers) in _PANELS.items():
         for row in zip(colours, markers, DASHES, members[title], strict=False):

@@ -96,8 +96,8 @@ class Executor(Protocol):
     def submit(self, task: Task) -> None:
         """Take a task; there must be a free slot."""
 
-    def receive(self) -> Message:
-        """Wait for the next message of the tasks that are at work.
+    def receive(self, timeout: float | None = None) -> Message | None:
+        """Wait for the next message of the tasks that are at work; None where none came within `timeout` seconds.
 
         Raises
         ------

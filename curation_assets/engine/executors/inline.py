@@ -28,6 +28,6 @@ class InlineExecutor:
         """Take a task."""
         self._messages = self._worker.carry_out(task)
 
-    def receive(self) -> Message:
-        """Go on with the task up to its next message."""
+    def receive(self, timeout: float | None = None) -> Message:
+        """Go on with the task up to its next message, however long that takes: this process has nothing else to do."""
         return next(self._messages)

@@ -129,13 +129,16 @@ class LocalExecutor:
         """Give a task to a free worker: to the one that has worked on that asset, if it is free."""
         self._give(task, task.partitions if isinstance(task, Make) else ())
 
-    def receive(self) -> Message:
+    def receive(self, timeout: float | None = None) -> Message | None:
         """Wait for the next message."""
         while not self._inbox:
             if self._ended is not None:
                 raise self._ended
             lines = {worker.line: worker for worker in self._processes if worker.task is not None}
-            for line in wait(list(lines)):
+            ready = wait(list(lines), timeout)
+            if not ready:
+                return None
+            for line in ready:
                 worker = lines[line]  # type: ignore[index]
                 try:
                     message = worker.line.recv()

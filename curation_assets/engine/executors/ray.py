@@ -7,6 +7,7 @@ what it was at is counted, and what one still sends that was given up is not hea
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -144,11 +145,15 @@ class RayExecutor:
         self._waiting.append(_Job(task, task.partitions if isinstance(task, Make) else ()))
         self._dispatch()
 
-    def receive(self) -> Message:
+    def receive(self, timeout: float | None = None) -> Message | None:
         """Wait for the next message."""
+        end = time.monotonic() + (math.inf if timeout is None else timeout)
         while not self._inbox:
+            left = end - time.monotonic()
+            if left <= 0:
+                return None
             try:
-                actor, event = self._events.get(timeout=_LOOK)
+                actor, event = self._events.get(timeout=min(left, _LOOK))
             except Empty:
                 self._waits()
             else:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from curation_assets.config.profile import ProfileError
 _SECONDS = 10.0  # for a connection to the head of a cluster, or to a node
 _OBJECT_STORE = 80 << 20  # bytes: nothing but messages goes through it
 _QUIET = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
-_OWN = {
+_OWN = {  # besides a token
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Of one machine: every server of Ray's then listens on loopback, and on all interfaces otherwise.
@@ -60,15 +61,12 @@ def connected(address: str) -> Iterator[None]:
         There is no such cluster, or it does not let us in.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        with _joined(address) if address else _started():
-            if threading.current_thread() is threading.main_thread():
-                # Ray has put its own in the place of ours, others around them.
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
-            yield
-    finally:
-        imported().shutdown()
+    with _joined(address) if address else _started():
+        if threading.current_thread() is threading.main_thread():
+            # Ray has put its own in the place of ours, others around them.
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        yield
 
 
 @contextmanager
@@ -80,13 +78,16 @@ def _joined(address: str) -> Iterator[None]:
         if why := _refused((host, int(port))):
             raise ProfileError(f"no {where}: {why}")
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR")
-    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
-        raise ProfileError(
-            f"cannot join the {where}: {essence(error)}; this machine must be one of its nodes, and have its token "
-            "(RAY_AUTH_TOKEN_PATH) if it wants one"
-        ) from error
-    yield
+        try:
+            ray.init(address, log_to_driver=False, logging_level="ERROR")
+        except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+            raise ProfileError(
+                f"cannot join the {where}: {essence(error)}; this machine must be one of its nodes, and have its token "
+                "(RAY_AUTH_TOKEN_PATH) if it wants one"
+            ) from error
+        yield
+    finally:
+        ray.shutdown()
 
 
 @contextmanager
@@ -94,7 +95,7 @@ def _started() -> Iterator[None]:
     """Have a process start a cluster and end all of it when this one has ended, however suddenly."""
     with (
         tempfile.TemporaryDirectory(prefix="curation-ray-", ignore_cleanup_errors=True) as folder,
-        _environment(_OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}),
+        _environment(_of_own_clusters()),
     ):
         errors = Path(folder, "errors")
         with errors.open("w") as file:
@@ -114,10 +115,20 @@ def _started() -> Iterator[None]:
                 raise ProfileError(f"no Ray cluster could be started on this machine: {why}")
             with _joined(address):
                 yield
-            imported().shutdown()
         finally:
             keeper.stdin.close()
             keeper.stdout.read()  # until all of it has ended
+
+
+@cache
+def _of_own_clusters() -> dict[str, str]:
+    """Return the variables of clusters that this process starts: Ray takes them in when it is imported, and not again."""
+    if "ray" in sys.modules:
+        raise ProfileError(
+            "this process imported Ray before it was to start a cluster, which it could not reach now: name one "
+            "(execution.ray.address), or run in another process"
+        )
+    return _OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @contextmanager

@@ -52,13 +52,15 @@ HOSTILE_PANELS = {text: {text: _line(), "random": _line()} for text in HOSTILE.v
 DRAWN: dict[str, Callable[[], Picture]] = {
     "curves": lambda: curves(PANELLED, "Quality", "rate", "perplexity", references={"Coverage": {FULL: 5.0}}),
     "points": lambda: points({"p": POINTS}, "t", "x", "y", {"p": ["random", "density"]}, {"p": {FULL: 3.0}}),
-    "stacked": lambda: stacked([FULL, *NAMES], list("abc"), np.full((20, 3), 1 / 3), "Kept", "%", rest=True),
+    "stacked": lambda: stacked(
+        [FULL, *NAMES], list("abc"), np.full((1 + len(NAMES), 3), 1 / 3), "Kept", "%", rest=True
+    ),
     "forest": lambda: forest({f"score {i}": _dots(10.0 * i) for i in range(5)}, NAMES, "Quality", {}, {}),
     "densities": lambda: densities(
         dict.fromkeys(NAMES, (EDGES, COUNTS)), "Scores", {"density": {"10": 9.0}}, {}
     ),
     "joint": lambda: joint({"a": np.eye(4), "b": np.ones((4, 4))}, "Ranks", "smaller", "larger"),
-    "heat map": lambda: heat_map(NAMES, np.corrcoef(RNG.normal(size=(19, 30))), "Tau"),
+    "heat map": lambda: heat_map(NAMES, np.corrcoef(RNG.normal(size=(len(NAMES), 30))), "Tau"),
     "histogram": lambda: histogram(RNG.normal(size=1000), "Scores", "score"),
     "constant": lambda: histogram([2.0], "One value", "score"),
     "lines": lambda: lines({name: (X, X * i) for i, name in enumerate(NAMES)}, "Lines", "x", "y"),
@@ -98,7 +100,7 @@ def test_curves_have_every_value_in_the_style_of_the_samplers() -> None:
             assert drawn[name].get_ydata().tolist() == np.asarray(one.y).tolist()
             assert (drawn[name].get_color(), drawn[name].get_marker()) == (style.colour, style.marker)
     assert panels[0].lines[-1].get_ydata() == [5.0, 5.0]
-    assert entries(picture).count("random") == 1 and len(entries(picture)) == 20
+    assert entries(picture).count("random") == 1 and len(entries(picture)) == 24
 
 
 def test_intervals_are_bars_for_few_points_and_bands_for_many() -> None:

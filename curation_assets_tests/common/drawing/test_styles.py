@@ -82,7 +82,7 @@ def test_the_measures_are_right() -> None:
 
 
 def test_no_two_samplers_have_one_colour_or_style_of() -> None:
-    assert len({style_of(name).colour for name in ALL}) == len(ALL) == 20
+    assert len({style_of(name).colour for name in ALL}) == len(ALL) == 24
     assert len({(style_of(name).marker, style_of(name).dash, style_of(name).colour) for name in ALL}) == len(
         ALL
     )
@@ -134,7 +134,7 @@ def test_names_that_are_no_samplers_look_different_from_each_other() -> None:
     assert not {one.colour for one in (*sizes, unknown)} & {style_of(name).colour for name in ALL}
 
 
-@pytest.mark.parametrize("family", ["ask_llm", "perplexity", "coverage"])
+@pytest.mark.parametrize("family", ["ask_llm", "perplexity", "coverage", "quality"])
 def test_the_mean_of_a_family_has_the_colour_of_the_family_however_many_it_is_of(family: str) -> None:
     own = {style_of(name).colour for name, spec in SAMPLERS.items() if spec.family == family}
     for count in (1, 2, 10):
@@ -145,7 +145,7 @@ def test_the_mean_of_a_family_has_the_colour_of_the_family_however_many_it_is_of
 def test_a_new_sampler_has_a_panel_and_a_style_of_its_own() -> None:
     new = {
         name: SamplerSpec(name=name, family=family, technique="top_k", description="")
-        for name, family in (("dsir", "coverage"), ("ask_llm_gemma", "ask_llm"), ("quality", "perplexity"))
+        for name, family in (("depth", "coverage"), ("ask_llm_own", "ask_llm"), ("quality", "perplexity"))
     }
     stranger = SamplerSpec(name="length", family="heuristic", technique="top_k", description="")
     members = panels({**SAMPLERS, **new, "length": stranger})
