@@ -9,7 +9,7 @@ import argparse
 import gzip
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ _LEAST_WORDS = 20  # of a document that is copied
 
 
 def main() -> None:
-    """Print three tables: what thresholds find and remove, of which changes, and where rates cut."""
+    """Print where rates cut, and what thresholds find of copies in which words are replaced by others, in two ways."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--documents", type=int, default=5000)
@@ -45,17 +45,19 @@ def main() -> None:
     draw = np.random.default_rng(options.seed)
     long = np.flatnonzero([len(text.split()) >= _LEAST_WORDS for text in texts])
     originals = draw.choice(long, options.copies, replace=False)
-    vocabulary = np.array(sorted({word for text in texts for word in text.split()}))
-    copies = [changed(texts[i], options.changed, vocabulary, draw) for i in originals]
-    x = embed([*texts, *copies])
+    running = [word for text in texts for word in text.split()]
+    words = {"running text": running, "vocabulary": sorted(set(running))}
+    x = embed(texts)
     k = options.clusters or default_clusters(len(texts))
-    centroids = fit_centroids(x[: len(texts)], k, 0).centroids
-    cluster, _ = assign(x, centroids)
-    print(
-        f"{len(texts):,} documents, {len(copies):,} copies with {options.changed:.0%} of the words changed, {k} clusters"
-    )
-    found(x, cluster, originals, len(texts))
-    rates(x[: len(texts)], cluster[: len(texts)])
+    centroids = fit_centroids(x, k, 0).centroids
+    print(f"{len(texts):,} documents, {k} clusters")
+    rates(x, assign(x, centroids)[0])
+    for kind, of in words.items():
+        copies = embed([changed(texts[i], options.changed, of, draw) for i in originals])
+        print(
+            f"\n{len(copies):,} copies with {options.changed:.0%} of the words replaced, by words of the {kind}"
+        )
+        found(np.concatenate([x, copies]), centroids, originals)
 
 
 def sample(folder: Path, count: int) -> list[str]:
@@ -70,12 +72,12 @@ def read(path: Path) -> Iterator[str]:
         yield from (text for line in lines if (text := json.loads(line)["text"]).strip())
 
 
-def changed(text: str, share: float, vocabulary: np.ndarray, draw: np.random.Generator) -> str:
+def changed(text: str, share: float, vocabulary: Sequence[str], draw: np.random.Generator) -> str:
     """Return a text with a share of its words, one at least, replaced by words of the corpus."""
     words = text.split()
     places = draw.choice(len(words), max(1, round(share * len(words))), replace=False)
-    for place, word in zip(places, draw.choice(vocabulary, len(places)), strict=True):
-        words[place] = str(word)
+    for place, other in zip(places, draw.integers(len(vocabulary), size=len(places)), strict=True):
+        words[place] = vocabulary[other]
     return " ".join(words)
 
 
@@ -87,8 +89,9 @@ def embed(texts: list[str]) -> np.ndarray:
         return settings.to(Encoder, folder=folder, device="cpu", dtype="float32").encode(texts)
 
 
-def found(x: np.ndarray, cluster: np.ndarray, originals: np.ndarray, n: int) -> None:
+def found(x: np.ndarray, centroids: np.ndarray, originals: np.ndarray) -> None:
     """Print for each threshold how many planted pairs lie beyond it and lose one of the two, and what goes without any copy."""
+    (cluster, _), n = assign(x, centroids), len(x) - len(originals)
     score, _ = semdedup_scores(x, cluster)
     copies = np.arange(n, len(x))
     pair = np.einsum("ij,ij->i", x[originals].astype(np.float64), x[copies].astype(np.float64))

@@ -53,10 +53,11 @@ def section(rows: pl.DataFrame, about: str, missing: list[str]) -> Section:
     ]
     caption = "AUC of each score, and of what costs nothing, with 95 % intervals"
     each = table(shown, caption, "labels.parquet", text=("score",))
-    sentences = [*findings(rows), about]
+    found = findings(rows)
+    sentences = [*found, about]
     if missing:
         sentences.append(f"Without current scores of every shard, and not shown: {', '.join(missing)}.")
-    return Section(HEADING, intro, sentences, [], [each], METHOD)
+    return Section(HEADING, intro, sentences, [], [each], METHOD, headline=found[0])
 
 
 def _value(row: Mapping[str, Any], value: str, low: str, high: str) -> str:

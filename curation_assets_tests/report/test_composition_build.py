@@ -25,7 +25,7 @@ from curation_assets.report.composition import (
     source_name,
 )
 from curation_assets.report.composition_build import composition
-from curation_assets.report.composition_view import findings
+from curation_assets.report.composition_view import findings, headline
 from curation_assets.report.section import read_section
 from curation_assets.selection.build import subset
 from curation_assets.selection.candidates import token_counts
@@ -175,6 +175,9 @@ def test_the_findings_name_what_is_beyond_chance_and_what_is_missing(
 ) -> None:
     said = read_section(made[0]).findings
     assert any(s.startswith("By source at 60 %, most preferred beyond chance: ") for s in said)
+    first = read_section(made[0]).headline
+    assert first.startswith("Of what is kept at 60 %, by source: ask_llm_")
+    assert first.count("the corpus has") == 1, "one sampler speaks for its family"
     (control,) = [s for s in said if s.startswith("Random sampling, as a control: ") and "by source" in s]
     assert ", 0 after adjustment." in control
     assert any("as even as 7.0 clusters" in s or "as even as 6." in s for s in said)
@@ -188,6 +191,7 @@ def test_what_cannot_be_tested_is_not_called_equal() -> None:
     corpus.add(np.ones(20, np.int64), {"source": np.arange(20) % 2})
     choice.add(np.ones(4, np.int64), {"source": np.zeros(4, np.int64)})
     table = shares(corpus, {("density", "20"): choice}, "source", [("a", [0]), ("b", [1])])
+    assert headline({"source": table}, "20") == ""
     assert findings({"source": table}, "20") == [
         "By source at 20 %, no part is large enough to tell a preference from chance.",
     ]

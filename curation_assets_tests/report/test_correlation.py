@@ -13,7 +13,14 @@ from scipy.stats import binom
 
 from curation_assets.common.hashing import hash_ids, noise
 from curation_assets.report.correlation import Correlation, HashSample, interval, kendall, pairs
-from curation_assets.report.correlation_view import family_means, figures, findings, how_to_read, section
+from curation_assets.report.correlation_view import (
+    family_means,
+    figures,
+    findings,
+    headline,
+    how_to_read,
+    section,
+)
 from curation_assets.report.section import publish
 
 NAMES = ["random", "density", "semdedup", "perplexity_xl", "ask_llm_small"]
@@ -295,5 +302,10 @@ def test_the_findings_name_the_extremes_and_count_what_is_told_from_chance() -> 
     assert said[1] == "The most opposed are a and c, tau -0.50 [-0.60, -0.40]."
     assert "Of 6 pairs, 3 agree and 1 disagree" in said[2] and "2 cannot be told" in said[2]
     assert len(findings(by_hand([[1.0, 0.5], [0.5, 1.0]], ["a", "b"]))) == 2, "who all agree are not opposed"
+    assert headline(by_hand(matrix, ["a", "b", "c", "d"])) == (
+        "Of 6 pairs of samplers 3 order the documents alike and 1 the opposite way, beyond chance; furthest opposed are a and c, "
+        "tau -0.50 [-0.60, -0.40]."
+    )
+    assert "furthest apart are a and b" in headline(by_hand([[1.0, 0.5], [0.5, 1.0]], ["a", "b"]))
     one = kendall({"random": np.zeros(5), "density": np.arange(5.0)})
-    assert "nothing to compare" in findings(one)[0]
+    assert "nothing to compare" in findings(one)[0] and headline(one) == ""

@@ -100,6 +100,7 @@ def test_every_score_is_measured_against_a_file_of_labels(
         )
     section = read_section(tmp_path)
     assert section.findings[0].startswith("The score that agrees best with the labels is density, AUC 1")
+    assert section.headline == section.findings[0]
     measured_on = f"Measured on {good.sum()} good and {(~good).sum()} bad documents"
     assert any(
         one.startswith(measured_on) and "are not among the documents" in one for one in section.findings
