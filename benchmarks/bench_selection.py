@@ -1,4 +1,7 @@
-"""Selection: a subset of ten million rows of scores, in one corpus file and in many, beside that of a tenth of them."""
+"""Selection: a subset of ten million rows of scores, in one corpus file and in many, beside that of a tenth of them.
+
+Also of a hybrid, and within a thousand sources.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,9 @@ from curation_assets_tests.making import commit, load, materialize
 
 DOCUMENTS, SHARDS, RATE = 10_000_000, 100, "20"
 _AIM = 1024.0  # MiB
+_SOURCES = 1000
+_RUNS = (("perplexity_small", ""), ("density", ""), ("semdedup_density", ""), ("density", "source"))
+"""Sampler, strata."""
 
 
 def rows() -> Iterator[Row]:
@@ -34,9 +40,9 @@ def rows() -> Iterator[Row]:
     for documents, shards in ((DOCUMENTS // 10, 1), (DOCUMENTS, 1), (DOCUMENTS, SHARDS)):
         with tempfile.TemporaryDirectory() as folder:
             _run(folder, "--write", documents, shards)
-            for sampler in ("perplexity_small", "density"):
-                about = _run(folder, "--subset", sampler)
-                name = f"{sampler}: {documents:,} rows in {shards}"
+            for sampler, within in _RUNS:
+                about = _run(folder, "--subset", sampler, within)
+                name = f"{sampler}{' within ' * bool(within)}{within}: {documents:,} rows in {shards}"
                 yield Row(
                     f"{name}, MiB of {_AIM:,.0f}",
                     _AIM / about["peak_mib"],
@@ -80,11 +86,14 @@ def _write_shard(workspace: Workspace, shard: str, numbers: np.ndarray) -> None:
         "source_row": numbers - numbers[0],
     }
     with workspace.store.staged() as folder:
-        write_table(folder / "documents.parquet", pa.table({"doc_hash": doc_hash}))
+        names = pa.array([f"https://{number:03}.example.org" for number in range(_SOURCES)])
+        source = names.take(pa.array(doc_hash % np.uint64(_SOURCES)))
+        write_table(folder / "documents.parquet", pa.table({"doc_hash": doc_hash, "source": source}))
         commit(workspace, folder, _receipt("corpus/documents", shard, {"documents": len(numbers)}))
     for sampler, score in (
         ("perplexity_small", -draw.lognormal(3, 1, len(numbers))),
         ("density", draw.gamma(2, 1e-3, len(numbers)) + 1e-6),
+        ("semdedup", -draw.beta(4, 2, len(numbers))),
     ):
         with workspace.store.staged() as folder:
             write_table(folder / "scores.parquet", pa.table({**table, "score": score}))
@@ -100,9 +109,11 @@ def _receipt(key: str, partition: str, metadata: dict[str, object]) -> Receipt:
     return Receipt(key, partition, "v", "r", "c", {}, "", {}, metadata)
 
 
-def draw(sampler: str) -> None:
+def draw(sampler: str, within: str) -> None:
     """Make one subset, and print what that took."""
     workspace, step = Workspace(load_profile()), STEPS[f"{sampler}/subset"]
+    selection = workspace.profile.selection.model_copy(update={"within": within})
+    workspace.profile = workspace.profile.model_copy(update={"selection": selection})
     started = time.perf_counter()
     materialize(workspace, step, RATE, lambda inputs: load(subset(SAMPLERS[sampler]), workspace, step))
     print(json.dumps({"seconds": time.perf_counter() - started}))
@@ -112,4 +123,4 @@ def draw(sampler: str) -> None:
 if __name__ == "__main__" and sys.argv[1:2] == ["--write"]:
     write(int(sys.argv[2]), int(sys.argv[3]))
 if __name__ == "__main__" and sys.argv[1:2] == ["--subset"]:
-    draw(sys.argv[2])
+    draw(sys.argv[2], sys.argv[3])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.common.files import read_json
+from curation_assets.common.files import canonical, read_json
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.checks import (
     all_files_read,
@@ -123,23 +124,16 @@ def agrees_with_teacher(workspace: Workspace) -> Outcome:
 def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     """Every subset has exactly the stated share of the documents to choose from, each once, none held out.
 
-    Where rates are shares of tokens, it has as many as fit: no more, and not one of the corpus's longest documents less.
+    Where rates are shares of tokens, it has as many as fit: no more, and not one of the corpus's longest documents less. A hybrid's
+    may be all that its first stage leaves; with strata, all this holds of each of them, up to the document that a share is rounded by.
     """
     key, sizes, wrong = f"{sampler}/subset", {}, []
     for rate in made(workspace, key, list(RATES)):
         folder = workspace.open(key, rate)
         manifest = read_json(folder / "manifest.json")
-        chosen, share = (
-            pq.read_table(folder / "subset.parquet", columns=["doc_hash"])["doc_hash"],
-            int(rate) / 100,
-        )
-        if manifest.get("rate_of") == "tokens":
-            tokens = pq.read_table(folder / "subset.parquet", columns=["n_tokens"])["n_tokens"]
-            left = round(share * manifest["candidate_tokens"]) - (pc.sum(tokens).as_py() or 0)
-            exact = 0 <= left < max(_longest(workspace), 1)
-        else:
-            exact = len(chosen) == round(share * manifest["candidates"])
+        chosen = pq.read_table(folder / "subset.parquet", columns=["doc_hash"])["doc_hash"]
         sizes[rate] = len(chosen)
+        exact = _has_its_share(workspace, folder, manifest, int(rate) / 100, len(chosen))
         if not exact or pc.count_distinct(chosen).as_py() != len(chosen):
             wrong.append(rate)
     return Outcome(
@@ -147,6 +141,27 @@ def exact_size(sampler: str, workspace: Workspace) -> Outcome:
         "every subset has its exact size" if not wrong else f"wrong size at rates {wrong}",
         {"documents": sizes, "wrong": wrong},
     )
+
+
+def _has_its_share(
+    workspace: Workspace, folder: Path, manifest: dict[str, Any], share: float, documents: int
+) -> bool:
+    """Tell whether a subset of so many documents is as large as its manifest says that it must be."""
+    admitted, by_tokens = (
+        manifest.get("admitted", manifest["candidates"]),
+        manifest.get("rate_of") == "tokens",
+    )
+    if "within" in manifest:
+        strata = pq.read_table(folder / "strata.parquet")
+        kept, of, left = (strata[name].to_numpy() for name in ("documents", "candidates", "admitted"))
+        if (kept.sum(), of.sum(), left.sum()) != (documents, manifest["candidates"], admitted):
+            return False
+        return by_tokens or bool((np.abs(kept - np.minimum(share * of, left)) < 1).all())
+    if by_tokens:
+        tokens = pq.read_table(folder / "subset.parquet", columns=["n_tokens"])["n_tokens"]
+        spare = round(share * manifest["candidate_tokens"]) - (pc.sum(tokens).as_py() or 0)
+        return spare >= 0 and (documents == admitted or spare < max(_longest(workspace), 1))
+    return documents == min(round(share * manifest["candidates"]), admitted)
 
 
 def _longest(workspace: Workspace) -> int:
@@ -167,7 +182,10 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
         assert receipt is not None
         path = workspace.open(key, rate) / "subset.parquet"
         chosen = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
-        drawn_from = (receipt.inputs[f"{sampler}/scores"], receipt.code)
+        drawn_from = (
+            canonical({k: v for k, v in receipt.inputs.items() if k.endswith("/scores")}),
+            receipt.code,
+        )
         before = smaller.get(drawn_from)
         if before is not None and not np.isin(before, chosen).all():
             wrong.append(rate)
@@ -256,6 +274,7 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
             ),
         }
         for name, sampler in SAMPLERS.items()
+        if not sampler.hybrid
     },
     "judge/checkpoint": {"agrees_with_teacher": agrees_with_teacher},
     **{

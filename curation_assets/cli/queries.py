@@ -124,6 +124,7 @@ def _add_select(commands: Any) -> None:
         [
             "curation select semdedup --keep 33% --out chosen",
             'curation select density semdedup --keep "100 documents" --combine union',
+            'curation select density --keep 20% --first "semdedup < 0.9" --within cluster',
         ],
     )
     select.add_argument(
@@ -143,6 +144,17 @@ def _add_select(commands: Any) -> None:
     )
     select.add_argument(
         "--seed", type=int, help="of the noise that ips and uniform draw with (default: the profile's)"
+    )
+    select.add_argument(
+        "--first",
+        default="",
+        metavar="WHAT",
+        help='what stays to choose from: "semdedup < 0.9", "ask_llm_xl 40%%" (default: the whole corpus)',
+    )
+    select.add_argument(
+        "--within",
+        metavar="FIELD",
+        help='keep the rate within each value of a kept field, or "cluster"; "" for none (default: the profile\'s)',
     )
     select.add_argument("--out", metavar="FOLDER", help="write subset.parquet and manifest.json there")
     select.add_argument("--allow-stale", action="store_true", help="take scores that are out of date")
@@ -216,6 +228,8 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
         technique=options.technique,
         combine=options.combine,
         seed=options.seed,
+        first=options.first,
+        within=options.within,
         folder=options.out,
         allow_stale=options.allow_stale,
         progress=Throttled(lambda line: print(line, file=sys.stderr, flush=True), "select"),

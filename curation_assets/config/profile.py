@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tomllib
+from collections.abc import Iterable
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, StringConstraints, ValidationError, create_model, model_validator
 
+from curation_assets.config.first_stage import FirstStage, first_stage
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.paths import value_at
-from curation_assets.config.registry import RATES, SAMPLERS, SIZES, SamplerSpec, has_defaults
+from curation_assets.config.registry import RATES, SAMPLERS, SIZES, has_defaults
 from curation_assets.config.section import Section, model_settings
 from curation_assets.config.settings import (
+    CLUSTER,
     Automation,
     Corpus,
     Embeddings,
@@ -30,6 +33,7 @@ from curation_assets.config.settings import (
     Size,
     Tokenizer,
     nearest,
+    unknown_sampler,
 )
 from curation_assets.config.training_settings import Evaluation, LadderShape, Pretraining
 
@@ -92,13 +96,30 @@ class Profile(Section):
             raise ValueError(
                 f"labels.field {labels.field!r} is not among corpus.keep_fields, which carries it along"
             )
+        for name, spec in SAMPLERS.items():
+            if spec.hybrid:
+                check_first(f"samplers.{name}.first: ", self.first_stage(name), name)
         for name in self.chosen_samplers:
             if why := self._lacks(name):
                 raise ValueError(why)
+        check_within("selection.within: ", self.selection.within, self.corpus.keep_fields)
         return self
+
+    def first_stage(self, sampler: str) -> FirstStage | None:
+        """Return what a hybrid chooses from; None for a sampler that chooses from the whole corpus."""
+        return first_stage(getattr(self.samplers, sampler).first) if SAMPLERS[sampler].hybrid else None
+
+    def scorers(self, sampler: str) -> list[str]:
+        """Return the samplers whose scores decide of a sampler's choice: itself, or the stages of a hybrid, the last first."""
+        first = self.first_stage(sampler)
+        return [SAMPLERS[sampler].then, *([first.sampler] if first else [])]
 
     def _lacks(self, sampler: str) -> str:
         """Tell that a sampler has no model or no reference text, or a model that this profile never makes; "" where it has all."""
+        if SAMPLERS[sampler].hybrid:
+            return next(
+                (f"{sampler}: {why}" for name in self.scorers(sampler) if (why := self._lacks(name))), ""
+            )
         if SAMPLERS[sampler].reads_reference and not (self.corpus.reference_url or self.corpus.hq_url):
             return (
                 f"corpus.reference_url and corpus.hq_url are empty: sampler {sampler} needs reference text "
@@ -161,17 +182,62 @@ class Profile(Section):
     @property
     def left_out(self) -> dict[str, str]:
         """Samplers that this profile names no model for, or no reference text, and those of other packages that lack theirs: {name: why}."""
-        mine = {
-            name for name, spec in SAMPLERS.items() if spec.reads_reference or not self._names_model(spec)
-        }
+        mine = {name for name in SAMPLERS if any(map(self._may_lack, self.scorers(name)))}
         return {
             name: why
             for name in SAMPLERS
             if name in mine | SAMPLERS.packages.keys() and (why := self._lacks(name))
         }
 
-    def _names_model(self, spec: SamplerSpec) -> bool:
-        return not spec.model or bool(value_at(self, spec.model))
+    def _may_lack(self, sampler: str) -> bool:
+        spec = SAMPLERS[sampler]
+        return spec.reads_reference or bool(spec.model and not value_at(self, spec.model))
+
+
+def check_first(where: str, first: FirstStage | None, of: str) -> None:
+    """Refuse a first stage that `of` cannot choose from; the message begins with `where`.
+
+    Raises
+    ------
+    ValueError
+        No sampler has such scores, they are the second stage's own, or the choice would be the opposite of what the sampler keeps.
+    """
+    if first is None:
+        return
+    if first.sampler not in SAMPLERS.scored:
+        why = (
+            f"{first.sampler} is a hybrid itself"
+            if first.sampler in SAMPLERS
+            else unknown_sampler(first.sampler)
+        )
+        raise ValueError(where + why)
+    spec, then = SAMPLERS[first.sampler], SAMPLERS[of]
+    if first.sampler == then.then:
+        raise ValueError(f"{where}{of} draws by the scores of {first.sampler} already")
+    if {spec.technique, then.technique} <= {"ips", "uniform"}:
+        raise ValueError(
+            f"{where}{first.sampler} and {then.then} draw with the same noise: one of the two must go by its scores alone"
+        )
+    if not first.side:
+        return
+    if spec.technique not in ("top_k", "bottom_k"):
+        raise ValueError(f'{where}{first.sampler} draws by chance: give a share, as "{first.sampler} 40%"')
+    side = "<" if bool(spec.minus) == (spec.technique == "top_k") else ">="
+    if first.side != side:
+        unit = spec.minus or "score"
+        raise ValueError(
+            f"{where}it says what stays, and {first.sampler} keeps a {'low' if side == '<' else 'high'} {unit}: write "
+            f'"{first.sampler} {side} {first.value:g}"'
+        )
+
+
+def check_within(where: str, within: str, fields: Iterable[str]) -> None:
+    """Refuse what no selection can keep its rate within; the message begins with `where`."""
+    known = [CLUSTER, *fields]
+    if within and within not in known:
+        raise ValueError(
+            f"{where}{within!r} is no field of corpus.keep_fields, nor {CLUSTER!r}{nearest(within, known)}"
+        )
 
 
 @cache

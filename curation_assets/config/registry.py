@@ -28,6 +28,7 @@ MODULES = (
     "curation_assets.samplers.dsir:SAMPLER",
     "curation_assets.samplers.q_classifier:SAMPLER",
     "curation_assets.samplers.heuristic:SAMPLER",
+    "curation_assets.samplers.hybrids:SAMPLERS",
 )
 """MODULE:ATTRIBUTE, a sampler or several; those of the paper (v1, appendix B) first, in its order, then what its ICLR version adds."""
 
@@ -93,6 +94,7 @@ class SamplerSpec:
     model : path of the setting that says where its model is: "samplers.perplexity.models.small"; "" for none.
     columns : the columns that its table of scores has besides `score`, by name.
     highest : what no score can be above, where there is such a bound.
+    minus : where the score is minus something that people know ("cosine similarity"), what that is: thresholds are in its unit.
     steps : the steps that it brings besides its chain (`engine.step.Step`), each after what it needs.
     code : number to raise when its code changes the scores.
     placed : scoring reads what an unpartitioned input has of its corpus file (`engine.step.Step.placed`).
@@ -112,6 +114,7 @@ class SamplerSpec:
     model: str = ""
     columns: Mapping[str, Column] = field(default_factory=dict)
     highest: float | None = None
+    minus: str = ""
     steps: tuple[Any, ...] = ()
     code: int = 1
     placed: bool = False
@@ -144,6 +147,16 @@ class SamplerSpec:
         for name, column in self.columns.items():
             if not isinstance(column, Column):
                 raise ValueError(f"sampler {self.name!r}: column {name!r} must be a Column, not {column!r}")
+
+    @property
+    def then(self) -> str:
+        """The sampler whose scores it draws by: itself, unless it is a hybrid (`samplers.hybrids`)."""
+        return self.name
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether it has no scores of its own: it draws by those of another what its first stage leaves."""
+        return self.then != self.name
 
     @property
     def reads_reference(self) -> bool:
@@ -186,6 +199,11 @@ class Samplers(LazyDict[SamplerSpec]):
         self.left_out: dict[str, str] = {}
 
     @property
+    def scored(self) -> list[str]:
+        """The names of those with scores of their own: all but hybrids."""
+        return [name for name, sampler in self.items() if not sampler.hybrid]
+
+    @property
     def sections(self) -> dict[str, type[Section]]:
         """The tables under [samplers] of a profile."""
         return {name: cls for sampler in self.values() for name, cls in sampler.sections.items()}
@@ -197,7 +215,9 @@ class Samplers(LazyDict[SamplerSpec]):
                 raise ValueError(why)
             accepted.add(sampler)
         self._add_foreign(accepted)
-        return accepted.samplers
+        return dict(
+            sorted(accepted.samplers.items(), key=lambda item: item[1].hybrid)
+        )  # after all that they may read
 
     def _add_foreign(self, accepted: _Accepted) -> None:
         """Add the samplers of other packages that can be used."""
@@ -249,6 +269,12 @@ class _Accepted:
         for name, section in sampler.sections.items():
             if self._sections.get(name, section) is not section:
                 return f"sampler {sampler.name!r}: the table [samplers.{name}] is another's"
+        if sampler.hybrid:
+            then = self.samplers.get(sampler.then)
+            if then is None or then.hybrid:
+                return f"sampler {sampler.name!r} draws by {sampler.then!r}, which no sampler before it has scores of"
+            if then.technique != sampler.technique:
+                return f"sampler {sampler.name!r} has the technique {sampler.technique!r}, but {then.name}'s is {then.technique!r}"
         for path in (*sampler.reads, *(path for step in sampler.steps for path in step.settings)):
             if not _is_setting(path, self._sections | sampler.sections):
                 return f"sampler {sampler.name!r}: no profile has a setting {path!r} that changes results"

@@ -17,6 +17,9 @@ Rate = Literal["10", "20", "40", "60", "80"]
 Size = Literal["small", "base", "large", "xl", "xxl"]
 FieldName = Annotated[str, Field(min_length=1)]
 
+CLUSTER = "cluster"
+"""What `selection.within` calls the clusters of k-means."""
+
 DOCUMENT_COLUMNS = ("doc_id", "doc_hash", "text", "n_chars", "row")
 """Columns of every documents table, which no kept field may be called."""
 
@@ -185,9 +188,12 @@ class Selection(Section):
     """What rates are shares of, and the seed of the noise that draws `random` and drives inverse propensity sampling.
 
     `rate_of`: at a rate every sampler keeps equally many "documents", or documents of equally many "tokens".
+    `within`: the rate is kept within each value of this field of `corpus.keep_fields`, or within each "cluster" of k-means; "" for
+    the corpus as a whole.
     """
 
     rate_of: Literal["documents", "tokens"]
+    within: str = ""
     seed: int
 
 

@@ -20,6 +20,7 @@ from curation_assets.defs.webserver.holder import another
 from curation_assets.engine.attempts import pause
 from curation_assets.engine.follow import Follow
 from curation_assets.engine.refresh import ask_refresh, learned_steps, to_text
+from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
 
 Due = dict[str, list[str]]
@@ -70,11 +71,13 @@ class _Cursor:
 
 _idle: tuple[Any, _Look] | None = None
 """The last look that found nothing to do, and what had happened up to then."""
+_read: Versions | None = None
+"""What the last look read, which the next one need not read again where it is current still."""
 
 
 def _look(instance: dg.DagsterInstance, workspace: Workspace) -> _Look:
     """Look at the graph; as long as nothing has happened since the last look found nothing to do, that one is returned."""
-    global _idle
+    global _idle, _read
     happened = (
         workspace.profile,
         instance.event_log_storage.get_maximum_record_id(),
@@ -82,7 +85,8 @@ def _look(instance: dg.DagsterInstance, workspace: Workspace) -> _Look:
     )
     if _idle is not None and _idle[0] == happened and time.time() < _idle[1].next_try:
         return _idle[1]
-    follow = Follow(workspace, refusal=nothing_to_read)
+    follow = Follow(workspace, refusal=nothing_to_read, earlier=_read)
+    _read = follow.versions
     due = follow.all_due()
     waiting = () if due else tuple(follow.waiting())
     look = _Look(due, follow.fingerprint(), "; ".join(follow.reasons()), waiting, follow.next_try)

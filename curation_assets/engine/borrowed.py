@@ -7,6 +7,7 @@ from collections.abc import Callable
 from curation_assets.config.model_sources import parse
 from curation_assets.config.paths import value_at
 from curation_assets.config.profile import Profile
+from curation_assets.config.settings import CLUSTER
 
 Borrows = Callable[[Profile], dict[str, str | None]]
 """Gives {asset key: the one partition that is read, or None for the reader's own}."""
@@ -20,6 +21,18 @@ def nothing(profile: Profile) -> dict[str, str | None]:
 def contaminated(profile: Profile) -> dict[str, str | None]:
     """Return what is read to leave contaminated documents out, where the profile asks for that."""
     return {"evaluation/contamination": None} if profile.evaluation.decontaminate else {}
+
+
+def chosen_by(sampler: str) -> Borrows:
+    """Return what a sampler's subsets read: of a hybrid the scores of its first stage, and what says which stratum a document is in."""
+
+    def borrows(profile: Profile) -> dict[str, str | None]:
+        first, within = profile.first_stage(sampler), profile.selection.within
+        strata = {"": (), CLUSTER: ("clusters/assignments",)}.get(within, ("corpus/documents",))
+        needs = (*([f"{first.sampler}/scores"] if first else []), *strata)
+        return dict.fromkeys(needs) | contaminated(profile)
+
+    return borrows
 
 
 def bases(profile: Profile) -> dict[str, str | None]:

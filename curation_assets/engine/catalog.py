@@ -32,6 +32,7 @@ from curation_assets.engine.catalog_tables import (
     UNLISTED,
     WRITERS,
     all_where,
+    current_where,
     delete,
     insert,
     receipts_where,
@@ -162,12 +163,18 @@ class Catalog:
         """Return the receipt of the current artifact, or None."""
         return next(iter(self._receipts(_at(key, partition) & CURRENT)), None)
 
-    def current_of(self, key: str, partitions: list[str] | None = None) -> dict[str, Receipt]:
-        """Return {partition: receipt} of the current artifacts of a key: all, or those of some partitions."""
+    def current_of(
+        self, key: str, partitions: list[str] | None = None, known: Mapping[str, Receipt] | None = None
+    ) -> dict[str, Receipt]:
+        """Return {partition: receipt} of the current artifacts of a key: all, or those of some partitions.
+
+        Of those that are `known`, which were read before, it is only read that they are still current: what is known of an
+        artifact does not change.
+        """
         of = (ARTIFACTS.c.key == key) & CURRENT
         if partitions is not None:
             of &= ARTIFACTS.c.partition.in_(partitions)
-        return {receipt.partition: receipt for receipt in self._receipts(of)}
+        return self._database.read(lambda connection: current_where(connection, of, known or {}))
 
     def partitions_of(self, key: str) -> set[str]:
         """Return the partitions of a key that have a current artifact."""

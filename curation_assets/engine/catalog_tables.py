@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
+from curation_assets.common.collector import paused
 from curation_assets.engine.attempts import Attempt
-from curation_assets.engine.receipt import Receipt
+from curation_assets.engine.receipt import AS_JSON, FIELDS, Receipt
 
 TABLES = sa.MetaData()
+_FEW = 1_000  # rows that are asked for one by one
 
 
 def _text(name: str, **options: Any) -> sa.Column[str]:
@@ -89,22 +89,40 @@ UNLISTED = sa.Table(
 MARKS = sa.Table("marks", TABLES, _text("title", primary_key=True), sa.Column("asked", sa.Double))
 ABOUT = sa.Table("about", TABLES, _text("name", primary_key=True), _text("value"))
 
-_FIELDS = [field.name for field in fields(Receipt)]
-_AS_JSON = ("inputs", "files", "metadata")
-
 
 def receipts_where(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[Receipt]:
     """Return the receipts of the artifacts for which `which` holds."""
-    query = sa.select(*(ARTIFACTS.c[name] for name in _FIELDS)).where(which)
-    with _uncollected():
-        return _receipts(connection.execute(query).all())
+    query = sa.select(*(ARTIFACTS.c[name] for name in FIELDS)).where(which)
+    with paused():
+        return [*map(Receipt.of_row, connection.execute(query).all())]
+
+
+def current_where(
+    connection: sa.Connection, which: sa.ColumnElement[bool], known: Mapping[str, Receipt]
+) -> dict[str, Receipt]:
+    """Return {partition: receipt} of current artifacts of a key; those that are `known` as they stand are not read again."""
+    there: dict[str, Receipt] = {}
+    if known:
+        query = sa.select(ARTIFACTS.c.partition, ARTIFACTS.c.folder, ARTIFACTS.c.created).where(which)
+        others = []
+        for partition, folder, created in connection.execute(query).tuples():
+            receipt = known.get(partition)
+            if receipt is not None and receipt.folder == folder and receipt.created == created:
+                there[receipt.partition] = receipt
+            else:
+                others.append(partition)
+        if not others:
+            return there
+        if len(others) <= _FEW:
+            which &= ARTIFACTS.c.partition.in_(others)
+    return there | {receipt.partition: receipt for receipt in receipts_where(connection, which)}
 
 
 def all_where(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[Receipt, bool]]:
     """Return (receipt, whether it is current) of the artifacts for which `which` holds."""
-    columns = [ARTIFACTS.c[name] for name in (*_FIELDS, "current")]
+    columns = [ARTIFACTS.c[name] for name in (*FIELDS, "current")]
     rows = connection.execute(sa.select(*columns).where(which)).all()
-    return [*zip(_receipts(row[:-1] for row in rows), (row[-1] for row in rows), strict=True)]
+    return [(Receipt.of_row(row[:-1]), row[-1]) for row in rows]
 
 
 def delete(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str]) -> None:
@@ -121,39 +139,10 @@ def insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]
 
 def row_of(receipt: Receipt, **more: Any) -> dict[str, Any]:
     """Return the row of an artifact."""
-    row = {name: getattr(receipt, name) for name in _FIELDS}
-    for name in _AS_JSON:
+    row = {name: getattr(receipt, name) for name in FIELDS}
+    for name in AS_JSON:
         row[name] = json.dumps(row[name], separators=(",", ":"))
     return row | more
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the collector of cycles from looking for them, time and again, among very many objects that are none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _receipts(rows: Iterable[Any]) -> list[Receipt]:
-    """Return the receipts of rows of `_FIELDS`; their JSON is decoded in one piece, which is quicker and shares the names in it."""
-    there = list(rows)
-    pieces = ",".join([f"[{inputs},{files},{about}]" for *_, inputs, _, files, about, _, _, _ in there])
-    receipts = []
-    for row, (inputs, files, metadata) in zip(there, json.loads(f"[{pieces}]"), strict=True):
-        key, partition, version, recipe, code, _, folder, _, _, created, seconds, run_id = row
-        files = {name: (size, digest) for name, (size, digest) in files.items()}
-        receipts.append(
-            Receipt(
-                *(key, partition, version, recipe, code, inputs, folder, files, metadata),
-                *(created, seconds, run_id),
-            )
-        )
-    return receipts
 
 
 def row_of_attempt(attempt: Attempt) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Follow:
 
     `settled` is what earlier looks of the same run found of steps that have ended. `refusal` is the driver's: it says why
     a step has nothing to read although its inputs are there. The driver tells that once; for a look such a step is not due.
+    `earlier` are the versions of an earlier look, of which what is current still is not read again.
     """
 
     def __init__(
@@ -44,8 +45,9 @@ class Follow:
         now: float | None = None,
         settled: dict[tuple[str, str], bool] | None = None,
         refusal: Refusal = never,
+        earlier: Versions | None = None,
     ) -> None:
-        self._workspace, self.versions = workspace, Versions(workspace)
+        self._workspace, self.versions = workspace, Versions(workspace, earlier)
         self._automation = workspace.profile.automation
         self._now = time.time() if now is None else now
         self._wanted = {step.key for step in wanted_steps(workspace.profile)}
@@ -76,7 +78,7 @@ class Follow:
         """Return the partitions of a step to make now."""
         if step.key not in self._due:
             asked = targets(self.versions, step) if self.follows(step) else []
-            due = [p for p in asked if self._is_due(step, p)]
+            due = [p for p in self.versions.stale(step, asked) if self._is_due(step, p)]
             self._due[step.key] = [] if due and self._refusal(self._workspace, step) else due
         return self._due[step.key]
 
@@ -110,7 +112,7 @@ class Follow:
         for step in STEPS.values():
             asked = targets(self.versions, step) if self.follows(step) else []
             due = set(self.due(step))
-            held = [p for p in asked if p not in due and not self.versions.current(step, p)]
+            held = [p for p in self.versions.stale(step, asked) if p not in due]
             if held:
                 count = f"{step.key}: {len(held):,}" if step.by else step.key
                 found.append(f"{count} out of date: {self.held_by(step, held[0])}")
@@ -139,11 +141,8 @@ class Follow:
         return f"failed ({attempt.error}), {again}"
 
     def _is_due(self, step: Step, partition: str) -> bool:
-        return (
-            not self.versions.current(step, partition)
-            and self._inputs_settled(step, partition)
-            and self._may_try(step, partition)
-        )
+        """Tell whether an artifact that is missing or out of date is to be made now."""
+        return self._inputs_settled(step, partition) and self._may_try(step, partition)
 
     def _inputs_settled(self, step: Step, partition: str) -> bool:
         return all(

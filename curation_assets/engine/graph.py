@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from curation_assets.config.lazy import LazyDict
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
-from curation_assets.engine.borrowed import bases, contaminated, model_at
+from curation_assets.engine.borrowed import bases, chosen_by, contaminated, model_at
 from curation_assets.engine.report_steps import report_steps
 from curation_assets.engine.step import Step
 
@@ -151,8 +151,8 @@ _JUDGE = (
 )
 
 
-def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
-    """Return a sampler's steps: the model behind its scores if there is one, what it brings, scores, subset, checkpoint, metrics."""
+def _scoring(sampler: SamplerSpec) -> tuple[Step, ...]:
+    """Return the steps up to a sampler's scores: the model behind them if there is one, what it brings, the scores."""
     name, family = sampler.name, sampler.family
     model = Step(
         f"{name}/model",
@@ -176,16 +176,24 @@ def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
             placed=sampler.placed,
             accelerated=bool(sampler.model),
         ),
+    )
+
+
+def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
+    """Return a sampler's steps: those up to its scores, which a hybrid has none of, subset, checkpoint, metrics."""
+    name, family = sampler.name, sampler.family
+    return (
+        *(() if sampler.hybrid else _scoring(sampler)),
         Step(
             f"{name}/subset",
             "rate",
-            (f"{name}/scores", "corpus/index", "corpus/tokens"),
+            (f"{sampler.then}/scores", "corpus/index", "corpus/tokens"),
             family,
             ("parquet",),
-            ("selection", "evaluation.decontaminate"),
+            ("selection", "evaluation.decontaminate", *([f"samplers.{name}"] if sampler.hybrid else [])),
             variant=sampler.technique,
             code=2,
-            borrows=contaminated,
+            borrows=chosen_by(name),
         ),
         Step(
             f"{name}/checkpoint",

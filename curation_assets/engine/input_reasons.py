@@ -57,7 +57,7 @@ def _changed_in_some(versions: Versions, reading: Reading, receipt: Receipt) -> 
     """Yield in which partitions an input changed: a subset's manifest has that, of others the time is a hint."""
     key = reading.need.key
     made = {p: there for p in reading.partitions if (there := versions.receipt(key, p))}
-    before = _score_versions(versions.workspace.store, receipt) if key.endswith("/scores") else {}
+    before = _score_versions(versions.workspace.store, receipt, key) if key.endswith("/scores") else {}
     differing: dict[Kind, list[str]] = {
         "input_changed_in": [p for p in made if p in before and before[p] != made[p].version],
         "input_new_in": [p for p in made if p not in before],
@@ -70,8 +70,8 @@ def _changed_in_some(versions: Versions, reading: Reading, receipt: Receipt) -> 
         yield about("input_changed_in_some", key, [p for p in made if made[p].created > started])
 
 
-def _score_versions(store: Store, receipt: Receipt) -> dict[str, str]:
-    """Return {shard: version of its scores} that a subset was drawn from; {} where it does not say so, or is damaged."""
+def _score_versions(store: Store, receipt: Receipt, key: str) -> dict[str, str]:
+    """Return {shard: version of the scores `key`} that a subset was drawn from; {} where it does not say so, or is damaged."""
     if _MANIFEST not in receipt.files:
         return {}
     try:
@@ -80,7 +80,9 @@ def _score_versions(store: Store, receipt: Receipt) -> dict[str, str]:
         return {}
     if hashlib.sha256(content).hexdigest() != receipt.files[_MANIFEST][1]:
         return {}
-    return dict(json.loads(content).get("score_versions", {}))
+    manifest = json.loads(content)
+    first = "then" in manifest and key != f"{manifest['then']}/scores"  # of a hybrid
+    return dict(manifest.get("first_score_versions" if first else "score_versions", {}))
 
 
 def corpus_file_reasons(receipt: Receipt, listed: dict[str, Any] | None) -> Iterator[Reason]:
@@ -100,7 +102,7 @@ def corpus_file_reasons(receipt: Receipt, listed: dict[str, Any] | None) -> Iter
 
 def outside_reasons(receipt: Receipt) -> Iterator[Reason]:
     """Yield which files outside the graph that an artifact speaks of do not look as they did then."""
-    seen = receipt.metadata.get("seen", {})
+    seen = receipt.seen
     changed, unreadable = [], []
     for name in seen:
         try:

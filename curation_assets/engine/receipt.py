@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from curation_assets.common.files import unseal
 
@@ -36,10 +39,48 @@ class Receipt:
     seconds: float = 0.0
     run_id: str = ""
 
+    @classmethod
+    def of_row(cls, row: Iterable[Any]) -> Receipt:
+        """Return a receipt by the values of its fields; those of `AS_JSON` are decoded when they are asked for.
+
+        A look at the graph reads hundreds of thousands, and needs all of few.
+        """
+        receipt = object.__new__(cls)
+        values = vars(receipt)
+        values.update(zip(_NAMES, row, strict=True))
+        values["partition"] = sys.intern(values["partition"])  # one string for all steps: found by what it is
+        return receipt
+
+    if not TYPE_CHECKING:  # a checker would take every name for one that there is
+
+        def __getattr__(self, name: str) -> Any:
+            """Decode a field that was given as JSON; asked for what is not there yet, and so once."""
+            if name not in AS_JSON:
+                raise AttributeError(name)
+            value, _ = _decode(vars(self)[_ENCODED[name]])
+            if name == "files":
+                value = {file: (size, digest) for file, (size, digest) in value.items()}
+            vars(self)[name] = value
+            return value
+
+    @property
+    def seen(self) -> dict[str, list[int]]:
+        """The states of files outside the graph that it was made from, as `file_states` gives them; few artifacts have some."""
+        encoded = vars(self).get(_ENCODED["metadata"])
+        return {} if encoded is not None and '"seen"' not in encoded else self.metadata.get("seen", {})
+
     @property
     def bytes(self) -> int:
         """The bytes of all its files."""
         return sum(size for size, _ in self.files.values())
+
+
+AS_JSON = ("inputs", "files", "metadata")
+"""Fields that stand in the catalog as JSON."""
+FIELDS = tuple(field.name for field in fields(Receipt))
+_ENCODED = {name: f"encoded {name}" for name in AS_JSON}
+_NAMES = tuple(_ENCODED.get(name, name) for name in FIELDS)
+_decode = json.JSONDecoder().raw_decode
 
 
 def parse_receipt(content: bytes) -> Receipt | None:

@@ -36,9 +36,10 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
     """
     models = ("full_data/checkpoint", *(f"{name}/checkpoint" for name in SAMPLERS))
     metrics = ("full_data/metrics", *(f"{name}/metrics" for name in SAMPLERS))
-    scored = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS))
-    scores = tuple(made[f"{name}/scores"] for name in SAMPLERS)
+    scored = ("corpus/documents", "corpus/index", *(f"{name}/scores" for name in SAMPLERS.scored))
+    scores = tuple(made[f"{name}/scores"] for name in SAMPLERS.scored)
     chosen = tuple(made[f"{name}/subset"] for name in SAMPLERS)
+    hybrids = tuple(f"samplers.{name}" for name, spec in SAMPLERS.items() if spec.hybrid)
     counted = tuple(made[key] for key in ("corpus/index", "corpus/tokens", "clusters/assignments"))
     sections = (
         Step(
@@ -82,6 +83,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
                     for s in SAMPLERS.values()
                     if s.model and s.section not in ("perplexity", "ask_llm")
                 ),
+                *hybrids,
                 "evaluation.decontaminate",
             ),
             code=6,
@@ -138,7 +140,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ),
             "report",
             ("polars", "python"),
-            ("evaluation.decontaminate",),
+            ("evaluation.decontaminate", *hybrids),
             versions_of=(*chosen, *scores, *counted),
             code=5,
             partial=True,

@@ -6,12 +6,13 @@ page and Dagster's UI show what it gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
+from curation_assets.common.collector import paused
 from curation_assets.common.files import fingerprint
 from curation_assets.engine.attempts import Attempt
 from curation_assets.engine.graph import STEPS
@@ -42,9 +43,13 @@ _NEXT_CODE = 3  # later numbers of code that are tried as well: what another ver
 
 
 class Versions:
-    """Versions of artifacts as they stand; the receipts of a key are read at once, and once: make one, ask it, throw it away."""
+    """Versions of artifacts as they stand; the receipts of a key are read at once, and once: make one, ask it, throw it away.
 
-    def __init__(self, workspace: Workspace) -> None:
+    Receipts that are current still are taken from an `earlier` look, which is spent by that; all else is asked for anew.
+    """
+
+    def __init__(self, workspace: Workspace, earlier: Versions | None = None) -> None:
+        self._known = earlier._read() if earlier else {}
         self.workspace, self.profile = workspace, workspace.profile
         self._receipts: dict[str, dict[str, Receipt]] = {}
         self._damaged: dict[str, dict[str, Receipt]] = {}
@@ -54,6 +59,7 @@ class Versions:
         self._missing: dict[str, list[str]] = {}
         self._all: dict[str, str] = {}
         self._reasons: dict[At, tuple[Reason, ...]] = {}
+        self._current: dict[str, set[str]] = {}
         self._follows: dict[At, bool] = {}
         self._clean: dict[str, bool] = {}
         self._any_outdated: dict[tuple[str, bool], bool] = {}
@@ -65,8 +71,15 @@ class Versions:
     def receipts(self, key: str) -> dict[str, Receipt]:
         """Return {partition: receipt} of the artifacts of a key that are there and intact."""
         if key not in self._receipts:
-            self._take(key, self.workspace.receipts(key))
+            if known := self._known.pop(key, None):
+                self._take(key, self.workspace.catalog.current_of(key, known=known))
+            else:
+                self._take(key, self.workspace.receipts(key))
         return self._receipts[key]
+
+    def _read(self) -> dict[str, dict[str, Receipt]]:
+        """Return all receipts that were read, intact or not."""
+        return {key: there | self._damaged[key] for key, there in self._receipts.items()}
 
     def damaged(self, key: str, partition: str) -> Receipt | None:
         """Return the receipt of an artifact of which a file is missing or resized, or None."""
@@ -88,10 +101,15 @@ class Versions:
         if renewed:
             return Versions(self.workspace)
         self._take(key, now)
+        if key in self._current:
+            self._current[key].difference_update(partitions)
+            again = [receipt for p in partitions if (receipt := self.receipt(key, p))]
+            self._current[key] |= self._find_current(STEPS[key], again)
         return self
 
     def _take(self, key: str, receipts: dict[str, Receipt]) -> None:
-        intact = self.workspace.store.intact(receipts.values(), listed=False)
+        with paused():
+            intact = self.workspace.store.intact(receipts.values(), listed=False)
         there = self._receipts.setdefault(key, {})
         there.update((receipt.partition, receipt) for receipt in intact)
         damaged = self._damaged.setdefault(key, {})
@@ -244,16 +262,33 @@ class Versions:
 
     def current(self, step: Step, partition: str) -> bool:
         """Tell whether the artifact is there and there is no reason to make it anew."""
-        return self.receipt(step.key, partition) is not None and not self.reasons(step, partition)
+        return partition in self._all_current(step)
 
     def stale(self, step: Step, partitions: list[str]) -> list[str]:
         """Return those of `partitions` whose artifact is missing or out of date."""
-        return [p for p in partitions if not self.current(step, p)]
+        current = self._all_current(step)
+        return [p for p in partitions if p not in current]
 
     def outdated(self, step: Step, partition: str) -> bool:
         """Tell whether an artifact is missing or out of date, other than that the corpus is always listed again."""
-        reasons = self.reasons(step, partition)
-        return bool(reasons) and any(reason.kind != "listed_again" for reason in reasons)
+        if step.key == LISTING:
+            return any(reason.kind != "listed_again" for reason in self.reasons(step, partition))
+        return not self.current(step, partition)
+
+    def _all_current(self, step: Step) -> set[str]:
+        """Return the partitions of a step that are current."""
+        if step.key not in self._current:
+            receipts = self.receipts(step.key)
+            with paused():
+                self._current[step.key] = self._find_current(step, receipts.values())
+        return self._current[step.key]
+
+    def _find_current(self, step: Step, receipts: Collection[Receipt]) -> set[str]:
+        """Return the partitions of those artifacts of a step for which there are no `reasons`, without looking for these."""
+        if step.pinned or step.key in (LISTING, CORPUS_FILE):
+            return {r.partition for r in receipts if not self.reasons(step, r.partition)}
+        code, made_so = self.code_version(step), self._made_from(step, receipts)
+        return {r.partition for r in made_so if r.code == code and not (r.seen and any(outside_reasons(r)))}
 
     def _differences(self, step: Step, partition: str) -> Iterator[Reason]:
         receipt = self.receipt(step.key, partition)
@@ -288,7 +323,7 @@ class Versions:
 
     def _input_differences(self, step: Step, partition: str, receipt: Receipt) -> Iterator[Reason]:
         """Yield how the inputs differ of an artifact that follows all of them."""
-        if self._made_from(step, receipt):
+        if self._made_from(step, [receipt]):
             return
         readings = self.readings(step, partition)
         differing = [*input_reasons(self, readings, receipt)]
@@ -298,17 +333,20 @@ class Versions:
         if not differing and receipt.code == self.code_version(step):
             yield Reason("inconsistent")
 
-    def _made_from(self, step: Step, receipt: Receipt) -> bool:
-        """Tell whether the artifact was made from what is there now."""
-        inputs, partition, own = self._inputs_of(step), receipt.partition, []
+    def _made_from(self, step: Step, receipts: Collection[Receipt]) -> list[Receipt]:
+        """Return those of these artifacts of a step that were made from what is there now."""
+        inputs = self._inputs_of(step)
         if inputs.missing is not None:
-            return False
-        for need in inputs.own:
-            there = self.receipt(need.key, own_partition(step.by, partition, need.by))
-            if there is None:
-                return False
-            own.append(there.version)
-        return receipt.recipe == inputs.recipes.recipe(own, partition)
+            return []
+        made_so, recipe = [], inputs.recipes.recipe
+        needs = [(self.receipts(need.key), need.by) for need in inputs.own]
+        for receipt in receipts:
+            partition = receipt.partition
+            own = [there.get(own_partition(step.by, partition, by)) for there, by in needs]
+            versions = [each.version for each in own if each is not None]
+            if len(versions) == len(needs) and receipt.recipe == recipe(versions, partition):
+                made_so.append(receipt)
+        return made_so
 
     # What is pinned: a model learned from the corpus, which may move on under it
 
@@ -334,7 +372,7 @@ class Versions:
     def behind(self, step: Step, partition: str) -> bool:
         """Tell whether a pinned artifact is kept although it would be another one, made now."""
         receipt = self.receipt(step.key, partition) if step.pinned else None
-        return receipt is not None and not self._made_from(step, receipt)
+        return receipt is not None and not self._made_from(step, [receipt])
 
     def marked(self, step: Step, partition: str) -> bool:
         """Tell whether somebody asked to learn a pinned artifact anew, and it has not been since."""

@@ -110,15 +110,12 @@ class Recipes:
     def __init__(self, step: Step, code: str, shared: dict[str, str], own: Iterable[str]) -> None:
         inputs = shared | dict.fromkeys(own, _HOLE)
         text = canonical([step.key, code, inputs, *([_HOLE] if step.named else [])])
-        self._pieces, self._named = text.split(canonical(_HOLE)), step.named
+        self._text, self._named = text.replace("%", "%%").replace(canonical(_HOLE), "%s"), step.named
 
     def recipe(self, own: Sequence[str], partition: str) -> str:
         """Return a partition's recipe by the versions of its own inputs, in the order of their keys."""
         values = [*own, partition] if self._named else own
-        text = self._pieces[0]
-        for value, piece in zip(values, self._pieces[1:], strict=True):
-            text += encode_basestring_ascii(value) + piece
-        return fingerprint_of(text)
+        return fingerprint_of(self._text % (*map(encode_basestring_ascii, values),))
 
 
 EDGE = ("corpus/source", "corpus/shards", "corpus/documents")

@@ -109,7 +109,8 @@ def sampler_view(
         Why the document itself is no candidate, "" if it is one.
     """
     versions = _OneSampler(shared)
-    key = f"{sampler}/scores"
+    scored_by = SAMPLERS[sampler].then
+    key = f"{scored_by}/scores"
     receipt = versions.receipt(key, place.shard)
     rows = _rows_of(versions, receipt, "scores.parquet", [], place) if receipt else []
     score = float(rows[0]["score"]) if rows else None
@@ -123,7 +124,7 @@ def sampler_view(
     view = replace(view, details={name: value for name, value in rows[0].items() if name not in _OWN})
     if why_not:
         return view
-    lower, equal, count, shards = _rank(versions, sampler, score, left_out, progress)
+    lower, equal, count, shards = _rank(versions, scored_by, score, left_out, progress)
     return replace(
         view,
         percentile=(lower + (equal - 1) / 2) / count,
@@ -187,7 +188,8 @@ def _choice(
 ) -> SubsetChoice:
     workspace, rate = versions.workspace, receipt.partition
     with open_file(workspace, receipt, "manifest.json") as file:
-        threshold = json.load(file)["threshold"]
+        manifest = json.load(file)
+    threshold = manifest["threshold"]
     reasons = versions.reasons(STEPS[receipt.key], rate)
     rows = _rows_of(versions, receipt, "subset.parquet", [("shard", "=", place.shard)], place)
     if reasons and not rows:  # the document may have stood in another shard then
@@ -196,14 +198,22 @@ def _choice(
         return SubsetChoice(rate, "in", bool(reasons), rows[0]["key"], threshold, reasons=reasons)
     if reasons:
         return SubsetChoice(rate, "out", True, key, threshold, reasons=reasons)
-    return SubsetChoice(rate, "out", False, key, threshold, why_not or _why_out(key, threshold))
+    return SubsetChoice(rate, "out", False, key, threshold, why_not or _why_out(key, manifest))
 
 
-def _why_out(key: float | None, threshold: float | None) -> str:
+def _why_out(key: float | None, manifest: dict[str, Any]) -> str:
+    threshold = manifest["threshold"]
     if threshold is None:
         return "the subset is empty"
     if key is None:
         return "it has no score"
     if key < threshold:
         return f"its key {number(key)} is below the threshold {number(threshold)}"
-    return "its key equals the threshold, and of equal keys the documents with the smaller hashes stay"
+    others = [f"{manifest['first']} does not leave it"] if "first" in manifest else []
+    if "within" in manifest:
+        others.append(f"the larger keys of its {manifest['within']} stay")
+    elif key == threshold:
+        others.append(
+            "its key equals the threshold, and of equal keys the documents with the smaller hashes stay"
+        )
+    return " or ".join(others)

@@ -88,5 +88,5 @@ def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     kept: dict[tuple[Any, ...], str] = {}
     for name in sorted(tensors, key=lambda name: (name.endswith("lm_head.weight"), len(name), name)):
         one = tensors[name]
-        kept.setdefault((one.data_ptr(), one.dtype, one.shape, one.stride()), name)
+        kept.setdefault((one.data_ptr() or name, one.dtype, one.shape, one.stride()), name)
     return {name: tensors[name].contiguous().clone() for name in sorted(kept.values())}

@@ -85,7 +85,7 @@ def correlation(context: Context) -> BuildOne:
         return {
             "documents": kendall.n,
             "samplers": len(names),
-            "not_current": ", ".join(name for name in SAMPLERS if name not in names) or "none",
+            "not_current": ", ".join(name for name in SAMPLERS.scored if name not in names) or "none",
             **publish(folder, section, drawn, page="correlation.md"),
         }
 

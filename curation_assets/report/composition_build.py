@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, t
 from curation_assets.report import composition as compute
 from curation_assets.report import composition_view
 from curation_assets.report.section import publish
+from curation_assets.report.strata import changes
 from curation_assets.selection.candidates import token_counts
 
 _FIELD = "source"
@@ -42,7 +43,7 @@ def composition(context: Context) -> BuildOne:
             raise MissingInput(
                 "tokens or index of the corpus are missing or out of date: run the graph first"
             )
-        made, state = subsets(versions, shards)
+        made, state = subsets(versions, shards, context.profile.scorers)
         if not made:
             raise MissingInput("no sampler has a current subset: there is nothing to show")
         reader = _Reader(context, shards, clustered=not versions.stale(_CLUSTERS, shards), progress=progress)
@@ -56,10 +57,11 @@ def composition(context: Context) -> BuildOne:
         tables["length"] = compute.shares(corpus, choices, "length", lengths)
         if reader.clustered:
             tables["clusters"] = compute.spread(corpus, choices)
-        for name, table in tables.items():
+        within, strata = _strata(context, made)
+        for name, table in {**tables, **({"strata": strata} if within else {})}.items():
             table.write_parquet(folder / f"{name}.parquet")
         rate = compute.main_rate([key[1] for key in made])
-        section = composition_view.section(corpus.documents, tables, state, rate)
+        section = composition_view.section(corpus.documents, tables, state, rate, within, strata)
         return {
             "documents": corpus.documents,
             "subsets": len(made),
@@ -71,17 +73,31 @@ def composition(context: Context) -> BuildOne:
 
 
 def subsets(
-    versions: DeclaredVersions, shards: list[str]
+    versions: DeclaredVersions, shards: list[str], scorers: Callable[[str], list[str]]
 ) -> tuple[list[compute.Key], dict[compute.Key, str]]:
-    """Return the subsets that are up to date with the documents as they are, and what each of all is: current, out of date, not made."""
+    """Return the subsets that are up to date with the documents as they are, and what each of all is: current, out of date, not made.
+
+    `scorers` names the samplers whose scores a sampler's choice goes by.
+    """
     state = {}
     for name in SAMPLERS:
-        scored = not versions.stale(f"{name}/scores", shards)
+        scored = not any(versions.stale(f"{one}/scores", shards) for one in scorers(name))
         for rate in RATES:
             there = versions.receipt(f"{name}/subset", rate) is not None
             current = there and scored and versions.current(f"{name}/subset", rate)
             state[name, rate] = "current" if current else "out of date" if there else "not made"
     return [key for key, value in state.items() if value == "current"], state
+
+
+def _strata(context: Context, made: list[compute.Key]) -> tuple[str, pl.DataFrame]:
+    """Return the field or clusters within which subsets keep their rate ("" for none), and what that changes of them."""
+    within, tables = "", {}
+    for key in made:
+        folder = context.open(f"{key[0]}/subset", key[1])
+        if (folder / "strata.parquet").exists():
+            within = read_json(folder / "manifest.json")["within"]
+            tables[key] = pl.read_parquet(folder / "strata.parquet")
+    return within, changes(tables)
 
 
 class _Reader:

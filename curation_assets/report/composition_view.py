@@ -27,15 +27,21 @@ _TITLES = {
 _WORDS = {"source": "sources", "length": "lengths", "clusters": "clusters"}
 
 
-def section(documents: int, tables: Tables, state: Mapping[Key, str], rate: str) -> Section:
-    """Return the section: sentences at one rate, tables of all; `state` is what each subset is: current, out of date, not made."""
+def section(
+    documents: int, tables: Tables, state: Mapping[Key, str], rate: str, within: str, strata: pl.DataFrame
+) -> Section:
+    """Return the section: sentences at one rate, tables of all; `state` is what each subset is: current, out of date, not made.
+
+    `strata` (STRATA) is what keeping the rate within the values of `within` changes; empty where that is "".
+    """
     intro = (
         f"Which {listed([_WORDS[name] for name in tables])} a choice is made of, beside the whole corpus. Random sampling keeps them "
         "all in their proportions, up to "
         "chance; what another sampler prefers or avoids is what its score takes for quality or coverage."
     )
     shown = [_table(name, table, state) for name, table in tables.items()]
-    sentences = [*findings(tables, rate), *gaps(tables, state)]
+    shown += [_strata_table(within, strata)] if within else []
+    sentences = [*findings(tables, rate), *strata_findings(within, strata, rate), *gaps(tables, state)]
     about = method(documents, tables)
     return Section(
         "What each sampler keeps", intro, sentences, [], shown, about, headline=headline(tables, rate)
@@ -179,6 +185,53 @@ def _spread(table: pl.DataFrame, rate: str) -> list[str]:
     if within:
         sentences.append(f"At {rate} %, not told from random choices by their spread: {', '.join(within)}.")
     return sentences
+
+
+def strata_findings(within: str, strata: pl.DataFrame, rate: str) -> list[str]:
+    """Return sentences on what strata change at one rate: how many documents, and where the choice without them would differ most."""
+    table = strata.filter(pl.col("rate") == rate)
+    if table.is_empty():
+        return []
+    sums = table.group_by("sampler", maintain_order=True).agg(
+        pl.col("documents", "without_strata", "in_both").sum()
+    )
+    share = {r["sampler"]: 1 - r["in_both"] / max(r["documents"], 1) for r in sums.iter_rows(named=True)}
+    most, least = max(share, key=share.__getitem__), min(share, key=share.__getitem__)
+    by = pl.col("without_strata") / pl.col("without_strata").sum().over("sampler")
+    of = pl.col("candidates") / pl.col("candidates").sum().over("sampler")
+    one = table.with_columns(by=by, of=of).sort((by - of).abs(), descending=True).row(0, named=True)
+    return [
+        f"Every sampler keeps its rate within each {within} (selection.within). At {rate} %, that exchanges {share[least]:.1%} ({least}) to "
+        f"{share[most]:.1%} ({most}) of the documents; without it, most would change for {one['sampler']}: {one['by']:.1%} of its choice "
+        f"would be {one['part']}, which is {one['of']:.1%} of the corpus."
+    ]
+
+
+def _strata_table(within: str, strata: pl.DataFrame) -> Table:
+    """Return what the choice without strata would be made of, beside how many documents strata exchange."""
+    parts = strata["part"].unique(maintain_order=True).to_list()
+    lines: list[list[Cell]] = []
+    for (sampler, rate), own in groups(strata, "sampler", "rate"):
+        kept, both, without = own.select(pl.col("documents", "in_both", "without_strata").sum()).row(0)
+        shares = {
+            r["part"]: f"{100 * r['without_strata'] / max(without, 1):.1f}" for r in own.iter_rows(named=True)
+        }
+        exchanged = f"{100 * (1 - both / max(kept, 1)):.1f}"
+        lines.append([sampler, f"{rate} %", kept, without, exchanged, *(shares.get(part) for part in parts)])
+    sizes = dict(strata.group_by("part").agg(pl.col("candidates").max()).rows())
+    total = max(sum(sizes.values()), 1)
+    whole: list[Cell] = [
+        "whole corpus",
+        "100 %",
+        total,
+        total,
+        None,
+        *(f"{100 * sizes[part] / total:.1f}" for part in parts),
+    ]
+    columns = ["sampler", "rate", "documents", "without strata", "exchanged, %", *parts]
+    links = [None, *((f"{sampler}/subset", rate) for (sampler, rate), _ in groups(strata, "sampler", "rate"))]
+    title = f"What the choice would be without strata, % of documents by {within}"
+    return Table(title, columns, [whole, *lines], ["sampler"], "strata.parquet", links, columns[:5])
 
 
 def _table(name: str, table: pl.DataFrame, state: Mapping[Key, str]) -> Table:

@@ -29,7 +29,7 @@ def distributions(context: Context) -> BuildOne:
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         shards, settings = context.shards(), context.profile.report
         names = scored(context, shards, "there is nothing to show")
-        missing = [name for name in SAMPLERS if name not in names]
+        missing = [name for name in SAMPLERS.scored if name not in names]
         sample = HashSample(settings.documents, settings.seed)
         by_sampler = read(Corpus(context, shards, names, progress, 1 + PASSES), sample)
         sampled = sample.scores()

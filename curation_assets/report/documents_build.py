@@ -55,7 +55,7 @@ def documents(context: Context) -> BuildOne:
         picked = _lists(corpus, sample)
         table = _table(corpus, picked)
         table.write_parquet(folder / _FILE)
-        missing = [name for name in SAMPLERS if name not in names]
+        missing = [name for name in SAMPLERS.scored if name not in names]
         sampled = min(sample.seen, sample.limit)
         return {
             "documents": sample.seen,

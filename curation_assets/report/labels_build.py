@@ -43,7 +43,7 @@ def labels(context: Context) -> BuildOne:
         about = _about(labelled, good, files)
         rows = measured(dict(zip(names, picked.scores, strict=False)), _simple(corpus, picked), good)
         rows.write_parquet(folder / "labels.parquet")
-        missing = [name for name in SAMPLERS if name not in names]
+        missing = [name for name in SAMPLERS.scored if name not in names]
         return {
             "documents": len(good),
             "good": int(good.sum()),

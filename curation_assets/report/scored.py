@@ -25,7 +25,7 @@ def scored(context: Context, shards: list[str], otherwise: str) -> list[str]:
         There is none, or no shard; the message ends with `otherwise`.
     """
     versions = context.versions()
-    names = [n for n in SAMPLERS if not versions.stale(f"{n}/scores", shards)]
+    names = [n for n in SAMPLERS.scored if not versions.stale(f"{n}/scores", shards)]
     if not names or not shards:
         raise MissingInput(f"no sampler has current scores of every shard: {otherwise}")
     return names

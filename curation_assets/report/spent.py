@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -46,6 +47,14 @@ class Spent:
         return None if self.scoring is None or self.preparing is None else self.scoring + self.preparing
 
 
+def _sum(parts: list[Spent]) -> Spent:
+    """Return what several took together; nothing is known where it is not of one."""
+    unknown = [one for one in parts if one.total is None]
+    if unknown:
+        return unknown[0]
+    return Spent(sum(one.scoring or 0.0 for one in parts), sum(one.preparing or 0.0 for one in parts))
+
+
 class Seconds:
     """Wall-clock seconds by the receipts of the artifacts that there are."""
 
@@ -53,14 +62,14 @@ class Seconds:
         self._workspace, self._partitions = workspace, cache(workspace.partitions)
 
     def choosing(self, sampler: str) -> Spent:
-        """Return the seconds of a sampler's scores and of everything that they need and training does not.
+        """Return the seconds of a sampler's scores (a hybrid's: of both stages) and of everything that they need and training does not.
 
         Of the rung of the ladder behind a scorer or judge, the share of one seed's training that went into it.
         """
         result: dict[tuple[str, str], None] = {}
-        scores = STEPS[f"{sampler}/scores"]
-        for shard in self._partitions("shard"):
-            self._collect(scores, shard, result)
+        scorers = self._workspace.profile.scorers(sampler)
+        for scorer, shard in itertools.product(scorers, self._partitions("shard")):
+            self._collect(STEPS[f"{scorer}/scores"], shard, result)
         seconds = {"scoring": 0.0, "preparing": 0.0}
         for key, partition in result:
             receipt = self._workspace.receipt(key, partition)
@@ -69,7 +78,7 @@ class Seconds:
             prepares = STEPS[key].group in _PREPARES or key.endswith("/model")
             spent = receipt.seconds
             if key == _RUNG:
-                spent *= _rung_share(self._workspace, sampler) / receipt.metadata["seeds"]
+                spent *= max(_rung_share(self._workspace, one) for one in scorers) / receipt.metadata["seeds"]
             seconds["preparing" if prepares else "scoring"] += spent
         return Spent(seconds["scoring"], seconds["preparing"])
 
@@ -126,7 +135,9 @@ class Flops:
         return training_flops(train_config(self._profile, size, **special))
 
     def choosing(self, sampler: str) -> Spent:
-        """Return the operations of a sampler's scores, and of what its model took to make."""
+        """Return the operations of a sampler's scores (a hybrid's: of both stages), and of what its model took to make."""
+        if SAMPLERS[sampler].hybrid:
+            return _sum([self.choosing(one) for one in self._profile.scorers(sampler)])
         source = self._profile.model_source(sampler)
         section = SAMPLERS[sampler].section
         if source is None or section not in ("perplexity", "ask_llm"):

@@ -110,7 +110,8 @@ def _sampler(model: str, which: str, paper: str) -> Sampler:
         setup=partial(setup, f"{name}/model"),
         score=score,
         part=lambda scorer: scorer.part,
-        highest=-1.0,  # minus a perplexity
+        highest=-1.0,
+        minus="perplexity",
         code=2,
     )
 

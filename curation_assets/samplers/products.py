@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import cast
 
 from curation_assets.config.registry import SAMPLERS
@@ -35,6 +35,8 @@ def _products(sampler: Sampler) -> Iterator[Product]:
     )
 
 
-_SAMPLERS = cast("Mapping[str, Sampler]", SAMPLERS)  # `SamplerSpec` is what the rooms below know of them
-SCORING = tuple({product.key: product for s in _SAMPLERS.values() for product in _products(s)}.values())
+_SCORERS = cast(
+    "list[Sampler]", [SAMPLERS[name] for name in SAMPLERS.scored]
+)  # the rooms below know a `SamplerSpec`
+SCORING = tuple({product.key: product for s in _SCORERS for product in _products(s)}.values())
 """One product for each asset: those that several samplers bring stand here once."""

@@ -43,6 +43,7 @@ SAMPLER = Sampler(
     name="prototypes",
     family="coverage",
     technique="top_k",
+    minus="cosine similarity",
     description="Minus the cosine similarity to the document's own centroid: the most prototypical go first.",
     paper="SSL Prototypes",
     inputs=("corpus/embeddings", "clusters/centroids", "clusters/assignments"),

@@ -213,6 +213,7 @@ SAMPLER = Sampler(
     name="semdedup",
     family="coverage",
     technique="top_k",
+    minus="cosine similarity",
     description="Minus the largest cosine similarity to a document of the same cluster that is kept before it: the most "
     "similar go first, and a group of near-duplicates keeps one representative. A cosine threshold t keeps the scores above -t.",
     paper="SemDeDup",

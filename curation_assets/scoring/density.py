@@ -32,7 +32,7 @@ from curation_assets.scoring.exact import (
 )
 
 DEFAULT_BANDWIDTH = 0.5  # unit vectors lie 0 to 2 apart; p(0.1) = 0.84, p(0.5) = 0.37, p(1.4) = 0.14
-_BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 24}  # projections per block: on the CPU 4 MiB, to stay in cache
+_BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 24}  # cells per block: on the CPU 4 MiB, to stay in cache
 _DENSE_ROWS = 64  # rows that are looked through at a time
 
 
@@ -170,7 +170,7 @@ class RaceSketch:
 
     def _blocks(self, n: int) -> list[range]:
         cells = _BLOCK_CELLS.get(self.device.type, 1 << 20)
-        return blocks_of(n, max(1, cells // max(self.rows, self.hashes.projections)))
+        return blocks_of(n, max(1, cells // self.rows))
 
     def _cells(self, x: Array, rows: range) -> torch.Tensor:
         """Hash a block: the cell of each of its vectors in each row, integers [rows, block]."""

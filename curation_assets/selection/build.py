@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation_assets.common.drawing.charts import histogram
-from curation_assets.common.files import write_batches, write_json
+from curation_assets.common.files import write_batches, write_json, write_table
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SamplerSpec
@@ -19,53 +19,67 @@ from curation_assets.corpus.reading import left_out
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
 from curation_assets.selection.amount import Amount
-from curation_assets.selection.candidates import (
-    SUBSET_SCHEMA,
-    Draw,
-    count_candidates,
-    count_tokens,
-)
+from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, draw_of
 from curation_assets.selection.joint import JointSelection
+from curation_assets.selection.strata_tally import StrataTally
 
 _SAMPLE = 200_000  # scores behind the histogram
 
 
 def subset(spec: SamplerSpec) -> Builder:
-    """Return the builder of a sampler's subsets: `subset.parquet` (SUBSET_SCHEMA) and `manifest.json`."""
+    """Return the builder of a sampler's subsets: `subset.parquet` (SUBSET_SCHEMA), `manifest.json`, with strata `strata.parquet`."""
 
     def load(context: Context) -> BuildOne:
-        shards, seed = context.shards(), context.profile.selection.seed
-        draw = Draw(context, spec.name, spec.technique, seed, shards, left_out(context))
+        shards = context.shards()
+        draw = draw_of(context, spec.name, shards, left_out(context))
+        counts = draw.counts()
 
         @cache  # the same for all rates of a run
         def picture() -> Metadata:
             return _picture(spec, draw)
 
         def build(rate: str, folder: Path, progress: Progress) -> Metadata:
-            n = count_candidates(draw)
-            threshold = draw.threshold(Amount("rate", int(rate) / 100), n)
-            chosen = JointSelection([draw], [threshold], "union", progress)
+            n, amount = int(counts.documents.sum()), Amount("rate", int(rate) / 100)
+            cut = draw.threshold(amount, counts)
+            tally = StrataTally.of(draw, cut, amount, counts) if draw.strata else None
+            chosen = JointSelection(
+                [draw], [cut], "union", progress, tally or (lambda draws, candidates: None)
+            )
             write_batches(folder / "subset.parquet", chosen.batches(), SUBSET_SCHEMA)
             (drawn,), _, documents, tokens = chosen.summary(n)
+            if tally:
+                write_table(folder / "strata.parquet", tally.table())
             manifest: dict[str, Any] = {
                 "sampler": spec.name,
                 "technique": spec.technique,
                 "rate": rate,
                 "rate_of": context.profile.selection.rate_of,
-                "seed": seed,
+                "seed": draw.seed,
                 "candidates": n,
-                "candidate_tokens": count_tokens(draw),
+                "candidate_tokens": int(counts.tokens.sum()),
                 "documents": documents,
                 "tokens": tokens,
                 "threshold": drawn.threshold,
                 "by_shard": chosen.by_shard,
                 **({"decontaminated": True} if context.profile.evaluation.decontaminate else {}),
-                "score_versions": {s: _version(context, f"{spec.name}/scores", s) for s in shards},
+                **({"within": draw.strata.within, "strata": len(draw.strata.names)} if draw.strata else {}),
+                **_of_first(context, draw, int(counts.admitted.sum())),
+                "score_versions": _versions(context, draw),
             }
             write_json(folder / "manifest.json", manifest)
-            kept = ("technique", "candidates", "documents", "tokens", "threshold")
+            kept = (
+                "technique",
+                "candidates",
+                "documents",
+                "tokens",
+                "threshold",
+                "within",
+                "strata",
+                "first",
+                "admitted",
+            )
             return {
-                **{name: manifest[name] for name in kept},
+                **{name: manifest[name] for name in kept if name in manifest},
                 "rate_of": manifest["rate_of"],
                 "rate_realised": documents / n if n else 0.0,
                 "token_rate_realised": tokens / max(manifest["candidate_tokens"], 1),
@@ -77,6 +91,22 @@ def subset(spec: SamplerSpec) -> Builder:
         return build
 
     return load
+
+
+def _of_first(context: Context, draw: Draw, admitted: int) -> dict[str, Any]:
+    """Return what a hybrid's manifest says of its first stage: what that is, how many documents it leaves, of which scores."""
+    if draw.first is None:
+        return {}
+    return {
+        "then": draw.scored_by,
+        "first": str(draw.first.stage),
+        "admitted": admitted,
+        "first_score_versions": _versions(context, draw.first.draw),
+    }
+
+
+def _versions(context: Context, draw: Draw) -> dict[str, str]:
+    return {shard: _version(context, f"{draw.scored_by}/scores", shard) for shard in draw.shards}
 
 
 def _version(context: Context, key: str, partition: str) -> str:
@@ -95,7 +125,7 @@ def _first_documents(folder: Path) -> Metadata:
 def _picture(spec: SamplerSpec, draw: Draw) -> Metadata:
     """Return the histogram of all scores (of a sample, in a large corpus)."""
     parts, held = [], 0
-    for candidates in draw:
+    for candidates in map(Candidates.admissible, draw):
         parts.append(candidates.scores[: _SAMPLE - held])
         held += len(parts[-1])
         if held == _SAMPLE:

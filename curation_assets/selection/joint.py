@@ -78,7 +78,7 @@ class JointSelection:
 
     def _choose(self, candidates: list[Candidates], ends: np.ndarray) -> pa.RecordBatch:
         """Return what is kept of some documents of a shard, and count it."""
-        keeps = np.stack([c.keep(f.keys, f.doc_hash) for c, f in zip(self.cuts, candidates, strict=True)])
+        keeps = np.stack([one.keep(cut) for cut, one in zip(self.cuts, candidates, strict=True)])
         join = np.logical_and if self.combine == "intersection" else np.logical_or
         keep, tokens = join.reduce(keeps), tokens_at(ends, candidates[0].rows)
         self._count(candidates, keeps, tokens)

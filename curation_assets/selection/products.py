@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curation_assets.config.registry import SAMPLERS
+from curation_assets.config.registry import SAMPLERS, SamplerSpec
 from curation_assets.engine.product import Product
 from curation_assets.selection.build import subset
 
@@ -13,16 +13,30 @@ _TECHNIQUES = {
     "uniform": "drawn uniformly",
 }
 
-SAMPLING = tuple(
-    Product(
+_SIZE = (
+    "Exactly `round(rate * documents)` of them, or as many as have that share of the tokens (`selection.rate_of`), of the whole corpus or of each "
+    "of its strata (`selection.within`)"
+)
+_NESTED = "A smaller rate's subset lies in every larger one's."
+
+
+def _product(spec: SamplerSpec) -> Product:
+    name, how = spec.name, f"{_SIZE}: {_TECHNIQUES[spec.technique]}. {_NESTED}"
+    if spec.hybrid:
+        how = (
+            f"{spec.description} It chooses by the scores of {spec.then}, of the whole corpus, what `samplers.{name}.first` leaves. {how} A rate is a share "
+            "of the whole corpus: where the first stage leaves less, the subset is all of that."
+        )
+    return Product(
         f"{name}/subset",
         subset(spec),
         f"{name}: the documents that it keeps at each rate.",
-        f"Exactly `round(rate * documents)` of them, or as many as have that share of the tokens (`selection.rate_of`): {_TECHNIQUES[spec.technique]}. A smaller rate's subset lies in every larger one's.",
+        how,
         files="`manifest.json` (threshold, counts of each file, versions of the scores)",
-        paper=f"{spec.paper}, section {'3.3' if spec.technique == 'ips' else '3'}",
+        paper=f"{spec.paper}, section {'3.3' if spec.technique == 'ips' else '3'}" if spec.paper else "",
         use="the Parquet file is the subset: join it with your corpus by `shard` and `source_row`, or by `doc_id` where ids are unique. Other amounts and "
         f"combinations: `curation select {name} --keep 33% --out chosen/`, from the same scores.",
     )
-    for name, spec in SAMPLERS.items()
-)
+
+
+SAMPLING = tuple(map(_product, SAMPLERS.values()))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from curation_assets.common.hashing import hash_ids
 from curation_assets.selection.keys import selection_keys
+from curation_assets.selection.strata import quota
 
 
 def kept_count(rate: float, n: int) -> int:
@@ -24,11 +26,14 @@ def select(
     rate: float,
     technique: str,
     seed: int,
+    *,
+    first: np.ndarray | None = None,
+    within: Sequence[str | None] | np.ndarray | pa.Array | pa.ChunkedArray | None = None,
 ) -> np.ndarray:
     """Choose the `round(rate * n)` documents with the largest `selection_keys`.
 
     Among equal keys the smaller `hash_ids(doc_ids)` stays, and among equal hashes the smaller id in the order of
-    code points. `threshold.global_threshold` makes the same choice of a corpus in shards; the graph gives it hashes of id
+    code points. `threshold.count_thresholds` makes the same choice of a corpus in shards; the graph gives it hashes of id
     and text (`keys.hash_documents`), so its draws and ties are other ones than those that ids alone give here.
 
     Parameters
@@ -42,7 +47,11 @@ def select(
     technique
         "top_k", "bottom_k", "ips" or "uniform".
     seed
-        Of the noise of ips and uniform.
+        Of the noise of ips and uniform, and of how shares of strata are rounded.
+    first
+        Documents to choose from, bool [n]. The rate is a share of all n; where fewer are left, all of those stay.
+    within
+        A string of each document, or None [n]: the rate is kept within each value (`strata.quota`).
 
     Returns
     -------
@@ -51,19 +60,45 @@ def select(
     hashes = hash_ids(doc_ids)
     keys = selection_keys(hashes, np.asarray(scores, dtype=np.float64), technique, seed)
     _check_unique(doc_ids, hashes)
-    n, count = len(keys), kept_count(rate, len(keys))
+    n = len(keys)
+    if first is not None and (np.asarray(first).dtype != bool or np.shape(first) != (n,)):
+        raise ValueError(f"first must say of each of {n} documents whether it may be chosen: bool [{n}]")
+    if within is None:
+        stratum, counts = np.zeros(n, np.int64), np.array([kept_count(rate, n)])
+    else:
+        stratum, counts = _strata(within, n, rate, seed)
+    rows = np.arange(n) if first is None else np.flatnonzero(first)
+    order = rows[np.lexsort((hashes[rows], -keys[rows], stratum[rows]))]
+    _by_id(order, doc_ids, stratum, keys, hashes)
+    sizes = np.bincount(stratum[order], minlength=len(counts))
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # in its own stratum
     mask = np.zeros(n, dtype=bool)
-    if not count:
-        return mask
-    cut = np.partition(keys, n - count)[n - count]
-    mask[keys > cut] = True
-    tied = np.flatnonzero(keys == cut)
-    tied = tied[np.argsort(hashes[tied], kind="stable")]
-    remaining = count - int(mask.sum())
-    if remaining < len(tied) and hashes[tied[remaining - 1]] == hashes[tied[remaining]]:
-        tied = np.array(sorted(tied, key=lambda i: (hashes[i], _text(doc_ids, int(i)))), dtype=np.intp)
-    mask[tied[:remaining]] = True
+    mask[order[place < counts[stratum[order]]]] = True
     return mask
+
+
+def _strata(within: Any, n: int, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of the stratum of each document, and how many documents of each stratum stay."""
+    values = within if isinstance(within, pa.Array | pa.ChunkedArray) else pa.array(within, pa.string())
+    if len(values) != n:
+        raise ValueError(f"within has {len(values)} values for {n} documents")
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    coded = values.cast(pa.string()).dictionary_encode("encode")
+    stratum = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    names = coded.dictionary.to_pylist()
+    return stratum, quota(rate, np.bincount(stratum, minlength=len(names)), names, seed)
+
+
+def _by_id(
+    order: np.ndarray, doc_ids: Any, stratum: np.ndarray, keys: np.ndarray, hashes: np.ndarray
+) -> None:
+    """Put documents of one stratum, key and hash into the order of their ids, in place."""
+    same = np.ones(max(len(order) - 1, 0), bool)
+    for values in (stratum, keys, hashes):
+        same &= values[order[1:]] == values[order[:-1]]
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
+    for start, end in ends.reshape(-1, 2):
+        order[start : end + 1] = sorted(order[start : end + 1], key=lambda i: _text(doc_ids, int(i)))
 
 
 def _check_unique(

@@ -17,14 +17,16 @@ from curation_assets.common.files import write_batches, write_json
 from curation_assets.common.markdown import number, text_table
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.terminal import wrapped
+from curation_assets.config.first_stage import FirstStage, first_stage
+from curation_assets.config.profile import check_first, check_within
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.config.settings import nearest
+from curation_assets.config.settings import CLUSTER, nearest
 from curation_assets.corpus.reading import left_out
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import MissingInput, Workspace, title
 from curation_assets.selection.amount import Amount, amount
-from curation_assets.selection.candidates import Draw, count_candidates
+from curation_assets.selection.candidates import Counts, Draw, draw_of
 from curation_assets.selection.joint import Drawn, JointSelection, Overlap, check_documents, other_documents
 from curation_assets.selection.keys import TECHNIQUES
 from curation_assets.selection.output import free_place, new_folder
@@ -43,6 +45,8 @@ class WhatIf:
     Attributes
     ----------
     combine : how several samplers' choices become one; "" for one sampler.
+    first, within : what each sampler chooses from, and the field or clusters within which it keeps its rate, if that was asked; a hybrid's
+        own first stage is not named here.
     candidates : documents to choose from, each once, without contaminated ones if the profile leaves those out.
     drawn : what each sampler keeps by itself, in the order asked for.
     overlaps : of each pair of samplers, and of all where there are more than two.
@@ -57,6 +61,8 @@ class WhatIf:
     amount: Amount
     combine: str
     seed: int
+    first: str
+    within: str
     candidates: int
     drawn: tuple[Drawn, ...]
     overlaps: tuple[Overlap, ...]
@@ -78,6 +84,8 @@ class WhatIf:
             "rate": self.amount.value if self.amount.kind == "rate" else None,
             "combine": self.combine,
             "seed": self.seed,
+            **({"first": self.first} if self.first else {}),
+            **({"within": self.within} if self.within else {}),
             "candidates": self.candidates,
             "samplers": [asdict(drawn) for drawn in self.drawn],
             "overlaps": [asdict(overlap) for overlap in self.overlaps],
@@ -99,6 +107,8 @@ def what_if(
     technique: str | None = None,
     combine: str = "intersection",
     seed: int | None = None,
+    first: str = "",
+    within: str | None = None,
     folder: str | Path | None = None,
     allow_stale: bool = False,
     progress: Progress = silent,
@@ -121,6 +131,10 @@ def what_if(
         "intersection" or "union" of several samplers' choices.
     seed
         Of the noise of ips and uniform; `selection.seed` by default.
+    first
+        What each sampler chooses from, as `config.first_stage` reads it: "semdedup < 0.9". "" for the whole corpus, and a hybrid's own.
+    within
+        A field of `corpus.keep_fields`, or "cluster", within whose values the rate is kept; `selection.within` by default, "" for none.
     folder
         Where to write `subset.parquet` and `manifest.json`, whole or not at all. Of one sampler the columns are those of
         a subset; of several: doc_id, shard, row, n_tokens, SAMPLER_score and SAMPLER_key of each, doc_hash, source_row.
@@ -136,26 +150,42 @@ def what_if(
         Scores of a shard, its tokens or the index are not there: names the first.
     """
     names, size = _check_names(samplers, technique, combine), amount(rate)
+    stage = _check_first(names, first) if first else None
+    within = workspace.profile.selection.within if within is None else within
+    check_within("", within, workspace.profile.corpus.keep_fields)
     place = free_place(folder) if folder is not None else None
     shards = workspace.shards()
-    versions, stale = _versions(workspace, names, shards, allow_stale)
+    scorers = list(
+        dict.fromkeys(
+            [
+                *(one for n in names for one in workspace.profile.scorers(n)),
+                *([stage.sampler] if stage else []),
+            ]
+        )
+    )
+    strata = {"": [], CLUSTER: ["clusters/assignments"]}.get(within, [])
+    versions, stale = _versions(workspace, scorers, strata, shards, allow_stale)
     unused = left_out(workspace)
     seed = workspace.profile.selection.seed if seed is None else seed
-    draws = [Draw(workspace, n, technique or SAMPLERS[n].technique, seed, shards, unused) for n in names]
-    n = count_candidates(draws[0])
-    cuts = [_cut(draw, size, n, progress) for draw in draws]
+    how: Any = {"technique": technique, "seed": seed, "first": stage, "within": within}
+    draws = [draw_of(workspace, name, shards, unused, **how) for name in names]
+    counts = [draw.counts() for draw in draws]
+    n = int(counts[0].documents.sum())
+    cuts = [_cut(draw, size, count, progress) for draw, count in zip(draws, counts, strict=True)]
     chosen = JointSelection(draws, cuts, combine, progress, partial(check_documents, workspace))
 
     def summary() -> WhatIf:
-        now, _ = _versions(workspace, names, shards, allow_stale)
+        now, _ = _versions(workspace, scorers, strata, shards, allow_stale)
         if now != versions:
             raise ValueError("artifacts were made anew while they were read: ask again")
-        scores = {name: {s: versions[f"{name}/scores", s] for s in shards} for name in names}
+        scores = {name: {s: versions[f"{name}/scores", s] for s in shards} for name in scorers}
         return WhatIf(
             workspace.profile.name,
             size,
             combine if len(names) > 1 else "",
             seed,
+            str(stage or ""),
+            within,
             n,
             *chosen.summary(n),
             chosen.by_shard,
@@ -197,8 +227,19 @@ def _check_names(samplers: Sequence[str], technique: str | None, combine: str) -
     return names
 
 
+def _check_first(names: list[str], first: str) -> FirstStage:
+    stage = first_stage(first)
+    for name in names:
+        if SAMPLERS[name].hybrid:
+            raise ValueError(
+                f"{name} has a first stage of its own: leave {first!r} out, or name {SAMPLERS[name].then}"
+            )
+        check_first("", stage, name)
+    return stage
+
+
 def _versions(
-    workspace: Workspace, names: list[str], shards: list[str], allow_stale: bool
+    workspace: Workspace, names: list[str], strata: list[str], shards: list[str], allow_stale: bool
 ) -> tuple[dict[tuple[str, str], str], tuple[str, ...]]:
     """Return the version of everything that is read, and which scores are out of date."""
     if not shards:
@@ -208,7 +249,7 @@ def _versions(
     clean = [_CONTAMINATION] if workspace.profile.evaluation.decontaminate else []
     wanted = [
         ("corpus/index", ""),
-        *itertools.product(("corpus/documents", "corpus/tokens", *clean, *scores), shards),
+        *itertools.product(("corpus/documents", "corpus/tokens", *clean, *strata, *scores), shards),
     ]
     read, stale = {}, []
     for key, partition in wanted:
@@ -239,11 +280,11 @@ def _documents(versions: Versions, key: str, shard: str) -> int:
     return int(receipt.metadata["documents"]) if receipt else 0
 
 
-def _cut(draw: Draw, amount: Amount, n: int, progress: Progress) -> Threshold:
+def _cut(draw: Draw, amount: Amount, counts: Counts, progress: Progress) -> Threshold:
     def each(shards: int) -> None:
         progress(shards, len(draw.shards), "shards", f"{draw.sampler}: looking for the threshold")
 
-    return draw.threshold(amount, n, each)
+    return draw.threshold(amount, counts, each)
 
 
 def to_text(result: WhatIf) -> str:
@@ -264,7 +305,10 @@ def to_text(result: WhatIf) -> str:
         lines.append(f"out of date, taken all the same: {', '.join(result.stale[:3])}{more}")
     if result.folder:
         lines.append(f"written to {result.folder}")
-    head = wrapped(f"{names}: {result.amount} of {result.candidates:,} documents{joined}")
+    how = "".join(
+        f"; {what} {value}" for what, value in (("first", result.first), ("within", result.within)) if value
+    )
+    head = wrapped(f"{names}: {result.amount} of {result.candidates:,} documents{how}{joined}")
     return "\n".join([*head, "", text_table(rows), "", *(line for each in lines for line in wrapped(each))])
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from curation_assets.config.registry import GROUP, SAMPLERS, Samplers
 
-OWN = len(SAMPLERS) - len(SAMPLERS.packages)
 MODULE = """
 from curation_assets.config.section import EXECUTION, Model, Positive, Section
 from curation_assets.engine.product import Product
@@ -61,7 +60,7 @@ def loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Samplers:
     for module in folder.glob("*.py"):
         monkeypatch.delitem(sys.modules, module.stem, raising=False)
     found = Samplers()
-    assert list(found)[:OWN] == list(SAMPLERS)[:OWN]
+    assert [name for name in found if name not in found.packages] == list(SAMPLERS)
     return found
 
 
@@ -70,7 +69,7 @@ def test_a_package_brings_samplers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     settings = "n: Positive = 3\n    judge: Model = 'path:/nowhere'"
     install(tmp_path, "good_one", reads=reads, settings=settings, model="samplers.mine.judge")
     found = loaded(tmp_path, monkeypatch)
-    assert list(found)[OWN:] == ["mine"] and not found.left_out
+    assert list(found.packages) == ["mine"] and not found.left_out
     assert (
         found["mine"].setting_paths[:2] == ("samplers.mine.n", "selection.seed") and "mine" in found.sections
     )
@@ -129,7 +128,7 @@ def test_what_cannot_be_used_is_left_out(
     install(tmp_path, "good_one", name="yours")
     with caplog.at_level(logging.WARNING):
         found = loaded(tmp_path, monkeypatch)
-    assert list(found)[OWN:] == ["yours"]
+    assert list(found.packages) == ["yours"]
     (line,) = found.left_out.values()
     assert line.startswith("package bad_one 1.0: ") and why in line and "\n" not in line
     assert [record.getMessage() for record in caplog.records] == [f"samplers left out: {line}"]
@@ -142,7 +141,7 @@ def test_of_two_packages_with_one_sampler_neither_is_taken(
     install(tmp_path, "one")
     install(tmp_path, "two")
     found = loaded(tmp_path, monkeypatch)
-    assert len(found) == OWN and found.left_out == {
+    assert not found.packages and found.left_out == {
         "mine": "package one 1.0: two 1.0 has a sampler 'mine' as well"
     }
 

@@ -31,10 +31,13 @@ def test_what_each_job_makes() -> None:
     everything = {step.key for step in wanted_steps(LOCAL)}
     assert set(_keys("first_comparison", Chosen())) == everything
     scored = set(_keys("score_what_changed", Chosen()))
-    assert {f"{name}/{end}" for name in SAMPLERS for end in ("scores", "subset")} <= scored
+    scorers = {scorer for name in LOCAL.chosen_samplers for scorer in LOCAL.scorers(name)}
+    assert {f"{name}/scores" for name in scorers} | {
+        f"{name}/subset" for name in LOCAL.chosen_samplers
+    } <= scored
     assert not {key for key in scored if key.endswith("/metrics") or key.startswith("report/")}
     assert {key for key in scored if STEPS[key].trains} == {"full_data/checkpoint", "judge/checkpoint"}
-    assert set(_keys("select_at_all_rates", Chosen())) == {f"{name}/subset" for name in SAMPLERS}
+    assert set(_keys("select_at_all_rates", Chosen())) == {f"{name}/subset" for name in LOCAL.chosen_samplers}
     assert set(_keys("make_the_report", Chosen())) == {f"report/{name}" for name in (*REPORTS, "page")}
     assert _keys("make_the_report", Chosen(sections=("quality",))) == ["report/quality", "report/page"]
     assert set(_keys(FOLLOW, Chosen())) == everything

@@ -51,8 +51,9 @@ def _put_shards(workspace: Workspace, **seconds: float) -> None:
 def test_coverage_pays_for_embeddings_but_not_for_the_corpus(workspace: Workspace) -> None:
     assert Seconds(workspace).choosing("density") == Spent(None, None, "density/scores[s0] has not been made")
     _put_shards(workspace, corpus__embeddings=10.0, density__shard_sketch=3.0, density__scores=2.0)
+    _put(workspace, "density/bits", "", 0.5)
     _put(workspace, "density/sketch", "", 1.0)
-    assert Seconds(workspace).choosing("density") == Spent(2 * 15.0 + 1.0, 0.0)
+    assert Seconds(workspace).choosing("density") == Spent(2 * 15.0 + 1.5, 0.0)
 
 
 def test_perplexity_pays_for_its_share_of_one_seed_of_its_rung(workspace: Workspace) -> None:

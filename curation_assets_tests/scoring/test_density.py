@@ -321,7 +321,7 @@ def test_settings_that_make_no_sketch_are_refused():
         ({"kernel": "dot"}, 'kernel must be "cosine" or "l2", not "dot"'),
         ({"bits": 0}, "bits must be positive"),
         ({"bits": 9, "buckets": 500}, "512 cells, more than 500 buckets"),
-        ({"rows": 1001, "bits": 2}, "pool at least rows and bits"),
+        ({"rows": 2001, "buckets": 50, "bits": 2}, "pool at least rows and bits"),
     ):
         with pytest.raises(ValueError, match=message):
             RaceSketch(**{"dim": 4} | unfit)

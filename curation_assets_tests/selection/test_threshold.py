@@ -139,6 +139,7 @@ def test_a_repeated_document_at_the_cut_is_refused_and_elsewhere_is_not():
 
 def test_bad_input_is_refused():
     keys, hashes = np.array([1.0, 2.0]), np.array([1, 2], dtype=np.uint64)
+    one_cut = Threshold(np.zeros(1, np.uint64), np.zeros(1, np.uint64), np.ones(1, np.int64))
     with pytest.raises(ValueError, match="cannot keep 3 of 2"):
         global_threshold(Blocks(keys, hashes), 2, 3)
     with pytest.raises(ValueError, match="hold 2 documents, not 5"):
@@ -147,6 +148,6 @@ def test_bad_input_is_refused():
         with pytest.raises(ValueError, match="row 1 of a block has"):
             global_threshold(Blocks(np.array([1.0, bad]), hashes), 2, 1)
     with pytest.raises(ValueError, match="uint64"):
-        Threshold(0, 0, 1).keep(keys, hashes.astype(np.int64))
+        one_cut.keep(keys, hashes.astype(np.int64))
     with pytest.raises(ValueError, match="as many"):
-        Threshold(0, 0, 1).keep(keys[:1], hashes)
+        one_cut.keep(keys[:1], hashes)

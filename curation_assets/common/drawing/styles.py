@@ -61,7 +61,7 @@ _FAMILIES = {
     "quality": ("quality filters", "Quality filters"),
 }
 """Family of a sampler -> what it is called, and the panel whose hue it has."""
-_MORE_MARKERS = "dp8<>Hh*P^Dv"
+_MORE_MARKERS = "H8dp<>h*P^Dv"
 
 
 def panels(samplers: Mapping[str, SamplerSpec]) -> dict[str, list[str]]:
@@ -113,7 +113,7 @@ def _another(name: str, family: str, number: int) -> Style:
     one, other = (int(colour[1:], 16).to_bytes(3) for colour in colours[number % (len(colours) - 1) :][:2])
     between = "#" + bytes((a + b) // 2 for a, b in zip(one, other, strict=True)).hex()
     free = [marker for marker in _MORE_MARKERS if marker not in markers]
-    return Style(between, free[number % len(free)], DASHES[number % 5], name)
+    return Style(between, free[number % len(free)], DASHES[(len(colours) + number) % 5], name)
 
 
 def _stranger(name: str) -> Style:

@@ -1,0 +1,102 @@
+"""Strata: parts of the corpus within each of which a selection keeps its rate, and how rates are rounded there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation_assets.common.hashing import hash_ids, noise
+from curation_assets.config.settings import CLUSTER
+
+if TYPE_CHECKING:
+    from curation_assets.engine.artifacts import Artifacts
+
+MOST = 1 << 16
+"""Strata that there may be: their cuts are looked for together, in memory that grows with their number."""
+
+_BATCH = 1 << 16
+_EXACT = 1e-9  # shares of documents that differ by less from a whole number are one
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Strata:
+    """The parts of the corpus by the value of a field, or by cluster; documents without a value are a part of their own.
+
+    Attributes
+    ----------
+    within : the field, or "cluster".
+    names : the value of each part, sorted; None, at the end, where documents have none.
+    """
+
+    workspace: Artifacts
+    within: str
+    names: Sequence[str | None]
+
+    def of(self, shard: str) -> NDArray[np.int32]:
+        """Return the number of the part that each document of a shard is in, int32 [n]."""
+        if self.within == CLUSTER:
+            return np.load(self.workspace.open("clusters/assignments", shard) / "clusters.npy")
+        known = pa.array(self.names, pa.string())
+        batches = _values(self.workspace, shard, self.within)
+        codes = [pc.index_in(values, value_set=known).to_numpy() for values in batches]
+        return np.concatenate([np.zeros(0, np.int32), *codes])
+
+
+def strata_of(workspace: Artifacts, within: str, shards: Sequence[str]) -> Strata:
+    """Look which parts there are.
+
+    Raises
+    ------
+    ValueError
+        Documents of a shard have no such field, or it has more than `MOST` values.
+    """
+    if within == CLUSTER:
+        arrays = (
+            np.load(workspace.open("clusters/assignments", s) / "clusters.npy", mmap_mode="r") for s in shards
+        )
+        count = 1 + max((int(clusters.max(initial=-1)) for clusters in arrays), default=-1)
+        _check_count(count, "there are", "clusters")
+        return Strata(workspace, within, [str(number) for number in range(count)])
+    values: set[str | None] = set()
+    for shard in shards:
+        for batch in _values(workspace, shard, within):
+            values.update(pc.unique(batch).to_pylist())
+            _check_count(len(values), f"the field {within!r} has", "values")
+    named: list[str | None] = [*sorted(value for value in values if value is not None)]
+    return Strata(workspace, within, named + [None] * (None in values))
+
+
+def _check_count(count: int, there: str, what: str) -> None:
+    if count > MOST:
+        raise ValueError(f"selection.within: {there} more than {MOST:,} {what}: choose a field with fewer")
+
+
+def _values(workspace: Artifacts, shard: str, name: str) -> Iterator[pa.Array]:
+    """Yield a field of a shard's documents, some at a time."""
+    with workspace.open_parquet("corpus/documents", shard, "documents.parquet") as table:
+        if name not in table.schema_arrow.names:
+            raise ValueError(f"{shard}: documents have no field {name!r}; run corpus/documents again")
+        yield from (batch[name] for batch in table.iter_batches(_BATCH, columns=[name]))
+
+
+def quota(rate: float, sizes: Ints, names: Sequence[str | None], seed: int) -> Ints:
+    """Return how many documents of each stratum a rate keeps: its share, rounded up or down, int64 [strata].
+
+    A share that is no whole number is rounded up with the probability of its fraction, by a draw that depends on the stratum's value
+    and the seed alone. So each stratum has what it would have beside any others, a larger rate keeps at least as many of it, and very many
+    small strata together keep their rate as well: rounding to the nearest would leave out all with one document at 40 %. All
+    together are as many as the rate asks for up to about half the square root of the number of strata.
+    """
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate must be above 0 and at most 1, not {rate}")
+    share = rate * sizes
+    whole = np.floor(share + _EXACT).astype(np.int64)
+    draws = noise(hash_ids(["" if name is None else f"={name}" for name in names]), seed)
+    return whole + (draws < share - whole - _EXACT)
