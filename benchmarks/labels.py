@@ -14,7 +14,6 @@ import argparse
 import gzip
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -110,7 +109,7 @@ def labelled(corpus: Path, documents: int) -> tuple[list[str], dict[str, np.ndar
 def scored(texts: list[str], reference: list[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return {score: float64 [n]}, and what some of them took."""
     profile = load_profile("local")
-    settings, seconds = profile.samplers, {}
+    settings, seconds = profile.samplers, dict[str, str]()
     with Clock(seconds, "heuristic"):
         prose = heuristic_scores(texts)
     with Clock(seconds, "dsir"):
@@ -137,6 +136,7 @@ def scored(texts: list[str], reference: list[str]) -> tuple[dict[str, np.ndarray
         "heuristic": prose.score,
         "dsir": dsir,
         "dsir, sum": dsir * ngrams,
+        "n-grams": ngrams.astype(np.float64),
         "q_classifier": probability,
         "density": density,
     }, seconds
@@ -155,8 +155,7 @@ def compare_with_authors(
         command = [python, "-c", AUTHORS, folder, str(buckets)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         weights = np.load(Path(folder, "weights.npy"))
-    ngrams = columns["dsir, sum"] / np.where(columns["dsir"] == 0, 1, columns["dsir"])
-    mean = weights / np.maximum(np.rint(ngrams), 1)
+    mean = weights / np.maximum(columns["n-grams"], 1)
     print(f"\ndata-selection: {float(done.stdout.split()[-1]):.1f} s")
     print(
         f"Spearman: its sums and dsir's sums {spearmanr(weights, columns['dsir, sum']).statistic:.4f}, ",
@@ -200,4 +199,4 @@ def _cell(value: float, error: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -13,6 +12,7 @@ from curation_assets.common.auc import auc, length_controlled_auc
 from curation_assets.report.correlation import Z
 from curation_assets.report.documents import signs
 from curation_assets.report.schemas import schema
+from curation_assets.scoring.heuristic import heuristic_scores
 
 LENGTH, SENTENCE_ENDS, STOP_WORDS = "length", "sentence_ends", "stop_words"
 BASELINES = (LENGTH, SENTENCE_ENDS, STOP_WORDS)
@@ -25,35 +25,12 @@ SCHEMA = schema(
 )
 """Columns of labels.parquet; null where the documents are too few."""
 
-_END = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_WORDS = """
-a about after all also an and any are as at be because been but by can could did do for from had has have he her his how i if in into is
-it its more most my no not of on one or other our out she so some such than that the their them then there these they this to up was we
-were what when which who will with would you your
-"""
-_STOP_WORDS = frozenset(_WORDS.split())
-
 
 def baselines(texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Return what any score must beat: characters, the share of lines that end as sentences do, the share of English stop words."""
-    return {
-        LENGTH: np.array([len(text) for text in texts], np.float64),
-        SENTENCE_ENDS: np.array([_share(map(_END.search, _lines(text))) for text in texts], np.float64),
-        STOP_WORDS: np.array(
-            [_share(word in _STOP_WORDS for word in _WORD.findall(text.lower())) for text in texts],
-            np.float64,
-        ),
-    }
-
-
-def _lines(text: str) -> list[str]:
-    return [line for line in map(str.strip, text.splitlines()) if line]
-
-
-def _share(holds: Iterable[object]) -> float:
-    each = [bool(one) for one in holds]
-    return sum(each) / len(each) if each else 0.0
+    prose = heuristic_scores(texts)
+    length = np.array([len(text) for text in texts], np.float64)
+    return {LENGTH: length, SENTENCE_ENDS: prose.sentence_lines, STOP_WORDS: prose.stop_words}
 
 
 def measured(

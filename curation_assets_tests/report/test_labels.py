@@ -175,7 +175,7 @@ def test_baselines() -> None:
     found = baselines(["He said: “Go.”\nand went\n\n", "", "The cat is on the mat"])
     assert found["length"].tolist() == [25, 0, 21]
     assert found["sentence_ends"].tolist() == [0.5, 0, 0]
-    assert found["stop_words"].tolist() == pytest.approx([2 / 5, 0, 4 / 6])
+    assert found["stop_words"].tolist() == pytest.approx([3 / 5, 0, 4 / 6])
 
 
 def test_length_alone_would_do_as_well() -> None:
