@@ -1,90 +1,97 @@
-"""What hybrids and strata keep of a corpus by source: `python -m benchmarks.stages 'CORPUS/shard-00[01].jsonl.gz' --folder FOLDER`.
+"""What hybrids and strata keep of a corpus by source: `python -m benchmarks.stages CORPUS --documents 5000 --vectors FILE.npz`.
 
-Scores are those of the local profile, by samplers that need no language model; what is chosen of them is selected as the graph does.
+Scores of the first documents of a folder with a field `source`, by samplers that need no language model, as the local profile has them.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
+from benchmarks.density_kernels import Vectors, _rows, embed, sketched
 from curation_assets.common.markdown import markdown_table
-from curation_assets.config.profile import load_profile
-from curation_assets.corpus.reading import left_out, open_documents
-from curation_assets.engine.workspace import Workspace
-from curation_assets.selection.what_if import what_if
-from curation_assets_tests.conftest import make_current
+from curation_assets.sampling import select
+from curation_assets.scoring.clusters import assign, default_clusters, fit_centroids
+from curation_assets.scoring.density_hashes import default_bits
+from curation_assets.scoring.heuristic import heuristic_scores
+from curation_assets.scoring.semdedup import semdedup_scores
 
-SCORED = ("random", "density", "semdedup", "heuristic")
-DISTINCT, PROSE = "semdedup < 0.9", "heuristic 50%"
+RATE = 0.2
 CHOICES = (
-    *((sampler, "", "") for sampler in SCORED),
-    ("density", DISTINCT, ""),
-    ("density", PROSE, ""),
+    ("random", "", ""),
+    ("density", "", ""),
+    ("semdedup", "", ""),
+    ("heuristic", "", ""),
+    ("density", "semdedup < 0.9", ""),
+    ("density", "heuristic 50%", ""),
     ("density", "", "source"),
     ("heuristic", "", "source"),
     ("heuristic", "", "cluster"),
-    ("density", PROSE, "source"),
+    ("density", "heuristic 50%", "source"),
 )
 """Sampler, first stage, strata."""
 
 
 def main() -> None:
-    """Score a corpus where that is not done, select of it in several ways, and print the table."""
+    """Print the share of each source, in percent, of the corpus and of each choice."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpus", help="files with a field `source`: a folder, a glob or a URL")
-    parser.add_argument("--folder", type=Path, required=True, help="for what is made")
-    parser.add_argument("--keep", default="20%")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--documents", type=int, default=5_000)
+    parser.add_argument("--vectors", type=Path, help="an .npz file that keeps the vectors")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    os.environ["CURATION_DATA"] = str(options.folder / "data")
-    profile = options.folder / "stages.toml"
-    profile.write_text(
-        f'extends = "local"\n[corpus]\nurl = "{Path(options.corpus).resolve()}"\nhq_url = ""\n', "utf-8"
-    )
-    workspace = Workspace(load_profile(profile))
-    make_current(workspace, *(f"{name}/scores" for name in SCORED), "corpus/index", "clusters/assignments")
-    print(markdown_table(list(rows(workspace, options.keep))))
+    if options.vectors and options.vectors.exists():
+        with np.load(options.vectors) as file:
+            vectors = Vectors(file["x"], file["source"])
+    else:
+        vectors = embed(options.corpus, options.documents)
+        if options.vectors:
+            np.savez(options.vectors, **vectors._asdict())
+    texts = [row["text"] for row in islice(_rows(options.corpus), len(vectors.x))]
+    print(markdown_table(table(vectors, texts)))
 
 
-def rows(workspace: Workspace, keep: str) -> Iterator[dict[str, object]]:
-    """Yield the share of each source, in percent, of the corpus and of each choice."""
-    corpus = pl.concat([_documents(workspace, shard) for shard in workspace.shards()])
-    sources = corpus["source"].value_counts(sort=True)["source"].to_list()
-    yield _row("whole corpus", corpus, corpus, sources)
-    chosen: dict[tuple[str, str], pl.DataFrame] = {}
-    for number, (sampler, first, within) in enumerate(CHOICES):
-        folder = workspace.scratch.parent / f"choice-{number}-{os.getpid()}"
-        what_if(workspace, [sampler], keep, first=first, within=within, folder=folder)
-        table = pl.read_parquet(folder / "subset.parquet", columns=["shard", "row"])
-        kept = table.join(corpus, on=["shard", "row"])
-        assert len(kept) == len(table)
-        plain = chosen.setdefault((sampler, ""), kept)
-        name = " ".join(filter(None, (sampler, first and f"of {first}", within and f"within {within}")))
-        yield _row(name, kept, plain, sources)
-
-
-def _documents(workspace: Workspace, shard: str) -> pl.DataFrame:
-    table = pl.read_parquet(open_documents(workspace, shard), columns=["source"])
-    rows = np.delete(np.arange(len(table)), left_out(workspace).get(shard, np.zeros(0, np.int64)))
-    return table[rows].with_columns(shard=pl.lit(shard), row=pl.Series(rows))
-
-
-def _row(name: str, kept: pl.DataFrame, plain: pl.DataFrame, sources: list[str]) -> dict[str, object]:
-    counts = dict(kept["source"].value_counts().rows())
-    shares = {source: f"{100 * counts.get(source, 0) / len(kept):.1f}" for source in sources}
-    same = len(kept.join(plain, on=["shard", "row"], how="semi"))
-    return {
-        "choice": name,
-        "documents": len(kept),
-        "others than plain, %": f"{100 * (1 - same / len(kept)):.1f}",
-        **shares,
+def table(vectors: Vectors, texts: list[str]) -> list[dict[str, object]]:
+    """Return a row for the corpus and for each choice."""
+    x, source, n = vectors.x, vectors.source, len(texts)
+    cluster, _ = assign(x, fit_centroids(x, default_clusters(n), 0).centroids)
+    scores = {
+        "random": np.ones(n),
+        "density": sketched(x, {"bits": default_bits(n, 20_000)}),
+        "semdedup": semdedup_scores(x, cluster)[0],
+        "heuristic": heuristic_scores(texts).score,
     }
+    techniques = {"random": "uniform", "density": "ips"}
+    ids = [f"{number}" for number in range(n)]
+    strata = {"": None, "source": source.tolist(), "cluster": cluster.astype(str).tolist()}
+    firsts = {
+        "": None,
+        "semdedup < 0.9": -scores["semdedup"] < 0.9,
+        "heuristic 50%": select(ids, scores["heuristic"], 0.5, "top_k", 0),
+    }
+    names = [name for name, _ in Counter(source.tolist()).most_common()]
+
+    def row(name: str, kept: np.ndarray, plain: np.ndarray) -> dict[str, object]:
+        shares = {one: f"{100 * (source[kept] == one).mean():.1f}" for one in names}
+        return {
+            "choice": name,
+            "kept": int(kept.sum()),
+            "exchanged": f"{1 - plain[kept].mean():.1%}",
+            **shares,
+        }
+
+    rows, everything = [], np.ones(n, bool)
+    rows.append(row("whole corpus", everything, everything))
+    for sampler, first, within in CHOICES:
+        technique = techniques.get(sampler, "top_k")
+        kept = select(ids, scores[sampler], RATE, technique, 0, first=firsts[first], within=strata[within])
+        plain = select(ids, scores[sampler], RATE, technique, 0)
+        name = " ".join(filter(None, (sampler, first and f"of {first}", within and f"within {within}")))
+        rows.append(row(name, kept, plain))
+    return rows
 
 
 if __name__ == "__main__":
