@@ -93,7 +93,8 @@ def test_a_setting(reader: Reader) -> None:
     assert (before.samplers.repetition.n, after.samplers.repetition.n) == (3, 5)
     stale = [key for key, step in STEPS.items() if step.code_version(before) != step.code_version(after)]
     reports = [
-        f"report/{name}" for name in ("correlation", "distributions", "composition", "documents", "page")
+        f"report/{name}"
+        for name in ("labels", "correlation", "distributions", "composition", "documents", "page")
     ]
     assert stale == ["repetition/scores", *reports]
     workspace, step = Workspace(after), STEPS["repetition/scores"]

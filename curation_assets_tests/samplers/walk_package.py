@@ -37,7 +37,8 @@ def test_its_settings_are_in_the_profile_and_in_the_version_of_its_scores(tiny: 
     other = _with(tiny, "[samplers.repetition]\nn = 5")
     changed = [key for key, step in STEPS.items() if step.code_version(tiny) != step.code_version(other)]
     reports = [
-        f"report/{name}" for name in ("correlation", "distributions", "composition", "documents", "page")
+        f"report/{name}"
+        for name in ("labels", "correlation", "distributions", "composition", "documents", "page")
     ]
     assert changed == [f"{NAME}/scores", *reports]
 
