@@ -67,7 +67,7 @@ CORPUS = (
     Product(
         "corpus/reference",
         reference,
-        "Text of the kind that is wanted: what `dsir` and `q_classifier` are fitted to.",
+        "Text of the kind that is wanted, to which samplers are fitted.",
         "Of `corpus.reference_url`, or where that is empty of `corpus.hq_url`, the half that models are never measured on: which half a text "
         "is in follows from its hash alone.",
     ),
