@@ -139,7 +139,7 @@ SAMPLER = Sampler(
         Product(
             "dsir/log_ratios",
             log_ratios,
-            "How much likelier each hashed n-gram is in the reference than in the corpus.",
+            "How much likelier each n-gram is in the reference than in the corpus.",
             "The sum of the files' counts against the reference's, one added to each.",
             files="`ratios.npy` (float64 [buckets])",
         ),

@@ -120,7 +120,7 @@ SAMPLER = Sampler(
         Product(
             "q_classifier/classifier",
             classifier,
-            "What tells the reference from the corpus: logistic regression on embeddings.",
+            "Logistic regression of embeddings: of the reference, or of the corpus?",
             "Fitted anew when the corpus or the reference changes: that takes a second, and no model runs. Both sides weigh alike.",
             files="`classifier.npz` (weights, intercept, histogram of the corpus's scores)",
         ),

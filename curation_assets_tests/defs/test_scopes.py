@@ -91,7 +91,7 @@ def test_a_sampler_without_a_model_is_named() -> None:
     asking = LOCAL.samplers.ask_llm.model_copy(update={"models": models})
     samplers = LOCAL.samplers.model_copy(update={"ask_llm": asking})
     profile = LOCAL.model_copy(update={"samplers": samplers})
-    with pytest.raises(ProfileError, match="models.xl is missing: sampler ask_llm_xl needs it"):
+    with pytest.raises(ProfileError, match=r"models\.xl is missing: sampler ask_llm_xl needs it"):
         narrowed(profile, Chosen(("ask_llm_xl",)))
 
 
