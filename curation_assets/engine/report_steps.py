@@ -70,7 +70,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             "report/tradeoff",
             "",
             (
-                *(f"corpus/{end}" for end in ("tokens", "tokenizer", "embeddings")),
+                *(f"corpus/{end}" for end in ("tokens", "tokenizer", "embeddings", "reference_embeddings")),
                 *costly,
             ),
             "report",

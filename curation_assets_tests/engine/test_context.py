@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,10 @@ NOT_READ = {
     "report/comparison": {"corpus/index"},  # the page shows which version of the corpus the comparison is of
 }
 """What is declared and not read when the small graph is made."""
-FEW = ["random", "density", "semdedup", "prototypes", "perplexity_small", "ask_llm_small"]
+FEW = [
+    *("random", "density", "semdedup", "prototypes", "perplexity_small", "ask_llm_small"),
+    *("dsir", "q_classifier", "heuristic", "semdedup_density"),
+]
 
 
 @pytest.fixture
@@ -166,8 +170,13 @@ def _make(workspace: Workspace, step: Step) -> None:
 @pytest.mark.slow
 def test_every_step_reads_what_it_declares(tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole graph, with few samplers; what is read undeclared would fail it."""
+    labelled = Path(tiny.source).with_name("labels.jsonl")
+    rows = enumerate(Path(tiny.corpus.url, "s0.jsonl").read_text("utf-8").splitlines())
+    labels = [{"doc_id": json.loads(row)["id"], "label": number % 2} for number, row in rows]
+    labelled.write_text("\n".join(map(json.dumps, labels)), "utf-8")
     profile = tiny.model_copy(
         update={
+            "labels": tiny.labels.model_copy(update={"url": str(labelled)}),
             "run": tiny.run.model_copy(update={"samplers": FEW}),
             "evaluation": tiny.evaluation.model_copy(update={"decontaminate": True}),
         }
