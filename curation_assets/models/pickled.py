@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
@@ -70,7 +70,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         mapped = zipfile.is_zipfile(path)  # files of torch before 1.6 are not
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         found = _REFUSED.search(str(error))
         what = f"it would call {found[1]}" if found else "it holds more than tensors"
         raise ValueError(f"{path.name} is refused: {what}; nothing in it was run") from None

@@ -19,8 +19,8 @@ from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.selection.amount import Amount
 from curation_assets.selection.keys import selection_keys
-from curation_assets.selection.select import kept_count
-from curation_assets.selection.strata import Strata, quota, strata_of
+from curation_assets.selection.select import kept_count, quota
+from curation_assets.selection.strata import Strata, strata_of
 from curation_assets.selection.threshold import Block, Threshold, count_thresholds, token_thresholds
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class Draw:
         """Return the threshold that keeps `amount` of what `counts` says there is, or all that the first stage leaves of it.
 
         A rate is a share of what the profile's `selection.rate_of` says, documents or tokens; with strata, of each stratum's
-        (`strata.quota`). Of a budget of tokens the largest keys stay, up to the first document that no longer fits.
+        (`select.quota`). Of a budget of tokens the largest keys stay, up to the first document that no longer fits.
 
         Raises
         ------

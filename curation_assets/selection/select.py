@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from curation_assets.common.hashing import hash_ids
+from curation_assets.common.hashing import hash_ids, noise
 from curation_assets.selection.keys import selection_keys
-from curation_assets.selection.strata import quota
+
+_EXACT = 1e-9  # shares of documents that differ by less from a whole number are one
 
 
 def kept_count(rate: float, n: int) -> int:
@@ -18,6 +20,22 @@ def kept_count(rate: float, n: int) -> int:
     if not 0 < rate <= 1:
         raise ValueError(f"rate must be above 0 and at most 1, not {rate}")
     return round(rate * n)
+
+
+def quota(rate: float, sizes: NDArray[np.int64], names: Sequence[str | None], seed: int) -> NDArray[np.int64]:
+    """Return how many documents of each stratum a rate keeps: its share, rounded up or down, int64 [strata].
+
+    A share that is no whole number is rounded up with the probability of its fraction, by a draw that depends on the stratum's value
+    and the seed alone. So each stratum has what it would have beside any others, a larger rate keeps at least as many of it, and very many
+    small strata together keep their rate as well: rounding to the nearest would leave out all with one document at 40 %. All
+    together are as many as the rate asks for up to about half the square root of the number of strata.
+    """
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate must be above 0 and at most 1, not {rate}")
+    share = rate * sizes
+    whole = np.floor(share + _EXACT).astype(np.int64)
+    draws = noise(hash_ids(["" if name is None else f"={name}" for name in names]), seed)
+    return whole + (draws < share - whole - _EXACT)
 
 
 def select(
@@ -51,7 +69,7 @@ def select(
     first
         Documents to choose from, bool [n]. The rate is a share of all n; where fewer are left, all of those stay.
     within
-        A string of each document, or None [n]: the rate is kept within each value (`strata.quota`).
+        A string of each document, or None [n]: the rate is kept within each value (`quota`).
 
     Returns
     -------

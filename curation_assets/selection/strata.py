@@ -1,4 +1,4 @@
-"""Strata: parts of the corpus within each of which a selection keeps its rate, and how rates are rounded there."""
+"""Strata: parts of the corpus within each of which a selection keeps its rate (`select.quota`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation_assets.common.hashing import hash_ids, noise
 from curation_assets.config.settings import CLUSTER
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ MOST = 1 << 16
 """Strata that there may be: their cuts are looked for together, in memory that grows with their number."""
 
 _BATCH = 1 << 16
-_EXACT = 1e-9  # shares of documents that differ by less from a whole number are one
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -84,19 +81,3 @@ def _values(workspace: Artifacts, shard: str, name: str) -> Iterator[pa.Array]:
         if name not in table.schema_arrow.names:
             raise ValueError(f"{shard}: documents have no field {name!r}; run corpus/documents again")
         yield from (batch[name] for batch in table.iter_batches(_BATCH, columns=[name]))
-
-
-def quota(rate: float, sizes: Ints, names: Sequence[str | None], seed: int) -> Ints:
-    """Return how many documents of each stratum a rate keeps: its share, rounded up or down, int64 [strata].
-
-    A share that is no whole number is rounded up with the probability of its fraction, by a draw that depends on the stratum's value
-    and the seed alone. So each stratum has what it would have beside any others, a larger rate keeps at least as many of it, and very many
-    small strata together keep their rate as well: rounding to the nearest would leave out all with one document at 40 %. All
-    together are as many as the rate asks for up to about half the square root of the number of strata.
-    """
-    if not 0 < rate <= 1:
-        raise ValueError(f"rate must be above 0 and at most 1, not {rate}")
-    share = rate * sizes
-    whole = np.floor(share + _EXACT).astype(np.int64)
-    draws = noise(hash_ids(["" if name is None else f"={name}" for name in names]), seed)
-    return whole + (draws < share - whole - _EXACT)

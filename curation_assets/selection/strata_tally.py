@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from curation_assets.selection.amount import Amount
-from curation_assets.selection.candidates import Candidates, Counts, Draw
 from curation_assets.selection.threshold import Threshold
+
+if TYPE_CHECKING:
+    from curation_assets.selection.candidates import Candidates, Counts, Draw
 
 
 @dataclass

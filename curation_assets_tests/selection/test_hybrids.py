@@ -22,8 +22,7 @@ from curation_assets.lineage.explain import explain, to_text
 from curation_assets.selection import keys as selection
 from curation_assets.selection import strata as strata_of
 from curation_assets.selection.build import subset
-from curation_assets.selection.select import kept_count
-from curation_assets.selection.strata import quota
+from curation_assets.selection.select import kept_count, quota
 from curation_assets.selection.what_if import what_if
 from curation_assets_tests.making import load, materialize
 from curation_assets_tests.report.hand_made import Document, texts, workspace

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation_assets.sampling import hash_ids, select, selection_keys
 from curation_assets.selection.keys import TECHNIQUES
-from curation_assets.selection.strata import quota
+from curation_assets.selection.select import quota
 from curation_assets.selection.threshold import Block, count_thresholds, token_thresholds
 
 NAMES = ["a", "b", None, "rare"]
