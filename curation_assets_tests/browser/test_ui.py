@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from curation_assets.defs.descriptions import group
+from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
 from curation_assets_tests.browser.conftest import PATIENCE, Made, Watched
 from curation_assets_tests.browser.serving import asked
@@ -23,9 +25,9 @@ def test_the_graph_shows_all_groups_and_an_asset_is_found_in_it(watched: Watched
     page.goto(ui)
     page.get_by_role("link", name="Lineage").click()
     groups = {asset["groupName"] for asset in asked(ui, "{ assetNodes { groupName } }")["assetNodes"]}
-    assert len(groups) == 26
-    for group in groups:
-        page.get_by_text(group, exact=True).first.wait_for()
+    assert groups == {group(step) for step in STEPS.values()}
+    for name in groups:
+        page.get_by_text(name, exact=True).first.wait_for()
     page.get_by_placeholder("Jump to").fill("density")
     page.get_by_role("menuitem", name="subset density").click()
     page.get_by_text("density / subset", exact=True).first.wait_for()

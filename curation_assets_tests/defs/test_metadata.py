@@ -74,6 +74,9 @@ def _rows_and_columns_are_those_of_the_file_and_text_is_text(hostile: Workspace)
             markdown += [str(value) for value in shown.values() if isinstance(value, Markdown)]
             folder = hostile.open(key, partition) if shown["folder"].rstrip("_").split("/")[-1] else Path()
             for number, (name, known) in enumerate(tables(step, hostile.profile).items()):
+                if name == "strata":  # there are none
+                    assert f"{name}_columns" not in shown and not (folder / f"{name}.parquet").exists()
+                    continue
                 columns, rows = written(folder / f"{name}.parquet", known)
                 assert [(c.name, c.type) for c in columns] == [(c.name, c.type) for c in known], (
                     f"{key} {name}"

@@ -24,6 +24,10 @@ NOT_READ = {
     "corpus/source": {"corpus.builtin"},  # the corpus lies in files
     "evaluation/examples": {"evaluation.instructions"},  # no suite is tuned on any
     "ask_llm_small/model": {"pretraining.seeds"},  # of a rung of the ladder, not of a judge
+    "q_classifier/scores": {
+        "samplers.q_classifier"
+    },  # the classifier reads them; a sampler's scores declare its settings
+    "report/tradeoff": {"samplers.ask_llm_density"},  # which is not among the few
     "report/comparison": {"corpus/index"},  # the page shows which version of the corpus the comparison is of
 }
 """What is declared and not read when the small graph is made."""

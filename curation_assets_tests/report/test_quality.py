@@ -161,7 +161,8 @@ def test_a_figure_for_every_metric_is_drawn_the_same_each_time(found: pl.DataFra
     assert len(files) == 9 + 2
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    assert "not measured: prototypes" in (tmp_path / "a" / "perplexity_small.svg").read_text("utf-8")
+    # of coverage: prototypes and the hybrids
+    assert "not measured: 3 of them" in (tmp_path / "a" / "perplexity_small.svg").read_text("utf-8")
 
 
 def test_names_of_files_are_plain_and_different() -> None:

@@ -24,6 +24,7 @@ from curation_assets.report.inputs import read_chance
 from curation_assets.report.quality import quality
 from curation_assets.report.rank_change import SCHEMA as CHANGES
 from curation_assets.report.scores import Scores
+from curation_assets.report.strata import STRATA
 from curation_assets.report.tradeoff_view import METHOD as COSTS
 from curation_assets_tests.making import commit
 from curation_assets_tests.report.test_convergence import _curve
@@ -115,7 +116,10 @@ def test_the_composition_speaks_of_what_it_has() -> None:
     corpus.add(np.ones(9, np.int64), {"length": np.zeros(9, np.int64), "cluster": np.zeros(9, np.int64)})
     lengths = {"length": shares(corpus, {}, "length", [("all", [0])])}
     everything = {"source": lengths["length"], **lengths, "clusters": spread(corpus, {})}
-    few, all_ = (composition_view.section(9, tables, {}, "20") for tables in (lengths, everything))
+    few, all_ = (
+        composition_view.section(9, tables, {}, "20", "", pl.DataFrame(schema=STRATA))
+        for tables in (lengths, everything)
+    )
     assert few.intro.startswith("Which lengths a choice") and "k-means" not in few.method
     assert all_.intro.startswith("Which sources, lengths and clusters a choice") and "k-means" in all_.method
     assert "no field `source`" in few.findings[-2] and not [s for s in all_.findings if "no field" in s]
