@@ -121,7 +121,9 @@ def test_the_section_tells_what_moves_what_is_tied_and_what_is_missing(
     rows = {row[0]: row for row in quantiles.rows}
     assert rows["prototypes"][2] == "not current" and rows["density"][1] == len(ids)
     cut = {row[0]: row for row in cuts.rows}
-    assert cut["density"][1:4] == ["drawn by 1/score", "no cut", "no cut"] and len(cut) == len(SAMPLERS.scored)
+    assert cut["density"][1:4] == ["drawn by 1/score", "no cut", "no cut"] and len(cut) == len(
+        SAMPLERS.scored
+    )
     assert cut["prototypes"][2] == "not current" and len(changes.rows) == 1
     assert (
         f"All {len(ids)} documents" in section.figures[0].caption
