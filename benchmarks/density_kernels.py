@@ -41,15 +41,16 @@ class Vectors(NamedTuple):
 
 def embed(folder: Path, documents: int) -> Vectors:
     """Embed the first documents of a folder's files as the local profile does."""
-    rows = list(islice(_rows(folder), documents))
+    read = list(islice(rows(folder), documents))
     settings = load_profile("local").embeddings
     model = resolve(settings.model, cache=tempfile.gettempdir())
     encoder = settings.to(Encoder, folder=model.folder, device="cpu", dtype="float32")
-    x = encoder.embed(encoder.tokenize([row["text"] for row in rows], first_row=0))
-    return Vectors(x, np.array([row["source"] for row in rows]))
+    x = encoder.embed(encoder.tokenize([row["text"] for row in read], first_row=0))
+    return Vectors(x, np.array([row["source"] for row in read]))
 
 
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+def rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a folder's files, in the order of their names."""
     for path in sorted(folder.glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             yield from map(json.loads, lines)
@@ -134,22 +135,21 @@ def report(vectors: Vectors) -> None:
         )
 
 
-def main() -> None:
-    """Embed, unless that is done, and report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+def vectors_of(description: str | None) -> tuple[Vectors, Path]:
+    """Return the vectors that the command line asks for, embedded unless a file keeps them, and the corpus's folder."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("corpus", type=Path)
     parser.add_argument("--documents", type=int, default=5_000)
     parser.add_argument("--vectors", type=Path, help="an .npz file that keeps the vectors")
     options = parser.parse_args()
     if options.vectors and options.vectors.exists():
         with np.load(options.vectors) as file:
-            vectors = Vectors(file["x"], file["source"])
-    else:
-        vectors = embed(options.folder, options.documents)
-        if options.vectors:
-            np.savez(options.vectors, **vectors._asdict())
-    report(vectors)
+            return Vectors(file["x"], file["source"]), options.corpus
+    vectors = embed(options.corpus, options.documents)
+    if options.vectors:
+        np.savez(options.vectors, **vectors._asdict())
+    return vectors, options.corpus
 
 
 if __name__ == "__main__":
-    main()
+    report(vectors_of(__doc__)[0])

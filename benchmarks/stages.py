@@ -5,14 +5,12 @@ Scores of the first documents of a folder with a field `source`, by samplers tha
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.density_kernels import Vectors, _rows, embed, sketched
+from benchmarks.density_kernels import Vectors, rows, sketched, vectors_of
 from curation_assets.common.markdown import markdown_table
 from curation_assets.sampling import select
 from curation_assets.scoring.clusters import assign, default_clusters, fit_centroids
@@ -38,19 +36,8 @@ CHOICES = (
 
 def main() -> None:
     """Print the share of each source, in percent, of the corpus and of each choice."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--documents", type=int, default=5_000)
-    parser.add_argument("--vectors", type=Path, help="an .npz file that keeps the vectors")
-    options = parser.parse_args()
-    if options.vectors and options.vectors.exists():
-        with np.load(options.vectors) as file:
-            vectors = Vectors(file["x"], file["source"])
-    else:
-        vectors = embed(options.corpus, options.documents)
-        if options.vectors:
-            np.savez(options.vectors, **vectors._asdict())
-    texts = [row["text"] for row in islice(_rows(options.corpus), len(vectors.x))]
+    vectors, corpus = vectors_of(__doc__)
+    texts = [row["text"] for row in islice(rows(corpus), len(vectors.x))]
     print(markdown_table(table(vectors, texts)))
 
 
