@@ -31,9 +31,8 @@ class StrataTally:
     @classmethod
     def of(cls, draw: Draw, cut: Threshold, amount: Amount, counts: Counts) -> StrataTally:
         """Return a tally of a draw; looks for the cut that it would have without strata."""
-        whole = Counts(
-            *(values.sum(keepdims=True) for values in (counts.documents, counts.tokens, counts.admitted))
-        )
+        totals = {name: values.sum(keepdims=True) for name, values in vars(counts).items()}
+        whole = replace(counts, **totals)
         return cls(draw, cut, replace(draw, strata=None).threshold(amount, whole), counts)
 
     def __call__(self, draws: list[Draw], blocks: list[Candidates]) -> None:
