@@ -176,7 +176,8 @@ class Profile(Section):
     @property
     def chosen_samplers(self) -> list[str]:
         """Samplers of `curation run`, in the registry's order; an empty list in the profile means all but `left_out`."""
-        chosen = self.run.samplers or [name for name in SAMPLERS if name not in self.left_out]
+        left_out = self.left_out
+        chosen = self.run.samplers or [name for name in SAMPLERS if name not in left_out]
         return [name for name in SAMPLERS if name in chosen]
 
     @property

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -97,10 +96,8 @@ def _labels(context: Context, shard: str, files: LabelFiles | None) -> NDArray[n
     if files is None:
         values = pq.read_table(path, columns=[settings.field])[settings.field].to_pylist()
         return labels_of(values, settings.positive, f"{shard}, field {settings.field}")
-    ids = pq.read_table(path, columns=["doc_id"])["doc_id"]
-    place = pc.index_in(ids, pa.array(files.good, pa.string())).fill_null(-1).to_numpy()
-    good = np.array([*files.good.values(), -1], np.int8)  # the last for -1
-    return good[place]
+    ids = pq.read_table(path, columns=["doc_id"])["doc_id"].to_pylist()
+    return np.fromiter((files.good.get(doc_id, -1) for doc_id in ids), np.int8, len(ids))
 
 
 def _simple(corpus: Corpus, picked: Picked) -> dict[str, NDArray[np.float64]]:

@@ -16,7 +16,7 @@ from curation_assets.config.registry import Column
 READABLE = {
     "readable": Column(
         "bool",
-        "Whether the encoder could read most of the document; where not, `semdedup` and `prototypes` score it at random",
+        "Whether the encoder could read most of the document; where not, `semdedup`, `prototypes` and `q_classifier` score it at random",
     )
 }
 """The column that says so."""

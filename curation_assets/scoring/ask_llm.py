@@ -95,10 +95,7 @@ class AskLLM:
         spellings = SPELLINGS[:1] if self.is_encoder_decoder else SPELLINGS
         self.answer_ids = answer_ids(self._encode, spellings, named_id(tokenizer, "unk"))
         frame = plain_frame if self.is_encoder_decoder else chat_frame
-        parts = template.split(prompt.PLACE)
-        if len(parts) != 2:
-            raise ValueError(f"the template has {len(parts) - 1} places {prompt.PLACE}, expected one")
-        self._before, self._after = frame(tokenizer, self._encode, *parts)
+        self._before, self._after = frame(tokenizer, self._encode, *prompt.frame_of(template))
         _check_sizes(model, tokenizer, max_tokens, len(self._before) + len(self._after))
         self.max_tokens = max_tokens
         self.document_tokens = max_tokens - len(self._before) - len(self._after)

@@ -103,6 +103,14 @@ class _Found(NamedTuple):
     marks: Sequence[int]
 
 
+def frame_of(template: str) -> tuple[str, str]:
+    """Return what stands before and after the document; ValueError where a template has not exactly one place for it."""
+    parts = template.split(PLACE)
+    if len(parts) != 2:
+        raise ValueError(f"the template has {len(parts) - 1} places {PLACE}, expected one")
+    return parts[0], parts[1]
+
+
 def neutralise(text: str) -> tuple[str, Flag]:
     """Return `text` with a mark in every string that could speak for the judge, and what was found.
 

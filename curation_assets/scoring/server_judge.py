@@ -68,10 +68,7 @@ class ServerJudge:
         top: int = _TOP,
         pause: float = _PAUSE,
     ) -> None:
-        parts = template.split(prompt.PLACE)
-        if len(parts) != 2:
-            raise ValueError(f"the template has {len(parts) - 1} places {prompt.PLACE}, expected one")
-        self._before, self._after = parts
+        self._before, self._after = prompt.frame_of(template)
         self.url, self.model = url.rstrip("/"), model
         self.max_tokens, self.characters = max_tokens, _CHARACTERS * max_tokens
         self._top, self._pause = top, pause
