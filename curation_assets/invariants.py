@@ -25,6 +25,7 @@ from curation_assets.corpus.reading import open_hashes
 from curation_assets.embeddings.checks import cut_documents, unknown_tokens
 from curation_assets.engine.check_result import Outcome, made
 from curation_assets.engine.workspace import Workspace
+from curation_assets.samplers.caveats import few_caveats
 from curation_assets.selection.candidates import token_counts
 
 Invariant = Callable[[Workspace], Outcome]
@@ -272,6 +273,7 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
                 if sampler.highest is not None
                 else {}
             ),
+            **({"few_caveats": partial(few_caveats, name)} if "caveat" in sampler.columns else {}),
         }
         for name, sampler in SAMPLERS.items()
         if not sampler.hybrid
