@@ -104,22 +104,27 @@ def _range(workspace: Workspace, sampler: str) -> tuple[float, float, int]:
 
 def agrees_with_teacher(workspace: Workspace) -> Outcome:
     """Each judge orders documents that it was not trained on as the teacher does, beyond chance (a warning, no error)."""
-    weak, taus = [], {}
+    weak, found = [], {}
     for size in made(workspace, "judge/checkpoint", workspace.profile.sizes):
-        agreement = read_json(workspace.open("judge/checkpoint", size) / "distillation.json")["agreement"]
-        taus[size] = agreement
-        if agreement["low"] is None or agreement["low"] <= 0:
+        about = read_json(workspace.open("judge/checkpoint", size) / "distillation.json")
+        found[size] = {name: about[name] for name in ("student", "agreement", "advantage")}
+        low = about["agreement"]["low"]
+        if low is None or low <= 0:
             weak.append(size)
-    listed = ", ".join(
-        f"{size} {t['tau']:.2f}" if t["tau"] is not None else f"{size} none" for size, t in taus.items()
-    )
+    listed = ", ".join(f"{size} {_agreement(**one)}" for size, one in found.items())
     return Outcome(
         not weak,
         f"Kendall's tau with the teacher: {listed}"
         + (f"; not above chance with 95 % confidence: {', '.join(weak)}" if weak else ""),
-        {"agreement": taus, "weak": weak},
+        {"judges": found, "weak": weak},
         warns=True,
     )
+
+
+def _agreement(student: str, agreement: dict[str, Any], advantage: dict[str, Any] | None) -> str:
+    tau, more = agreement["tau"], advantage["tau"] if advantage else None
+    better = "" if more is None else f", {more:.2f} above {'t5' if student == 'embeddings' else 'embeddings'}"
+    return f"{'none' if tau is None else f'{tau:.2f}'} ({student}{better})"
 
 
 def exact_size(sampler: str, workspace: Workspace) -> Outcome:

@@ -166,6 +166,7 @@ class ServerJudge:
             "logprobs": True,
             "top_logprobs": self._top,
             "chat_template_kwargs": {"enable_thinking": False},  # the first token is to be the answer
+            "cache_prompt": False,  # what llama.cpp has read before would move P by a seventh
         }
         try:
             return _answer(self._post(body))
