@@ -42,7 +42,7 @@ def model_note(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
             if model.parameters is not None:
                 about["parameters"] = model.parameters
             if source.name == "judge/checkpoint":
-                about["student"] = context.metadata(source.name, source.partition)["student"]
+                about["student"] = context.metadata(source.name, source.partition).get("student", "t5")
             write_json(folder / "model.json", {**about, "files": list(model.files)})
             if source.kind in ("pip", "path"):  # files outside the graph may change: `Versions.current` looks
                 about |= {"seen": file_states(model.folder, model.files), "place": str(model.folder)}

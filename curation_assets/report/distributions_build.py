@@ -48,7 +48,7 @@ def distributions(context: Context) -> BuildOne:
         made = {size: context.receipt("judge/checkpoint", size) for size in context.partitions("size")}
         section = distributions_view.section(
             *(by_sampler, missing, changes, sample.seen, len(sampled[names[0]])),
-            {size: receipt.metadata for size, receipt in made.items() if receipt},
+            {size: one.metadata for size, one in made.items() if one and "student" in one.metadata},
         )
         drawn = distributions_view.figures(by_sampler, missing, changes, counts)
         return {

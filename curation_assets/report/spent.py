@@ -149,7 +149,7 @@ class Flops:
             )
         if source.kind != "asset":
             return Spent(self._by_parameters(sampler), 0.0)
-        if source.name == "judge/checkpoint" and self._judged(source)["student"] == "embeddings":
+        if source.name == "judge/checkpoint" and self._judged(source).get("student") == "embeddings":
             return Spent(self._by_embeddings(), self._labels())
         shape, vocabulary = self._shape(source.partition), self._tokenizer.vocab_size
         if section == "perplexity":

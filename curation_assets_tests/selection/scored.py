@@ -148,7 +148,6 @@ def _make_all(home: Path, patch: pytest.MonkeyPatch) -> None:
     for key in ("full_data/checkpoint", "judge/checkpoint"):
         with workspace.store.staged() as folder:
             write_json(folder / "made_up.json", {})
-            about = {"student": "t5", "held_out": 6}
-            commit(workspace, folder, Receipt(key, "small", "v", "v", "c", {}, "", about))
+            commit(workspace, folder, Receipt(key, "small", "v", "v", "c", {}, "", {}))
     for key in BUILDERS:
         make(workspace, key)
