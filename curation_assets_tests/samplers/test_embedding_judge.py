@@ -145,6 +145,5 @@ def _another_encoder_makes_them_stale(made: Workspace) -> None:
     other = Versions(Workspace(made.profile.model_copy(update={"embeddings": embeddings})))
     assert Versions(made).current(STEPS["judge/checkpoint"], "small")
     assert not other.current(STEPS["judge/label_embeddings"], "")
-    assert other.reasons(STEPS["judge/label_embeddings"], "") or other.follows(
-        STEPS["judge/checkpoint"], "small"
-    )
+    assert other.follows(STEPS["judge/checkpoint"], "small")
+    assert other.current(STEPS["judge/labels"], "") and not other.follows(STEPS["judge/labels"], "")
