@@ -56,7 +56,7 @@ pictures: $(READY)
 
 # The pages of docs/ as a site, in site/; a link to nowhere is an error.
 docs: $(READY)
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 wheel: $(READY)
 	rm -rf build
