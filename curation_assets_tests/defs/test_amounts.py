@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from curation_assets.config.amount import amount as of
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import RATES
 from curation_assets.defs.instance import instance_for
@@ -23,10 +24,16 @@ name = "amounts"
 samplers = ["random", "density"]
 amounts = {amounts}
 sizes = ["small"]
+[pretraining]
+tokens = 3_000
+snapshots = [1.0]
+[evaluation]
+suites = ["perplexity"]
 [automation]
 settle_seconds = 0.0
 """
 KEYS = ["12.5", "50-documents", "4k-tokens"]
+BOTH = ("random", "density")
 
 
 def _profile(folder: Path, monkeypatch: pytest.MonkeyPatch, *amounts: str) -> Profile:
@@ -43,31 +50,40 @@ def test_amounts_are_partitions_with_subsets_checkpoints_metrics_and_a_report(
     folder = Path(tiny.source).parent
     profile = _profile(folder, monkeypatch, "12.5%", "50 documents", "4k tokens")
     with instance_for(profile) as instance:
-        first = _run(profile, instance, "first_comparison")
-        assert first.success, _failures(first)
-        made = _made(first)
-        for name in ("random", "density"):
-            assert {(f"{name}/subset", key) for key in (*RATES, *KEYS)} < made
-            for end in ("checkpoint", "metrics"):
-                assert {p for k, p in made if k == f"{name}/{end}"} == {f"{key}|small" for key in KEYS}
-                known = instance.get_materialized_partitions(dg.AssetKey([name, end]))
-                assert known == {f"{key}|small" for key in KEYS}
-        assert _made(_run(profile, instance, "first_comparison")) == {("corpus/source", "")}
+        scored = _run(profile, instance, "score_what_changed")
+        assert scored.success, _failures(scored)
+        made = _made(scored)
+        assert {p for k, p in made if k == "random/subset"} == {*RATES, *KEYS}
+        assert {p for k, p in made if k == "density/subset"} == {*RATES, *KEYS}
+        assert _made(_run(profile, instance, "score_what_changed")) == {("corpus/source", "")}
 
-        subset = dg.AssetKey(["density", "subset"])
+        for sampler, amount in (
+            ("random", "0.125"),
+            ("random", "50 documents"),
+            *((s, "4_000 tokens") for s in BOTH),
+        ):
+            cell = _run(profile, instance, "train_and_evaluate_one_cell", sampler=sampler, amount=amount)
+            assert cell.success, _failures(cell)
+            ends = {p for k, p in _made(cell) if k in (f"{sampler}/checkpoint", f"{sampler}/metrics")}
+            assert ends == {f"{of(amount).key}|small"}
+        known = instance.get_materialized_partitions(dg.AssetKey(["random", "metrics"]))
+        assert known == {f"{key}|small" for key in KEYS}
+
         click = _defs(profile.source).resolve_implicit_global_asset_job_def()
         for key in ("12.5", "4k-tokens"):
             clicked = click.execute_in_process(
-                instance=instance, asset_selection=[subset], partition_key=key, run_config=QUIET
+                instance=instance,
+                asset_selection=[dg.AssetKey(["density", "subset"])],
+                partition_key=key,
+                run_config=QUIET,
             )
             assert clicked.success
-        cell = _run(profile, instance, "train_and_evaluate_one_cell", sampler="density", amount="4000 tokens")
-        assert cell.success and not {k for k, _ in _made(cell)} & {"density/checkpoint", "density/subset"}
-
+        told = _run(profile, instance, "make_the_report", sections=["comparison", "composition"])
+        assert told.success, _failures(told)
         _the_report_tells(Workspace(profile))
+
         more = _profile(folder, monkeypatch, "12.5%", "50 documents", "4k tokens", "2.5k tokens")
-        scored = _run(more, instance, "score_what_changed")
-        assert _made(scored) == {
+        assert _made(_run(more, instance, "score_what_changed")) == {
             ("corpus/source", ""),
             *((f"{name}/subset", "2.5k-tokens") for name in ("random", "density")),
         }
@@ -82,15 +98,14 @@ def _the_report_tells(workspace: Workspace) -> None:
         assert INVARIANTS["density/subset"][check](workspace).passed
     runs = pl.read_parquet(workspace.open("report/comparison") / "comparison.parquet")
     assert runs.filter(pl.col("sampler") != "full_data").select("sampler", "rate").rows() == [
-        (name, key) for name in ("random", "density") for key in KEYS
+        *(("random", key) for key in KEYS),
+        ("density", "4k-tokens"),
     ]
     tokens = runs.filter(pl.col("rate") == "4k-tokens")["tokens"].to_list()
     assert all(3000 < kept <= 4000 for kept in tokens)
     compared = read_section(workspace.open("report/comparison"))
     amounts = [row[compared.tables[0].columns.index("amount")] for row in compared.tables[0].rows]
-    assert amounts == ["100 %", *(["12.5 %", "50 documents", "4k tokens"] * 2)]
-    assert [figure.name for figure in compared.figures] == [
-        f"difference_{key}_small" for key in ("12_5", "50_documents", "4k_tokens")
-    ]
+    assert amounts == ["12.5 %", "50 documents", "4k tokens", "4k tokens"]
+    assert [figure.name for figure in compared.figures] == ["difference_4k_tokens_small"]
     kept = read_section(workspace.open("report/composition"))
     assert {row[1] for row in kept.tables[0].rows} >= {"12.5 %", "50 documents", "4k tokens", "20 %"}
