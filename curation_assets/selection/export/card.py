@@ -6,7 +6,8 @@ folder in which rows are missing. What comes from the corpus (paths, fields) is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from shlex import quote
 from typing import Any
 
 import pyarrow as pa
@@ -19,8 +20,8 @@ _COLUMNS = {
     "id": "its id in the corpus",
     "source_file": "the corpus file that it comes from",
     "source_row": "its row in that file",
-    "score": "what the sampler gave it; higher is kept first",
-    "percentile": "the share of the corpus that scored lower, in percent",
+    "score": "what the sampler gave it",
+    "percentile": "percent of the corpus that score no higher",
     "duplicate_of": "the document that it is nearly a copy of",
     "n_tokens": "tokens of the text by the corpus's tokenizer",
     "repeat": "which copy of the document this row is",
@@ -31,9 +32,7 @@ def dataset_card(
     manifest: Mapping[str, Any],
     schema: pa.Schema,
     by_source: Mapping[str, tuple[int, int]],
-    *,
     license: str,
-    commands: Sequence[str],
 ) -> str:
     """Return the card.
 
@@ -44,19 +43,43 @@ def dataset_card(
     schema
         The columns of the data files.
     by_source
-        {corpus file: (rows, tokens)}.
+        {corpus file: (documents that were chosen of it, their tokens)}.
     license
         As the hub spells it: "cc-by-4.0", "other", "unknown".
-    commands
-        What shows or repeats the selection, a command each.
     """
     from huggingface_hub import DatasetCard
 
-    sampler = str(manifest["selection"]["sampler"])
-    title = f"Chosen by {sampler}"
-    data = _front_matter(manifest, schema, license, title, sampler)
-    body = "\n".join(_body(manifest, schema, by_source, title, commands))
+    samplers = _samplers(manifest["selection"])
+    title = f"Chosen by {' and '.join(samplers)}"
+    data = _front_matter(manifest, schema, license, title, samplers)
+    body = "\n".join(_body(manifest, schema, by_source, title))
     return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
+
+
+def commands(selection: Mapping[str, Any]) -> list[str]:
+    """Return what traces a selection back to the corpus, and what makes it again."""
+    samplers = _samplers(selection)
+    if (key := f"{samplers[0]}/subset") in selection["versions"]:
+        of = f"{key} --partition {quote(str(selection['rate']))}"
+        return [f"curation trace {of}", f"curation export {of} --to FOLDER"]
+    kind, value = selection["amount"]["kind"], selection["amount"]["value"]
+    keep = f"{100 * value:.10g}%" if kind == "rate" else f"{value:.0f} {kind}"
+    techniques = {drawn["technique"] for drawn in selection["samplers"]}
+    options = {
+        "keep": keep,
+        "technique": techniques.pop() if len(techniques) == 1 else "",
+        "combine": selection["combine"],
+        "seed": selection["seed"],
+        "first": selection.get("first"),
+        "within": selection.get("within"),
+    }
+    said = [f"--{name} {quote(str(value))}" for name, value in options.items() if value not in (None, "")]
+    return [" ".join(["curation select", *samplers, *said, "--to FOLDER"])]
+
+
+def _samplers(selection: Mapping[str, Any]) -> list[str]:
+    several = selection.get("samplers")
+    return [str(one["sampler"]) for one in several] if several else [str(selection["sampler"])]
 
 
 def size_category(rows: int) -> str:
@@ -69,7 +92,7 @@ def size_category(rows: int) -> str:
 
 
 def _front_matter(
-    manifest: Mapping[str, Any], schema: pa.Schema, license: str, title: str, sampler: str
+    manifest: Mapping[str, Any], schema: pa.Schema, license: str, title: str, samplers: list[str]
 ) -> Any:
     from datasets import DatasetInfo, Features
     from datasets.info import DatasetInfosDict
@@ -82,7 +105,7 @@ def _front_matter(
         pretty_name=title,
         size_categories=[size_category(manifest["rows"])],
         task_categories=["text-generation"],
-        tags=["curation-assets", "data-selection", sampler],
+        tags=["curation-assets", "data-selection", *samplers],
     )
     names = [str(file["name"]) for file in manifest["files"]]
     ending = names[0][names[0].index(".") :] if names else ".parquet"
@@ -104,7 +127,6 @@ def _body(
     schema: pa.Schema,
     by_source: Mapping[str, tuple[int, int]],
     title: str,
-    commands: Sequence[str],
 ) -> Iterator[str]:
     counts = {
         "documents": manifest["documents"],
@@ -112,33 +134,43 @@ def _body(
         "tokens": manifest["tokens"],
         "files": len(manifest["files"]),
         "bytes": sum(int(file["bytes"]) for file in manifest["files"]),
+        "text": manifest["text"],
     }
+    samplers = _samplers(manifest["selection"])
     yield f"# {escaped(title)}\n"
     yield "Documents that were chosen from a corpus to train language models on, with their texts.\n"
     yield _table(counts)
     yield "\n```python\nfrom datasets import load_dataset\n"
     yield 'rows = load_dataset("PATH_OR_ORG/NAME", split="train")  # streaming=True reads without a copy\n```\n'
     yield "## How they were chosen\n"
-    yield _table(manifest["selection"])
+    yield _table({**manifest["selection"], "repeat": manifest["repeat"]})
     yield "\n## From which corpus\n"
     yield _table(manifest["corpus"])
-    yield "\nEach of these shows it anew, from the data folder of its profile:\n"
-    yield "\n".join(f"    {' '.join(command.split())}" for command in commands) + "\n"
+    yield "\nIn the data folder of its profile this shows where it comes from, and makes it again:\n"
+    yield "".join(f"    {' '.join(command.split())}\n" for command in commands(manifest["selection"]))
     yield "## From which files\n"
     largest = sorted(by_source.items(), key=lambda item: (-item[1][1], item[0]))
-    rows = [{"file": name, "rows": rows, "tokens": tokens} for name, (rows, tokens) in largest]
+    rows = [{"file": name, "documents": count, "tokens": tokens} for name, (count, tokens) in largest]
     yield markdown_table(rows, limit=_SOURCES)
     yield "\n## Columns\n"
     columns = [
         {
             "column": field.name,
             "type": str(field.type),
-            "what it is": _COLUMNS.get(field.name, "a field of the corpus"),
+            "what it is": _meaning(field.name, samplers),
         }
         for field in schema
     ]
     yield markdown_table(columns)
     yield "\n`manifest.json` has the digest of each file, the versions and the settings.\n"
+
+
+def _meaning(column: str, samplers: list[str]) -> str:
+    """Return what stands in a column; of several samplers' scores, whose they are."""
+    for sampler in samplers:
+        if (what := column.removeprefix(f"{sampler}_")) != column and what in ("score", "percentile"):
+            return f"{_COLUMNS[what]}: {sampler}"
+    return _COLUMNS.get(column, "a field of the corpus")
 
 
 def _table(values: Mapping[str, Any]) -> str:

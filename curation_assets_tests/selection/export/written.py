@@ -82,12 +82,13 @@ def write_export(
         "documents": count,
         "tokens": 11 * count,
         "columns": SCHEMA.names,
-        "selection": {"sampler": "density", "rate": 0.2, "versions": {"density/subset": "0123"}, "seed": 7},
+        "text": "as read",
+        "selection": {"sampler": "density", "rate": "20", "versions": {"density/subset": "0123"}, "seed": 7},
         "corpus": {"url": "texts`<b>", "documents": 5 * count},
+        "repeat": None,
     }
     sources = {f"part|{n}.jsonl": (count // 3, 11 * count // 3) for n in range(3)}
-    commands = ["curation trace density/subset --partition 20"]
-    card = dataset_card(manifest, SCHEMA, sources, license="unknown", commands=commands)
+    card = dataset_card(manifest, SCHEMA, sources, "unknown")
     (folder / "README.md").write_text(card, "utf-8")
     (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     return documents
