@@ -38,7 +38,7 @@ class _Parquet:
         )
 
     def write(self, table: pa.Table) -> None:
-        self._writer.write_table(table, row_group_size=len(table))
+        self._writer.write_table(table, row_group_size=max(len(table), 1))
 
     def close(self) -> None:
         self._writer.close()

@@ -72,9 +72,11 @@ def write_corpus(home: Path) -> dict[Key, str]:
     )
     columns = {"text": rows["g"], "id": list(range(40))}
     pq.write_table(pa.table(columns), texts / "g.parquet", row_group_size=7)
-    with pa.ipc.new_file(texts / "h.arrow", pa.schema([("text", pa.string())])) as out:
-        for start in (0, 15):
-            out.write_table(pa.table({"text": [f"h {text}" for text in rows["g"][start : start + 15]]}))
+    texts_of_h = [f"h {text}" for text in rows["g"][:30]]
+    batches = pa.table({"text": texts_of_h, "id": [f"h{n}" for n in range(30)]}).to_batches(15)
+    with pa.ipc.new_file(texts / "h.arrow", batches[0].schema) as out:
+        for batch in batches:
+            out.write_batch(batch)
     paragraphs = [text.replace("\r\n", "\n").replace("\n\n", "\n").strip() for text in rows["a"][:20]]
     (texts / "i.txt").write_bytes("\n\n".join(f"i {one}" for one in paragraphs).encode())
     known: dict[Key, str] = {}
@@ -86,17 +88,15 @@ def write_corpus(home: Path) -> dict[Key, str]:
     ):
         known |= {(shard, first + n): text for n, text in enumerate(rows[name])}
     line = 2
-    for text in rows[
-        "e"
-    ]:  # as csv reads it: a line break inside a cell is one that the reader splits lines at
-        known["e.csv", line] = text
-        line += 1 + text.replace("\r\n", "\n").count("\n")
+    for text in rows["e"]:
+        known["e.csv", line] = text.replace("\r\n", "\n")  # lines are read before cells are
+        line += 1 + text.count("\n")
     known |= {
         ("f.jsonl", n + 1): "\n\n".join(f"{m['role']}: {m['content']}" for m in c)
         for n, c in enumerate(chats)
     }
     known |= {("g.parquet", n): text for n, text in enumerate(rows["g"])}
-    known |= {("h.arrow", n): f"h {text}" for n, text in enumerate(rows["g"][:30])}
+    known |= {("h.arrow", n): text for n, text in enumerate(texts_of_h)}
     return known
 
 

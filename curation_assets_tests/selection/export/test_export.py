@@ -211,7 +211,7 @@ def test_another_export_or_anything_else_in_the_folder_is_refused(corpus: Corpus
     [
         (
             "a.jsonl",
-            lambda data: data.replace(b"line feeds", b"line breaks"),
+            lambda data: data.replace(b"Combining", b"Together"),
             r"a.jsonl has another document in row \d+",
         ),
         (
