@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from curation_assets.config.lazy import LazyDict
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
-from curation_assets.engine.borrowed import bases, chosen_by, contaminated, model_at
+from curation_assets.engine.borrowed import bases, chosen_by, contaminated, exported, model_at
 from curation_assets.engine.report_steps import report_steps
 from curation_assets.engine.step import Step
 
@@ -180,7 +180,7 @@ def _scoring(sampler: SamplerSpec) -> tuple[Step, ...]:
 
 
 def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
-    """Return a sampler's steps: those up to its scores, which a hybrid has none of, subset, checkpoint, metrics."""
+    """Return a sampler's steps: those up to its scores, which a hybrid has none of, subset, export, checkpoint, metrics."""
     name, family = sampler.name, sampler.family
     return (
         *(() if sampler.hybrid else _scoring(sampler)),
@@ -194,6 +194,15 @@ def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
             variant=sampler.technique,
             code=2,
             borrows=chosen_by(name),
+        ),
+        Step(
+            f"{name}/export",
+            "rate",
+            (f"{name}/subset", f"{sampler.then}/scores", "corpus/shards"),
+            family,
+            ("parquet",),
+            (*_DOCUMENTS, "export", "samplers.semdedup.threshold"),
+            borrows=exported(name),
         ),
         Step(
             f"{name}/checkpoint",
@@ -249,7 +258,9 @@ _FULL_DATA = (
 def _steps() -> dict[str, Step]:
     chains = {step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}
     costly = [
-        step.key for step in (*_JUDGE, *_FULL_DATA, *chains.values()) if not step.key.endswith("/subset")
+        step.key
+        for step in (*_JUDGE, *_FULL_DATA, *chains.values())
+        if not step.key.endswith(("/subset", "/export"))
     ]
     made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains
     return made | {step.key: step for step in report_steps(tuple(costly), made)}

@@ -1,1 +1,1 @@
-"""The chosen documents with their texts as a dataset in a folder, and what is done with such a folder."""
+"""From a choice to its texts: a folder of Parquet or JSON lines that trainers read, with a manifest and a card; and what is done with it."""
