@@ -80,6 +80,7 @@ def _add_export(commands: Any) -> None:
         "goes on behind the last file.",
         [
             "curation export density/subset --partition 20 --to chosen",
+            "curation export density/subset --partition 20 --to chosen --push ORG/NAME",
             'curation export density/subset --partition 20 --to s3://bucket/chosen --format jsonl.zst --repeat "top 10% x 2"',
         ],
     )
@@ -110,6 +111,13 @@ def _add_layout(parser: argparse.ArgumentParser, *, required: bool) -> None:
         action="append",
         help='have the best appear again, behind all others: "top 10%% x 2", then "next 20%% x 1.5"; of this and what '
         "stands before it, the profile's [export] says the defaults",
+    )
+
+    parser.add_argument(
+        "--push",
+        metavar="ORG/NAME[@BRANCH]",
+        default="",
+        help="upload it to the hub, too; a dataset that is not there is made private",
     )
 
 
@@ -147,6 +155,8 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
         name: getattr(options, name)
         for name in ("technique", "combine", "seed", "first", "within", "allow_stale")
     }
+    if options.push and not options.to:
+        raise ValueError("--push uploads what --to writes: name a folder")
     if not options.to:
         print(to_text(what_if(workspace, options.samplers, options.keep, progress=progress, **how)))
         return 0
@@ -178,18 +188,24 @@ def _write(workspace: Workspace, chosen: Chosen, options: argparse.Namespace, pr
     from curation_assets.corpus.names import visible
     from curation_assets.selection.export.destination import Destination
     from curation_assets.selection.export.export import export
+    from curation_assets.selection.export.hub import check_target, push
 
     profile = workspace.profile
     url = options.to if "://" in options.to else str(absolute(options.to))
+    if options.push:
+        check_target(url, options.push)  # before anything is written
     chosen.corpus.update(profile=profile.name, url=visible(profile.corpus.url))
-    to = Destination(url, _storage_options(profile, url), workspace.scratch / "exports")
+    to = Destination(url, storage_options(profile, url), workspace.scratch / "exports")
     manifest = export(chosen, _layout(profile, options), to, progress)
     files, size = len(manifest["files"]), sum(file["bytes"] for file in manifest["files"])
     again = f" ({manifest['rows']:,} rows)" if manifest["repeat"] else ""
     print(
         f"{manifest['documents']:,} documents{again} with {manifest['tokens']:,} tokens in {files:,} "
-        f"file{'s' if files > 1 else ''} of together {size / 1e6:,.1f} MB: {url}"
+        f"file{'s' if files > 1 else ''} of together {size / 1e6:,.1f} MB: {url}",
+        flush=True,
     )
+    if options.push:
+        print(f"pushed to {push(url, options.push, progress)}")
 
 
 def _layout(profile: Profile, options: argparse.Namespace) -> Export:
@@ -203,7 +219,7 @@ def _layout(profile: Profile, options: argparse.Namespace) -> Export:
         raise ValueError(str(error.errors()[0]["ctx"]["error"])) from None
 
 
-def _storage_options(profile: Profile, url: str) -> dict[str, Any]:
+def storage_options(profile: Profile, url: str) -> dict[str, Any]:
     """Return what is known of a store of this kind: `execution.store_options`, or `corpus.storage_options`; else its driver finds its own."""
     scheme = url.partition("://")[0]
     for place, options in (

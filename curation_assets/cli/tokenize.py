@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from curation_assets.cli.exports import storage_options
 from curation_assets.cli.queries import Command, add_command
 from curation_assets.config.profile import Profile, absolute
 
@@ -59,7 +60,7 @@ def _tokenize(profile: Profile, options: argparse.Namespace) -> int:
 
     workspace = Workspace(profile)
     url = options.export if "://" in options.export else str(absolute(options.export))
-    exported = open_export(url)
+    exported = open_export(url, storage_options(profile, url))
     tokenizer = (
         tokenizer_of_corpus(workspace, options.end)
         if options.tokenizer == _CORPUS

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.common.files import file_system
 from curation_assets.common.progress import Progress, silent
-
-MANIFEST, CARD, DATA = "manifest.json", "README.md", "data"
+from curation_assets.selection.export.destination import MANIFEST
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation_assets.common.progress import Progress, silent
-from curation_assets.selection.export.exported import CARD, DATA, MANIFEST, open_export
+from curation_assets.selection.export.destination import CARD, DATA, MANIFEST
+from curation_assets.selection.export.exported import open_export
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -22,6 +23,13 @@ def parse_repository(text: str) -> tuple[str, str]:
     if not _REPOSITORY.fullmatch(name) or (at and not branch):
         raise ValueError(f"{text!r} is no dataset on the hub: expected ORG/NAME or ORG/NAME@BRANCH")
     return name, branch or "main"
+
+
+def check_target(folder: str | Path, to: str) -> None:
+    """Raise ValueError where a folder can be pushed by nobody, or to no such place."""
+    parse_repository(to)
+    if "://" in str(folder):
+        raise ValueError(f"{folder} is no folder of this machine; only such a one can be pushed")
 
 
 def push(folder: str | Path, to: str, progress: Progress = silent) -> str:
@@ -39,17 +47,15 @@ def push(folder: str | Path, to: str, progress: Progress = silent) -> str:
     from huggingface_hub import HfApi, errors
     from huggingface_hub.utils import httpx  # under this name whichever version the hub's client stands on
 
-    repository, branch = parse_repository(to)
+    check_target(folder, to)
     place = Path(folder).expanduser()
-    if not place.is_dir():
-        raise ValueError(f"{folder} is no folder of this machine; only such a one can be pushed")
     exported = open_export(str(place))
     if not (place / CARD).is_file():
         raise ValueError(f"{folder} has no {CARD}: export to another folder")
     exported.check(progress)
     names = [CARD, MANIFEST, *(str(file["name"]) for file in exported.files)]
     try:
-        return _upload(HfApi(), place, names, repository, branch)
+        return _upload(HfApi(), place, names, *parse_repository(to))
     except errors.LocalTokenNotFoundError:
         raise ValueError(f"nobody is logged in to the hub: {_LOG_IN}") from None
     except (errors.OfflineModeIsEnabled, httpx.TransportError) as error:

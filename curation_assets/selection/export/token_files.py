@@ -17,8 +17,9 @@ import numpy as np
 
 from curation_assets.common.files import TEMPORARY, fingerprint, publish, read_json, sha256, write_json
 from curation_assets.common.progress import Progress, silent
+from curation_assets.selection.export.destination import MANIFEST
 from curation_assets.selection.export.document_tokenizer import DocumentTokenizer
-from curation_assets.selection.export.exported import MANIFEST, Exported
+from curation_assets.selection.export.exported import Exported
 from curation_assets.selection.output import free_place
 
 Trainer = Literal["megatron", "nanotron"]
