@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation_assets.common.markdown import escaped, markdown_table
+from curation_assets.config.amount import Amount
 
 _SOURCES = 50  # shown of the corpus's files, those of the most tokens
 _COLUMNS = {
@@ -62,11 +63,9 @@ def commands(selection: Mapping[str, Any]) -> list[str]:
     if (key := f"{samplers[0]}/subset") in selection["versions"]:
         of = f"{key} --partition {quote(str(selection['rate']))}"
         return [f"curation trace {of}", f"curation export {of} --to FOLDER"]
-    kind, value = selection["amount"]["kind"], selection["amount"]["value"]
-    keep = f"{100 * value:.10g}%" if kind == "rate" else f"{value:.0f} {kind}"
     techniques = {drawn["technique"] for drawn in selection["samplers"]}
     options = {
-        "keep": keep,
+        "keep": Amount(**selection["amount"]),
         "technique": techniques.pop() if len(techniques) == 1 else "",
         "combine": selection["combine"],
         "seed": selection["seed"],

@@ -102,7 +102,7 @@ def test_a_card_says_what_was_chosen_of_what() -> None:
     assert "first 50 of 200 rows" in card
     assert "| semdedup_score | double | what the sampler gave it: semdedup |" in card
     assert (
-        "    curation select density semdedup --keep '2500000 tokens' --combine union --seed 7 --to FOLDER"
+        "    curation select density semdedup --keep '2.5M tokens' --combine union --seed 7 --to FOLDER"
         in card
     )
 
