@@ -180,7 +180,7 @@ def _scoring(sampler: SamplerSpec) -> tuple[Step, ...]:
 
 
 def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
-    """Return a sampler's steps: those up to its scores, which a hybrid has none of, subset, export, checkpoint, metrics."""
+    """Return a sampler's steps: those up to its scores, which a hybrid has none of, subset, checkpoint, metrics."""
     name, family = sampler.name, sampler.family
     return (
         *(() if sampler.hybrid else _scoring(sampler)),
@@ -194,15 +194,6 @@ def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
             variant=sampler.technique,
             code=2,
             borrows=chosen_by(name),
-        ),
-        Step(
-            f"{name}/export",
-            "rate",
-            (f"{name}/subset", f"{sampler.then}/scores", "corpus/shards"),
-            family,
-            ("parquet",),
-            (*_DOCUMENTS, "export", "samplers.semdedup.threshold"),
-            borrows=exported(name),
         ),
         Step(
             f"{name}/checkpoint",
@@ -225,6 +216,20 @@ def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
             trains=True,
             accelerated=True,
         ),
+    )
+
+
+def _export(sampler: SamplerSpec) -> Step:
+    """Return the step that writes out what a sampler chose: after all scores, since it names near-duplicates."""
+    name = sampler.name
+    return Step(
+        f"{name}/export",
+        "rate",
+        (f"{name}/subset", f"{sampler.then}/scores", "corpus/shards"),
+        sampler.family,
+        ("parquet",),
+        (*_DOCUMENTS, "export", "samplers.semdedup.threshold"),
+        borrows=exported(name),
     )
 
 
@@ -257,12 +262,11 @@ _FULL_DATA = (
 
 def _steps() -> dict[str, Step]:
     chains = {step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}
+    exports = {step.key: step for step in map(_export, SAMPLERS.values())}
     costly = [
-        step.key
-        for step in (*_JUDGE, *_FULL_DATA, *chains.values())
-        if not step.key.endswith(("/subset", "/export"))
+        step.key for step in (*_JUDGE, *_FULL_DATA, *chains.values()) if not step.key.endswith("/subset")
     ]
-    made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains
+    made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains | exports
     return made | {step.key: step for step in report_steps(tuple(costly), made)}
 
 

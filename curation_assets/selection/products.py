@@ -45,7 +45,7 @@ def _export(spec: SamplerSpec) -> Product:
     return Product(
         f"{name}/export",
         exports(spec),
-        f"{name}: the texts that it keeps, in files that trainers read.",
+        f"{name}: the texts that it keeps, as a dataset.",
         "Text as it stands in the corpus (or as it was scored: `export.normalized`), id, source, kept fields, score, its percentile, near-duplicates "
         "where they are known, tokens. In the order of the corpus; what `export.repeat` has appear again comes behind it. Each text is compared "
         "with what was scored.",

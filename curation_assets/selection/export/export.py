@@ -126,9 +126,9 @@ def _write_file(
     """Write one file, up to the row group that fills it; return what the manifest says of it, and its tokens."""
     about: dict[str, Any] = {}
     name, rows, tokens, size = f"{DATA}/part-{number:05d}.{layout.format}", 0, 0, 0
-    with to.counted(name, about) as path, part_file(path, layout.format, documents.schema) as part:
+    with to.counted(name, about) as path, part_file(path, layout.format, documents.schema) as write:
         for group in groups:
-            part.write(group.table)
+            write(group.table)
             rows, size = rows + len(group.table), size + group.text_bytes
             tokens += sum(chunk.to_numpy().sum() for chunk in group.table["n_tokens"].chunks)
             progress(rows, 0, "documents", name)

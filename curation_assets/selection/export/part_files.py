@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,16 +15,6 @@ import zstandard
 
 _LEVEL = 3  # what zstd takes by default: higher ones cost more than they save where a file is read often
 _PLAIN = ("text", "id")  # columns without a dictionary: no two documents have the same
-
-
-class PartFile(Protocol):
-    """What takes the row groups of a file."""
-
-    def write(self, table: pa.Table) -> None:
-        """Write one."""
-
-    def close(self) -> None:
-        """Write what is left."""
 
 
 class _Parquet:
@@ -68,10 +59,16 @@ _WRITERS: dict[str, type[_Parquet] | type[_JsonLines]] = {"parquet": _Parquet, "
 
 
 @contextmanager
-def part_file(path: Path, format: str, schema: pa.Schema) -> Iterator[PartFile]:
-    """Write a file; it is whole when this ends without an error."""
-    part: PartFile = _WRITERS[format](path, schema)
-    try:
-        yield part
-    finally:
-        part.close()
+def part_file(path: Path, format: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Give what writes a row group, while the next one is read; the file is whole when this ends without an error."""
+    part, waiting = _WRITERS[format](path, schema), deque[Future[None]]()
+    with closing(part), ThreadPoolExecutor(1) as behind:
+
+        def write(table: pa.Table) -> None:
+            while waiting:
+                waiting.popleft().result()
+            waiting.append(behind.submit(part.write, table))
+
+        yield write
+        while waiting:
+            waiting.popleft().result()

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from curation_assets.common.hashing import hash_documents, text_digest
 from curation_assets.corpus.documents import document_id
-from curation_assets.corpus.fields import document_text, kept_fields, text_as_read
+from curation_assets.corpus.fields import kept_fields, text_as_read
 from curation_assets.corpus.formats import CorruptShardError, read_rows
 from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.normalize import defect, normalize
 from curation_assets.corpus.rows import RawRow
 from curation_assets.engine.artifacts import Artifacts
 
@@ -58,14 +59,13 @@ class CorpusFile:
 
     def _text(self, row: int, raw: RawRow) -> Text:
         value = None if raw.fields is None else raw.fields[self._settings.text_field]
-        text = document_text(raw, value, self._settings)
-        if raw.row != row or raw.fields is None or not isinstance(text, str):
+        text = text_as_read(value)
+        if raw.row != row or raw.fields is None or not isinstance(text, str) or defect(text):
             raise self.changed(f"has no such document in row {row}")
-        digest = text_digest(text)
+        scored = normalize(text)
+        digest = text_digest(scored)
         kept, _ = kept_fields(raw, self._settings)
-        return Text(
-            text_as_read(value), text, document_id(raw.fields, digest, self._settings)[1], digest, kept
-        )
+        return Text(text, scored, document_id(raw.fields, digest, self._settings)[1], digest, kept)
 
     def check(self, texts: list[Text], rows: np.ndarray, doc_hash: np.ndarray) -> None:
         """Refuse documents whose id and text are not those that were scored."""
