@@ -23,7 +23,7 @@ def add(commands: Any) -> dict[str, Command]:
         [
             'curation show density/metrics --partition "20|small" --texts 20',
             "curation show density/subset --partition 20 --order lowest",
-            "curation show density/scores --partition en.jsonl --order random --json | jq -r '.documents[].text'",
+            "curation show density/scores --partition en.jsonl --json | jq .documents",
         ],
     )
     show.add_argument(

@@ -74,7 +74,7 @@ def test_the_current_version_against_the_one_that_it_replaced(
         out / "went.parquet"
     ).equals(went)
     texts = {row["doc_hash"]: row["text"] for s in workspace.shards() for row in _documents(workspace, s)}
-    assert len(told.examples_came) == len(told.examples_went) == 3
+    assert len(told.examples_came) == 3 and len(told.examples_went) == min(3, len(went))
     for one in told.examples_came:
         assert one.doc_hash in came["doc_hash"] and one.text == texts[one.doc_hash]
     assert all(one.doc_hash in went["doc_hash"] and one.text for one in told.examples_went), (

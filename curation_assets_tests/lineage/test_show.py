@@ -16,8 +16,9 @@ from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.lineage.explain import explain
 from curation_assets.lineage.show import show, to_text
 from curation_assets.lineage.subset_behind import SubsetGone
-from curation_assets_tests.conftest import write_shard
+from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.lineage.conftest import make
+from curation_assets_tests.report.test_untrusted import EVIL
 
 
 def _subset(workspace: Workspace, rate: str = "20") -> pl.DataFrame:
@@ -106,17 +107,20 @@ def test_a_subset_that_was_replaced_since_and_one_that_is_gone(made: Profile, ro
 
 
 def test_texts_do_not_steer_a_terminal(made: Profile, root: Path) -> None:
-    evil = "\x1b[31mred\x1b[0m \u202ereversed\x07\nsecond line " + "word " * 300
+    rows = [(f"{name} {text[:150]}", f"{text} of {name}") for name, text in EVIL.items() if name != "nul"]
+    long = max((text for _, text in stdlib_texts()), key=len)
     write_shard(
-        root / "shards" / "s0.jsonl", [("\x1b]0;evil\x07", evil), ("b", "an ordinary text of some words")]
+        root / "shards" / "s0.jsonl",
+        [*rows, ("long", f"{long} once more"), ("long too", f"{long} and again")],
     )
     make(made, [f"corpus/{key}" for key in ("source", "shards", "documents", "tokens", "index")])
     make(made, ["random/scores"])
-    shown = show(Workspace(load_profile()), "random/scores", "s0.jsonl", 5)
+    shown = show(Workspace(load_profile()), "random/scores", "s0.jsonl", 100)
+    raw = "".join(f"{d.doc_id}{d.text}" for d in shown.documents)
+    assert any(not c.isprintable() for c in raw.replace("\n", "")), "as it is in the corpus"
     text = to_text(shown)
-    assert any(d.text and d.text.endswith("word word") and "\u202e" in d.text for d in shown.documents)
     assert all(c.isprintable() or c == "\n" for c in text)
-    assert "the first 600 of" in text and "| second line word word" in text
+    assert f"the first 600 of {len(long) + 10:,} characters" in text
 
 
 def test_what_has_no_texts_behind_it(made: Profile) -> None:
