@@ -25,6 +25,7 @@ from curation_assets.report import composition_view, overlap_view
 from curation_assets.report.overlap import Overlaps
 from curation_assets.report.section import publish
 from curation_assets.report.strata import changes
+from curation_assets.report.texts import Drawn
 from curation_assets.selection.candidates import token_counts
 from curation_assets.selection.subset_rows import rows_by_shard
 
@@ -51,7 +52,7 @@ def composition(context: Context) -> BuildOne:
             raise MissingInput("no sampler has a current subset: there is nothing to show")
         reader = _Reader(context, shards, clustered=not versions.stale(_CLUSTERS, shards), progress=progress)
         sources = reader.sources()
-        corpus, choices, overlaps = reader.count(made, sources)
+        corpus, choices, overlaps, drawn = reader.count(made, sources)
         tables = {}
         if sources:
             parts = compute.source_parts(corpus, sources)
@@ -62,7 +63,14 @@ def composition(context: Context) -> BuildOne:
             tables["clusters"] = compute.spread(corpus, choices)
         within, strata = _strata(context, made)
         overlap = overlaps.table(corpus.documents)
-        for name, table in {**tables, "overlap": overlap, **({"strata": strata} if within else {})}.items():
+        versions_of = {key: context.receipt(f"{key[0]}/subset", key[1]) for key in made}
+        texts = drawn.table(context, shards, {key: one.version for key, one in versions_of.items() if one})
+        for name, table in {
+            **tables,
+            "overlap": overlap,
+            "texts": texts,
+            **({"strata": strata} if within else {}),
+        }.items():
             table.write_parquet(folder / f"{name}.parquet")
         rate = compute.main_rate([key[1] for key in made])
         section = composition_view.section(corpus.documents, tables, state, rate, within, strata, overlap)
@@ -132,24 +140,29 @@ class _Reader:
 
     def count(
         self, made: list[compute.Key], sources: list[str | None]
-    ) -> tuple[compute.Tally, dict[compute.Key, compute.Tally], Overlaps]:
-        """Return the tallies of the corpus without what subsets may not have, and of each subset, and what subsets have in common."""
-        overlaps = Overlaps(made)
+    ) -> tuple[compute.Tally, dict[compute.Key, compute.Tally], Overlaps, Drawn]:
+        """Return the tallies of the corpus without what subsets may not have, and of each subset, and what subsets have in common; and some documents of each."""
+        overlaps, drawn = Overlaps(made), Drawn(made)
         corpus, choices = compute.Tally(), {key: compute.Tally() for key in made}
         with ExitStack() as stack:
             rows = {key: stack.enter_context(_rows(self._workspace, key, self._shards)) for key in made}
-            for shard in self._shards:
+            for at, shard in enumerate(self._shards):
                 tokens = token_counts(self._workspace, shard)
                 numbers = self._numbers(shard, tokens, sources)
                 free = np.delete(np.arange(len(tokens)), self._left_out.get(shard, NO_ROWS))
                 corpus.add(tokens[free], {name: x[free] for name, x in numbers.items()})
-                chosen = {key: next(rows[key]) for key in made}
+                tables = {key: next(rows[key]) for key in made}
+                chosen = {key: table["row"].to_numpy() for key, table in tables.items()}
                 overlaps.add(len(tokens), chosen)
+                for key, table in tables.items():
+                    drawn.add(
+                        at, key, chosen[key], *(table[name].to_numpy() for name in ("doc_hash", "score"))
+                    )
                 for key, tally in choices.items():
                     own = chosen[key]
                     tally.add(tokens[own], {name: x[own] for name, x in numbers.items()})
                 self._tell()
-        return corpus, choices, overlaps
+        return corpus, choices, overlaps, drawn
 
     def _numbers(self, shard: str, tokens: Ints, sources: list[str | None]) -> dict[str, Ints]:
         """Return for each division the part that each document of a shard is in [n]."""
@@ -175,8 +188,8 @@ class _Reader:
 
 
 @contextmanager
-def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Iterator[Ints]]:
-    """Open a subset; give for one shard after another the rows of its documents table that the subset has [k].
+def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Iterator[pa.Table]]:
+    """Open a subset; give for one shard after another what the subset has of it: rows of its documents table, hashes, scores.
 
     Raises
     ------
@@ -190,4 +203,4 @@ def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Ite
             f"{title(f'{key[0]}/subset', key[1])} is not of the shards as they are: run the graph first"
         )
     with pq.ParquetFile(folder / "subset.parquet") as source:
-        yield (rows["row"].to_numpy() for _, rows in rows_by_shard(source, counts, ["row"]))
+        yield (rows for _, rows in rows_by_shard(source, counts, ["row", "doc_hash", "score"]))
