@@ -196,12 +196,13 @@ def _hashes(
                 here = piece is not None and piece[0] == shard
                 own.append(piece[1]["doc_hash"].to_numpy() if here and piece else np.zeros(0, np.uint64))
                 held[i] = next(rows, None) if here else piece
-            went.append(np.setdiff1d(own[0], own[1]))
-            came.append(np.setdiff1d(own[1], own[0]))
+            old, new = map(np.sort, own)
+            went.append(old[~_among(old, new)])
+            came.append(new[~_among(new, old)])
             progress(done, len(names), "shards", "comparing")
     new, old = np.sort(np.concatenate(came)), np.sort(np.concatenate(went))
-    moved = np.intersect1d(new, old, assume_unique=True)
-    return np.setdiff1d(new, moved, True), np.setdiff1d(old, moved, True), len(moved)
+    moved = _among(new, old)
+    return new[~moved], old[~_among(old, new)], int(moved.sum())
 
 
 @contextmanager
