@@ -122,13 +122,17 @@ def documents_of(workspace: Workspace, rows: pa.Table) -> list[Document]:
 def _with_hashes(
     workspace: Workspace, receipt: Receipt, hashes: NDArray[np.uint64]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the documents with some hashes; of texts, the row groups that have one are read, one at a time."""
+    """Yield the documents with some hashes; of texts, the row groups that have one are read, one at a time, up to the last."""
+    left = hashes
     with open_parquet(workspace, receipt, "documents.parquet") as file:
-        for group in range(file.metadata.num_row_groups):
+        for group in range(file.metadata.num_row_groups if len(left) else 0):
             held = file.read_row_group(group, columns=["doc_hash"])["doc_hash"].to_numpy()
-            rows = np.flatnonzero(np.isin(held, hashes))
+            rows = np.flatnonzero(np.isin(held, left))
             if len(rows):
                 yield from file.read_row_group(group).take(pa.array(rows)).to_pylist()
+                left = left[~np.isin(left, held)]
+            if not len(left):
+                break
 
 
 def to_lines(documents: Iterable[Document]) -> Iterator[str]:
