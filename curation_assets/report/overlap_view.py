@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from curation_assets.common.drawing.charts import heat_map
+from curation_assets.config.amount import label
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.report.overlap import matrix
 from curation_assets.report.section import Cell, Drawn, Figure, Table, some
@@ -39,12 +40,12 @@ def findings(table: pl.DataFrame, rate: str) -> list[str]:
         tested.filter((pl.col("p") < LEVEL) & side) for side in (pl.col("z") > 0, pl.col("z") < 0)
     )
     sentences = [
-        f"At {rate} %, two independent choices have {chance:.1%} of their documents in common. Of {len(own)} pairs of samplers "
+        f"At {label(rate)}, two independent choices have {chance:.1%} of their documents in common. Of {len(own)} pairs of samplers "
         f"{len(alike)} have more than that beyond chance, {len(apart)} less."
     ]
     if len(own) > 1:
         sentences.append(
-            f"Most alike at {rate} %: {some([_named(row) for row in own.iter_rows(named=True)][:_NAMED], _NAMED)}; least alike: "
+            f"Most alike at {label(rate)}: {some([_named(row) for row in own.iter_rows(named=True)][:_NAMED], _NAMED)}; least alike: "
             f"{_named(own.row(-1, named=True))}."
         )
     names = {*own["sampler"], *own["other"]}
@@ -69,7 +70,7 @@ def shown(table: pl.DataFrame, rate: str) -> list[Table]:
     columns = ["sampler", "and", "in common", "share, %", "by chance, %", "Jaccard, %", "beyond chance"]
     lines: list[list[Cell]] = [_line(row) for row in own.iter_rows(named=True)]
     links = [(f"{name}/subset", rate) for name in own["sampler"]]
-    caption = f"Documents that two samplers' choices have in common at {rate} %"
+    caption = f"Documents that two samplers' choices have in common at {label(rate)}"
     return [Table(caption, columns, lines, ["sampler", "and"], "overlap.parquet", list(links), columns)]
 
 
@@ -92,7 +93,7 @@ def figures(table: pl.DataFrame, rate: str) -> Iterator[Drawn]:
     names, values = matrix(table, rate)
     if len(names) < 3:
         return
-    title = f"Documents in common beyond chance at {rate} %"
+    title = f"Documents in common beyond chance at {label(rate)}"
     spread = (
         (
             table.filter(pl.col("rate") == rate).select(

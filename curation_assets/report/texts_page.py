@@ -11,6 +11,7 @@ import polars as pl
 
 from curation_assets.common.files import safe_name, write_bytes
 from curation_assets.common.markdown import number
+from curation_assets.config.amount import label
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.report.composition import Key
 from curation_assets.report.page import anchor, environment, styled
@@ -54,7 +55,9 @@ def write_pages(folder: Path, table: pl.DataFrame) -> dict[Key, Texts]:
             places[sampler, rate] = Texts(f"{name}#{anchor('at', rate)}", version)
             command = f"curation show {shlex.quote(f'{sampler}/subset')} --partition {shlex.quote(rate)} --order random"
             documents = [_document(row) for row in rows.iter_rows(named=True)]
-            subsets.append(_Subset(anchor("at", rate), f"{sampler} at {rate} %", version, command, documents))
+            subsets.append(
+                _Subset(anchor("at", rate), f"{sampler} at {label(rate)}", version, command, documents)
+            )
         css, policy = styled()
         page = environment().get_template("texts.html")
         rendered = page.render(sampler=sampler, subsets=subsets, cut=CUT, css=css, policy=policy)
