@@ -11,7 +11,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from curation_assets.cli import queries, upkeep
+from curation_assets.cli import queries, scoring, upkeep
 from curation_assets.cli.live_progress import Watching
 from curation_assets.cli.queries import Command, add_command, add_profile, described
 from curation_assets.cli.train import follow, train
@@ -132,7 +132,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
     )
     one.add_argument("checkpoint", help="asset key, for instance density/checkpoint")
     one.add_argument("--partition", required=True, help="\"20|large\" of a sampler's, a size of full_data's")
-    asking = queries.add(commands) | upkeep.add(commands) | {"train": train}
+    asking = queries.add(commands) | scoring.add(commands) | upkeep.add(commands) | {"train": train}
     for command in commands.choices.values():  # options may stand after the subcommand, too
         add_profile(command)
     return parser, asking

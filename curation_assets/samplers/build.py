@@ -28,11 +28,7 @@ def scores(sampler: Sampler) -> Builder:
     """Return the builder of a sampler's scores."""
 
     def load(context: Context) -> BuildOne:
-        own = sampler.section or sampler.name
-        if sampler.setup is not None:
-            state = sampler.setup(context)
-        else:
-            state = None if sampler.settings is None else getattr(context.profile.samplers, own)
+        state = set_up(sampler, context)
         size = sampler.part(state) if sampler.part else None
 
         def build(shard: str, folder: Path, progress: Progress) -> Metadata:
@@ -40,7 +36,7 @@ def scores(sampler: Sampler) -> Builder:
             n = len(documents)
 
             def score(rows: slice, progress: Progress) -> pa.Table:
-                return _table(sampler, state, documents.part(rows), progress)
+                return score_table(sampler, state, documents.part(rows), progress)
 
             if size is None:
                 table = score(slice(0, n), progress)
@@ -55,7 +51,15 @@ def scores(sampler: Sampler) -> Builder:
     return load
 
 
-def _table(sampler: Sampler, state: object, documents: Documents, progress: Progress) -> pa.Table:
+def set_up(sampler: Sampler, context: Context) -> Any:
+    """Return what a sampler's `score` is given beside documents: what `setup` loads, or else its settings."""
+    if sampler.setup is not None:
+        return sampler.setup(context)
+    own = sampler.section or sampler.name
+    return None if sampler.settings is None else getattr(context.profile.samplers, own)
+
+
+def score_table(sampler: Sampler, state: object, documents: Documents, progress: Progress) -> pa.Table:
     """Return the scores of some documents and what stands beside them, of the types that the sampler declares.
 
     Raises
