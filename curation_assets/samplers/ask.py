@@ -84,7 +84,7 @@ def ask(
         raise ValueError(f"the text can be no document: {problem[0]}, {problem[1]}")
     if not text.strip():
         raise ValueError("the text is empty")
-    profile, sampler = _as_sampler(profile, model, perplexity)
+    profile, sampler = as_sampler(profile, model, perplexity)
     workspace, key = AsideWorkspace(profile, builders), f"{sampler}/model"
     try:
         workspace.make(key)
@@ -96,8 +96,8 @@ def ask(
         workspace.close()
 
 
-def _as_sampler(profile: Profile, model: str, perplexity: bool) -> tuple[Profile, str]:
-    """Return a sampler, and a profile under which the model is that sampler's."""
+def as_sampler(profile: Profile, model: str, perplexity: bool) -> tuple[Profile, str]:
+    """Return a profile under which a model, by the name of its sampler or by its source, is that of a sampler; and that sampler."""
     if model in SAMPLERS:
         if SAMPLERS[model].section not in ("ask_llm", "perplexity"):
             raise ValueError(

@@ -103,10 +103,15 @@ def _column(values: Any, kind: str) -> pa.Array | pa.ChunkedArray:
     return (values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)).cast(kind)
 
 
+def parts_of(scratch: Path, sampler: str) -> Path:
+    """Return the folder where parts of a sampler's scores wait: who wants all of them made anew removes it."""
+    return scratch / "scores" / sampler
+
+
 def _home(context: Context, sampler: Sampler, shard: str) -> Path:
     """Return where parts of a shard's scores wait; parts of other versions of it are removed."""
     version = context.recipe(shard)
-    home = context.scratch / "scores" / sampler.name / safe_name(shard)
+    home = parts_of(context.scratch, sampler.name) / safe_name(shard)
     for other in home.glob("*"):
         if other.name != version:
             shutil.rmtree(other, ignore_errors=True)

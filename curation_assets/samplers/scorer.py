@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.common.files import fingerprint
 from curation_assets.common.hashing import text_digest
 from curation_assets.common.progress import Progress, after, silent
 from curation_assets.config.profile import Profile, absolute
@@ -65,7 +66,7 @@ class Scorer:
         self.sampler, self._key = scoring_sampler(name), f"{name}/scores"
         self.workspace = AsideWorkspace(profile, builders, **corpus)
         try:
-            if self.sampler.model and self.workspace.receipt(f"{name}/model") is None:
+            if self.sampler.model and not self._has_model(profile, name):
                 self.workspace.make(f"{name}/model")
             self.context = Context(self.workspace, STEPS[self._key])
             self.state = set_up(self.sampler, self.context)
@@ -80,6 +81,25 @@ class Scorer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _has_model(self, profile: Profile, name: str) -> bool:
+        """Tell whether the graph knows the files of the model that the profile names."""
+        note = self.workspace.receipt(f"{name}/model")
+        return note is not None and note.metadata["source"] == str(profile.model_source(name))
+
+    def fingerprint(self) -> str:
+        """Return what its scores depend on beside the document: equal where all of them are."""
+        profile, todo, found = self.workspace.profile, [STEPS[self._key]], {}
+        while todo:
+            step = todo.pop()
+            found[step.key] = step.code_version(profile)
+            for key, only in step.reads(profile).items():
+                if STEPS[key].by == "shard" and only is None:
+                    todo.append(STEPS[key])
+                elif receipt := self.workspace.receipt(key, only or ""):
+                    found[key] = str(receipt.metadata.get("digest", receipt.version))
+        found.pop("corpus/source", None)
+        return fingerprint(found, str(profile.model_source(self.sampler.name)))
 
     def close(self) -> None:
         """Let go of what is loaded."""

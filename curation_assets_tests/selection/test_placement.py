@@ -34,7 +34,9 @@ def test_a_document_of_the_corpus_is_kept_where_the_subset_has_it(made: Workspac
     assert list(corpus.cuts) == list(RATES) and not corpus.notes
     for rate, cut in corpus.cuts.items():
         subset = pq.read_table(made.open(f"{sampler}/subset", rate) / "subset.parquet")
-        chosen = {f"{s} {r}" for s, r in zip(subset["shard"].to_pylist(), subset["row"].to_pylist(), strict=True)}
+        chosen = {
+            f"{s} {r}" for s, r in zip(subset["shard"].to_pylist(), subset["row"].to_pylist(), strict=True)
+        }
         assert cut is not None
         kept = cut.keeps(table["score"].to_numpy(), table["doc_hash"].to_numpy())
         assert kept.tolist() == [at in chosen for at in table["at"].to_pylist()] and kept.any()
@@ -43,7 +45,9 @@ def test_a_document_of_the_corpus_is_kept_where_the_subset_has_it(made: Workspac
 @pytest.mark.parametrize("sampler", ["density", "perplexity_small"])
 def test_percentiles_count_what_is_lower_and_half_of_what_is_equal(made: Workspace, sampler: str) -> None:
     scores = _corpus(made, sampler)["score"].to_numpy()
-    asked = np.r_[scores[::7], scores.min() - 1, scores.max() + 1, np.median(scores) + 1e-9, scores[0], scores[0]]
+    asked = np.r_[
+        scores[::7], scores.min() - 1, scores.max() + 1, np.median(scores) + 1e-9, scores[0], scores[0]
+    ]
     expected = [100 * ((scores < one).sum() + (scores == one).sum() / 2) / len(scores) for one in asked]
     percentiles = Corpus.of(made, sampler).percentiles(asked)
     assert percentiles is not None
