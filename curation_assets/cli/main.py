@@ -190,11 +190,7 @@ def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int
 
 
 def _run(profile: Profile, options: argparse.Namespace) -> int:
-    started, chosen = time.monotonic(), bool(options.assets)
-    if (options.partition or options.force) and not chosen:
-        raise ValueError(
-            "--partition and --force are of assets that are named: `curation run density/subset --partition 20`"
-        )
+    started = time.monotonic()
     watching = Watching(started)
     with only_one(profile), stoppable(lambda line: _stopping(watching, line)):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
@@ -205,10 +201,13 @@ def _run(profile: Profile, options: argparse.Namespace) -> int:
         from curation_assets.engine.executors import WorkerDied
         from curation_assets.engine.workspace import Workspace
 
-        workspace = Workspace(profile)
-        scope = (
-            scope_of(workspace, options.assets, options.partition, force=options.force) if chosen else None
-        )
+        try:
+            scope = scope_of(Workspace(profile), options.assets, options.partition, force=options.force)
+        except ValueError as error:
+            if isinstance(error, ProfileError):
+                raise
+            print(f"curation: {error}", file=sys.stderr)
+            return 1
         try:
             with watching:
                 if scope is None:
@@ -219,7 +218,7 @@ def _run(profile: Profile, options: argparse.Namespace) -> int:
             print(f"curation: {error}", file=sys.stderr)
             return 1
         workspace = Workspace(profile)
-        if not chosen:
+        if scope is None:
             _show_results(workspace)
     made, seconds = sum(outcome.made.values()), time.monotonic() - started
     return report_end(workspace, made, outcome.failed, outcome.blocked, seconds)

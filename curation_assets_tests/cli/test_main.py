@@ -31,6 +31,8 @@ COMMANDS = {
     "trace": ["random/subset", "--partition", "20"],
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
+    "ask": ["ask_llm_small", "A text."],
+    "score": ["random", "texts.jsonl"],
     "refresh": [],
     "catalog": ["check"],
     "gc": [],
