@@ -149,7 +149,7 @@ def load_scorer(
     Raises
     ------
     ValueError
-        There is no such sampler or source, or the sampler scores no document by itself (`semdedup`, hybrids).
+        There is no such sampler or source, or the sampler is a hybrid, which has no scores of its own.
     MissingInput
         What the sampler has been fitted to, or its model, has not been made: `curation run` makes it.
 

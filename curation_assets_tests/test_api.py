@@ -132,7 +132,7 @@ def test_vectors_come_in_what_people_hold_them_in(holder: str) -> None:
         (lambda: api.sketch([1.0, 2.0]), ValueError, r"numbers \[n, dimensions\]"),
         (lambda: api.select(["a"], [1.0], "2M tokens"), ValueError, "name a share, or a number"),
         (lambda: api.select(["a"], [1.0], "2 documents"), ValueError, "cannot keep 2 documents: there are 1"),
-        (lambda: api.load_scorer("semdedup", "local"), ValueError, "kept before it"),
+        (lambda: api.load_scorer("semdedup_density", "local"), ValueError, "score with that"),
         (lambda: api.load_scorer("densty", "local"), ValueError, "did you mean 'density'"),
     ],
 )

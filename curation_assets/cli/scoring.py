@@ -41,11 +41,8 @@ def add(commands: Any) -> dict[str, Command]:
         ],
     )
     ask.add_argument("model", metavar="MODEL", help="a sampler's name, or a model source")
-    given = ask.add_mutually_exclusive_group(required=True)
-    given.add_argument(
-        "text", nargs="?", metavar="TEXT", help='the text; "-" reads it from the terminal or a pipe'
-    )
-    given.add_argument("--file", metavar="FILE", help="a file with the text")
+    ask.add_argument("text", metavar="TEXT", help='the text; "-" reads it from the terminal or a pipe')
+    ask.add_argument("--file", action="store_true", help="TEXT is the name of a file that has it")
     ask.add_argument(
         "--perplexity",
         action="store_true",
@@ -85,7 +82,7 @@ def _ask(profile: Profile, options: argparse.Namespace) -> int:
 
 def _text(options: argparse.Namespace) -> str:
     if options.file:
-        content, name = absolute(options.file).read_bytes(), options.file
+        content, name = absolute(options.text).read_bytes(), options.text
     elif options.text == "-":
         content, name = sys.stdin.buffer.read(), "the standard input"
     else:

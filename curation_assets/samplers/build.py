@@ -60,6 +60,11 @@ def set_up(sampler: Sampler, context: Context) -> Any:
 
 
 def score_table(sampler: Sampler, state: object, documents: Documents, progress: Progress) -> pa.Table:
+    """Score some documents; return that as `checked`."""
+    return checked(sampler, sampler.score(state, documents, progress), documents)
+
+
+def checked(sampler: Sampler, returned: object, documents: Documents) -> pa.Table:
     """Return the scores of some documents and what stands beside them, of the types that the sampler declares.
 
     Raises
@@ -67,7 +72,7 @@ def score_table(sampler: Sampler, state: object, documents: Documents, progress:
     ValueError
         The sampler returned something else, or a score that is missing or not finite: names the file, and the document.
     """
-    returned, where = sampler.score(state, documents, progress), f"{documents.shard}: sampler {sampler.name}"
+    where = f"{documents.shard}: sampler {sampler.name}"
     if not isinstance(returned, Mapping):
         raise ValueError(
             f"{where} returned {type(returned).__name__}; it should be a dict of columns by name"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
@@ -29,7 +29,7 @@ from curation_assets.engine.aside import AsideWorkspace
 from curation_assets.engine.context import Context
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Builder
-from curation_assets.samplers.build import score_table, set_up
+from curation_assets.samplers.build import checked, score_table, set_up
 from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Sampler
 
@@ -69,7 +69,7 @@ class Scorer:
             if self.sampler.model and not self._has_model(profile, name):
                 self.workspace.make(f"{name}/model")
             self.context = Context(self.workspace, STEPS[self._key])
-            self.state = set_up(self.sampler, self.context)
+            self.state = None if self.sampler.placed else set_up(self.sampler, self.context)
         except BaseException:
             self.workspace.close()
             raise
@@ -134,9 +134,17 @@ class Scorer:
                 table = table.append_column(name, column)
             return FileScores(table, pq.read_table(folder / "quarantine.parquet"))
 
+    def _context_of(self, shard: str) -> Callable[[str], Context]:
+        """Return what gives the context of a step, of a file where the step is made for each."""
+        return lambda key: Context(self.workspace, STEPS[key], shard if STEPS[key].by == "shard" else None)
+
     def _scored(self, documents: Documents, progress: Progress) -> dict[str, pa.ChunkedArray]:
         """Score documents part by part, as many at a time as the graph does."""
         n = len(documents)
+        if self.sampler.unseen is not None:
+            returned = self.sampler.unseen(self._context_of(documents.shard), documents, progress)
+            table = checked(self.sampler, returned, documents)
+            return {name: table[name] for name in table.column_names}
         size = (self.sampler.part(self.state) if self.sampler.part else n) or 1
         parts = [
             score_table(
@@ -214,9 +222,9 @@ def scoring_sampler(name: str) -> Sampler:
         raise ValueError(
             f"{name} has no scores of its own: it draws by those of {spec.then}; score with that"
         )
-    if spec.placed:
+    sampler = cast(Sampler, spec)
+    if sampler.placed and sampler.unseen is None:
         raise ValueError(
-            f"{name} scores a document by those of the corpus that are kept before it, so one that is no part of the corpus has no such "
-            "score: add the file to the corpus, and `curation run` compares it with the others"
+            f"{name} scores a document by its place in the corpus, so one that is no part of it has no such score: add the file to the corpus"
         )
-    return cast(Sampler, spec)
+    return sampler

@@ -59,7 +59,7 @@ def test_a_text_is_put_to_a_judge(
         (["ask", "density", TEXT], "`curation score density FILE`"),
         (["ask", "asset:judge/checkpoint#small", TEXT], "judge/checkpoint[small] has not been materialized"),
         (["ask", "gguf:x", TEXT], "model source 'gguf:x' must begin with one of"),
-        (["score", "semdedup", "texts.jsonl"], "kept before it"),
+        (["score", "semdedup_density", "texts.jsonl"], "draws by those of density; score with that"),
         (["score", "heuristic", "nowhere.jsonl"], "no corpus at"),
         (["score", "density", "shards/s0.jsonl"], "has not been materialized"),
     ],

@@ -21,6 +21,7 @@ SCORED = [
     *("random", "density", "prototypes", "dsir", "q_classifier", "heuristic"),
     *("ask_llm_small", "perplexity_small"),
 ]
+"""Samplers whose score is a function of the document and of what they have been fitted to."""
 MODELS = """
 [samplers.ask_llm.models]
 small = "path:{teacher}"
@@ -37,7 +38,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Iterat
     write_tiny(home, teacher, MODELS.replace("{teacher}", str(teacher)))
     with pytest.MonkeyPatch.context() as patch:
         found = Workspace(work_in(home, patch))
-        make_current(found, *(f"{name}/scores" for name in SCORED))
+        make_current(found, *(f"{name}/scores" for name in (*SCORED, "semdedup")))
         yield found
 
 
@@ -66,6 +67,39 @@ def test_a_file_of_the_corpus_gets_the_scores_that_it_has(
         np.testing.assert_allclose(mine, [*stored.values()], rtol=TOLERANCE[name])
     else:
         assert mine.tolist() == [*stored.values()]
+
+
+@pytest.mark.slow
+def test_semdedup_compares_what_is_new_with_all_of_its_cluster(workspace: Workspace, tmp_path: Path) -> None:
+    """As if it came last: so a document of the corpus scores at most as high as there, and a copy of one is its duplicate."""
+    shards = workspace.shards()
+    about = [
+        pq.read_table(workspace.open("corpus/documents", shard) / "documents.parquet") for shard in shards
+    ]
+    vectors = [np.load(workspace.open("corpus/embeddings", shard) / "embeddings.npy") for shard in shards]
+    x = np.concatenate(vectors).astype(np.float64)
+    cluster = np.concatenate(
+        [np.load(workspace.open("clusters/assignments", s) / "clusters.npy") for s in shards]
+    )
+    ids = [one for table in about for one in table["doc_id"].to_pylist()]
+    cosine = np.where(cluster[:, None] == cluster, x @ x.T, -1.0)
+    np.fill_diagonal(cosine, -1.0)
+    expected = dict(zip(ids, -cosine.max(1), strict=True))
+    copies = tmp_path / "copies.jsonl"
+    texts = [one for table in about for one in table["text"].to_pylist()]
+    rows = [{"id": f"new.{i}", "text": text} for i, text in zip(ids, texts, strict=True)]
+    copies.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    with Scorer(workspace.profile, "semdedup", BUILDERS) as scorer:
+        old, _ = scorer.score_file(workspace.listing()[shards[0]]["url"])
+        new, _ = scorer.score_file(*scorer.files(copies))
+    stored = _stored(workspace, "semdedup", shards[0])
+    for doc_id, score in zip(old["doc_id"].to_pylist(), old["score"].to_pylist(), strict=True):
+        if doc_id in stored:
+            assert score == pytest.approx(expected[doc_id], abs=1e-6) and score <= stored[doc_id] + 1e-6
+    np.testing.assert_allclose(new["similarity"].to_numpy(), 1.0, atol=1e-6)
+    assert {f"new.{one}" for one in new["duplicate_of"].to_pylist()} <= set(new["doc_id"].to_pylist())
+    same = [d == i for d, i in zip(new["duplicate_of"].to_pylist(), ids, strict=True)]
+    assert np.mean(same) > 0.95 and set(new["duplicate_shard"].to_pylist()) == set(shards)
 
 
 @pytest.mark.slow
@@ -135,7 +169,6 @@ def test_rows_that_are_no_documents_come_with_their_reasons(workspace: Workspace
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("semdedup", "kept before it"),
         ("semdedup_density", "draws by those of density; score with that"),
         ("densty", "did you mean 'density'"),
     ],
