@@ -97,9 +97,10 @@ def test_semdedup_compares_what_is_new_with_all_of_its_cluster(workspace: Worksp
         if doc_id in stored:
             assert score == pytest.approx(expected[doc_id], abs=1e-6) and score <= stored[doc_id] + 1e-6
     np.testing.assert_allclose(new["similarity"].to_numpy(), 1.0, atol=1e-6)
-    assert {f"new.{one}" for one in new["duplicate_of"].to_pylist()} <= set(new["doc_id"].to_pylist())
-    same = [d == i for d, i in zip(new["duplicate_of"].to_pylist(), ids, strict=True)]
-    assert np.mean(same) > 0.95 and set(new["duplicate_shard"].to_pylist()) == set(shards)
+    of = np.array([ids.index(one) for one in new["duplicate_of"].to_pylist()])
+    np.testing.assert_allclose((x * x[of]).sum(1), 1.0, atol=1e-6)
+    assert np.mean(of == np.arange(len(ids))) > 0.8, "but for texts whose beginnings are the same"
+    assert set(new["duplicate_shard"].to_pylist()) == set(shards)
 
 
 @pytest.mark.slow
