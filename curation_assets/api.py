@@ -480,7 +480,7 @@ def select(
     >>> frame.filter(select(frame["id"], frame["score"], "40%"))["id"].to_list()
     ['b', 'd']
     """
-    from curation_assets.selection.amount import amount as read_amount
+    from curation_assets.config.amount import amount as read_amount
     from curation_assets.selection.select import select as choose
 
     names, values = _texts(ids, "id"), np.asarray(_column(scores, "score"), np.float64)

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation_assets.common.files import read_batches
+from curation_assets.config.amount import Amount
 from curation_assets.config.first_stage import FirstStage
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.selection.amount import Amount
 from curation_assets.selection.keys import selection_keys
 from curation_assets.selection.select import kept_count, quota
 from curation_assets.selection.strata import Strata, strata_of
@@ -231,10 +231,12 @@ class Draw:
         Raises
         ------
         ValueError
-            There are fewer documents than the amount, it is no rate though there are strata, or as `count_thresholds`.
+            There are fewer documents or tokens than the amount, it is no rate though there are strata, or as `count_thresholds`.
         """
         if self.strata is not None and amount.kind != "rate":
             raise ValueError(f"within {self.strata.within} a selection keeps a rate, not {amount}")
+        if amount.kind != "rate" and amount.value > (there := int(getattr(counts, amount.kind)[0])):
+            raise ValueError(f"cannot keep {amount}: there are {there:,} to choose from")
         by_tokens = amount.kind == "rate" and self.workspace.profile.selection.rate_of == "tokens"
         if by_tokens or amount.kind == "tokens":
             share = np.array(
@@ -245,8 +247,6 @@ class Draw:
             return token_thresholds(lambda: self.blocks(each, tokens=True), counts.admitted, share)
         if amount.kind == "documents":
             wanted = np.array([int(amount.value)])
-            if wanted[0] > counts.documents[0]:
-                raise ValueError(f"cannot keep {amount}: there are {counts.documents[0]:,}")
         elif self.strata is None:
             wanted = np.array([kept_count(amount.value, int(counts.documents[0]))])
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from curation_assets.selection.amount import Amount
+from curation_assets.config.amount import Amount
 from curation_assets.selection.threshold import Threshold
 
 if TYPE_CHECKING:
