@@ -172,7 +172,7 @@ def _name(url: str) -> str:
     """Return a file's name for people."""
     from curation_assets.corpus.names import decoded, visible
 
-    return visible(decoded(url.removeprefix("file:")))
+    return visible(decoded(url.removeprefix("file://")))
 
 
 def _tell(line: str) -> None:
