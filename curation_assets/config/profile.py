@@ -20,6 +20,7 @@ from curation_assets.config.registry import RATES, SAMPLERS, SIZES, has_defaults
 from curation_assets.config.section import Section, model_settings
 from curation_assets.config.settings import (
     CLUSTER,
+    SOURCE_NAME,
     Automation,
     Corpus,
     Embeddings,
@@ -102,8 +103,17 @@ class Profile(Section):
         for name in self.chosen_samplers:
             if why := self._lacks(name):
                 raise ValueError(why)
-        check_within("selection.within: ", self.selection.within, self.corpus.keep_fields)
+        check_within("selection.within: ", self.selection.within, self.corpus.kept_columns)
+        if self.corpus.weights and self.within != SOURCE_NAME:
+            raise ValueError(
+                f"selection.within is {self.within!r}, and corpus.sources have weights: a rate is kept within one of the two"
+            )
         return self
+
+    @property
+    def within(self) -> str:
+        """The field within whose values a rate is kept: `selection.within`, or the source where sources have weights; "" for none."""
+        return self.selection.within or (SOURCE_NAME if self.corpus.weights else "")
 
     def first_stage(self, sampler: str) -> FirstStage | None:
         """Return what a hybrid chooses from; None for a sampler that chooses from the whole corpus."""
@@ -329,10 +339,20 @@ def _merged(source: str, asked: str, seen: tuple[str, ...], mistakes: list[str])
     try:
         _from_folder(path.parent, settings, (*PATHS, *MODELS))
         _from_folder(path.parent, settings.get("samplers"), sampler_models())
+        _sources_from_folder(path.parent, settings.get("corpus"))
     except ValueError as error:  # a NUL character
         raise ProfileError(f"{asked}: a path that there cannot be: {error}") from None
     settings.setdefault("name", path.stem)
-    return _overlay(_merged(base, base, (*seen, source), mistakes), settings)
+    return _overlay(_sources_replaced(_merged(base, base, (*seen, source), mistakes), settings), settings)
+
+
+def _sources_replaced(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return what a profile extends without the place of its documents, where the profile itself says one: url or sources."""
+    corpus = over.get("corpus")
+    if not isinstance(corpus, dict) or not {"url", "sources"} & corpus.keys():
+        return base
+    other = {"url": ""} if "sources" in corpus else {"sources": {}}
+    return base | {"corpus": base["corpus"] | other}
 
 
 def _read(source: str) -> dict[str, Any]:
@@ -367,6 +387,14 @@ def _from_folder(folder: Path, settings: Any, names: tuple[tuple[str, str], ...]
                 table[name] = {key: counted(folder, value) for key, value in given.items()}
             else:
                 table[name] = counted(folder, given)
+
+
+def _sources_from_folder(folder: Path, corpus: Any) -> None:
+    """Do as `_from_folder` for the URLs of several sources."""
+    sources = corpus.get("sources") if isinstance(corpus, dict) else None
+    for source in sources.values() if isinstance(sources, dict) else ():
+        if isinstance(source, dict) and "url" in source:
+            source["url"] = _path_from(folder, source["url"])
 
 
 def _path_from(folder: Path, given: Any) -> Any:

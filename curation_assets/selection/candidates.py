@@ -283,7 +283,7 @@ def draw_of(
         spec.then,
     )
     stage = first or workspace.profile.first_stage(sampler)
-    within = selection.within if within is None else within
+    within = workspace.profile.within if within is None else within
     before = None
     if stage is not None:
         other = replace(
