@@ -125,7 +125,8 @@ def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     """Every subset has exactly the stated share of the documents to choose from, each once, none held out.
 
     Where rates are shares of tokens, it has as many as fit: no more, and not one of the corpus's longest documents less. A hybrid's
-    may be all that its first stage leaves; with strata, all this holds of each of them, up to the document that a share is rounded by.
+    may be all that its first stage leaves; with strata, all this holds of each of them, up to the document that a share is rounded by, or
+    each has what its weight gives it of the whole.
     """
     key, sizes, wrong = f"{sampler}/subset", {}, []
     for rate in made(workspace, key, list(RATES)):
@@ -156,6 +157,15 @@ def _has_its_share(
         kept, of, left = (strata[name].to_numpy() for name in ("documents", "candidates", "admitted"))
         if (kept.sum(), of.sum(), left.sum()) != (documents, manifest["candidates"], admitted):
             return False
+        if "wanted" in strata.column_names:
+            wanted = strata["wanted"].to_numpy()
+            unit, there = (
+                ("candidate_tokens", kept <= left)
+                if by_tokens
+                else ("candidates", kept == np.minimum(wanted, left))
+            )
+            usable = strata[unit].to_numpy()[strata["weight"].to_numpy() > 0].sum()
+            return bool(there.all()) and wanted.sum() == min(round(share * manifest[unit]), usable)
         return by_tokens or bool((np.abs(kept - np.minimum(share * of, left)) < 1).all())
     if by_tokens:
         tokens = pq.read_table(folder / "subset.parquet", columns=["n_tokens"])["n_tokens"]

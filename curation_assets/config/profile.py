@@ -351,7 +351,7 @@ def _sources_replaced(base: dict[str, Any], over: dict[str, Any]) -> dict[str, A
     corpus = over.get("corpus")
     if not isinstance(corpus, dict) or not {"url", "sources"} & corpus.keys():
         return base
-    other = {"url": ""} if "sources" in corpus else {"sources": {}}
+    other: dict[str, Any] = {"url": ""} if "sources" in corpus else {"sources": {}}
     return base | {"corpus": base["corpus"] | other}
 
 

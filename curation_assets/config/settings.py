@@ -161,7 +161,9 @@ class Corpus(DocumentSettings):
             raise ValueError("give a url, or sources by name ([corpus.sources.NAME]), and not both")
         weighted = {name: source.weight for name, source in self.sources.items() if source.weight is not None}
         if weighted and (without := sorted(self.sources.keys() - weighted.keys())):
-            raise ValueError(f"sources.{without[0]} has no weight, and others do: give all of them one, or none")
+            raise ValueError(
+                f"sources.{without[0]} has no weight, and others do: give all of them one, or none"
+            )
         if weighted and not sum(weighted.values()):
             raise ValueError("the weights of all sources are 0")
         if self.sources and SOURCE_NAME in self.keep_fields:

@@ -11,6 +11,7 @@ import polars as pl
 from curation_assets.common.drawing.charts import over_rates, rate_curves, stacked
 from curation_assets.common.drawing.styles import FULL, PANELS, RANDOM
 from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.config.settings import SOURCE_NAME
 from curation_assets.report.composition import OTHER, WHOLE, Key
 from curation_assets.report.section import Cell, Drawn, Figure, Section, Table, groups, listed, some
 from curation_assets.report.ties import LEVEL
@@ -200,8 +201,13 @@ def strata_findings(within: str, strata: pl.DataFrame, rate: str) -> list[str]:
     by = pl.col("without_strata") / pl.col("without_strata").sum().over("sampler")
     of = pl.col("candidates") / pl.col("candidates").sum().over("sampler")
     one = table.with_columns(by=by, of=of).sort((by - of).abs(), descending=True).row(0, named=True)
+    how = (
+        "has the sources in the shares of their weights, or its rate of each where they have none"
+        if within == SOURCE_NAME
+        else f"keeps its rate within each {within} (selection.within)"
+    )
     return [
-        f"Every sampler keeps its rate within each {within} (selection.within). At {rate} %, that exchanges {share[least]:.1%} ({least}) to "
+        f"Every sampler {how}. At {rate} %, that exchanges {share[least]:.1%} ({least}) to "
         f"{share[most]:.1%} ({most}) of the documents; without it, most would change for {one['sampler']}: {one['by']:.1%} of its choice "
         f"would be {one['part']}, which is {one['of']:.1%} of the corpus."
     ]
