@@ -423,18 +423,22 @@ def _explain(source: str, error: Any) -> str:
 
 
 def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    """Return the names of the settings of a section, which may be one of a table of sections."""
     section: Any = profile_type()
+    each = None  # what the keys of a table stand for
     for part in path:
-        if section is None:
-            break
-        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
-        kind = field.annotation if field else LadderShape
-        section = kind if isinstance(kind, type) and issubclass(kind, Section) else _ladder_or_none(kind)
-    return list(section.model_fields) if section is not None and hasattr(section, "model_fields") else []
+        if each is not None:
+            section, each = each, None
+            continue
+        field = section.model_fields.get(part) if section is not None else None
+        kind = field.annotation if field else None
+        section = kind if _is_section(kind) else None
+        each = next(filter(_is_section, get_args(kind)), None)
+    return list(section.model_fields) if section is not None else []
 
 
-def _ladder_or_none(kind: Any) -> Any:
-    return dict.fromkeys(SIZES, LadderShape) if LadderShape in get_args(kind) else None
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 assert get_args(Rate) == RATES and get_args(Size) == SIZES
