@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from fsspec.implementations.local import LocalFileSystem
 from curation_assets.common.files import file_system
 from curation_assets.corpus import hub
 from curation_assets.corpus.names import decoded, key_of, url_of, visible
+from curation_assets.corpus.saved_datasets import only_saved
 from curation_assets.corpus.skipped_files import BOOKKEEPING, set_aside, why_not_read
 from curation_assets.corpus.walk import (
     Below,
     Entry,
     IncompleteListing,
     no_file,
+    or_incomplete,
     store_entry,
     walk_local,
     walk_store,
@@ -78,19 +81,21 @@ class Listing:
     passed_over : (name, reason) of what is not read and may be meant as data; the name of a folder ends with "/".
     ignored : {kind: how many} of names that nobody means as data; see `skipped_files.set_aside`.
     alike : the names of files that differ in their compression alone: all are read, each under its whole name.
+    commit : of a dataset of the hub, the one that is listed.
     """
 
     files: list[ShardFile]
     passed_over: list[tuple[str, str]] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     alike: list[list[str]] = field(default_factory=list)
+    commit: str = ""
 
     def of_source(self, name: str, read_as: Mapping[str, str]) -> Listing:
         """Return the listing of one of several sources: all names begin with the source's."""
         files = [replace(f, key=f"{name}/{f.key}", source=name, read_as=read_as) for f in self.files]
         passed_over = [(f"{name}/{file}", why) for file, why in self.passed_over]
         alike = [[f"{name}/{file}" for file in files] for files in self.alike]
-        return Listing(files, passed_over, self.ignored, alike)
+        return replace(self, files=files, passed_over=passed_over, alike=alike)
 
 
 def split_suffixes(name: str) -> tuple[str, str, str]:
@@ -130,11 +135,19 @@ def find_files(url: str, storage_options: Mapping[str, Any] | None = None) -> Li
     ValueError : a single file that is asked for by name is no corpus file.
     """
     options = storage_options or {}
-    if dataset := hub.dataset_of(url):
-        commit = hub.commit_of(dataset, options)
-        if not dataset.path:
-            return _of_the_hub(dataset, commit, options)
-        url = f"hf://{dataset.root(commit)}/{dataset.path}"
+    dataset = hub.dataset_of(url)
+    if dataset is None:
+        return _find(url, options)
+    commit = hub.commit_of(dataset, options)
+    found = (
+        _find(f"hf://{dataset.root(commit)}/{dataset.path}", options)
+        if dataset.path
+        else _of_the_hub(dataset, commit, options)
+    )
+    return replace(found, commit=commit)
+
+
+def _find(url: str, options: Mapping[str, Any]) -> Listing:
     fs, path = _place(url, options)
     if fs is not None:
         fs.invalidate_cache()  # what was there at the last look
@@ -153,6 +166,9 @@ def find_files(url: str, storage_options: Mapping[str, Any] | None = None) -> Li
     sieve = _Sieve(below)
     walk = walk_local(root, below, sieve.enter) if fs is None else walk_store(fs, root, below, sieve.enter)
     seen = [entry for entry in walk if sieve.lets_through(entry)]
+    for folder, state in sieve.saved.items():
+        content = or_incomplete(state, partial(_read_small, fs, f"{root}/{state}"))
+        seen = only_saved(seen, folder, content, sieve.passed_over)
     if kind != "directory" and not (seen or sieve.passed_over or sieve.ignored):
         raise FileNotFoundError(f"no corpus at {url}: nothing matches")
     return _listing(fs, root, seen, sieve)
@@ -173,7 +189,8 @@ class _Sieve:
         self._below = below
         self.passed_over: dict[str, str] = {}
         self.ignored: Counter[str] = Counter()
-        self._datasets: set[str] = set()  # folders as `datasets` saves them
+        self.saved: dict[str, str] = {}  # folders as `datasets` saves them: what each has
+        self._datasets: set[str] = set()
 
     def enter(self, folder: str) -> bool:
         """Tell whether to look into a folder."""
@@ -192,6 +209,7 @@ class _Sieve:
             return False
         if name == "state.json" and folder in self._datasets:
             self.ignored[BOOKKEEPING] += 1
+            self.saved[folder] = entry.path
             return False
         if why := entry.problem or ("" if _readable(entry.path) else why_not_read(entry.path)):
             self.passed_over[entry.path] = why
@@ -261,6 +279,10 @@ def _kind(fs: Any, path: str) -> str:
     if problem := no_file(mode):
         raise ValueError(f"{visible(path)} is {problem}")
     return "directory" if stat.S_ISDIR(mode) else "file"
+
+
+def _read_small(fs: Any, path: str) -> bytes:
+    return Path(path).read_bytes() if fs is None else bytes(fs.cat_file(path))
 
 
 def _split_glob(fs: Any, path: str) -> tuple[str, str]:

@@ -81,7 +81,8 @@ def source(context: Context) -> BuildOne:
 def _of_places(corpus: Corpus, places: dict[str, str], listed: dict[str, discover.Listing]) -> Metadata:
     """Return where the documents come from: the URL, or a table of the sources."""
     if not corpus.sources:
-        return {"url": visible(places[""])}
+        commit = listed[""].commit
+        return {"url": visible(places[""]), **({"commit": commit} if commit else {})}
     rows = [
         {
             "source": name,
@@ -89,6 +90,7 @@ def _of_places(corpus: Corpus, places: dict[str, str], listed: dict[str, discove
             "weight": corpus.sources[name].weight,
             "shards": len(listed[name].files),
             "bytes": sum(f.size for f in listed[name].files),
+            "commit": listed[name].commit,
         }
         for name, url in places.items()
     ]

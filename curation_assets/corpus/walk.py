@@ -159,7 +159,7 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
     IncompleteListing : the store refuses to list a folder, or fails while it does.
     """
     if below.deep and _lists_trees(fs):
-        for name, info in _or_incomplete(root, lambda: fs.find(root, detail=True)).items():
+        for name, info in or_incomplete(root, lambda: fs.find(root, detail=True)).items():
             path = name[len(root) :].lstrip("/")
             marker = not path or path.endswith("/")  # an object that stands for a folder
             if not marker and info.get("type") != "directory" and below.takes(path):
@@ -168,7 +168,7 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
     folders = [""]
     while folders:
         here = f"{root}/{folders.pop()}".rstrip("/")
-        entries = _or_incomplete(here, partial(fs.ls, here, detail=True))
+        entries = or_incomplete(here, partial(fs.ls, here, detail=True))
         for info in sorted(entries, key=lambda info: info["name"]):
             name = info["name"].rstrip("/")
             path = name[len(root) :].lstrip("/")
@@ -186,7 +186,8 @@ def _lists_trees(fs: Any) -> bool:
     return getattr(type(fs), method) not in (AbstractFileSystem.find, AsyncFileSystem._find)
 
 
-def _or_incomplete(place: str, call: Callable[[], Any]) -> Any:
+def or_incomplete(place: str, call: Callable[[], Any]) -> Any:
+    """Call, and where that fails raise IncompleteListing of a place."""
     try:
         return call()
     except OSError as error:

@@ -12,11 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from curation_assets.config.profile import load_profile
 from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus import discover, hub
 from curation_assets.corpus.formats import read_rows
 from curation_assets.corpus.walk import IncompleteListing
+from curation_assets.corpus.watch import check_listing
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.corpus.hub_server import HubServer, hub_server, parquet
+from curation_assets_tests.corpus_builders import CORPUS
+from curation_assets_tests.making import load, materialize
 
 ROWS = [{"id": f"d{i}", "text": f"The text of document {i}."} for i in range(600)]
 CARD = b"""---
@@ -186,6 +192,51 @@ def test_a_file_that_cannot_be_read_on_is_not_called_damaged(server: HubServer) 
     server.refuses["org/set"] = "GatedRepo"
     with pytest.raises(OSError, match="gated"):
         list(read_rows(file.url, DocumentSettings(), {"endpoint": server.url}))
+
+
+@pytest.fixture
+def workspace(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("CURATION_DATA", str(tmp_path / "data"))
+    corpus = f'url = "{URL}?split=train"\nhq_url = ""\nstorage_options = {{ endpoint = "{server.url}" }}\n'
+    (tmp_path / "hub.toml").write_text(f"[corpus]\n{corpus}", "utf-8")
+    return Workspace(load_profile(tmp_path / "hub.toml"))
+
+
+def run(workspace: Workspace) -> set[str]:
+    """List and read what changed; return what was made."""
+    made = set()
+    for key in ("corpus/source", "corpus/shards", "corpus/documents"):
+        for shard in workspace.partitions(STEPS[key].by):
+            _, new = materialize(
+                workspace, STEPS[key], shard, lambda inputs, k=key: load(CORPUS[k], workspace, STEPS[k])
+            )
+            made |= {f"{key}[{shard}]"} if new else set()
+    return made
+
+
+def test_a_new_commit_has_only_the_file_read_that_it_changes(server: HubServer, workspace: Workspace) -> None:
+    run(workspace)
+    assert workspace.metadata("corpus/documents", "en/a.parquet")["rows"] == 300
+    assert not check_listing(workspace, None).changed
+    first = workspace.metadata("corpus/source")["commit"]
+    second = server.commit("org/set", FILES | {"en/b.parquet": parquet(ROWS[301:])})
+    server.asked.clear()
+    seen = check_listing(workspace, None)
+    assert seen.changed, "at once: what a commit has is never still being written"
+    assert {name for name in run(workspace) if "documents" in name} == {"corpus/documents[en/b.parquet]"}
+    assert server.read("en/b.parquet") and not server.read("en/a.parquet")
+    assert workspace.metadata("corpus/source")["commit"] == second != first
+    assert not check_listing(workspace, None).changed
+
+
+def test_a_hub_that_does_not_answer_is_no_change_of_the_corpus(
+    server: HubServer, workspace: Workspace
+) -> None:
+    run(workspace)
+    server.refuses["org/set"] = "GatedRepo"
+    with pytest.raises(IncompleteListing, match="so the corpus stays as it was listed last"):
+        check_listing(workspace, None)
+    assert len(workspace.shards()) == 2
 
 
 LIST = """
