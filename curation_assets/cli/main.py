@@ -194,13 +194,20 @@ def _run(profile: Profile) -> int:
         print(what_was_found(workspace), end="")
         if (page := published_again(workspace)) is not None:
             print(f"report:  {page}")
-    print("UI:      make ui   (http://127.0.0.1:3000)")
+    print("UI:      curation ui   (make ui in the project's folder; http://127.0.0.1:3000)")
     made, seconds = sum(outcome.made.values()), time.monotonic() - started
     return report_end(workspace, made, outcome.failed, outcome.blocked, seconds)
 
 
 def _corpus_must_be_there(profile: Profile) -> None:
-    """Raise ProfileError where the corpus is a folder of this machine that there is not: nothing is started for that."""
+    """Raise ProfileError where the corpus is a folder that there is not, or made with what is not installed: nothing is started for that."""
+    if profile.corpus.url == "builtin":
+        from curation_assets.corpus.demo.build import must_be_installed
+
+        try:
+            must_be_installed()
+        except ModuleNotFoundError as error:
+            raise ProfileError(str(error)) from None
     for name in ("url", "hq_url", "reference_url"):
         url = getattr(profile.corpus, name)
         elsewhere = url in ("", "builtin") or "://" in url or Path(url).exists()

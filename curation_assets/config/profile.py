@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, StringConstraints, ValidationError, create_model, model_validator
 
+from curation_assets.config.amount import amount, ordered
 from curation_assets.config.first_stage import FirstStage, first_stage
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.paths import value_at
@@ -27,7 +28,6 @@ from curation_assets.config.settings import (
     Execution,
     Judge,
     Labels,
-    Rate,
     Report,
     Run,
     Selection,
@@ -92,6 +92,11 @@ class Profile(Section):
         missing = [size for size in self.run.sizes if size not in self.ladder]
         if missing:
             raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
+        budgets = [text for text in self.run.amounts if amount(text).kind != "rate"]
+        if budgets and self.selection.within and not self.corpus.weights:
+            raise ValueError(
+                f"run.amounts: within {self.selection.within} (selection.within) a selection keeps a rate, not {budgets[0]}"
+            )
         labels = self.labels
         if labels.field and not labels.url and labels.field not in self.corpus.keep_fields:
             raise ValueError(
@@ -176,6 +181,16 @@ class Profile(Section):
     def sizes(self) -> list[str]:
         """Ladder sizes that this profile defines, smallest first."""
         return [size for size in SIZES if size in self.ladder]
+
+    @property
+    def amounts(self) -> list[str]:
+        """Keys of the amounts at which there are subsets: the paper's rates, and those that are trained at."""
+        return ordered([*RATES, *self.trained_amounts])
+
+    @property
+    def trained_amounts(self) -> list[str]:
+        """Keys of the amounts that are trained at, as [run] names them."""
+        return [amount(text).key for text in self.run.amounts]
 
     @cached_property
     def groups(self) -> list[str]:
@@ -441,4 +456,4 @@ def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Section)
 
 
-assert get_args(Rate) == RATES and get_args(Size) == SIZES
+assert get_args(Size) == SIZES

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from curation_assets.config.amount import amount
 from curation_assets.config.model_sources import parse
-from curation_assets.config.registry import SAMPLERS
+from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.config.section import EXECUTION, LATER, Model, Positive, Section, Share
 
-Rate = Literal["10", "20", "40", "60", "80"]
 Size = Literal["small", "base", "large", "xl", "xxl"]
 FieldName = Annotated[str, Field(min_length=1)]
 SampleBy = Literal["line", "paragraph", "document"]
@@ -274,13 +274,13 @@ class Labels(Section):
 
 
 class Run(Section):
-    """What `curation run` materializes: all five rates of the subsets, and training at these rates and sizes.
+    """What `curation run` materializes: subsets at the paper's five rates and at these amounts, and training at these amounts and sizes.
 
-    No samplers means all of them; of rates and sizes there is at least one.
+    No samplers means all of them; of amounts ("20%", "2.5B tokens", "100k documents") and sizes there is at least one.
     """
 
     samplers: list[str] = Field(json_schema_extra=EXECUTION)
-    rates: list[Rate] = Field(json_schema_extra=EXECUTION)
+    amounts: list[str] = Field(json_schema_extra=EXECUTION)
     sizes: list[Size] = Field(json_schema_extra=EXECUTION)
 
     @field_validator("samplers")
@@ -291,13 +291,33 @@ class Run(Section):
                 raise ValueError(unknown_sampler(name))
         return samplers
 
-    @field_validator("rates", "sizes")
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, table: Any) -> Any:
+        """Tell whoever has an older profile what to write."""
+        if isinstance(table, dict) and "rates" in table:
+            rates = table["rates"] if isinstance(table["rates"], list) else ["20"]
+            shares = ", ".join(f'"{str(rate).removesuffix("%")}%"' for rate in rates)
+            raise ValueError(f"rates are called amounts now: write amounts = [{shares}]")
+        return table
+
+    @field_validator("amounts")
+    @classmethod
+    def _amounts(cls, texts: list[str]) -> list[str]:
+        """Write each amount in the one way that its partitions go by; refuse the whole corpus, which is `full_data`'s."""
+        written = [str(amount(text)) for text in texts]
+        if "100%" in written:
+            raise ValueError("100% is the whole corpus, which full_data is trained on")
+        return list(dict.fromkeys(written))
+
+    @field_validator("amounts", "sizes")
     @classmethod
     def _some(cls, chosen: list[str], about: ValidationInfo) -> list[str]:
         """Refuse what would train nothing: the comparison at the end would be empty."""
-        known = {"rates": get_args(Rate), "sizes": get_args(Size)}[str(about.field_name)]
+        known = {"amounts": [f"{rate}%" for rate in RATES], "sizes": get_args(Size)}[str(about.field_name)]
         if not chosen:
-            raise ValueError(f"empty: name at least one of {', '.join(known)}")
+            more = " (or another amount)" if about.field_name == "amounts" else ""
+            raise ValueError(f"empty: name at least one of {', '.join(known)}{more}")
         return list(dict.fromkeys(chosen))
 
 

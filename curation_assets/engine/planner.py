@@ -35,7 +35,7 @@ def targets(there: Partitions, step: Step, among: list[Step] | None = None) -> l
 def cells(profile: Profile, step: Step, among: list[Step] | None = None) -> list[str]:
     """Return those of `targets` of a step that is made for model sizes: the profile alone says them."""
     if step.by == "rate|size":
-        return [f"{rate}|{size}" for rate in profile.run.rates for size in profile.run.sizes]
+        return [f"{rate}|{size}" for rate in profile.trained_amounts for size in profile.run.sizes]
     wanted = _sizes(profile, step, wanted_steps(profile) if among is None else among)
     return [size for size in profile.sizes if size in wanted]
 

@@ -45,7 +45,7 @@ UNITS: dict[By, str] = {
     "": "artifact",
     "shard": "shard",
     "group": "group",
-    "rate": "rate",
+    "rate": "amount",
     "size": "size",
     "rate|size": "run",
 }

@@ -17,9 +17,9 @@ class Scope:
     Attributes
     ----------
     steps : each after what it needs.
-    profile : whose [run] names the rates and sizes to train at; it may be narrower than the workspace's.
+    profile : whose [run] names the amounts and sizes to train at; it may be narrower than the workspace's.
     among : the steps whose needs decide which sizes are made of a model.
-    rates : of subsets; () for all.
+    amounts : keys of those of subsets; () for all.
     named : {asset key: partitions} of steps whose partitions are named one by one.
     by_itself : only what follows from a change without anybody asking for it (see `follow.Follow`).
     """
@@ -27,7 +27,7 @@ class Scope:
     steps: tuple[Step, ...]
     profile: Profile
     among: tuple[Step, ...]
-    rates: tuple[str, ...] = ()
+    amounts: tuple[str, ...] = ()
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     by_itself: bool = False
 
@@ -37,7 +37,7 @@ class Scope:
             return list(self.named[step.key])
         if step.by in ("size", "rate|size"):
             return cells(self.profile, step, list(self.among))
-        return [p for p in targets(there, step) if step.by != "rate" or not self.rates or p in self.rates]
+        return [p for p in targets(there, step) if step.by != "rate" or not self.amounts or p in self.amounts]
 
 
 def everything(profile: Profile, steps: Iterable[Step] | None = None) -> Scope:

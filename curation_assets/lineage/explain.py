@@ -11,6 +11,7 @@ from typing import Any, Literal
 from curation_assets.common.markdown import number, text_table
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.terminal import plain, wrapped
+from curation_assets.config.amount import label
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.config.settings import nearest
 from curation_assets.corpus.discover import split_suffixes
@@ -273,7 +274,7 @@ def _row(view: SamplerView, rank: str) -> dict[str, Any]:
         "score": number(view.score) + (_STALE if view.stale else "") if view.score is not None else "",
         "percentile": f"{100 * view.percentile:.1f}" if scored and view.percentile is not None else "",
         rank: f"{view.rank:,}{of}" if scored else "",
-        "in subsets of %": inside or ("-" if _drawn(view) else ""),
+        "in subsets": inside or ("-" if _drawn(view) else ""),
     }
 
 
@@ -303,7 +304,7 @@ def _drawn(view: SamplerView) -> bool:
 
 
 def _remarks(views: Sequence[SamplerView]) -> Iterator[str]:
-    """Say why the document is not where it is not: by sampler, rates of one reason together."""
+    """Say why the document is not where it is not: by sampler, amounts of one reason together."""
     unscored = [s.sampler for s in views if s.score is None and not s.stale]
     undrawn = [s.sampler for s in views if s.score is not None and not _drawn(s)]
     for what, names in (("scores", unscored), ("subset", undrawn)):
@@ -318,12 +319,12 @@ def _remarks(views: Sequence[SamplerView]) -> Iterator[str]:
             yield f"{view.sampler}: its scores are out of date: {_sentences(view.reasons)}"
         low = [c for c in view.choices if c.state == "out" and not c.stale and _below(c)]
         if low:
-            cuts = ", ".join(f"{number(c.threshold or 0.0)} at {c.rate} %" for c in low)
+            cuts = ", ".join(f"{number(c.threshold or 0.0)} at {label(c.rate)}" for c in low)
             yield f"{view.sampler}: its key {number(low[0].key or 0.0)} is below the threshold {cuts}"
         others = [c for c in view.choices if _why(c) and c not in low and (c.state != "none" or _drawn(view))]
         for (state, why), same in itertools.groupby(others, key=lambda c: (c.state, _why(c))):
-            rates = ", ".join(c.rate for c in same)
-            yield f"{view.sampler}: {'' if state == 'in' else 'not '}in {rates} %: {why}"
+            amounts = label(*(c.rate for c in same))
+            yield f"{view.sampler}: {'' if state == 'in' else 'not '}in {amounts}: {why}"
 
 
 def _why(choice: SubsetChoice) -> str:

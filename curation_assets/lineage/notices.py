@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from curation_assets.config.amount import label, ordered
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.quarantine import REASONS
@@ -86,17 +87,17 @@ def _ids(versions: Versions) -> Iterator[str]:
 
 
 def _short(versions: Versions) -> Iterator[str]:
-    """Yield which sources have too few documents for their weight, and from which rate on."""
+    """Yield which sources have too few documents for their weight, and at which amounts."""
     weights = versions.profile.corpus.weights
-    rates: dict[str, set[int]] = {}
+    amounts: dict[str, set[str]] = {}
     for name in SAMPLERS if weights else ():
-        for rate, receipt in versions.receipts(f"{name}/subset").items():
+        for amount, receipt in versions.receipts(f"{name}/subset").items():
             for source in receipt.metadata.get("short_sources", {}):
-                rates.setdefault(source, set()).add(int(rate))
-    for source, short in sorted(rates.items()):
+                amounts.setdefault(source, set()).add(amount)
+    for source, short in sorted(amounts.items()):
         share = weights.get(source, 0.0) / sum(weights.values())
         yield (
-            f"source {source} has too few documents for its weight of {share:.1%} at {min(short)} % and more: all of them are kept, and "
+            f"source {source} has too few documents for its weight of {share:.1%} at {label(*ordered(short))}: all of them are kept, and "
             "other sources make up for the rest"
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from curation_assets.common.markdown import number
 from curation_assets.common.progress import Progress
-from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
@@ -175,7 +175,7 @@ def _choices(
     if score is not None:
         hashes = np.array([place.doc_hash], np.uint64)
         key = float(selection_keys(hashes, np.array([score]), spec.technique, seed)[0])
-    for rate in RATES:
+    for rate in versions.workspace.partitions("rate"):
         receipt = versions.receipt(f"{sampler}/subset", rate)
         if receipt is None:
             yield SubsetChoice(rate, "none", why="no subset yet")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curation_assets.common.files import read_batches, read_json
 from curation_assets.common.progress import Progress
-from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.config.settings import SOURCE_NAME
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents
 from curation_assets.engine.context import Context, DeclaredVersions
@@ -44,7 +44,7 @@ def composition(context: Context) -> BuildOne:
             raise MissingInput(
                 "tokens or index of the corpus are missing or out of date: run the graph first"
             )
-        made, state = subsets(versions, shards, context.profile.scorers)
+        made, state = subsets(versions, shards, context.partitions("rate"), context.profile.scorers)
         if not made:
             raise MissingInput("no sampler has a current subset: there is nothing to show")
         reader = _Reader(context, shards, clustered=not versions.stale(_CLUSTERS, shards), progress=progress)
@@ -74,7 +74,7 @@ def composition(context: Context) -> BuildOne:
 
 
 def subsets(
-    versions: DeclaredVersions, shards: list[str], scorers: Callable[[str], list[str]]
+    versions: DeclaredVersions, shards: list[str], amounts: list[str], scorers: Callable[[str], list[str]]
 ) -> tuple[list[compute.Key], dict[compute.Key, str]]:
     """Return the subsets that are up to date with the documents as they are, and what each of all is: current, out of date, not made.
 
@@ -83,7 +83,7 @@ def subsets(
     state = {}
     for name in SAMPLERS:
         scored = not any(versions.stale(f"{one}/scores", shards) for one in scorers(name))
-        for rate in RATES:
+        for rate in amounts:
             there = versions.receipt(f"{name}/subset", rate) is not None
             current = there and scored and versions.current(f"{name}/subset", rate)
             state[name, rate] = "current" if current else "out of date" if there else "not made"

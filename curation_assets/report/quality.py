@@ -101,7 +101,7 @@ def title(metric: str) -> str:
 
 
 def quality(scores: Scores, ladder: Ladder, samplers: Sequence[str], rates: Sequence[str]) -> pl.DataFrame:
-    """Return one row (SCHEMA) for each sampler, rate and metric at every size that any sampler was trained at, and full data's.
+    """Return one row (SCHEMA) for each sampler, amount and metric at every size that any sampler was trained at, and full data's.
 
     Cells that were not measured are rows too: no mean, 0 seeds.
     """

@@ -14,11 +14,11 @@ from curation_assets.common.drawing.charts import histogram
 from curation_assets.common.files import write_batches, write_json, write_table
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
+from curation_assets.config.amount import of_key
 from curation_assets.config.registry import SamplerSpec
 from curation_assets.corpus.reading import left_out
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
-from curation_assets.selection.amount import Amount
 from curation_assets.selection.candidates import SUBSET_SCHEMA, Candidates, Draw, draw_of
 from curation_assets.selection.joint import JointSelection
 from curation_assets.selection.strata_tally import StrataTally
@@ -34,12 +34,12 @@ def subset(spec: SamplerSpec) -> Builder:
         draw = draw_of(context, spec.name, shards, left_out(context))
         counts = draw.counts()
 
-        @cache  # the same for all rates of a run
+        @cache  # the same for all amounts of a run
         def picture() -> Metadata:
             return _picture(spec, draw)
 
         def build(rate: str, folder: Path, progress: Progress) -> Metadata:
-            n, amount = int(counts.documents.sum()), Amount("rate", int(rate) / 100)
+            n, amount = int(counts.documents.sum()), of_key(rate)
             cut = draw.threshold(amount, counts)
             tally = StrataTally.of(draw, cut, amount, counts) if draw.strata else None
             chosen = JointSelection(
@@ -64,7 +64,7 @@ def subset(spec: SamplerSpec) -> Builder:
                 "by_shard": chosen.by_shard,
                 **({"decontaminated": True} if context.profile.evaluation.decontaminate else {}),
                 **({"within": draw.strata.within, "strata": len(draw.strata.names)} if draw.strata else {}),
-                **_of_sources(draw, strata, chosen.by_shard, context.profile.selection.rate_of),
+                **_of_sources(draw, strata, chosen.by_shard, draw.unit(amount)),
                 **_of_first(context, draw, int(counts.admitted.sum())),
                 "score_versions": _versions(context, draw),
             }

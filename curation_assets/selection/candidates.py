@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation_assets.common.files import read_batches
+from curation_assets.config.amount import Amount
 from curation_assets.config.first_stage import FirstStage
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.corpus.tokens import read_tokens
-from curation_assets.selection.amount import Amount
 from curation_assets.selection.keys import selection_keys
 from curation_assets.selection.select import apportion, kept_count, quota
 from curation_assets.selection.strata import Strata, strata_of
@@ -232,22 +232,23 @@ class Draw:
         Raises
         ------
         ValueError
-            There are fewer documents than the amount, it is no rate though there are strata, or as `count_thresholds`.
+            There are fewer documents or tokens than the amount, it is no rate though there are strata, or as `count_thresholds`.
         """
-        by_tokens, wanted = self.wanted(amount, counts)
-        if by_tokens:
+        wanted = self.wanted(amount, counts)
+        if self.unit(amount) == "tokens":
             return token_thresholds(lambda: self.blocks(each, tokens=True), counts.admitted, wanted)
         return count_thresholds(
             lambda: self.blocks(each), counts.admitted, np.minimum(wanted, counts.admitted)
         )
 
-    def wanted(self, amount: Amount, counts: Counts) -> tuple[bool, NDArray[np.int64]]:
-        """Return (whether an amount counts tokens, how many tokens or documents it is of each stratum); of all, where there are none."""
-        rate_of = self.workspace.profile.selection.rate_of if amount.kind == "rate" else amount.kind
-        by_tokens = rate_of == "tokens"
-        return by_tokens, self._of_each(amount, counts.tokens if by_tokens else counts.documents, by_tokens)
+    def unit(self, amount: Amount) -> str:
+        """Return what an amount is of: "documents" or "tokens"."""
+        return self.workspace.profile.selection.rate_of if amount.kind == "rate" else amount.kind
 
-    def _of_each(self, amount: Amount, sizes: NDArray[np.int64], by_tokens: bool) -> NDArray[np.int64]:
+    def wanted(self, amount: Amount, counts: Counts) -> NDArray[np.int64]:
+        """Return how many documents or tokens an amount is of each stratum (of all, where there are none), int64."""
+        by_tokens = self.unit(amount) == "tokens"
+        sizes = counts.tokens if by_tokens else counts.documents
         strata, n = self.strata, int(sizes.sum())
         if strata is not None and not strata.weights:
             if amount.kind != "rate":
@@ -256,8 +257,8 @@ class Draw:
                 return np.array([kept_count(amount.value, int(size)) for size in sizes])
             return quota(amount.value, sizes, strata.names, self.seed)
         total = kept_count(amount.value, n) if amount.kind == "rate" else int(amount.value)
-        if amount.kind == "documents" and total > n:
-            raise ValueError(f"cannot keep {amount}: there are {n:,}")
+        if amount.kind != "rate" and total > n:
+            raise ValueError(f"cannot keep {amount}: there are {n:,} to choose from")
         return np.array([total]) if strata is None else apportion(total, strata.weights, sizes.tolist())
 
 

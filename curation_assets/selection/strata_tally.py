@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from curation_assets.selection.amount import Amount
+from curation_assets.config.amount import Amount
 from curation_assets.selection.threshold import Threshold
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class StrataTally:
             }
         )
         if weights := self.draw.strata.weights:
-            _, wanted = self.draw.wanted(self.amount, self.counts)
+            wanted = self.draw.wanted(self.amount, self.counts)
             shares = np.array(weights) / sum(weights)
             table = table.append_column("weight", pa.array(shares)).append_column("wanted", pa.array(wanted))
         return table

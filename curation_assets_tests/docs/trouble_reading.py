@@ -58,7 +58,7 @@ def a_rate_that_is_none(t: Trouble) -> str:
 
 
 def no_rate(t: Trouble) -> str:
-    t.profile("[run]\nrates = []")
+    t.profile("[run]\namounts = []")
     return t.curation("plan")
 
 

@@ -119,7 +119,7 @@ def _report() -> Report:
     return Report(
         "Samplers",
         ["At 20 % use density."],
-        [("Seeds", "5"), ("Rates", "20, 40 %")],
+        [("Seeds", "5"), ("Amounts", "20, 40 %")],
         glances_of(_runs(), _differences()),
         parts,
         [*reports, *metrics],
