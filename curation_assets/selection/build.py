@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from curation_assets.common.drawing.charts import histogram
 from curation_assets.common.files import write_batches, write_json, write_table
+from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.amount import of_key
 from curation_assets.config.registry import SamplerSpec
