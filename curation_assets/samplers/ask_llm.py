@@ -63,18 +63,29 @@ class Judge(NamedTuple):
 
 
 def setup(key: str, context: Context) -> Judge:
-    """Load the judge that the artifact `key` is the note of."""
+    """Load the judge that the artifact `key` is the note of, and see what it reads."""
+    judge, tokenizer = load_judge(key, context)
+    if isinstance(judge, RidgeJudge):
+        return Judge(partial(_by_embeddings, judge), _RIDGE_PART)
+    if tokenizer is None:
+        return Judge(partial(_served, judge), _SERVER_PART)
+    part = documents_a_part(judge.model, judge.max_tokens, context.device)
+    return Judge(partial(_asked, judge, same_pieces(context, tokenizer)), part)
+
+
+def load_judge(key: str, context: Context) -> tuple[Any, Any]:
+    """Return the judge that the artifact `key` is the note of, and its tokenizer: None where a server has that, or it reads no tokens.
+
+    It is an `AskLLM`, a `ServerJudge` or a `RidgeJudge`.
+    """
     note = read_json(context.open(key) / "model.json")
     source = parse(note["source"])
     if source.kind == "server":
-        return Judge(partial(_served, server_judge(context, source)), _SERVER_PART)
+        return server_judge(context, source), None
     if note.get("student") == "embeddings":
-        ridge = load_ridge_judge(open_model(context, key).folder)
-        return Judge(partial(_by_embeddings, ridge), _RIDGE_PART)
+        return load_ridge_judge(open_model(context, key).folder), None
     model, tokenizer = open_scorer(context, key)
-    judge = ask_llm(context, model, tokenizer)
-    part = documents_a_part(model, judge.max_tokens, context.device)
-    return Judge(partial(_asked, judge, same_pieces(context, tokenizer)), part)
+    return ask_llm(context, model, tokenizer), tokenizer
 
 
 def server_judge(context: Context, source: ModelSource, max_tokens: int | None = None) -> ServerJudge:
