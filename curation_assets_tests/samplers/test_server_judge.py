@@ -91,7 +91,7 @@ def test_documents_where_yes_is_not_told_are_scored_listed_and_counted(
 ) -> None:
     rows = [row for row in texts(200) if len(row[1]) < 1500][:24]
     workspace(tmp_path, monkeypatch, {"s.jsonl": rows}, {})
-    chat = _answering()
+    chat = answering()
     judge = AskLLM(chat.model, chat.tokenizer, max_tokens=1024, device="cpu")
     with torch.no_grad():  # as a judge that says "yes" seldom
         chat.model.lm_head.weight[list(judge.answer_ids)] *= 0.02
