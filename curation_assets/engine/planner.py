@@ -29,13 +29,15 @@ def targets(there: Partitions, step: Step, among: list[Step] | None = None) -> l
         return cells(there.profile, step, among)
     if step.key in EDGE and step.by == "shard":
         return there.listed()
+    if step.key.endswith("/export"):
+        return list(there.profile.trained_amounts)
     return there.partitions(step.by)
 
 
 def cells(profile: Profile, step: Step, among: list[Step] | None = None) -> list[str]:
     """Return those of `targets` of a step that is made for model sizes: the profile alone says them."""
     if step.by == "rate|size":
-        return [f"{rate}|{size}" for rate in profile.run.rates for size in profile.run.sizes]
+        return [f"{rate}|{size}" for rate in profile.trained_amounts for size in profile.run.sizes]
     wanted = _sizes(profile, step, wanted_steps(profile) if among is None else among)
     return [size for size in profile.sizes if size in wanted]
 
@@ -61,6 +63,7 @@ def wanted_steps(profile: Profile) -> list[Step]:
     """Return the steps that the profile's samplers need, each after what it needs."""
     chains = ("subset", "metrics")
     roots = [f"{name}/{end}" for name in profile.chosen_samplers for end in chains]
+    roots += [f"{name}/export" for name in profile.export.samplers]
     reports = [key for key in STEPS if key.startswith("report/")]
     keys, todo = set(), ["full_data/metrics", "evaluation/contamination", *reports, *roots]
     while todo:

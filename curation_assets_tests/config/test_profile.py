@@ -71,7 +71,20 @@ def test_a_file_overrides_single_fields(tmp_path: Path) -> None:
         ('[samplers.density]\nrows = "many"', "density.rows: input should be a valid integer, got 'many'"),
         ("[samplers.density]\nrows = 0", "density.rows: input should be greater than 0, got 0"),
         ('[run]\nsamplers = ["densty"]', "unknown sampler 'densty'; did you mean 'density'?"),
-        ("[run]\nrates = []", "run.rates: empty: name at least one of 10, 20, 40, 60, 80"),
+        (
+            "[run]\namounts = []",
+            "run.amounts: empty: name at least one of 10%, 20%, 40%, 60%, 80% (or another",
+        ),
+        (
+            '[run]\namounts = ["100 %"]',
+            "run.amounts: 100% is the whole corpus, which full_data is trained on",
+        ),
+        ('[run]\namounts = ["20"]', 'run.amounts: 20 is no rate: say "20%", "20 documents" or "20 tokens"'),
+        ('[run]\namounts = ["lots"]', "run.amounts: 'lots' is no amount: say"),
+        (
+            '[selection]\nwithin = "source"\n[run]\namounts = ["4k tokens"]',
+            "run.amounts: within source (selection.within) a selection keeps a rate, not 4k tokens",
+        ),
         ("[run]\nsizes = []", "run.sizes: empty: name at least one of small, base, large, xl, xxl"),
         ('[run]\nsamplers = ["zzz"]', "run.samplers: unknown sampler 'zzz'; there are random, density, "),
         ('[run]\nsizes = ["huge"]', "run.sizes.0: input should be 'small', 'base'"),
@@ -82,7 +95,7 @@ def test_a_file_overrides_single_fields(tmp_path: Path) -> None:
         ),
         ("[corpus]\nkeep_fields = 'a'", "corpus.keep_fields: input should be a valid tuple, got 'a'"),
         ('[corpus]\nextends = "hub"', "corpus.extends: unknown key"),
-        ('[run]\nrates = ["15"]', "run.rates.0: input should be '10', '20', '40', '60' or '80', got '15'"),
+        ('[run]\nrates = ["15"]', 'mine.toml: run: rates are called amounts now: write amounts = ["15%"]'),
         ('[samplers.ask_llm.models]\nxl = "hub:google/flan-t5-xl"', "no revision is given; pin the commit"),
         (
             '[samplers.ask_llm.models]\nxl = "flan-t5"',
@@ -334,7 +347,9 @@ batch_tokens = 77
 [judge]
 resume_seconds = 1.0
 [run]
-rates = ["10"]
+amounts = ["10%"]
+[export]
+samplers = ["random"]
 [automation]
 training = true
 retries = 9
@@ -351,6 +366,7 @@ def test_where_and_how_something_runs_never_changes_a_version(tmp_path: Path) ->
 
 COSTS = ("report/tradeoff",)
 SUBSETS = tuple(key for key in STEPS if key.endswith("/subset"))
+EXPORTS = tuple(key for key in STEPS if key.endswith("/export"))
 METRICS = tuple(key for key in STEPS if key.endswith("/metrics"))
 ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for size in (*SIZES, "gemma")}
 
@@ -364,7 +380,7 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
         ),
         ("[embeddings]\nmax_tokens = 64", {"corpus/embeddings", "corpus/reference_embeddings", *COSTS}),
         ("[tokenizer]\nvocab_size = 1024", {"corpus/tokenizer"}),
-        ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation", "corpus/reference"}),
+        ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation", "corpus/reference", *EXPORTS}),
         ("[corpus]\nreference_documents = 9", {"corpus/reference"}),
         ("[samplers.dsir]\nseed = 5", {"dsir/shard_counts", "dsir/log_ratios", "dsir/scores"}),
         (
@@ -372,7 +388,8 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
             {"q_classifier/classifier", "q_classifier/scores"},
         ),
         ("[samplers.clusters]\ndrift = 0.5", set()),
-        ("[samplers.semdedup]\nthreshold = 0.95", {"report/duplicates"}),
+        ("[samplers.semdedup]\nthreshold = 0.95", {"report/duplicates", *EXPORTS}),
+        ('[export]\nrepeat = ["top 10% x 2"]', set(EXPORTS)),
         ('[samplers.ask_llm]\nprompt = "{document} Good?"', {*ASK_LLM, *COSTS}),
         (
             "[samplers.perplexity]\nmax_windows = 9",
