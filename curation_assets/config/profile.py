@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import Field, StringConstraints, ValidationError, create_model, model_validator
 
 from curation_assets.config.amount import amount, ordered
+from curation_assets.config.export_settings import Export
 from curation_assets.config.first_stage import FirstStage, first_stage
 from curation_assets.config.model_sources import ModelSource, parse
 from curation_assets.config.paths import value_at
@@ -84,6 +85,7 @@ class Profile(Section):
     report: Report
     labels: Labels
     run: Run
+    export: Export
     automation: Automation
     execution: Execution
 
@@ -105,7 +107,7 @@ class Profile(Section):
         for name, spec in SAMPLERS.items():
             if spec.hybrid:
                 check_first(f"samplers.{name}.first: ", self.first_stage(name), name)
-        for name in self.chosen_samplers:
+        for name in (*self.chosen_samplers, *self.export.samplers):
             if why := self._lacks(name):
                 raise ValueError(why)
         check_within("selection.within: ", self.selection.within, self.corpus.kept_columns)

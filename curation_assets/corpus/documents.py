@@ -209,11 +209,8 @@ def _document(raw: RawRow, settings: DocumentSettings, seen: set[bytes]) -> tupl
     text = document_text(raw, raw.fields[settings.text_field], settings)
     if not isinstance(text, str):
         return None, *text
-    named = bool(settings.id_field) and settings.id_field in raw.fields
     digest = text_digest(text)
-    doc_id: Any = raw.fields[settings.id_field] if named else digest.hex()
-    if isinstance(doc_id, int) and not isinstance(doc_id, bool):
-        doc_id = str(doc_id)
+    named, doc_id = document_id(raw.fields, digest, settings)
     if problem := _id_problem(doc_id):
         return None, "bad_id", problem
     key = blake2b(digest + doc_id.encode(), digest_size=16).digest()
@@ -221,6 +218,14 @@ def _document(raw: RawRow, settings: DocumentSettings, seen: set[bytes]) -> tupl
         return None, ("repeated_id" if named else "repeated_text"), f"id {doc_id}"
     seen.add(key)
     return doc_id, text, raw.row, digest
+
+
+def document_id(fields: Mapping[str, Any], digest: bytes, settings: DocumentSettings) -> tuple[bool, Any]:
+    """Return whether a row names its id, and the id: what its field holds, integers as text, or else the hash of the text."""
+    if not settings.id_field or settings.id_field not in fields:
+        return False, digest.hex()
+    value = fields[settings.id_field]
+    return True, str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _id_problem(value: object) -> str | None:

@@ -22,7 +22,7 @@ _BY_PATTERN = (  # columns that depend on samplers and suites
     (r"(.+)_low", "Lower end of the 95 % interval of {}"),
     (r"(.+)_high", "Upper end of the 95 % interval of {}"),
     (r"(.+)_bound", "Whether {} lies beyond the ladder"),
-    (r"vs_random_(.+)", "Difference of {} to random at the same rate and size"),
+    (r"vs_random_(.+)", "Difference of {} to random at the same amount and size"),
     (r"beyond_noise_(.+)", "Whether the difference of {} to random is beyond the noise of training"),
     (r"score_(.+)", "Score of {}"),
     (r"percentile_(.+)", "Percentile of {}'s score in the corpus"),

@@ -35,6 +35,21 @@ def chosen_by(sampler: str) -> Borrows:
     return borrows
 
 
+def has_near_duplicates(sampler: str, profile: Profile) -> bool:
+    """Tell whether an export of a sampler's choice names near-duplicates: where the profile has semdedup's scores made."""
+    samplers = profile.run.samplers
+    return not samplers or "semdedup" in (*samplers, sampler)
+
+
+def exported(sampler: str) -> Borrows:
+    """Return what an export reads besides the subset: the scores that tell near-duplicates."""
+
+    def borrows(profile: Profile) -> dict[str, str | None]:
+        return {"semdedup/scores": None} if has_near_duplicates(sampler, profile) else {}
+
+    return borrows
+
+
 def bases(profile: Profile) -> dict[str, str | None]:
     """Return what judges are made from, where that is the graph's own ladder."""
     kinds = {parse(base).kind for base in profile.judge.bases.values()}

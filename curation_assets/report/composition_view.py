@@ -13,6 +13,7 @@ from curation_assets.common.drawing.styles import FULL, PANELS, RANDOM
 from curation_assets.config.amount import by_kind, label
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.config.settings import SOURCE_NAME
+from curation_assets.report import overlap_view
 from curation_assets.report.composition import OTHER, WHOLE, Key
 from curation_assets.report.section import (
     Cell,
@@ -41,11 +42,18 @@ _WORDS = {"source": "sources", "length": "lengths", "clusters": "clusters"}
 
 
 def section(
-    documents: int, tables: Tables, state: Mapping[Key, str], rate: str, within: str, strata: pl.DataFrame
+    documents: int,
+    tables: Tables,
+    state: Mapping[Key, str],
+    rate: str,
+    within: str,
+    strata: pl.DataFrame,
+    overlap: pl.DataFrame,
 ) -> Section:
     """Return the section: sentences at one amount, tables of all; `state` is what each subset is: current, out of date, not made.
 
-    `strata` (STRATA) is what keeping the rate within the values of `within` changes; empty where that is "".
+    `strata` (STRATA) is what keeping the rate within the values of `within` changes; empty where that is "". `overlap` (OVERLAP) is what pairs
+    of choices have in common.
     """
     intro = (
         f"Which {listed([_WORDS[name] for name in tables])} a choice is made of, beside the whole corpus. Random sampling keeps them "
@@ -54,8 +62,15 @@ def section(
     )
     shown = [_table(name, table, state) for name, table in tables.items()]
     shown += [_strata_table(within, strata)] if within else []
-    sentences = [*findings(tables, rate), *strata_findings(within, strata, rate), *gaps(tables, state)]
-    about = method(documents, tables)
+    shown += overlap_view.shown(overlap, rate)
+    alike = overlap_view.findings(overlap, rate)
+    sentences = [
+        *findings(tables, rate),
+        *alike,
+        *strata_findings(within, strata, rate),
+        *gaps(tables, state),
+    ]
+    about = "\n\n".join([method(documents, tables), *([overlap_view.METHOD] if alike else [])])
     return Section(
         "What each sampler keeps", intro, sentences, [], shown, about, headline=headline(tables, rate)
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation_assets.common.drawing.charts import histogram
 from curation_assets.common.files import write_batches, write_json, write_table
@@ -87,7 +86,6 @@ def subset(spec: SamplerSpec) -> Builder:
                 "token_rate_realised": tokens / max(manifest["candidate_tokens"], 1),
                 **(spec.about_cut(drawn.threshold) if spec.about_cut and drawn.threshold is not None else {}),
                 **_shown_sources(manifest),
-                **_first_documents(folder),
                 **picture(),
             }
 
@@ -157,14 +155,6 @@ def _versions(context: Context, draw: Draw) -> dict[str, str]:
 def _version(context: Context, key: str, partition: str) -> str:
     receipt = context.receipt(key, partition)
     return receipt.version if receipt else ""
-
-
-def _first_documents(folder: Path) -> Metadata:
-    """Return a preview of ten chosen documents."""
-    first = next(pq.ParquetFile(folder / "subset.parquet").iter_batches(10), None)
-    if first is None or not first.num_rows:
-        return {}
-    return {"first_documents": Markdown(preview(pa.Table.from_batches([first])))}
 
 
 def _picture(spec: SamplerSpec, draw: Draw) -> Metadata:
