@@ -52,7 +52,7 @@ def tables(step: Step, profile: Profile) -> dict[str, list[Column]]:
     }
     if step.key == "corpus/documents":
         for name in ("documents", "validation"):
-            columns_of[name] |= dict.fromkeys(profile.corpus.keep_fields, _KEPT)
+            columns_of[name] |= dict.fromkeys(profile.corpus.kept_columns, _KEPT)
     schemas = {name: [_column(*column) for column in columns.items()] for name, columns in columns_of.items()}
     if owner in SAMPLERS and stage == "scores":
         schemas["scores"] += [Column(name, *about) for name, about in SAMPLERS[owner].columns.items()]

@@ -163,6 +163,10 @@ class Catalog:
         """Return the receipt of the current artifact, or None."""
         return next(iter(self._receipts(_at(key, partition) & CURRENT)), None)
 
+    def replaced(self, key: str, partition: str) -> list[Receipt]:
+        """Return the receipts of what was current before and is there still, the latest first."""
+        return sorted(self._receipts(_at(key, partition) & ~CURRENT), key=lambda one: -one.created)
+
     def current_of(
         self, key: str, partitions: list[str] | None = None, known: Mapping[str, Receipt] | None = None
     ) -> dict[str, Receipt]:

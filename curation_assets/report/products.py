@@ -70,8 +70,8 @@ REPORT = (
     Product(
         "report/composition",
         imported("curation_assets.report.composition_build:composition"),
-        "What each sampler keeps: sources, lengths and clusters.",
-        "Beside the whole corpus.",
+        "What each sampler keeps, and what samplers have in common.",
+        "Sources, lengths and clusters beside the whole corpus; documents in common beside those of independent choices.",
         files=_FIGURES,
         use="look for a source or a length that a sampler drops without your meaning it to.",
     ),

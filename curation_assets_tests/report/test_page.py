@@ -189,7 +189,7 @@ def test_rows_lead_to_where_their_numbers_come_from() -> None:
     found = Page(render(_report()))
     target = anchor("from", "density/metrics", "20|small")
     at = next(i for i, (_, attrs, _) in enumerate(found.elements) if attrs.get("id") == target)
-    row = [text for name, _, parts in found.elements[at : at + 9] for text in parts]
+    row = [text for name, _, parts in found.elements[at : at + 11] for text in parts]
     assert "density/metrics" in row and "20|small" in row and "0123456789" in row
     assert "curation trace density/metrics --partition '20|small'" in row
     links = [a for n, a, t in found.elements if n == "a" and a["href"] == f"#{target}" and t == ["density"]]
