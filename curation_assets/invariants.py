@@ -188,10 +188,10 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
         tuple[str, ...], Any
     ] = {}  # {version of the scores, settings, unit: documents of the last subset}
     receipts = [r for rate in workspace.partitions("rate") if (r := workspace.receipt(key, rate))]
-    for receipt in sorted(receipts, key=lambda receipt: receipt.metadata["documents"]):
+    paths = {receipt.partition: workspace.folder(receipt) / "subset.parquet" for receipt in receipts}
+    for receipt in sorted(receipts, key=lambda one: pq.read_metadata(paths[one.partition]).num_rows):
         rate = receipt.partition
-        path = workspace.open(key, rate) / "subset.parquet"
-        chosen = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
+        chosen = pq.read_table(paths[rate], columns=["doc_hash"])["doc_hash"].to_numpy()
         drawn_from = (
             canonical({k: v for k, v in receipt.inputs.items() if k.endswith("/scores")}),
             receipt.code,
