@@ -25,6 +25,7 @@ from curation_assets.corpus.checks import (
 from curation_assets.corpus.reading import open_hashes
 from curation_assets.embeddings.checks import cut_documents, unknown_tokens
 from curation_assets.engine.check_result import Outcome, made
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
 from curation_assets.samplers.caveats import few_caveats
 from curation_assets.selection.candidates import token_counts
@@ -192,22 +193,31 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
     """A smaller subset is contained in every larger one drawn from the same scores."""
     key, wrong = f"{sampler}/subset", []
     smaller: dict[
-        tuple[str, str], Any
-    ] = {}  # {version of the scores, settings: documents of the last subset}
+        tuple[str, ...], Any
+    ] = {}  # {version of the scores, settings, unit: documents of the last subset}
     receipts = [r for rate in workspace.partitions("rate") if (r := workspace.receipt(key, rate))]
-    for receipt in sorted(receipts, key=lambda receipt: receipt.metadata["documents"]):
+    paths = {receipt.partition: workspace.folder(receipt) / "subset.parquet" for receipt in receipts}
+    for receipt in sorted(receipts, key=lambda one: pq.read_metadata(paths[one.partition]).num_rows):
         rate = receipt.partition
-        path = workspace.open(key, rate) / "subset.parquet"
-        chosen = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
+        chosen = pq.read_table(paths[rate], columns=["doc_hash"])["doc_hash"].to_numpy()
         drawn_from = (
             canonical({k: v for k, v in receipt.inputs.items() if k.endswith("/scores")}),
             receipt.code,
+            _unit(receipt)
+            if "within" in receipt.metadata
+            else "",  # of a source's documents and its tokens shares differ
         )
         before = smaller.get(drawn_from)
         if before is not None and not np.isin(before, chosen).all():
             wrong.append(rate)
         smaller[drawn_from] = chosen
     return Outcome(not wrong, "subsets are nested" if not wrong else f"not nested at {wrong}")
+
+
+def _unit(receipt: Receipt) -> str:
+    """Return what a subset's amount is of: "documents" or "tokens"."""
+    kind = of_key(receipt.partition).kind
+    return str(receipt.metadata["rate_of"]) if kind == "rate" else kind
 
 
 def matches_subset(sampler: str, workspace: Workspace) -> Outcome:
