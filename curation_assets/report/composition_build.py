@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from curation_assets.common.files import read_batches, read_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
+from curation_assets.config.settings import SOURCE_NAME
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents
 from curation_assets.engine.context import Context, DeclaredVersions
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, title
@@ -129,11 +130,11 @@ class _Reader:
         result = compute.Frequent(_ROOM)
         for shard in self._shards:
             path = open_documents(self._workspace, shard)
-            if _FIELD not in pq.read_schema(path).names:
+            if (field := _source_field(path)) is None:
                 self._done = len(self._shards)
                 return []
-            for batch in read_batches(path, [_FIELD], _BATCH):
-                result.add(pl.Series(_FIELD, batch[_FIELD]))
+            for batch in read_batches(path, [field], _BATCH):
+                result.add(pl.Series(field, batch[field]))
             self._tell()
         values = result.values()
         return values if any(value is not None for value in values) else []
@@ -168,7 +169,9 @@ class _Reader:
         """Return for each division the part that each document of a shard is in [n]."""
         result = {"length": compute.length_bins(tokens)}
         if sources:
-            column = pq.read_table(open_documents(self._workspace, shard), columns=[_FIELD])[_FIELD]
+            path = open_documents(self._workspace, shard)
+            field = _source_field(path)
+            column = pq.read_table(path, columns=[field])[field]
             place = pc.index_in(column, pa.array(sources, pa.string())).fill_null(len(sources))
             result["source"] = place.to_numpy().astype(np.int64)
         if self.clustered:
@@ -185,6 +188,12 @@ class _Reader:
     def _tell(self) -> None:
         self._done += 1
         self._progress(self._done, 2 * len(self._shards), "shards")
+
+
+def _source_field(documents: Path) -> str | None:
+    """Return the field that says where documents are from: which of several sources, or else their own."""
+    names = pq.read_schema(documents).names
+    return next((field for field in (SOURCE_NAME, _FIELD) if field in names), None)
 
 
 @contextmanager

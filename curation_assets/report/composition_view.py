@@ -12,6 +12,7 @@ from curation_assets.common.drawing.charts import amount_curves, axis, over_amou
 from curation_assets.common.drawing.styles import FULL, PANELS, RANDOM
 from curation_assets.config.amount import by_kind, label
 from curation_assets.config.registry import SAMPLERS
+from curation_assets.config.settings import SOURCE_NAME
 from curation_assets.report import overlap_view
 from curation_assets.report.composition import OTHER, WHOLE, Key
 from curation_assets.report.section import (
@@ -230,8 +231,13 @@ def strata_findings(within: str, strata: pl.DataFrame, rate: str) -> list[str]:
     by = pl.col("without_strata") / pl.col("without_strata").sum().over("sampler")
     of = pl.col("candidates") / pl.col("candidates").sum().over("sampler")
     one = table.with_columns(by=by, of=of).sort((by - of).abs(), descending=True).row(0, named=True)
+    how = (
+        "has the sources in the shares of their weights, or its rate of each where they have none"
+        if within == SOURCE_NAME
+        else f"keeps its rate within each {within} (selection.within)"
+    )
     return [
-        f"Every sampler keeps its rate within each {within} (selection.within). At {label(rate)}, that exchanges {share[least]:.1%} ({least}) to "
+        f"Every sampler {how}. At {label(rate)}, that exchanges {share[least]:.1%} ({least}) to "
         f"{share[most]:.1%} ({most}) of the documents; without it, most would change for {one['sampler']}: {one['by']:.1%} of its choice "
         f"would be {one['part']}, which is {one['of']:.1%} of the corpus."
     ]

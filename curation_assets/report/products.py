@@ -10,7 +10,7 @@ REPORT = (
     Product(
         "report/comparison",
         imported("curation_assets.report.build:comparison"),
-        "Every evaluated sampler, rate and size side by side.",
+        "Every evaluated sampler, amount and size side by side.",
         "Perplexities, averages of the evaluation suites, over-scaling, effective size, ranks, and whether the difference to random "
         "sampling is beyond the noise of training.",
         files=f"`comparison.csv`, `comparison.md`, `recipe.json`; {_FIGURES}",

@@ -34,6 +34,8 @@ COMMANDS = {
     "select": ["random", "--keep", "20%"],
     "show": ["random/subset", "--partition", "20"],
     "diff": ["random/subset", "--partition", "20"],
+    "ask": ["ask_llm_small", "A text."],
+    "score": ["random", "texts.jsonl"],
     "refresh": [],
     "catalog": ["check"],
     "gc": [],

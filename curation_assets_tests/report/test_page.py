@@ -402,7 +402,7 @@ def test_provenance_is_folded() -> None:
     source = render(_report())
     sources = source[source.index('id="sources"') :]
     assert sources.index("<details>") < sources.index("<table>")
-    assert "and of its rate and size: the same version means the same numbers" in sources
+    assert "and of its amount and size: the same version means the same numbers" in sources
 
 
 @given(st.text())
