@@ -19,7 +19,7 @@ from curation_assets_tests.conftest import make_current, work_in, write_tiny
 BUILDERS = {product.key: product.build for product in PRODUCTS}
 SCORED = [
     *("random", "density", "prototypes", "dsir", "q_classifier", "heuristic"),
-    *("ask_llm_small", "perplexity_small"),
+    *("ask_llm_small", "perplexity_small", "perplexity_base"),
 ]
 """Samplers whose score is a function of the document and of what they have been fitted to."""
 MODELS = """
@@ -28,7 +28,7 @@ small = "path:{teacher}"
 [samplers.perplexity.models]
 small = "path:{teacher}"
 """
-TOLERANCE = {"ask_llm_small": 1e-4, "perplexity_small": 1e-5}
+TOLERANCE = {"ask_llm_small": 1e-4, "perplexity_small": 1e-5, "perplexity_base": 1e-5}
 """Relative: what the neighbours in a batch move by rounding, as the scorers document it."""
 
 
