@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation_assets.cli import queries, scoring, upkeep
+from curation_assets.cli import exports, queries, scoring, texts, tokenize, upkeep
 from curation_assets.cli.live_progress import Watching
 from curation_assets.cli.queries import Command, add_command, add_profile, described
 from curation_assets.cli.train import follow, train
@@ -152,7 +152,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
     )
     one.add_argument("checkpoint", help="asset key, for instance density/checkpoint")
     one.add_argument("--partition", required=True, help="\"20|large\" of a sampler's, a size of full_data's")
-    asking = queries.add(commands) | scoring.add(commands) | upkeep.add(commands) | {"train": train}
+    asking: dict[str, Command] = {"train": train}
+    for module in (queries, texts, scoring, exports, tokenize, upkeep):
+        asking |= module.add(commands)
     for command in commands.choices.values():  # options may stand after the subcommand, too
         add_profile(command)
     return parser, asking

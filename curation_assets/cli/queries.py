@@ -75,7 +75,9 @@ def add(commands: Any) -> dict[str, Command]:
         ],
     )
     trace.add_argument("asset", help="asset key, for instance density/metrics")
-    trace.add_argument("--partition", default="", help='for instance "20|small", a rate, or a shard')
+    trace.add_argument(
+        "--partition", default="", help='for instance "20|small", an amount ("20", "2.5B-tokens"), or a shard'
+    )
     trace.add_argument(
         "--shards", type=int, default=3, help="how many shards of each step to show (default: 3)"
     )
@@ -96,7 +98,6 @@ def add(commands: Any) -> dict[str, Command]:
     explain.add_argument(
         "--json", action="store_true", help="print JSON instead, an object for each document"
     )
-    _add_select(commands)
     refresh = add_command(
         commands,
         "refresh",
@@ -110,54 +111,8 @@ def add(commands: Any) -> dict[str, Command]:
         "trace": _trace,
         "explain": _explain,
         "status": _status,
-        "select": _select,
         "refresh": _refresh,
     }
-
-
-def _add_select(commands: Any) -> None:
-    select = add_command(
-        commands,
-        "select",
-        "select again over the scores that there are, without any model",
-        "With several samplers each makes its choice by itself, and the choices are combined.",
-        [
-            "curation select semdedup --keep 33% --out chosen",
-            'curation select density semdedup --keep "100 documents" --combine union',
-            'curation select density --keep 20% --first "semdedup < 0.9" --within cluster',
-        ],
-    )
-    select.add_argument(
-        "samplers", nargs="+", metavar="SAMPLER", help="one sampler, or several whose choices are combined"
-    )
-    select.add_argument(
-        "--keep", required=True, help='"33%%", "5000 documents" or "2.5M tokens", of each sampler'
-    )
-    select.add_argument(
-        "--technique", choices=("top_k", "bottom_k", "ips", "uniform"), help="default: the sampler's own"
-    )
-    select.add_argument(
-        "--combine",
-        choices=("intersection", "union"),
-        default="intersection",
-        help="what is kept of several samplers' choices (default: intersection)",
-    )
-    select.add_argument(
-        "--seed", type=int, help="of the noise that ips and uniform draw with (default: the profile's)"
-    )
-    select.add_argument(
-        "--first",
-        default="",
-        metavar="WHAT",
-        help='what stays to choose from: "semdedup < 0.9", "ask_llm_xl 40%%" (default: the whole corpus)',
-    )
-    select.add_argument(
-        "--within",
-        metavar="FIELD",
-        help='keep the rate within each value of a kept field, or "cluster"; "" for none (default: the profile\'s)',
-    )
-    select.add_argument("--out", metavar="FOLDER", help="write subset.parquet and manifest.json there")
-    select.add_argument("--allow-stale", action="store_true", help="take scores that are out of date")
 
 
 def _plan(profile: Profile, options: argparse.Namespace) -> int:
@@ -214,28 +169,6 @@ def _status(profile: Profile, options: argparse.Namespace) -> int:
     state = status(Workspace(profile))
     print(_json(state) if options.json else to_text(state))
     return 1 if state.failed else 0
-
-
-def _select(profile: Profile, options: argparse.Namespace) -> int:
-    from curation_assets.common.progress import Throttled
-    from curation_assets.engine.workspace import Workspace
-    from curation_assets.selection.what_if import to_text, what_if
-
-    selected = what_if(
-        Workspace(profile),
-        options.samplers,
-        options.keep,
-        technique=options.technique,
-        combine=options.combine,
-        seed=options.seed,
-        first=options.first,
-        within=options.within,
-        folder=options.out,
-        allow_stale=options.allow_stale,
-        progress=Throttled(lambda line: print(line, file=sys.stderr, flush=True), "select"),
-    )
-    print(to_text(selected))
-    return 0
 
 
 def _refresh(profile: Profile, options: argparse.Namespace) -> int:

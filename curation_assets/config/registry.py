@@ -44,7 +44,7 @@ INPUTS = (
 
 RESERVED = ("corpus", "evaluation", "full_data", "judge", "report")
 """What the assets are called that are no sampler's, and their groups."""
-_CHAIN = ("model", "scores", "subset", "checkpoint", "metrics")
+_CHAIN = ("model", "scores", "subset", "export", "checkpoint", "metrics")
 
 Technique = Literal["top_k", "bottom_k", "ips", "uniform"]
 

@@ -7,9 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.rows import HEAD, CorruptShardError, RawRow, shown_names, splits
@@ -29,9 +31,16 @@ class _Unreadable:
 
 
 def columnar_rows(
-    file: Any, kind: str, url: str, settings: DocumentSettings, folder_fields: Mapping[str, str | None]
+    file: Any,
+    kind: str,
+    url: str,
+    settings: DocumentSettings,
+    folder_fields: Mapping[str, str | None],
+    only: NDArray[np.int64] | None = None,
 ) -> Iterator[RawRow]:
     """Yield the rows of a "parquet" or "arrow" file; `row` counts from 0. Of two columns of one name the last counts.
+
+    Of `only`, rising, no other rows are yielded, and batches without one are passed over.
 
     Memory: the needed columns of one row group (Parquet), or one record batch (Arrow).
 
@@ -42,9 +51,13 @@ def columnar_rows(
     row = 0
     try:
         for batch in _parquet(file, settings) if kind == "parquet" else _arrow(file, url):
-            for raw in _rows(batch, row, settings, folder_fields):
+            end = row + batch.num_rows
+            for raw in _rows(batch, row, settings, folder_fields, only):
                 yield raw
                 row = raw.row + 1
+            row = end
+            if only is not None and (not len(only) or end > only[-1]):
+                return
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:  # a schema may name a column in bytes
         if isinstance(error, OSError) and error.errno is not None:  # the store failed, not the file's content
             raise
@@ -94,10 +107,21 @@ def _column(struct: pa.StructArray, name: str) -> pa.Array | None:
 
 
 def _rows(
-    batch: pa.RecordBatch, first: int, settings: DocumentSettings, folder_fields: Mapping[str, str | None]
+    batch: pa.RecordBatch,
+    first: int,
+    settings: DocumentSettings,
+    folder_fields: Mapping[str, str | None],
+    only: NDArray[np.int64] | None,
 ) -> Iterator[RawRow]:
     for start in range(0, batch.num_rows, _ROWS):
         part = batch.slice(start, _ROWS)
+        wanted: Any = range(part.num_rows)
+        if only is not None:
+            begin = first + start
+            low, high = np.searchsorted(only, [begin, begin + part.num_rows])
+            wanted = (only[low:high] - begin).tolist()
+            if not wanted:
+                continue
         columns: dict[str, list[Any]] = {}
         lacks = []
         struct = part.to_struct_array() if part.num_columns else None
@@ -115,8 +139,8 @@ def _rows(
         if lacks:
             names = (part.schema.metadata or {}).get(_SEEN.encode())
             seen = tuple(names.decode().split("\n")) if names else shown_names(_names(part.schema))
-        for i, values in enumerate(zip(*columns.values(), strict=True)):
-            fields = dict(zip(columns, values, strict=True))
+        for i in wanted:
+            fields = {name: values[i] for name, values in columns.items()}
             yield _row(first + start + i, fields, settings, tuple(lacks), seen)
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.common.hashing import hash_documents, splitmix64, text_digest
 from curation_assets.common.progress import Progress, silent
-from curation_assets.config.settings import DocumentSettings
+from curation_assets.config.settings import SOURCE_NAME, DocumentSettings
 from curation_assets.corpus.fields import document_text, kept_fields
 from curation_assets.corpus.formats import RawRow, read_rows
 from curation_assets.corpus.normalize import defect
@@ -209,11 +209,8 @@ def _document(raw: RawRow, settings: DocumentSettings, seen: set[bytes]) -> tupl
     text = document_text(raw, raw.fields[settings.text_field], settings)
     if not isinstance(text, str):
         return None, *text
-    named = bool(settings.id_field) and settings.id_field in raw.fields
     digest = text_digest(text)
-    doc_id: Any = raw.fields[settings.id_field] if named else digest.hex()
-    if isinstance(doc_id, int) and not isinstance(doc_id, bool):
-        doc_id = str(doc_id)
+    named, doc_id = document_id(raw.fields, digest, settings)
     if problem := _id_problem(doc_id):
         return None, "bad_id", problem
     key = blake2b(digest + doc_id.encode(), digest_size=16).digest()
@@ -221,6 +218,14 @@ def _document(raw: RawRow, settings: DocumentSettings, seen: set[bytes]) -> tupl
         return None, ("repeated_id" if named else "repeated_text"), f"id {doc_id}"
     seen.add(key)
     return doc_id, text, raw.row, digest
+
+
+def document_id(fields: Mapping[str, Any], digest: bytes, settings: DocumentSettings) -> tuple[bool, Any]:
+    """Return whether a row names its id, and the id: what its field holds, integers as text, or else the hash of the text."""
+    if not settings.id_field or settings.id_field not in fields:
+        return False, digest.hex()
+    value = fields[settings.id_field]
+    return True, str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _id_problem(value: object) -> str | None:
@@ -282,13 +287,16 @@ def write_documents(
     file: str | None = None,
     progress: Progress = silent,
     of_folders: Mapping[str, str | None] | None = None,
+    source: str = "",
 ) -> Counts:
     """Write `documents.parquet`, `validation.parquet` and `quarantine.parquet` to an existing local folder.
 
-    The same file and settings give the same bytes. On an error, half-written files stay behind for the caller to
+    Documents of a `source` of several have its name in the column `source_name`. The same file and settings give the same bytes. On an error, half-written files stay behind for the caller to
     remove. See `parse_shard` for memory and errors.
     """
-    schemas = dict.fromkeys(TABLES, document_schema(settings)) | {"quarantine": QUARANTINE_SCHEMA}
+    schema = document_schema(settings)
+    schema = schema.append(pa.field(SOURCE_NAME, pa.string())) if source else schema
+    schemas = dict.fromkeys(TABLES, schema) | {"quarantine": QUARANTINE_SCHEMA}
     counts = Counts()
     with ExitStack() as stack:
         writers = {
@@ -299,8 +307,11 @@ def write_documents(
         }
         for batch in parse_shard(url, settings, storage_options, file, of_folders):
             for name, writer in writers.items():
-                if (part := getattr(batch, name)).num_rows:
-                    writer.write_batch(part)
+                if not (part := getattr(batch, name)).num_rows:
+                    continue
+                if source and name != "quarantine":
+                    part = part.append_column(SOURCE_NAME, pa.repeat(pa.scalar(source), len(part)))
+                writer.write_batch(part)
             counts.add(batch)
             progress(counts.rows, counts.rows + 1, "rows")
     progress(counts.rows, counts.rows, "rows")

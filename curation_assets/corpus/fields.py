@@ -17,7 +17,7 @@ def document_text(raw: RawRow, value: Any, settings: DocumentSettings) -> str | 
     if value is None:
         what = "no field" if settings.text_field in raw.lacks else "null in field"
         return "missing_text", f"{what} {settings.text_field}"
-    text = joined_chat(value) if isinstance(value, list) else value
+    text = text_as_read(value)
     if not isinstance(text, str):
         return "text_not_a_string", f"a {type(value).__name__}"
     if problem := defect(text):
@@ -28,6 +28,11 @@ def document_text(raw: RawRow, value: Any, settings: DocumentSettings) -> str | 
     if len(text) > settings.max_chars:
         return "text_too_long", f"{len(text)} characters, limit {settings.max_chars}"
     return text
+
+
+def text_as_read(value: Any) -> Any:
+    """Return the text that a text field holds, before it is normalised: itself, or a conversation as one text."""
+    return joined_chat(value) if isinstance(value, list) else value
 
 
 def joined_chat(messages: list[Any]) -> str | None:

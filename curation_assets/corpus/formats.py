@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from operator import attrgetter, itemgetter
 from typing import Any
 from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.columnar import columnar_rows
@@ -13,7 +17,7 @@ from curation_assets.corpus.csv_rows import csv_rows
 from curation_assets.corpus.discover import open_file, split_suffixes
 from curation_assets.corpus.json_rows import json_lines, json_values
 from curation_assets.corpus.names import decoded
-from curation_assets.corpus.rows import CorruptShardError, Damaged, RawRow
+from curation_assets.corpus.rows import CorruptShardError, Damaged, RawRow, numbered
 from curation_assets.corpus.streams import bounded_lines, unpacked, without_bom
 from curation_assets.corpus.text_rows import READERS
 
@@ -40,8 +44,9 @@ def read_rows(
     settings: DocumentSettings,
     storage_options: Mapping[str, Any] | None = None,
     of_folders: FolderFields | None = None,
+    only: NDArray[np.int64] | None = None,
 ) -> Iterator[RawRow]:
-    """Yield the rows of one corpus file in order.
+    """Yield the rows of one corpus file in order; of those whose numbers are in `only`, rising, no others.
 
     A bad row is yielded with its reason and never stops the file. Blank lines are no rows. A byte order mark at the
     start of the file is dropped. Kept fields that a row lacks are those of `of_folders`. Memory: one row of at most
@@ -56,12 +61,13 @@ def read_rows(
     of_folders = of_folders or {}
     with open_file(url, storage_options) as file:
         if kind in ("parquet", "arrow"):
-            yield from columnar_rows(file, kind, url, settings, of_folders)
+            yield from columnar_rows(file, kind, url, settings, of_folders, only)
             return
         row = 0
         chunks = without_bom(unpacked(file.read, compression))
         try:
-            for raw in _rows_of(kind, chunks, settings, of_folders):
+            rows = _rows_of(kind, chunks, settings, of_folders, only)
+            for raw in rows if only is None else numbered(rows, only, attrgetter("row")):
                 row = raw.row
                 yield raw
         except Damaged as error:
@@ -70,11 +76,17 @@ def read_rows(
 
 
 def _rows_of(
-    kind: str, chunks: Iterator[bytes], settings: DocumentSettings, of_folders: FolderFields
+    kind: str,
+    chunks: Iterator[bytes],
+    settings: DocumentSettings,
+    of_folders: FolderFields,
+    only: NDArray[np.int64] | None,
 ) -> Iterator[RawRow]:
     if kind == "json":
         return json_values(chunks, settings, of_folders)
     lines = bounded_lines(chunks, settings.max_row_bytes)
+    if only is not None and (kind == "jsonl" or (kind == "text" and settings.sample_by == "line")):
+        lines = numbered(lines, only, itemgetter(0))  # a row is a line: the others are not parsed
     if kind == "jsonl":
         return json_lines(lines, settings, of_folders)
     if kind in _DELIMITERS:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.names import visible
@@ -12,6 +15,8 @@ from curation_assets.corpus.names import visible
 HEAD = 1000  # bytes of a row that are kept for the quarantine
 _SEEN = 20  # names of fields that are told of a row
 _SEEN_CHARS = 40
+_AT_ONCE = 1 << 16  # numbers as Python's integers
+Item = TypeVar("Item")
 
 
 class CorruptShardError(ValueError):
@@ -40,6 +45,27 @@ class RawRow:
     lacks: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+
+
+def numbered(
+    items: Iterable[Item], numbers: NDArray[np.int64], number: Callable[[Item], int]
+) -> Iterator[Item]:
+    """Yield those of some items, in the order of their numbers, that have one of `numbers`, rising; stop after the last."""
+    wanted = (
+        n for start in range(0, len(numbers), _AT_ONCE) for n in numbers[start : start + _AT_ONCE].tolist()
+    )
+    at = next(wanted, None)
+    if at is None:
+        return
+    for item in items:
+        if number(item) < at:
+            continue
+        if number(item) > at:  # there is no such item any more
+            return
+        yield item
+        at = next(wanted, None)
+        if at is None:
+            return
 
 
 def too_long(row: int, head: bytes, settings: DocumentSettings) -> RawRow:

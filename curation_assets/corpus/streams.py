@@ -13,7 +13,8 @@ import zstandard
 from curation_assets.corpus.rows import HEAD, Damaged
 
 _READ = 1 << 20
-_FEED = 1 << 10  # compressed bytes a step: even at zstd's highest ratio this unpacks to no more than 32 MiB
+_FEED = 1 << 10  # compressed bytes a step: even at zstd's highest ratio this unpacks to no more than 32 MiB,
+_FEED_GZIP = 1 << 14  # and this at gzip's, 1,032
 _ZSTD_WINDOW = 1 << 31  # the largest there is (`zstd --long=31`), as large web dumps use it
 _BOM = b"\xef\xbb\xbf"
 
@@ -42,10 +43,11 @@ def unpacked(read: Callable[[int], bytes], compression: str) -> Iterator[bytes]:
         while piece := read(_READ):
             yield piece
         return
+    step = _FEED_GZIP if compression == ".gz" else _FEED
     unpacker: Any = _UNPACKERS[compression]()  # also for no bytes at all: an empty file is a cut-off one
     while piece := read(_READ):
-        for start in range(0, len(piece), _FEED):
-            feed = piece[start : start + _FEED]
+        for start in range(0, len(piece), step):
+            feed = piece[start : start + step]
             while feed:
                 if unpacker is None:
                     if not (feed := feed.lstrip(b"\0")):

@@ -27,10 +27,25 @@ def chosen_by(sampler: str) -> Borrows:
     """Return what a sampler's subsets read: of a hybrid the scores of its first stage, and what says which stratum a document is in."""
 
     def borrows(profile: Profile) -> dict[str, str | None]:
-        first, within = profile.first_stage(sampler), profile.selection.within
+        first, within = profile.first_stage(sampler), profile.within
         strata = {"": (), CLUSTER: ("clusters/assignments",)}.get(within, ("corpus/documents",))
         needs = (*([f"{first.sampler}/scores"] if first else []), *strata)
         return dict.fromkeys(needs) | contaminated(profile)
+
+    return borrows
+
+
+def has_near_duplicates(sampler: str, profile: Profile) -> bool:
+    """Tell whether an export of a sampler's choice names near-duplicates: where the profile has semdedup's scores made."""
+    samplers = profile.run.samplers
+    return not samplers or "semdedup" in (*samplers, sampler)
+
+
+def exported(sampler: str) -> Borrows:
+    """Return what an export reads besides the subset: the scores that tell near-duplicates."""
+
+    def borrows(profile: Profile) -> dict[str, str | None]:
+        return {"semdedup/scores": None} if has_near_duplicates(sampler, profile) else {}
 
     return borrows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from curation_assets.config.lazy import LazyDict
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
-from curation_assets.engine.borrowed import bases, chosen_by, contaminated, model_at
+from curation_assets.engine.borrowed import bases, chosen_by, contaminated, exported, model_at
 from curation_assets.engine.report_steps import report_steps
 from curation_assets.engine.step import Step
 
@@ -19,7 +19,7 @@ _FIRST_SEED = "pretraining.seeds"
 """Of a model that is lent, the first seed's weights are."""
 
 _CORPUS = (
-    Step("corpus/source", "", (), "corpus", ("python",), ("corpus.builtin",), code=3),
+    Step("corpus/source", "", (), "corpus", ("python",), ("corpus.builtin", "corpus.sources"), code=3),
     Step("corpus/shards", "shard", ("corpus/source",), "corpus", ("file",)),
     Step(
         "corpus/documents",
@@ -190,7 +190,10 @@ def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
             (f"{sampler.then}/scores", "corpus/index", "corpus/tokens"),
             family,
             ("parquet",),
-            ("selection", "evaluation.decontaminate", *([f"samplers.{name}"] if sampler.hybrid else [])),
+            (
+                *("selection", "corpus.sources", "evaluation.decontaminate"),
+                *([f"samplers.{name}"] if sampler.hybrid else []),
+            ),
             variant=sampler.technique,
             code=2,
             borrows=chosen_by(name),
@@ -216,6 +219,20 @@ def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
             trains=True,
             accelerated=True,
         ),
+    )
+
+
+def _export(sampler: SamplerSpec) -> Step:
+    """Return the step that writes out what a sampler chose: after all scores, since it names near-duplicates."""
+    name = sampler.name
+    return Step(
+        f"{name}/export",
+        "rate",
+        (f"{name}/subset", f"{sampler.then}/scores", "corpus/shards"),
+        sampler.family,
+        ("parquet",),
+        (*_DOCUMENTS, "export", "samplers.semdedup.threshold"),
+        borrows=exported(name),
     )
 
 
@@ -248,10 +265,11 @@ _FULL_DATA = (
 
 def _steps() -> dict[str, Step]:
     chains = {step.key: step for sampler in SAMPLERS.values() for step in _chain(sampler)}
+    exports = {step.key: step for step in map(_export, SAMPLERS.values())}
     costly = [
         step.key for step in (*_JUDGE, *_FULL_DATA, *chains.values()) if not step.key.endswith("/subset")
     ]
-    made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains
+    made = {step.key: step for step in (*_CORPUS, *_EVALUATION, *_FULL_DATA, *_JUDGE)} | chains | exports
     return made | {step.key: step for step in report_steps(tuple(costly), made)}
 
 

@@ -29,6 +29,8 @@ def targets(there: Partitions, step: Step, among: list[Step] | None = None) -> l
         return cells(there.profile, step, among)
     if step.key in EDGE and step.by == "shard":
         return there.listed()
+    if step.key.endswith("/export"):
+        return list(there.profile.trained_amounts)
     return there.partitions(step.by)
 
 
@@ -61,6 +63,7 @@ def wanted_steps(profile: Profile) -> list[Step]:
     """Return the steps that the profile's samplers need, each after what it needs."""
     chains = ("subset", "metrics")
     roots = [f"{name}/{end}" for name in profile.chosen_samplers for end in chains]
+    roots += [f"{name}/export" for name in profile.export.samplers]
     reports = [key for key in STEPS if key.startswith("report/")]
     keys, todo = set(), ["full_data/metrics", "evaluation/contamination", *reports, *roots]
     while todo:

@@ -1,10 +1,11 @@
-"""One `subset` asset for each sampler."""
+"""A `subset` and an `export` asset for each sampler."""
 
 from __future__ import annotations
 
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
 from curation_assets.engine.product import Product
 from curation_assets.selection.build import subset
+from curation_assets.selection.export.build import exports
 
 _TECHNIQUES = {
     "top_k": "the highest scores stay",
@@ -15,9 +16,9 @@ _TECHNIQUES = {
 
 _SIZE = (
     "Exactly `round(rate * documents)` of them, or as many as have that share of the tokens (`selection.rate_of`), of the whole corpus or of each "
-    "of its strata (`selection.within`)"
+    "of its strata (`selection.within`); at an amount in documents just so many, in tokens as many as fit"
 )
-_NESTED = "A smaller rate's subset lies in every larger one's."
+_NESTED = "A smaller subset lies in every larger one."
 
 
 def _product(spec: SamplerSpec) -> Product:
@@ -30,13 +31,28 @@ def _product(spec: SamplerSpec) -> Product:
     return Product(
         f"{name}/subset",
         subset(spec),
-        f"{name}: the documents that it keeps at each rate.",
+        f"{name}: the documents that it keeps at each amount.",
         how,
         files="`manifest.json` (threshold, counts of each file, versions of the scores)",
         paper=f"{spec.paper}, section {'3.3' if spec.technique == 'ips' else '3'}" if spec.paper else "",
-        use="the Parquet file is the subset: join it with your corpus by `shard` and `source_row`, or by `doc_id` where ids are unique. Other amounts and "
-        f"combinations: `curation select {name} --keep 33% --out chosen/`, from the same scores.",
+        use=f"the texts of what was chosen: `curation export {name}/subset --partition 20 --to chosen/`. Other amounts and combinations, from the "
+        f"same scores: `curation select {name} --keep 33% --to chosen/`.",
     )
 
 
-SAMPLING = tuple(map(_product, SAMPLERS.values()))
+def _export(spec: SamplerSpec) -> Product:
+    name = spec.name
+    return Product(
+        f"{name}/export",
+        exports(spec),
+        f"{name}: the texts that it keeps, as a dataset.",
+        "Text as it stands in the corpus (or as it was scored: `export.normalized`), id, source, kept fields, score, its percentile, near-duplicates "
+        "where they are known, tokens. In the order of the corpus; what `export.repeat` has appear again comes behind it. Each text is compared "
+        "with what was scored.",
+        files="`data/part-*` and `manifest.json` (which choice of which versions, and a digest of each file)",
+        use=f"`datasets.load_dataset(FOLDER)`. Every run makes it where `export.samplers` names {name}, a click on it anyhow. To another place: "
+        f"`curation export {name}/subset --partition 20 --to URL`.",
+    )
+
+
+SAMPLING = (*map(_product, SAMPLERS.values()), *map(_export, SAMPLERS.values()))

@@ -348,6 +348,8 @@ batch_tokens = 77
 resume_seconds = 1.0
 [run]
 amounts = ["10%"]
+[export]
+samplers = ["random"]
 [automation]
 training = true
 retries = 9
@@ -364,6 +366,7 @@ def test_where_and_how_something_runs_never_changes_a_version(tmp_path: Path) ->
 
 COSTS = ("report/tradeoff",)
 SUBSETS = tuple(key for key in STEPS if key.endswith("/subset"))
+EXPORTS = tuple(key for key in STEPS if key.endswith("/export"))
 METRICS = tuple(key for key in STEPS if key.endswith("/metrics"))
 ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for size in (*SIZES, "gemma")}
 
@@ -377,7 +380,7 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
         ),
         ("[embeddings]\nmax_tokens = 64", {"corpus/embeddings", "corpus/reference_embeddings", *COSTS}),
         ("[tokenizer]\nvocab_size = 1024", {"corpus/tokenizer"}),
-        ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation", "corpus/reference"}),
+        ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation", "corpus/reference", *EXPORTS}),
         ("[corpus]\nreference_documents = 9", {"corpus/reference"}),
         ("[samplers.dsir]\nseed = 5", {"dsir/shard_counts", "dsir/log_ratios", "dsir/scores"}),
         (
@@ -385,7 +388,8 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
             {"q_classifier/classifier", "q_classifier/scores"},
         ),
         ("[samplers.clusters]\ndrift = 0.5", set()),
-        ("[samplers.semdedup]\nthreshold = 0.95", {"report/duplicates"}),
+        ("[samplers.semdedup]\nthreshold = 0.95", {"report/duplicates", *EXPORTS}),
+        ('[export]\nrepeat = ["top 10% x 2"]', set(EXPORTS)),
         ('[samplers.ask_llm]\nprompt = "{document} Good?"', {*ASK_LLM, *COSTS}),
         (
             "[samplers.perplexity]\nmax_windows = 9",

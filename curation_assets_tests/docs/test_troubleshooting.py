@@ -22,8 +22,8 @@ CAUSES: dict[str, Callable[[Trouble], str]] = {
     "Python is too old": reading.an_old_python,
     "A misspelt setting": reading.a_misspelt_setting,
     "No such profile": reading.a_profile_that_is_not_there,
-    "A rate that is not offered": reading.a_rate_that_is_none,
-    "No rate": reading.no_rate,
+    "Rates that are called amounts now": reading.rates,
+    "No amount": reading.no_amount,
     "A model without a commit": reading.a_model_without_a_commit,
     "A data folder of another profile": reading.anothers_folder,
     "A data folder that cannot be written": reading.an_unwritable_folder,
@@ -63,6 +63,7 @@ CAUSES: dict[str, Callable[[Trouble], str]] = {
     "A score that is no number": running.no_number,
     "Scores that are out of date": running.stale_scores,
     "An amount without a unit": running.no_amount,
+    "A budget that the corpus cannot fill": running.too_much,
     "A folder that is not empty": running.an_occupied_folder,
     "Models that are not learned": running.not_learned,
 }

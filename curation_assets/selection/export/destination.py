@@ -1,0 +1,95 @@
+"""Where an export goes: a folder, or a URL of an object store, to which each file comes whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from curation_assets.common.files import TEMPORARY, atomic_file, file_system, sha256
+
+MANIFEST = "manifest.json"
+"""Written last: where it is, the export is complete."""
+PROGRESS = "_progress.json"
+"""Which files are there, and where the next one begins, as long as the export is at work."""
+DATA = "data"
+CARD = "README.md"
+
+
+class Destination:
+    """A folder of this machine, or a place of an object store, whose files are written in the folder `scratch` first."""
+
+    def __init__(
+        self, url: str, options: Mapping[str, Any] | None = None, scratch: Path | None = None
+    ) -> None:
+        self.url, self._scratch = url.rstrip("/"), scratch
+        self._fs, self._root = file_system(url, options or {})
+        self._root = self._root.rstrip("/")
+        protocol = self._fs.protocol
+        self._local = "file" in (protocol if isinstance(protocol, tuple) else (protocol,))
+
+    def begin(self) -> None:
+        """Remove what a killed export was writing."""
+        if self._local:
+            for left in Path(self._root).glob(f"**/{TEMPORARY}*"):
+                left.unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """Return the names of what lies there."""
+        with suppress(FileNotFoundError):
+            self._fs.invalidate_cache()
+            return [
+                str(path).rstrip("/").rpartition("/")[2] for path in self._fs.ls(self._root, detail=False)
+            ]
+        return []
+
+    def sizes(self) -> dict[str, int]:
+        """Return {name: bytes} of the files of data."""
+        with suppress(FileNotFoundError):
+            self._fs.invalidate_cache()
+            found = self._fs.ls(f"{self._root}/{DATA}", detail=True)
+            return {f"{DATA}/{about['name'].rpartition('/')[2]}": int(about["size"]) for about in found}
+        return {}
+
+    def read(self, name: str) -> Any:
+        """Return what a JSON file holds; None where there is none."""
+        try:
+            return json.loads(self._fs.cat_file(f"{self._root}/{name}"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise ValueError(f"{self.url}/{name} is damaged: remove it, or name another folder") from None
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a JSON file in one step."""
+        with self.file(name) as draft:
+            draft.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """Give a path of this machine to write a file to, which then takes its name."""
+        if self._local:
+            with atomic_file(Path(self._root, name)) as draft:
+                yield draft
+            return
+        if self._scratch:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="export-", dir=self._scratch) as folder:
+            draft = Path(folder, "draft")
+            yield draft
+            self._fs.put_file(str(draft), f"{self._root}/{name}")
+
+    @contextmanager
+    def counted(self, name: str, about: dict[str, Any]) -> Iterator[Path]:
+        """Give a path as `file` does, and add name, bytes and SHA-256 of what was written there to `about`."""
+        with self.file(name) as draft:
+            yield draft
+            about |= {"name": name, "bytes": draft.stat().st_size, "sha256": sha256(draft)}
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._root}/{name}")
