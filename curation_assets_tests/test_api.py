@@ -191,7 +191,7 @@ def test_a_scorer_is_loaded_again_only_as_it_was(teacher: Path, tmp_path: Path) 
     assert len(kept) < 1000
     mine.write_text('extends = "local"\n[samplers.ask_llm]\nmax_tokens = 201\n', "utf-8")
     with pytest.raises(
-        ValueError, match="is not what it was: .*mine.toml, or what it is fitted to, has changed"
+        ValueError, match=r"is not what it was: .*mine\.toml, or what it is fitted to, has changed"
     ):
         pickle.loads(kept)
 
