@@ -31,6 +31,7 @@ COMMANDS = {
     "trace": ["random/subset", "--partition", "20"],
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
+    "export": ["random/subset", "--partition", "20", "--to", "out"],
     "refresh": [],
     "catalog": ["check"],
     "gc": [],
