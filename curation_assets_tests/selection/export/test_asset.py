@@ -19,12 +19,14 @@ from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
 from curation_assets.products import PRODUCTS
+from curation_assets.selection.export import documents
+from curation_assets.selection.export import export as export_module
 from curation_assets.selection.export.checks import holds_the_subset
 from curation_assets_tests.making import load, materialize, put
 from curation_assets_tests.selection.scored import copied, made
 
 __all__ = ["made"]
-EXPORT = '\n[export]\nsamplers = ["density"]\nshard_size = "40kB"\n'
+EXPORT = '\n[export]\nsamplers = ["density"]\nshard_size = "4kB"\n'
 
 
 @pytest.fixture
@@ -36,6 +38,7 @@ def mine(made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     profile.write_text(profile.read_text("utf-8") + EXPORT, "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path / "mine")
+        patch.setattr(documents, "ROW_GROUP", 8)
         yield Workspace(load_profile(profile))
 
 
@@ -88,9 +91,7 @@ def test_an_export_is_an_artifact_with_versions_and_a_check(mine: Workspace) -> 
 
 def test_a_killed_asset_goes_on(mine: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    from curation_assets.selection.export import export as module
-
-    original = module._write_file
+    original = export_module._write_file
 
     def counted(*arguments: Any) -> Any:
         if len(written) == 1:
@@ -99,7 +100,7 @@ def test_a_killed_asset_goes_on(mine: Workspace, monkeypatch: pytest.MonkeyPatch
         written.append("file")
         return original(*arguments)
 
-    monkeypatch.setattr(module, "_write_file", counted)
+    monkeypatch.setattr(export_module, "_write_file", counted)
     with pytest.raises(KeyboardInterrupt):
         _make(mine, "density/export", "60")
     assert len(list((mine.scratch / "exports").rglob("part-*"))) == 1
@@ -140,7 +141,7 @@ def test_a_subset_is_exported_by_a_command(mine: Workspace, capsys: pytest.Captu
     said = capsys.readouterr().out
     assert said.startswith(f"{n:,} documents ({len(rows):,} rows) with {manifest['tokens']:,} tokens in ")
     assert said.endswith(f"MB: {Path('out').resolve()}\n")
-    assert manifest["corpus"]["profile"] == "tiny" and manifest["layout"]["shard_size"] == 40_000, (
+    assert manifest["corpus"]["profile"] == "tiny" and manifest["layout"]["shard_size"] == 4_000, (
         "the profile's"
     )
     assert cli([*command, "--repeat", "top 50% x 2"]) == 0 and capsys.readouterr().out == said
