@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # The packages come without byte code: where it may not be kept, each of the many processes would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run check test browser postgres screenshots pictures ui plan bench lint format clean distclean
+.PHONY: run check test browser postgres screenshots pictures docs wheel lock ui plan bench lint format clean distclean
 
 run: $(READY)
 	$(BIN)/curation run
@@ -20,7 +20,7 @@ plan: $(READY)
 	$(BIN)/curation plan
 
 # Three processes: two cores have one more to do while one waits. Hypothesis draws the same examples each time: a run that fails is one that failed yesterday as well. `pytest` alone draws new ones.
-PYTEST := $(BIN)/python -m pytest --hypothesis-profile=ci --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --hypothesis-profile=ci --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 # What can be checked in a minute or two: format, imports, types, and the tests that stay in their process.
 check: lint
@@ -54,6 +54,19 @@ screenshots: $(READY) browser
 pictures: $(READY)
 	$(BIN)/python -m docs.architecture_picture
 
+# The pages of docs/ as a site, in site/; a link to nowhere is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+wheel: $(READY)
+	rm -rf build
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+# What uv installs: every version of constraints.txt and the digests of its files, for Linux, macOS and each Python.
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --constraint constraints.txt --extra local --extra dev --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ONLY)
 
@@ -84,4 +97,4 @@ clean:
 	rm -rf data/artifacts data/builtin data/report data/scratch data/dagster_home data/profile.json
 
 distclean: clean
-	rm -rf $(VENV) .env *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .env build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation_assets.common.files import canonical, read_json
-from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.config.amount import Amount, of_key
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.checks import (
     all_files_read,
     ids_stand_for_one_text,
@@ -123,46 +124,54 @@ def agrees_with_teacher(workspace: Workspace) -> Outcome:
 
 
 def exact_size(sampler: str, workspace: Workspace) -> Outcome:
-    """Every subset has exactly the stated share of the documents to choose from, each once, none held out.
+    """Every subset has exactly the stated share or number of the documents to choose from, each once, none held out.
 
-    Where rates are shares of tokens, it has as many as fit: no more, and not one of the corpus's longest documents less. A hybrid's
-    may be all that its first stage leaves; with strata, all this holds of each of them, up to the document that a share is rounded by.
+    Of tokens it has as many as fit: no more, and not one of the corpus's longest documents less. A hybrid's
+    may be all that its first stage leaves; with strata, all this holds of each of them, up to the document that a share is rounded by, or
+    each has what its weight gives it of the whole.
     """
     key, sizes, wrong = f"{sampler}/subset", {}, []
-    for rate in made(workspace, key, list(RATES)):
+    for rate in made(workspace, key, workspace.partitions("rate")):
         folder = workspace.open(key, rate)
         manifest = read_json(folder / "manifest.json")
         chosen = pq.read_table(folder / "subset.parquet", columns=["doc_hash"])["doc_hash"]
         sizes[rate] = len(chosen)
-        exact = _has_its_share(workspace, folder, manifest, int(rate) / 100, len(chosen))
+        exact = _has_its_share(workspace, folder, manifest, of_key(rate), len(chosen))
         if not exact or pc.count_distinct(chosen).as_py() != len(chosen):
             wrong.append(rate)
     return Outcome(
         not wrong,
-        "every subset has its exact size" if not wrong else f"wrong size at rates {wrong}",
+        "every subset has its exact size" if not wrong else f"wrong size at {wrong}",
         {"documents": sizes, "wrong": wrong},
     )
 
 
 def _has_its_share(
-    workspace: Workspace, folder: Path, manifest: dict[str, Any], share: float, documents: int
+    workspace: Workspace, folder: Path, manifest: dict[str, Any], amount: Amount, documents: int
 ) -> bool:
     """Tell whether a subset of so many documents is as large as its manifest says that it must be."""
-    admitted, by_tokens = (
-        manifest.get("admitted", manifest["candidates"]),
-        manifest.get("rate_of") == "tokens",
-    )
+    admitted, share = manifest.get("admitted", manifest["candidates"]), amount.value
+    by_tokens = (manifest.get("rate_of") if amount.kind == "rate" else amount.kind) == "tokens"
+
+    def wanted(there: int) -> int:
+        return round(share * there) if amount.kind == "rate" else int(amount.value)
+
     if "within" in manifest:
         strata = pq.read_table(folder / "strata.parquet")
         kept, of, left = (strata[name].to_numpy() for name in ("documents", "candidates", "admitted"))
         if (kept.sum(), of.sum(), left.sum()) != (documents, manifest["candidates"], admitted):
             return False
+        if "wanted" in strata.column_names:
+            of_each, unit = strata["wanted"].to_numpy(), "candidate_tokens" if by_tokens else "candidates"
+            fits = kept <= left if by_tokens else kept == np.minimum(of_each, left)
+            usable = strata[unit].to_numpy()[strata["weight"].to_numpy() > 0].sum()
+            return bool(fits.all()) and of_each.sum() == min(wanted(manifest[unit]), usable)
         return by_tokens or bool((np.abs(kept - np.minimum(share * of, left)) < 1).all())
     if by_tokens:
         tokens = pq.read_table(folder / "subset.parquet", columns=["n_tokens"])["n_tokens"]
-        spare = round(share * manifest["candidate_tokens"]) - (pc.sum(tokens).as_py() or 0)
+        spare = wanted(manifest["candidate_tokens"]) - (pc.sum(tokens).as_py() or 0)
         return spare >= 0 and (documents == admitted or spare < max(_longest(workspace), 1))
-    return documents == min(round(share * manifest["candidates"]), admitted)
+    return documents == min(wanted(manifest["candidates"]), admitted)
 
 
 def _longest(workspace: Workspace) -> int:
@@ -178,9 +187,9 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
     smaller: dict[
         tuple[str, str], Any
     ] = {}  # {version of the scores, settings: documents of the last subset}
-    for rate in made(workspace, key, list(RATES)):
-        receipt = workspace.receipt(key, rate)
-        assert receipt is not None
+    receipts = [r for rate in workspace.partitions("rate") if (r := workspace.receipt(key, rate))]
+    for receipt in sorted(receipts, key=lambda receipt: receipt.metadata["documents"]):
+        rate = receipt.partition
         path = workspace.open(key, rate) / "subset.parquet"
         chosen = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
         drawn_from = (
@@ -191,7 +200,7 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
         if before is not None and not np.isin(before, chosen).all():
             wrong.append(rate)
         smaller[drawn_from] = chosen
-    return Outcome(not wrong, "subsets are nested" if not wrong else f"not nested at rates {wrong}")
+    return Outcome(not wrong, "subsets are nested" if not wrong else f"not nested at {wrong}")
 
 
 def matches_subset(sampler: str, workspace: Workspace) -> Outcome:

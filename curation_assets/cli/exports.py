@@ -82,6 +82,7 @@ def _add_export(commands: Any) -> None:
         [
             "curation export density/subset --partition 20 --to chosen",
             "curation export density/subset --partition 20 --to s3://bucket/out \\\n    --format jsonl.zst --repeat 'top 10% x 2'",
+            "curation export density/subset --partition 20 --to chosen --push ORG/NAME",
         ],
     )
     parser.add_argument("subset", metavar="SAMPLER/subset", help="asset key, for instance density/subset")
@@ -111,6 +112,13 @@ def _add_layout(parser: argparse.ArgumentParser, *, required: bool) -> None:
         action="append",
         help='have the best appear again, behind all others: "top 10%% x 2", then "next 20%% x 1.5"; of this and what '
         "stands before it, the profile's [export] says the defaults",
+    )
+
+    parser.add_argument(
+        "--push",
+        metavar="ORG/NAME[@BRANCH]",
+        default="",
+        help="upload it to the hub, too; a dataset that is not there is made private",
     )
 
 
@@ -148,6 +156,8 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
         name: getattr(options, name)
         for name in ("technique", "combine", "seed", "first", "within", "allow_stale")
     }
+    if options.push and not options.to:
+        raise ValueError("--push uploads what --to writes: name a folder")
     if not options.to:
         print(to_text(what_if(workspace, options.samplers, options.keep, progress=progress, **how)))
         return 0
@@ -181,7 +191,7 @@ def _destination(workspace: Workspace, options: argparse.Namespace) -> Destinati
     from curation_assets.selection.export.destination import Destination
 
     url = options.to if "://" in options.to else str(absolute(options.to))
-    to = Destination(url, _storage_options(workspace.profile, url), workspace.scratch / "exports")
+    to = Destination(url, storage_options(workspace.profile, url), workspace.scratch / "exports")
     to.begun()
     return to
 
@@ -189,16 +199,23 @@ def _destination(workspace: Workspace, options: argparse.Namespace) -> Destinati
 def _write(workspace: Workspace, chosen: Chosen, to: Destination, options: argparse.Namespace) -> None:
     from curation_assets.corpus.names import visible
     from curation_assets.selection.export.export import export
+    from curation_assets.selection.export.hub import check_target, push
 
     profile, progress = workspace.profile, _progress("export")
-    chosen.corpus.update(profile=profile.name, url=visible(profile.corpus.url))
+    if options.push:
+        check_target(to.url, options.push)  # before anything is written
+    places = {name: visible(source.url) for name, source in profile.corpus.sources.items()}
+    chosen.corpus.update(profile=profile.name, url=places or visible(profile.corpus.url))
     manifest = export(chosen, _layout(profile, options), to, progress)
     files, size = len(manifest["files"]), sum(file["bytes"] for file in manifest["files"])
     again = f" ({manifest['rows']:,} rows)" if manifest["repeat"] else ""
     print(
         f"{manifest['documents']:,} documents{again} with {manifest['tokens']:,} tokens in {files:,} "
-        f"file{'s' if files > 1 else ''} of together {size / 1e6:,.1f} MB: {to.url}"
+        f"file{'s' if files > 1 else ''} of together {size / 1e6:,.1f} MB: {to.url}",
+        flush=True,
     )
+    if options.push:
+        print(f"pushed to {push(to.url, options.push, progress)}")
 
 
 def _layout(profile: Profile, options: argparse.Namespace) -> Export:
@@ -212,7 +229,7 @@ def _layout(profile: Profile, options: argparse.Namespace) -> Export:
         raise ValueError(str(error.errors()[0]["ctx"]["error"])) from None
 
 
-def _storage_options(profile: Profile, url: str) -> dict[str, Any]:
+def storage_options(profile: Profile, url: str) -> dict[str, Any]:
     """Return what is known of a store of this kind: `execution.store_options`, or `corpus.storage_options`; else its driver finds its own."""
     scheme = url.partition("://")[0]
     for place, options in (

@@ -77,6 +77,7 @@ class Export(Section):
         compressed, so that there are files enough for many readers at once, and few enough to list.
     normalized : texts as they were scored (Unicode NFC, line feeds), and not as they stand in the corpus.
     repeat : which documents appear several times: "top 10% x 2".
+    license : what the dataset card says, as the hub spells it: "cc-by-4.0", "other". A choice has that of its corpus.
     """
 
     samplers: list[str] = Field(json_schema_extra=EXECUTION)
@@ -84,6 +85,7 @@ class Export(Section):
     shard_size: Annotated[int, BeforeValidator(file_size)]
     normalized: bool
     repeat: Annotated[tuple[str, ...], Field(strict=False)]
+    license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*$")] = "unknown"
 
     @field_validator("samplers")
     @classmethod

@@ -58,7 +58,7 @@ MILESTONES: dict[str, float] = {"20k": 0.02, "100k": 0.1, "300k": 0.3, "500k": 0
 """Of the paper's 1M steps, those after which T5-Large's own training lent a perplexity scorer -> share of the training."""
 
 RATES: tuple[str, ...] = ("10", "20", "40", "60", "80")
-"""Sampling rates in percent of the corpus's documents (paper, section 4), or of its tokens (`selection.rate_of`)."""
+"""The paper's sampling rates (section 4), in percent of the corpus's documents, or of its tokens (`selection.rate_of`): of these there are always subsets."""
 
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _log = logging.getLogger(__name__)

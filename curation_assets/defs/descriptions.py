@@ -19,9 +19,9 @@ _NAMES: dict[By, str] = {
     "": "",
     "shard": "corpus file",
     "group": "of `execution.groups` parts of the clusters",
-    "rate": "sampling rate",
+    "rate": "amount of the corpus",
     "size": "model size that the profile asks for",
-    "rate|size": "sampling rate and model size that the profile's `[run]` names",
+    "rate|size": "amount and model size that the profile's `[run]` names",
 }
 _EXAMPLE: dict[By, str] = {
     "": "",

@@ -14,8 +14,9 @@ import dagster as dg
 from pydantic import Field, ValidationError
 
 from curation_assets.common.progress import duration
+from curation_assets.config.amount import amount, of_key
 from curation_assets.config.profile import Profile, ProfileError
-from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.defs.materializing import carry_out, executor_for
 from curation_assets.defs.resources import ASKED, FOLLOWING, JOB, Curation
 from curation_assets.engine.graph import STEPS
@@ -34,16 +35,16 @@ class Chosen:
     """What a person chose; () is everything that the profile's [run] names. `listing` is the automation's."""
 
     samplers: tuple[str, ...] = ()
-    rates: tuple[str, ...] = ()
+    amounts: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
     listing: bool = True
 
 
 def chosen(config: dict[str, Any]) -> Chosen:
-    """Return what a job's config says: `rate: 20` and `rates: [20]` are the same."""
+    """Return what a job's config says: `amount: 20%` and `amounts: [20%]` are the same."""
     names: dict[str, Any] = {}
-    for name in ("sampler", "rate", "size", "section"):
+    for name in ("sampler", "amount", "size", "section"):
         values = [*config.get(f"{name}s", ()), *([config[name]] if name in config else [])]
         names[f"{name}s"] = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
     return Chosen(**names, listing=config.get("listing", True))
@@ -57,8 +58,12 @@ def narrowed(profile: Profile, choice: Chosen) -> Profile:
     ProfileError
         Something was chosen that there is not.
     """
-    named = {"samplers": choice.samplers, "rates": choice.rates, "sizes": choice.sizes}
-    known = {"samplers": list(SAMPLERS), "rates": list(RATES), "sizes": profile.sizes}
+    try:
+        amounts = tuple(str(amount(text)) for text in choice.amounts)
+    except ValueError as error:
+        raise ProfileError(f"amounts: {error}") from None
+    named = {"samplers": choice.samplers, "amounts": amounts, "sizes": choice.sizes}
+    known = {"samplers": list(SAMPLERS), "amounts": _amounts(profile), "sizes": profile.sizes}
     for what, names in named.items():
         for name in names:
             if name not in known[what]:
@@ -68,6 +73,11 @@ def narrowed(profile: Profile, choice: Chosen) -> Profile:
             raise ProfileError(f"samplers: {profile.left_out[name]}")
     update = {what: list(names) for what, names in named.items() if names}
     return profile.model_copy(update={"run": profile.run.model_copy(update=update)})
+
+
+def _amounts(profile: Profile) -> list[str]:
+    """Return the amounts at which there are subsets, as people write them."""
+    return [str(of_key(key)) for key in profile.amounts]
 
 
 def _closure(profile: Profile, ends: Iterable[str]) -> list[Step]:
@@ -94,7 +104,7 @@ def _sections(profile: Profile, choice: Chosen) -> list[Step]:
 JOBS: dict[str, tuple[str, Callable[[Profile, Chosen], list[Step]]]] = {
     "score_what_changed": (
         "Bring scores and subsets up to date with the corpus.\n\n"
-        "Lists the corpus, then makes what is missing or out of date, up to the subsets at all rates: documents, embeddings, "
+        "Lists the corpus, then makes what is missing or out of date, up to the subsets at all amounts: documents, embeddings, "
         "sketch, scores. Nothing is made that is current. Trains only the models that scorers need and do not have yet.",
         _up_to("subset"),
     ),
@@ -106,7 +116,7 @@ JOBS: dict[str, tuple[str, Callable[[Profile, Chosen], list[Step]]]] = {
     ),
     "train_and_evaluate_one_cell": (
         "Train a T5 on one sampler's subset and measure it.\n\n"
-        "One sampler, one rate, one model size. Makes first what is missing or out of date before that: scores, the subset. "
+        "One sampler, one amount, one model size. Makes first what is missing or out of date before that: scores, the subset. "
         "Then look at the sampler's `metrics`, and run `make_the_report`.",
         _up_to("metrics"),
     ),
@@ -118,7 +128,7 @@ JOBS: dict[str, tuple[str, Callable[[Profile, Chosen], list[Step]]]] = {
     ),
     "first_comparison": (
         "Everything, from the corpus to the report: what `make run` makes.\n\n"
-        "Makes what is missing or out of date for the samplers, rates and sizes of the profile's `[run]`, or for those that you "
+        "Makes what is missing or out of date for the samplers, amounts and sizes of the profile's `[run]`, or for those that you "
         "choose. Stopped or killed, it continues where it was.",
         lambda profile, choice: wanted_steps(profile),
     ),
@@ -138,7 +148,7 @@ def scope_of(profile: Profile, job: str, choice: Chosen) -> Scope:
         return following(profile, listing=choice.listing)
     narrow = narrowed(profile, choice)
     steps = tuple(JOBS[job][1](narrow, choice))
-    return Scope(steps, narrow, steps, choice.rates)
+    return Scope(steps, narrow, steps, tuple(narrow.trained_amounts) if choice.amounts else ())
 
 
 def comes_to(workspace: Workspace, run: dg.DagsterRun, due: Mapping[str, Iterable[str]]) -> bool:
@@ -196,24 +206,24 @@ def _forms(profile: Profile) -> dict[str, type[dg.Config]]:
     Sampler: Any = _choices("Sampler", SAMPLERS)
     Size: Any = _choices("Size", profile.sizes)
     Section: Any = _choices("Section", REPORTS)
-    percent = f"percent of the corpus's {profile.selection.rate_of}: {', '.join(RATES)}"
+    listed = f"{', '.join(_amounts(profile))} (% of the corpus's {profile.selection.rate_of})"
     these = "none for all that the profile's [run] names"
 
     class Samplers(dg.Config):
         samplers: list[Sampler] = Field(default_factory=list, description=f"Whose; {these}")
 
     class Subsets(Samplers):
-        rates: list[int] = Field(default_factory=list, description=f"Which, in {percent}; none for all")
+        amounts: list[str] = Field(default_factory=list, description=f"Which, of {listed}; none for all")
 
     class Cells(Samplers):
-        rates: list[int] = Field(default_factory=list, description=f"Which, in {percent}; {these}")
+        amounts: list[str] = Field(default_factory=list, description=f"Which, of {listed}; {these}")
         sizes: list[Size] = Field(default_factory=list, description=f"Sizes of the T5; {these}")
 
     class Cell(dg.Config):
         sampler: Sampler = Field(
             default=Sampler[profile.chosen_samplers[0]], description="Whose subset to train on"
         )
-        rate: int = Field(default=int(profile.run.rates[0]), description=f"In {percent}")
+        amount: str = Field(default=profile.run.amounts[0], description=f"One of {listed}")
         size: Size = Field(default=Size[profile.run.sizes[0]], description="Size of the T5")
 
     class Sections(dg.Config):

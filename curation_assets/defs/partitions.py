@@ -1,11 +1,10 @@
-"""What assets are partitioned by: corpus shards (dynamic), groups, sampling rates, the cells of training that the profile asks for."""
+"""What assets are partitioned by: corpus shards (dynamic), groups, amounts, the cells of training that the profile asks for."""
 
 from __future__ import annotations
 
 import dagster as dg
 
 from curation_assets.config.profile import Profile
-from curation_assets.config.registry import RATES
 from curation_assets.defs.dagster_private import delete_partitions
 from curation_assets.engine.planner import cells
 from curation_assets.engine.step import Step, reads_all
@@ -14,7 +13,6 @@ SHARD = "shard"
 _AT_ONCE = 10_000  # more names than a statement may have are added in parts
 
 shards = dg.DynamicPartitionsDefinition(name=SHARD)
-rates = dg.StaticPartitionsDefinition(list(RATES))
 
 
 def definition(step: Step, profile: Profile) -> dg.PartitionsDefinition | None:
@@ -30,7 +28,7 @@ def definition(step: Step, profile: Profile) -> dg.PartitionsDefinition | None:
     if step.by == "group":
         return dg.StaticPartitionsDefinition(profile.groups)
     if step.by == "rate":
-        return rates
+        return dg.StaticPartitionsDefinition(profile.amounts)
     return dg.StaticPartitionsDefinition(there(step, profile))
 
 

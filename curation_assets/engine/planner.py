@@ -30,14 +30,14 @@ def targets(there: Partitions, step: Step, among: list[Step] | None = None) -> l
     if step.key in EDGE and step.by == "shard":
         return there.listed()
     if step.key.endswith("/export"):
-        return list(there.profile.run.rates)
+        return list(there.profile.trained_amounts)
     return there.partitions(step.by)
 
 
 def cells(profile: Profile, step: Step, among: list[Step] | None = None) -> list[str]:
     """Return those of `targets` of a step that is made for model sizes: the profile alone says them."""
     if step.by == "rate|size":
-        return [f"{rate}|{size}" for rate in profile.run.rates for size in profile.run.sizes]
+        return [f"{rate}|{size}" for rate in profile.trained_amounts for size in profile.run.sizes]
     wanted = _sizes(profile, step, wanted_steps(profile) if among is None else among)
     return [size for size in profile.sizes if size in wanted]
 

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from curation_assets.common.files import read_json, write_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, ProfileError
-from curation_assets.config.registry import RATES
 from curation_assets.engine import stored
 from curation_assets.engine.artifact_cache import Hold
 from curation_assets.engine.catalog import Catalog
@@ -139,7 +138,7 @@ class Workspace:
         return read_json(self.open("corpus/source") / _PASSED_OVER)
 
     def partitions(self, by: By) -> list[str]:
-        """Return all partition keys of a kind: the shards in use, the groups, the rates, the ladder's sizes, or their product."""
+        """Return all partition keys of a kind: the shards in use, the groups, the amounts, the ladder's sizes, or their product."""
         if by == "":
             return [""]
         if by == "shard":
@@ -147,10 +146,10 @@ class Workspace:
         if by == "group":
             return self.profile.groups
         if by == "rate":
-            return list(RATES)
+            return self.profile.amounts
         if by == "size":
             return self.profile.sizes
-        return [f"{rate}|{size}" for rate in RATES for size in self.profile.sizes]
+        return [f"{rate}|{size}" for rate in self.profile.amounts for size in self.profile.sizes]
 
     def open(self, key: str, partition: str = "", hold: Hold | None = None) -> Path:
         """Return a local folder with an artifact's files, their digests checked; it stays until the hold is released.

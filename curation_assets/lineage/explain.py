@@ -11,6 +11,7 @@ from typing import Any, Literal
 from curation_assets.common.markdown import number, text_table
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.terminal import plain, wrapped
+from curation_assets.config.amount import label
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.config.settings import nearest
 from curation_assets.corpus.discover import split_suffixes
@@ -100,7 +101,7 @@ def explain(
     documents: dict[int, list[Place]] = {}
     for place in search.places:
         documents.setdefault(place.doc_hash, []).append(place)
-    left_out = _left_out(versions)
+    left_out = known_left_out(versions)
     explained = []
     for at, places in enumerate(documents.values()):
         first, views = places[0], []
@@ -147,7 +148,7 @@ def _unknown(versions: Versions, doc_id: str, shards: list[str]) -> str:
     return f"no document {doc_id!r} in {of}, held out or quarantined{hint}"
 
 
-def _left_out(versions: Versions) -> Repeats:
+def known_left_out(versions: Versions) -> Repeats:
     """Return what `corpus.reading.left_out` would, as far as it is known."""
     workspace = versions.workspace
     repeats = read_repeats(workspace) if versions.receipt("corpus/index", "") is not None else {}
@@ -211,7 +212,7 @@ def to_text(explanation: Explanation) -> str:
     for place in explanation.places:
         lines += _place(place)
     for row in explanation.set_aside:
-        where, detail = _where(row.shard, row.row), f": {_plain(row.detail)}" if row.detail else ""
+        where, detail = where_in_file(row.shard, row.row), f": {_plain(row.detail)}" if row.detail else ""
         lines += wrapped(f"quarantined: {where}: {row.reason} ({row.meaning}){detail}")
         if not explanation.places:
             lines += wrapped(_plain(row.start), "  ")
@@ -244,14 +245,14 @@ def _plain(text: str) -> str:
     return plain(" ".join(text.split()))
 
 
-def _where(file: str, row: int) -> str:
+def where_in_file(file: str, row: int) -> str:
     """Name a row of a file as `formats.RawRow` counts: lines from 1; values of JSON from 1, rows of columnar files from 0."""
     by_row = split_suffixes(file)[1] in ("parquet", "arrow", "json")
     return f"{'row' if by_row else 'line'} {row:,} of {visible(decoded(file))}"
 
 
 def _place(place: Place) -> Iterator[str]:
-    at = f"{_where(place.url or place.shard, place.row)} (row {place.position:,} of {place.table}[{place.shard}])"
+    at = f"{where_in_file(place.url or place.shard, place.row)} (row {place.position:,} of {place.table}[{place.shard}])"
     if place.kept_by:
         yield from wrapped(f"repeated: {at}; that of {place.kept_by} counts")
         return
@@ -273,7 +274,7 @@ def _row(view: SamplerView, rank: str) -> dict[str, Any]:
         "score": number(view.score) + (_STALE if view.stale else "") if view.score is not None else "",
         "percentile": f"{100 * view.percentile:.1f}" if scored and view.percentile is not None else "",
         rank: f"{view.rank:,}{of}" if scored else "",
-        "in subsets of %": inside or ("-" if _drawn(view) else ""),
+        "in subsets": inside or ("-" if _drawn(view) else ""),
     }
 
 
@@ -303,7 +304,7 @@ def _drawn(view: SamplerView) -> bool:
 
 
 def _remarks(views: Sequence[SamplerView]) -> Iterator[str]:
-    """Say why the document is not where it is not: by sampler, rates of one reason together."""
+    """Say why the document is not where it is not: by sampler, amounts of one reason together."""
     unscored = [s.sampler for s in views if s.score is None and not s.stale]
     undrawn = [s.sampler for s in views if s.score is not None and not _drawn(s)]
     for what, names in (("scores", unscored), ("subset", undrawn)):
@@ -318,12 +319,12 @@ def _remarks(views: Sequence[SamplerView]) -> Iterator[str]:
             yield f"{view.sampler}: its scores are out of date: {_sentences(view.reasons)}"
         low = [c for c in view.choices if c.state == "out" and not c.stale and _below(c)]
         if low:
-            cuts = ", ".join(f"{number(c.threshold or 0.0)} at {c.rate} %" for c in low)
+            cuts = ", ".join(f"{number(c.threshold or 0.0)} at {label(c.rate)}" for c in low)
             yield f"{view.sampler}: its key {number(low[0].key or 0.0)} is below the threshold {cuts}"
         others = [c for c in view.choices if _why(c) and c not in low and (c.state != "none" or _drawn(view))]
         for (state, why), same in itertools.groupby(others, key=lambda c: (c.state, _why(c))):
-            rates = ", ".join(c.rate for c in same)
-            yield f"{view.sampler}: {'' if state == 'in' else 'not '}in {rates} %: {why}"
+            amounts = label(*(c.rate for c in same))
+            yield f"{view.sampler}: {'' if state == 'in' else 'not '}in {amounts}: {why}"
 
 
 def _why(choice: SubsetChoice) -> str:

@@ -9,6 +9,7 @@ import polars as pl
 from curation_assets.common.drawing.styles import FULL
 from curation_assets.common.progress import duration
 from curation_assets.report.quality import OVER_SCALING, name_of
+from curation_assets.report.section import at
 from curation_assets.report.ties import LEVEL
 
 Cell = tuple[str, str]
@@ -20,7 +21,7 @@ _ENOUGH = 3  # seeds
 
 METHOD = (
     "What to use: a sampler is named where it is the best, or cannot be told from the best by Tukey's range test over seeds, in every "
-    "metric of that rate and size but over-scaling, which is made of the others. A sampler that is as good as the others may be left "
+    "metric of that amount and size but over-scaling, which is made of the others. A sampler that is as good as the others may be left "
     "out by chance in one metric of many; one that is worse may be named where there are few seeds. Among those named the one "
     "with the fewest seconds of scoring and preparing is the cheapest. It is worse than full data where the paired t test, adjusted by "
     "Holm's method, says so in any metric."
@@ -46,7 +47,7 @@ def untold(quality: pl.DataFrame) -> list[str]:
     if ours.is_empty():
         return ["No sampler's model has been measured yet: train and evaluate at least two samplers."]
     cells = list(_cells(ours))
-    silent = [f"{rate} % with the {size} T5" for (rate, size), known in cells if known.is_empty()]
+    silent = [at(rate, size) for (rate, size), known in cells if known.is_empty()]
     return [_too_few(ours, silent, some=len(silent) < len(cells))] if silent else []
 
 
@@ -57,7 +58,7 @@ def _measured(quality: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cells(ours: pl.DataFrame) -> Iterator[tuple[Cell, pl.DataFrame]]:
-    """Yield for each rate and size the rows that can be compared with the best."""
+    """Yield for each amount and size the rows that can be compared with the best."""
     for (size, rate), cell in ours.group_by("size", "rate", maintain_order=True):
         yield (str(rate), str(size)), cell.filter(pl.col("tied_with_best").is_not_null())
 
@@ -70,7 +71,7 @@ def _one(known: pl.DataFrame, cell: Cell, seconds: Seconds) -> str:
     compared = compared.filter(pl.col("len") == len(metrics))
     names = compared.filter(pl.col("tied_with_best"))["sampler"].to_list()
     by = ", ".join(name_of(metric) for metric in metrics)
-    where = f"At {rate} % with the {size} T5"
+    where = f"At {at(rate, size)}"
     if len(compared) < 2:
         return f"{where} fewer than two samplers were measured by every metric ({by}): measure all of them by the same suites."
     unjudged = f" Not measured by every metric, and so not judged: {', '.join(lacking)}." if lacking else ""

@@ -1,4 +1,4 @@
-"""The comparison of samplers: one row for each sampler, rate and size that has been evaluated."""
+"""The comparison of samplers: one row for each sampler, amount and size that has been evaluated."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from curation_assets.config.amount import ordered
 from curation_assets.config.registry import SIZES
 from curation_assets.report.figures import Figures
 from curation_assets.report.scores import EPOCH, SETS
@@ -40,12 +41,13 @@ def compare(metrics: pl.DataFrame, trained: pl.DataFrame, order: list[str]) -> p
     table = table.join(trained, on=_KEYS, how="left")
     return (
         table.with_columns((pl.col("tokens_seen") / EPOCH).alias("epochs"))
-        .sort(_place("sampler", order), pl.col("rate").cast(pl.Int32), _place("size", SIZES))
+        .sort(place("sampler", order), place("rate", ordered(table["rate"])), place("size", SIZES))
         .select(*COLUMNS, *(c for column in SETS.values() for c in (column, f"{column}_sd")))
     )
 
 
-def _place(column: str, order: Sequence[str]) -> pl.Expr:
+def place(column: str, order: Sequence[str]) -> pl.Expr:
+    """Return the place of a column's values in an order, to sort by."""
     return pl.col(column).replace_strict({name: i for i, name in enumerate(order)}, default=len(order))
 
 

@@ -8,15 +8,28 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.common.drawing.charts import Dot, forest, over_rates, rate_curves
+from curation_assets.common.drawing.charts import Dot, amount_curves, axis, forest, over_amounts
 from curation_assets.common.drawing.styles import FULL, PANELS, RANDOM
 from curation_assets.common.files import read_json
 from curation_assets.common.markdown import p_value, plus_minus, rounded, text_table, within
+from curation_assets.config.amount import by_kind, label, of_key, ordered
 from curation_assets.config.registry import SAMPLERS
+from curation_assets.report.comparison import place
 from curation_assets.report.figures import Figures, in_title, in_words
 from curation_assets.report.intervals import no_intervals
 from curation_assets.report.scores import PERPLEXITY
-from curation_assets.report.section import Drawn, Figure, Section, at, groups, metrics_links, some, table
+from curation_assets.report.section import (
+    Drawn,
+    Figure,
+    Section,
+    at,
+    figure_name,
+    groups,
+    kind_of,
+    metrics_links,
+    some,
+    table,
+)
 
 _BEYOND = ("better", "worse")
 _NAMED = 4  # in a sentence; more are counted
@@ -24,7 +37,7 @@ _ON_A_SCREEN = 3  # suites in the terminal's table
 _NOT_ON_A_SCREEN = ("documents", "tokens", "effective size", "mean rank")
 _NOT_MEASURED = "not measured"
 _EQUAL = 0.01  # share by which counts may differ and still be called equal
-_FIRST = ("sampler", "rate %", "T5", "perplexity", "against random", "documents", "tokens")
+_FIRST = ("sampler", "amount", "T5", "perplexity", "against random", "documents", "tokens")
 _DIFFERENCE = "difference [95 % over seeds]"
 
 METHOD = """\
@@ -41,11 +54,11 @@ the ladder: straight lines over the logarithm of the size, a rung that is no bet
 the ladder it is only known as < or >. The score is the mean over metrics, each scaled from the smallest to the largest rung; the \
 brackets are its 95 % interval over seeds, taken through the ladder as measured.
 
-**Mean rank** is among the samplers of the same rate and size, 1 for the best, over the metrics that they all have; it knows \
+**Mean rank** is among the samplers of the same amount and size, 1 for the best, over the metrics that they all have; it knows \
 nothing of noise, and is not shown for one seed.
 
-**Against random** compares with random sampling of the same rate and size, seed by seed: a difference counts as beyond the noise \
-where Student's t test, adjusted for the number of samplers by Holm's method, has p below 5 %. Several scores, rates and sizes \
+**Against random** compares with random sampling of the same amount and size, seed by seed: a difference counts as beyond the noise \
+where Student's t test, adjusted for the number of samplers by Holm's method, has p below 5 %. Several scores, amounts and sizes \
 are so many tables, and are not adjusted for. The noise is that of training (initial weights, masks, order of documents), \
 not of another corpus or another evaluation set.\
 """
@@ -59,14 +72,16 @@ def section(runs: pl.DataFrame, merit: Figures, recipe: Mapping[str, Any]) -> Se
     links = metrics_links(runs)
     tables = [table(rows, "All runs", "comparison.parquet", text=text, first=first, links=links)]
     if len(merit.differences):
-        ordered = merit.differences.sort("size", "rate", "score", maintain_order=True)
-        first = ["sampler", "score", "rate %", "T5", _DIFFERENCE, "verdict", "p (Holm)"]
+        in_order = merit.differences.sort(
+            "size", place("rate", ordered(merit.differences["rate"])), "score", maintain_order=True
+        )
+        first = ["sampler", "score", "amount", "T5", _DIFFERENCE, "verdict", "p (Holm)"]
         about: dict[str, Any] = {
             "text": ("T5", "score", "sampler", "verdict"),
-            "links": metrics_links(ordered),
+            "links": metrics_links(in_order),
         }
         words = "Differences to random sampling"
-        tables.append(table(difference_rows(ordered), words, "differences.parquet", first=first, **about))
+        tables.append(table(difference_rows(in_order), words, "differences.parquet", first=first, **about))
     if merit.left_out:
         about = {"text": ("figure", "T5", "metric", "reason"), "first": ("metric", "reason", "figure")}
         tables.append(table(merit.left_out, "Metrics that do not count, and why", **about))
@@ -74,7 +89,7 @@ def section(runs: pl.DataFrame, merit: Figures, recipe: Mapping[str, Any]) -> Se
         words for name, words in ((RANDOM, "random sampling"), (FULL, "full data")) if name in runs["sampler"]
     ]
     with_them = f", side by side with {' and with '.join(beside)}" if beside else ""
-    intro = f"Every sampler, rate and size that has been trained and evaluated{with_them}."
+    intro = f"Every sampler, amount and size that has been trained and evaluated{with_them}."
     method = f"{how_to_read(runs, recipe)}\n\n{METHOD}"
     sentences = findings(runs, merit.differences, recipe)
     return Section("Comparison of samplers", intro, sentences, tables=tables, method=method)
@@ -109,7 +124,7 @@ def run_rows(runs: pl.DataFrame, suites: list[str], chance: Mapping[str, float])
         shown.append(
             {
                 "sampler": row["sampler"],
-                "rate %": row["rate"],
+                "amount": label(row["rate"]),
                 "T5": row["size"],
                 "documents": row["documents"],
                 "tokens": row["tokens"],
@@ -163,7 +178,7 @@ def difference_rows(differences: pl.DataFrame) -> list[dict[str, Any]]:
     """Return the differences to random sampling with columns named in words."""
     return [
         {
-            "rate %": row["rate"],
+            "amount": label(row["rate"]),
             "T5": row["size"],
             "score": in_words(row["score"]),
             "sampler": row["sampler"],
@@ -264,12 +279,12 @@ def findings(runs: pl.DataFrame, differences: pl.DataFrame, recipe: Mapping[str,
 
 
 def _none(quiet: Mapping[tuple[str, str], list[str]]) -> list[str]:
-    """Tell where no sampler differs from random, {(rate, size): scores}: what holds of several rates once."""
+    """Tell where no sampler differs from random, {(rate, size): scores}: what holds of several amounts once."""
     where: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (rate, size), scores in quiet.items():
         where.setdefault((size, tuple(scores)), []).append(rate)
     parts = [
-        f"at {at(' and '.join(rates), size)} by {', '.join(scores)}"
+        f"at {label(*rates, joint=' and ')} with the {size} T5 by {', '.join(scores)}"
         for (size, scores), rates in where.items()
     ]
     start = "No sampler differs from random beyond the noise of training"
@@ -296,15 +311,19 @@ def _equals(p: float) -> str:
 
 
 def tokens_kept(runs: pl.DataFrame, rate_of: str) -> list[str]:
-    """Tell at which rates the samplers' subsets differ in tokens although not in documents, or the other way round."""
+    """Tell at which amounts the samplers' subsets differ in tokens although not in documents, or the other way round."""
     subsets = runs.filter((pl.col("sampler") != FULL) & pl.col("tokens").is_not_null())
     parts, unequal = [], False
     for (rate,), part in groups(subsets, "rate"):
         documents, tokens = (part[name].to_list() for name in ("documents", "tokens"))
         if _differ(documents) or _differ(tokens):
-            parts.append(f"at {rate} % {_span(documents)} documents with {_span(tokens)} tokens")
-            unequal = unequal or (rate_of == "documents" and _differ(tokens))
-    hint = ' (selection.rate_of = "tokens" compares at equally many tokens)' if unequal else ""
+            parts.append(f"at {label(rate)} {_span(documents)} documents with {_span(tokens)} tokens")
+            unequal = unequal or (rate_of == "documents" and of_key(rate).kind == "rate" and _differ(tokens))
+    hint = (
+        ' (a budget of tokens in run.amounts, or selection.rate_of = "tokens", compares at equally many tokens)'
+        if unequal
+        else ""
+    )
     return [f"Samplers keep {'; '.join(parts)}{hint}."] if parts else []
 
 
@@ -328,17 +347,19 @@ def _gaps(suites: list[str], tasks: list[str], standins: list[str]) -> list[str]
 
 
 def figures(differences: pl.DataFrame) -> Iterator[Drawn]:
-    """Yield a figure of the differences to random by rate, for each size and perplexity.
+    """Yield a figure of the differences to random by amount, for each size, kind of amount and perplexity.
 
-    A size with a single rate has one figure with all scores instead.
+    A size with a single amount of a kind has one figure of it with all scores instead.
     """
     for (size,), of_size in groups(differences, "size"):
-        if of_size["rate"].n_unique() == 1:
-            yield _at_one_rate(size, of_size)
-            continue
-        part = of_size.filter(pl.col("score").str.starts_with(PERPLEXITY))
-        for (score,), here in groups(part, "score"):
-            yield _by_rate(size, score, here)
+        for keys in by_kind(of_size["rate"]):
+            of_kind = of_size.filter(pl.col("rate").is_in(keys))
+            if len(keys) == 1:
+                yield _at_one_amount(size, of_kind)
+                continue
+            part = of_kind.filter(pl.col("score").str.starts_with(PERPLEXITY))
+            for (score,), here in groups(part, "score"):
+                yield _by_amount(size, score, keys, here)
 
 
 def _spread(rows: pl.DataFrame) -> str:
@@ -347,18 +368,21 @@ def _spread(rows: pl.DataFrame) -> str:
     return no_intervals(rows["seeds"].to_list())
 
 
-def _by_rate(size: str, score: str, here: pl.DataFrame) -> Drawn:
+def _by_amount(size: str, score: str, keys: list[str], here: pl.DataFrame) -> Drawn:
     rows = {(r["sampler"], r["rate"]): r for r in here.iter_rows(named=True)}
     charts = {
-        p: {name: over_rates(rows, name, "difference") for name in names} for p, names in PANELS.items()
+        p: {name: over_amounts(keys, rows, name, "difference") for name in names}
+        for p, names in PANELS.items()
     }
     title = f"Difference to random in {in_words(score)}, {size} T5"
-    picture = rate_curves(charts, title, "below 0 is better", {panel: {RANDOM: 0.0} for panel in charts})
-    alt = f"{title}, by sampling rate, one line a sampler"
-    return Figure(f"difference_{score}_{size}", alt, _spread(here)), picture
+    picture = amount_curves(
+        keys, charts, title, "below 0 is better", {panel: {RANDOM: 0.0} for panel in charts}
+    )
+    alt = f"{title}, by {axis(keys)}, one line a sampler"
+    return Figure(figure_name("difference", score, *kind_of(keys), size), alt, _spread(here)), picture
 
 
-def _at_one_rate(size: str, here: pl.DataFrame) -> Drawn:
+def _at_one_amount(size: str, here: pl.DataFrame) -> Drawn:
     rate = here["rate"][0]
     panels: dict[str, dict[str, Dot]] = {}
     xlabels = {}
@@ -366,8 +390,8 @@ def _at_one_rate(size: str, here: pl.DataFrame) -> Drawn:
         panel = in_title(in_words(row["score"]))
         panels.setdefault(panel, {})[row["sampler"]] = Dot(row["difference"], row["low"], row["high"])
         xlabels[panel] = f"{'below' if row['score'].startswith(PERPLEXITY) else 'above'} 0 is better"
-    title = f"Difference to random at {rate} %, {size} T5"
+    title = f"Difference to random at {label(rate)}, {size} T5"
     names = [name for name in SAMPLERS if name != RANDOM]
     picture = forest(panels, names, title, xlabels, {panel: {RANDOM: 0.0} for panel in panels})
     alt = f"{title}: a line for each sampler, a panel for each score"
-    return Figure(f"difference_{rate}_{size}", alt, _spread(here)), picture
+    return Figure(figure_name("difference", rate, size), alt, _spread(here)), picture

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from curation_assets.common.drawing.styles import FULL
+from curation_assets.config.amount import of_key, ordered
 from curation_assets.config.registry import RATES
 from curation_assets.report.intervals import holm
 from curation_assets.report.schemas import schema
@@ -273,6 +274,12 @@ def source_parts(corpus: Tally, sources: list[str | None]) -> list[tuple[str, li
 
 
 def main_rate(rates: Sequence[str]) -> str:
-    """Return the rate with most subsets, of several the one closest to the paper's rate of comparison."""
+    """Return the amount with most subsets: of several a rate, the one closest to the paper's rate of comparison."""
     count = Counter(rates)
-    return max(RATES, key=lambda rate: (count[rate], -abs(int(rate) - _MAIN), rate))
+    return max(ordered([*RATES, *rates]), key=lambda rate: (count[rate], *_nearness(rate)))
+
+
+def _nearness(key: str) -> tuple[bool, float, float]:
+    amount = of_key(key)
+    is_rate = amount.kind == "rate"
+    return is_rate, -abs(100 * amount.value - _MAIN) if is_rate else 0.0, amount.value

@@ -8,11 +8,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curation_assets.common.drawing.charts import over_rates, rate_curves, stacked
+from curation_assets.common.drawing.charts import amount_curves, axis, over_amounts, stacked
 from curation_assets.common.drawing.styles import FULL, PANELS, RANDOM
-from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.config.amount import by_kind, label
+from curation_assets.config.registry import SAMPLERS
+from curation_assets.config.settings import SOURCE_NAME
+from curation_assets.report import overlap_view
 from curation_assets.report.composition import OTHER, WHOLE, Key
-from curation_assets.report.section import Cell, Drawn, Figure, Section, Table, groups, listed, some
+from curation_assets.report.section import (
+    Cell,
+    Drawn,
+    Figure,
+    Section,
+    Table,
+    figure_name,
+    groups,
+    kind_of,
+    listed,
+    some,
+)
 from curation_assets.report.ties import LEVEL
 
 Tables = Mapping[str, pl.DataFrame]
@@ -28,11 +42,18 @@ _WORDS = {"source": "sources", "length": "lengths", "clusters": "clusters"}
 
 
 def section(
-    documents: int, tables: Tables, state: Mapping[Key, str], rate: str, within: str, strata: pl.DataFrame
+    documents: int,
+    tables: Tables,
+    state: Mapping[Key, str],
+    rate: str,
+    within: str,
+    strata: pl.DataFrame,
+    overlap: pl.DataFrame,
 ) -> Section:
-    """Return the section: sentences at one rate, tables of all; `state` is what each subset is: current, out of date, not made.
+    """Return the section: sentences at one amount, tables of all; `state` is what each subset is: current, out of date, not made.
 
-    `strata` (STRATA) is what keeping the rate within the values of `within` changes; empty where that is "".
+    `strata` (STRATA) is what keeping the rate within the values of `within` changes; empty where that is "". `overlap` (OVERLAP) is what pairs
+    of choices have in common.
     """
     intro = (
         f"Which {listed([_WORDS[name] for name in tables])} a choice is made of, beside the whole corpus. Random sampling keeps them "
@@ -41,8 +62,15 @@ def section(
     )
     shown = [_table(name, table, state) for name, table in tables.items()]
     shown += [_strata_table(within, strata)] if within else []
-    sentences = [*findings(tables, rate), *strata_findings(within, strata, rate), *gaps(tables, state)]
-    about = method(documents, tables)
+    shown += overlap_view.shown(overlap, rate)
+    alike = overlap_view.findings(overlap, rate)
+    sentences = [
+        *findings(tables, rate),
+        *alike,
+        *strata_findings(within, strata, rate),
+        *gaps(tables, state),
+    ]
+    about = "\n\n".join([method(documents, tables), *([overlap_view.METHOD] if alike else [])])
     return Section(
         "What each sampler keeps", intro, sentences, [], shown, about, headline=headline(tables, rate)
     )
@@ -54,7 +82,7 @@ def method(documents: int, tables: Tables) -> str:
         f"Every current subset is compared with the {documents:,} documents that it could choose from; repeated documents count once. Shares are of "
         "documents; those of tokens are in the files. Lengths are tokens of the corpus's tokenizer. A random choice of as many documents "
         "has a hypergeometric number of each part; (+) and (−) mark shares that such a choice does not explain: the normal test with "
-        "continuity correction, adjusted by Holm's method over all samplers, rates and parts of the table, has p below 5 %. Where the "
+        "continuity correction, adjusted by Holm's method over all samplers, amounts and parts of the table, has p below 5 %. Where the "
         "variance of the number is below 9 nothing is tested. The test says that a difference is there, not that it matters: a "
         "sampler that orders documents by anything differs from chance somewhere."
     )
@@ -75,8 +103,9 @@ def gaps(tables: Tables, state: Mapping[Key, str]) -> list[str]:
         for (name, rate), value in state.items():
             if value == what:
                 rates.setdefault(name, []).append(rate)
+        amounts = {rate for _, rate in state}
         names = [
-            f"{name} ({', '.join(own)} %)" if len(own) < len(RATES) else name for name, own in rates.items()
+            f"{name} ({label(*own)})" if len(own) < len(amounts) else name for name, own in rates.items()
         ]
         sentences += [f"Subsets that are {what} and not shown: {', '.join(names)}."] if names else []
     lacking = {
@@ -110,12 +139,12 @@ def headline(tables: Tables, rate: str) -> str:
         f"{r['sampler']} {r['share']:.0%} {r['part']}{tokens} (the corpus has {r['corpus_share']:.0%})"
         for r in beyond.head(_NAMED).iter_rows(named=True)
     ]
-    return f"Of what is kept at {rate} %, by {division}: {'; '.join(parts)}." if parts else ""
+    return f"Of what is kept at {label(rate)}, by {division}: {'; '.join(parts)}." if parts else ""
 
 
 def _preferences(division: str, table: pl.DataFrame, rate: str) -> list[str]:
     cells = table.filter((pl.col("rate") == rate) & ~pl.col("sampler").is_in([FULL, RANDOM]))
-    tested, where = cells.filter(pl.col("p").is_not_null()), f"By {division} at {rate} %"
+    tested, where = cells.filter(pl.col("p").is_not_null()), f"By {division} at {label(rate)}"
     sentences = []
     if not tested.is_empty():
         by = pl.col("share") - pl.col("corpus_share")
@@ -146,7 +175,7 @@ def _control(division: str, table: pl.DataFrame) -> list[str]:
     tested = table.filter((pl.col("sampler") == RANDOM) & pl.col("z").is_not_null())
     if tested.is_empty():
         return []
-    nested = ", though the choices at different rates are nested" if tested["rate"].n_unique() > 1 else ""
+    nested = ", though the choices at different amounts are nested" if tested["rate"].n_unique() > 1 else ""
     two, holm = (tested["z"].abs() > 2).sum(), (tested["p"] < LEVEL).sum()
     return [
         f"Random sampling, as a control: {two} of its {len(tested)} shares by {division} lie beyond 2 standard deviations "
@@ -179,11 +208,13 @@ def _spread(table: pl.DataFrame, rate: str) -> list[str]:
         chance = f"95 % of random choices ({by_chance if alike else 'of the same size'})"
         if names:
             sentences.append(
-                f"At {rate} %, {word} evenly spread over clusters than {chance}: {some(names, _NAMED)}."
+                f"At {label(rate)}, {word} evenly spread over clusters than {chance}: {some(names, _NAMED)}."
             )
     within = sorted(known.filter(~above & ~below)["sampler"])
     if within:
-        sentences.append(f"At {rate} %, not told from random choices by their spread: {', '.join(within)}.")
+        sentences.append(
+            f"At {label(rate)}, not told from random choices by their spread: {', '.join(within)}."
+        )
     return sentences
 
 
@@ -200,8 +231,13 @@ def strata_findings(within: str, strata: pl.DataFrame, rate: str) -> list[str]:
     by = pl.col("without_strata") / pl.col("without_strata").sum().over("sampler")
     of = pl.col("candidates") / pl.col("candidates").sum().over("sampler")
     one = table.with_columns(by=by, of=of).sort((by - of).abs(), descending=True).row(0, named=True)
+    how = (
+        "has the sources in the shares of their weights, or its rate of each where they have none"
+        if within == SOURCE_NAME
+        else f"keeps its rate within each {within} (selection.within)"
+    )
     return [
-        f"Every sampler keeps its rate within each {within} (selection.within). At {rate} %, that exchanges {share[least]:.1%} ({least}) to "
+        f"Every sampler {how}. At {label(rate)}, that exchanges {share[least]:.1%} ({least}) to "
         f"{share[most]:.1%} ({most}) of the documents; without it, most would change for {one['sampler']}: {one['by']:.1%} of its choice "
         f"would be {one['part']}, which is {one['of']:.1%} of the corpus."
     ]
@@ -217,7 +253,7 @@ def _strata_table(within: str, strata: pl.DataFrame) -> Table:
             r["part"]: f"{100 * r['without_strata'] / max(without, 1):.1f}" for r in own.iter_rows(named=True)
         }
         exchanged = f"{100 * (1 - both / max(kept, 1)):.1f}"
-        lines.append([sampler, f"{rate} %", kept, without, exchanged, *(shares.get(part) for part in parts)])
+        lines.append([sampler, label(rate), kept, without, exchanged, *(shares.get(part) for part in parts)])
     sizes = dict(strata.group_by("part").agg(pl.col("candidates").max()).rows())
     total = max(sum(sizes.values()), 1)
     whole: list[Cell] = [
@@ -228,24 +264,24 @@ def _strata_table(within: str, strata: pl.DataFrame) -> Table:
         None,
         *(f"{100 * sizes[part] / total:.1f}" for part in parts),
     ]
-    columns = ["sampler", "rate", "documents", "without strata", "exchanged, %", *parts]
+    columns = ["sampler", "amount", "documents", "without strata", "exchanged, %", *parts]
     links = [None, *((f"{sampler}/subset", rate) for (sampler, rate), _ in groups(strata, "sampler", "rate"))]
     title = f"What the choice would be without strata, % of documents by {within}"
     return Table(title, columns, [whole, *lines], ["sampler"], "strata.parquet", links, columns[:5])
 
 
 def _table(name: str, table: pl.DataFrame, state: Mapping[Key, str]) -> Table:
-    """Return a division's table: the corpus, then every sampler and rate, with its state where it is not shown."""
+    """Return a division's table: the corpus, then every sampler and amount, with its state where it is not shown."""
     rows = _cluster_rows(table) if name == "clusters" else _share_rows(table)
     columns = list(rows[WHOLE])
     lines: list[list[Cell]] = [["whole corpus", "100 %", *rows[WHOLE].values()]]
     for key, value in state.items():
         lines.append(
-            [key[0], f"{key[1]} %", *rows.get(key, {**dict.fromkeys(columns), columns[0]: value}).values()]
+            [key[0], label(key[1]), *rows.get(key, {**dict.fromkeys(columns), columns[0]: value}).values()]
         )
     links = [None, *((f"{key[0]}/subset", key[1]) if key in rows else None for key in state)]
-    first = ["sampler", "rate", *(_FIRST if name == "clusters" else columns)]
-    columns = ["sampler", "rate", *columns]
+    first = ["sampler", "amount", *(_FIRST if name == "clusters" else columns)]
+    columns = ["sampler", "amount", *columns]
     return Table(_TITLES[name], columns, lines, ["sampler"], f"{name}.parquet", links, first)
 
 
@@ -285,9 +321,14 @@ def _cluster_rows(table: pl.DataFrame) -> dict[Key, dict[str, Any]]:
 
 
 def figures(tables: Tables, rate: str) -> Iterator[Drawn]:
-    """Yield bars by source and by length at one rate, and the spread over clusters at all rates."""
+    """Yield bars by source and by length at one amount, and the spread over clusters at all amounts of a kind."""
     for name, table in tables.items():
-        yield _clusters(table) if name == "clusters" else _bars(table, name, rate)
+        if name != "clusters":
+            yield _bars(table, name, rate)
+            continue
+        kinds = by_kind(table.filter(pl.col("sampler") != FULL)["rate"])
+        for keys in [keys for keys in kinds if len(keys) > 1 or len(kinds) == 1]:
+            yield _clusters(table, keys)
 
 
 def _bars(table: pl.DataFrame, division: str, rate: str) -> Drawn:
@@ -296,19 +337,21 @@ def _bars(table: pl.DataFrame, division: str, rate: str) -> Drawn:
     keys = [WHOLE, *((name, rate) for name in SAMPLERS)]
     shares = np.array([[share.get((*key, part), np.nan) for part in parts] for key in keys], np.float64)
     shares[(shares == 0).all(axis=1)] = np.nan  # a share of so few documents that none is kept
-    title, names = f"What is kept at {rate} %, by {division}", [name for name, _ in keys]
+    title, names = f"What is kept at {label(rate)}, by {division}", [name for name, _ in keys]
     kinds = {"ordered": division == "length", "rest": parts[-1] == OTHER}
     alt = f"share of documents by {division}, one bar a sampler, the whole corpus on top"
     unit = " (tokens)" if division == "length" else ""
-    caption = f"Documents kept at {rate} % by {division}{unit}; all rates are in the table."
+    caption = f"Documents kept at {label(rate)} by {division}{unit}; all amounts are in the table."
     return Figure(division, alt, caption), stacked(names, parts, shares, title, "% of documents", **kinds)
 
 
-def _clusters(table: pl.DataFrame) -> Drawn:
+def _clusters(table: pl.DataFrame, keys: list[str]) -> Drawn:
     rows = {(r["sampler"], r["rate"]): r for r in table.iter_rows(named=True)}
     ends = {RANDOM: ("effective_low", "effective_high")}
     charts = {
-        panel: {name: over_rates(rows, name, "effective", ends.get(name)) for name in (*members, RANDOM)}
+        panel: {
+            name: over_amounts(keys, rows, name, "effective", ends.get(name)) for name in (*members, RANDOM)
+        }
         for panel, members in PANELS.items()
     }
     title = "Spread over clusters: effective number of them"
@@ -320,5 +363,7 @@ def _clusters(table: pl.DataFrame) -> Drawn:
         else " Bars at random sampling hold 95 % of random choices of that size: fewer documents meet fewer clusters by chance alone."
     )
     caption = f"exp of the entropy over {rows[WHOLE]['clusters']:,} clusters; the dashed line is the whole corpus.{chance}"
-    alt = "effective number of clusters of each sampler's choice by sampling rate"
-    return Figure("clusters", alt, caption), rate_curves(charts, title, "clusters", whole)
+    alt = f"effective number of clusters of each sampler's choice by {axis(keys)}"
+    return Figure(figure_name("clusters", *kind_of(keys)), alt, caption), amount_curves(
+        keys, charts, title, "clusters", whole
+    )

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curation_assets.common.drawing.charts import Dot, Series, curves, forest, over_rates, rate_curves
+from curation_assets.common.drawing.charts import (
+    Dot,
+    Series,
+    amount_curves,
+    axis,
+    curves,
+    forest,
+    over_amounts,
+)
 from curation_assets.common.drawing.picture import Picture
 from curation_assets.common.drawing.styles import FULL, PANELS, RANDOM, mean_of
 from curation_assets.common.markdown import plus_minus, rounded
+from curation_assets.config.amount import by_kind, label
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.report.convergence import Curves, average
 from curation_assets.report.fresh import EPOCHS
@@ -22,7 +31,9 @@ from curation_assets.report.section import (
     Section,
     Table,
     at,
+    figure_name,
     groups,
+    kind_of,
     metrics_links,
     table,
 )
@@ -32,7 +43,7 @@ _AVERAGED = ("ask_llm", "perplexity")
 _FAMILIES = "Families averaged"
 _HELD_OUT = "in_distribution"
 _NAMED = 4
-_FIRST = ("sampler", "rate %", "set")
+_FIRST = ("sampler", "amount", "set")
 _MISSING = Series(np.array([np.nan]), np.array([np.nan]))
 _AT_THE_CUT = "Full data at the same cut as the reference."
 
@@ -47,7 +58,7 @@ METHOD = (
     "read from straight lines over the logarithm of the tokens, before the first and after the last it is missing. At the same cut a "
     "larger subset has seen more tokens, all of them repeated as often, so the rise along a line is what fresh tokens bring; the same "
     "rate at a later cut has the same fresh tokens, repeated more often. The schedule of the learning rate is that of the whole run. "
-    "Samplers of one rate have equally many documents, or equally many tokens (selection.rate_of): seldom both."
+    "Samplers of one amount have equally many documents, or equally many tokens (selection.rate_of, or a budget): seldom both."
 )
 
 
@@ -91,7 +102,7 @@ def reached_rows(reached: pl.DataFrame) -> list[dict[str, Any]]:
         shown.append(
             {
                 "sampler": row["sampler"],
-                "rate %": row["rate"],
+                "amount": label(row["rate"]),
                 "T5": row["size"],
                 "set": row["set"].replace("_", " "),
                 "final": rounded(row["final"]),
@@ -109,7 +120,7 @@ def cut_rows(cut: pl.DataFrame) -> list[dict[str, Any]]:
     shown = []
     for _, part in groups(cut, "sampler", "rate", "size", "set"):
         run = part.row(0, named=True)
-        cells = {"sampler": run["sampler"], "rate %": run["rate"], "T5": run["size"]}
+        cells = {"sampler": run["sampler"], "amount": label(run["rate"]), "T5": run["size"]}
         cells["set"] = run["set"].replace("_", " ")
         cells["epochs in all"] = "not known" if run["passes"] is None else f"{run['passes']:.2f}"
         for row in part.sort("epochs").iter_rows(named=True):
@@ -120,7 +131,7 @@ def cut_rows(cut: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def reached_findings(reached: pl.DataFrame) -> list[str]:
-    """Return sentences: who is as good as full data before the end, of each rate and size by held-out documents."""
+    """Return sentences: who is as good as full data before the end, of each amount and size by held-out documents."""
     if reached.is_empty():
         return [
             "No run of full data of the same size has been measured beside a sampler's: there is nothing to reach."
@@ -193,7 +204,7 @@ def cut_findings(cut: pl.DataFrame) -> list[str]:
 
 
 def by_tokens(measured: Curves) -> Iterator[Drawn]:
-    """Yield a figure for each evaluation set, rate and size: families averaged, and each sampler pointwise.
+    """Yield a figure for each evaluation set, amount and size: families averaged, and each sampler pointwise.
 
     Where nothing but full data has been measured, one with its sizes.
     """
@@ -203,12 +214,12 @@ def by_tokens(measured: Curves) -> Iterator[Drawn]:
         for rate, size in cells:
             charts = _panels(measured, rate, size, task)
             if charts:
-                title = f"{words} perplexity by tokens, {rate} %, {size} T5"
+                title = f"{words} perplexity by tokens, {label(rate)}, {size} T5"
                 seeds = [len(measured.seeds(run, task)) for run in measured.runs if run[1:] == (rate, size)]
                 barred = any(one.barred for series in charts.values() for one in series.values())
                 spread = "Shaded or barred: 95 % intervals over seeds." if barred else no_intervals(seeds)
                 caption = f"From where the curves part. {spread}"
-                figure = Figure(f"tokens_{task}_{rate}_{size}", f"{title}: {_what(charts)}", caption)
+                figure = Figure(figure_name("tokens", task, rate, size), f"{title}: {_what(charts)}", caption)
                 yield figure, _draw(charts, title)
         lines = {} if cells else {run[2]: _series(measured, run, task) for run in measured.runs}
         charts = {"full data": {size: one for size, one in lines.items() if one is not None}}
@@ -255,9 +266,9 @@ def _what(charts: dict[str, dict[str, Series]]) -> str:
 
 
 def by_epochs(cut: pl.DataFrame) -> Iterator[Drawn]:
-    """Yield a figure for each size and cut that any sampler's run reached: held-out perplexity by sampling rate.
+    """Yield a figure for each size and cut that any sampler's run reached: held-out perplexity by amount.
 
-    A size with a single rate has one figure with all cuts instead.
+    A size with a single amount of a kind has one figure of it with all cuts instead.
     """
     part = cut.filter(pl.col("value").is_not_null())
     if _HELD_OUT in cut["set"]:
@@ -265,29 +276,32 @@ def by_epochs(cut: pl.DataFrame) -> Iterator[Drawn]:
     for (size,), of_size in groups(part, "size"):
         ours, whole = of_size.filter(pl.col("sampler") != FULL), of_size.filter(pl.col("sampler") == FULL)
         full: dict[int, float] = dict(whole.select("epochs", "value").rows())
-        if ours["rate"].n_unique() == 1:
-            yield _cuts_at_one_rate(size, ours, full)
-            continue
-        for epochs in EPOCHS:
-            here = ours.filter(pl.col("epochs") == epochs)
-            if not here.is_empty():
-                yield _one_cut(size, epochs, here, full.get(epochs))
+        for keys in by_kind(ours["rate"]):
+            of_kind = ours.filter(pl.col("rate").is_in(keys))
+            if len(keys) == 1:
+                yield _cuts_at_one_amount(size, of_kind, full)
+                continue
+            for epochs in EPOCHS:
+                here = of_kind.filter(pl.col("epochs") == epochs)
+                if not here.is_empty():
+                    yield _one_cut(size, epochs, keys, here, full.get(epochs))
 
 
-def _one_cut(size: str, epochs: int, here: pl.DataFrame, full: float | None) -> Drawn:
+def _one_cut(size: str, epochs: int, keys: list[str], here: pl.DataFrame, full: float | None) -> Drawn:
     rows = {(r["sampler"], r["rate"]): r for r in here.iter_rows(named=True)}
     title = f"Perplexity after {epochs} epochs over the subset, {size} T5"
     charts = {
-        panel: {name: over_rates(rows, name, "value") for name in (*names, RANDOM)}
+        panel: {name: over_amounts(keys, rows, name, "value") for name in (*names, RANDOM)}
         for panel, names in PANELS.items()
     }
     references = dict.fromkeys(charts, {} if full is None else {FULL: full})
     caption = "Full data does not reach this cut." if full is None else _AT_THE_CUT
-    figure = Figure(f"epochs_{epochs}_{size}", f"{title}, by sampling rate, one line a sampler", caption)
-    return figure, rate_curves(charts, title, "lower is better", references)
+    name = figure_name("epochs", str(epochs), *kind_of(keys), size)
+    figure = Figure(name, f"{title}, by {axis(keys)}, one line a sampler", caption)
+    return figure, amount_curves(keys, charts, title, "lower is better", references)
 
 
-def _cuts_at_one_rate(size: str, ours: pl.DataFrame, full: dict[int, float]) -> Drawn:
+def _cuts_at_one_amount(size: str, ours: pl.DataFrame, full: dict[int, float]) -> Drawn:
     rate = ours["rate"][0]
     panels: dict[str, dict[str, Dot]] = {}
     references: dict[str, dict[str, float]] = {}
@@ -296,8 +310,8 @@ def _cuts_at_one_rate(size: str, ours: pl.DataFrame, full: dict[int, float]) -> 
         panels.setdefault(panel, {})[row["sampler"]] = Dot(row["value"], row["low"], row["high"])
         if row["epochs"] in full:
             references[panel] = {FULL: full[row["epochs"]]}
-    title = f"Perplexity of runs cut after so many epochs, {rate} %, {size} T5"
+    title = f"Perplexity of runs cut after so many epochs, {label(rate)}, {size} T5"
     caption = _AT_THE_CUT if references else "Full data reaches none of these cuts."
     alt = f"{title}: a line for each sampler, a panel for each cut"
     picture = forest(panels, list(SAMPLERS), title, dict.fromkeys(panels, "lower is better"), references)
-    return Figure(f"epochs_{rate}_{size}", alt, caption), picture
+    return Figure(figure_name("epochs", rate, size), alt, caption), picture

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from curation_assets.common.progress import Progress
-from curation_assets.config.registry import RATES
+from curation_assets.config.amount import of_key
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.report import duplicates_view
@@ -33,11 +33,15 @@ def duplicates(context: Context) -> BuildOne:
             "documents": found.documents,
             "near_duplicates": removed,
             "groups": groups,
-            **{f"cut_at_{rate}_percent": cosine for rate, cosine in found.cuts.items()},
+            **{_cut_at(rate): cosine for rate, cosine in found.cuts.items()},
             **publish(folder, duplicates_view.section(found), duplicates_view.figures(found)),
         }
 
     return build
+
+
+def _cut_at(rate: str) -> str:
+    return f"cut_at_{rate}_percent" if of_key(rate).kind == "rate" else f"cut_at_{rate}"
 
 
 def _found(context: Context) -> Duplicates | None:
@@ -50,7 +54,7 @@ def _found(context: Context) -> Duplicates | None:
     removed, sizes = np.sum([np.load(io.BytesIO(content)) for content in contents], axis=0)
     cuts = {
         rate: -float(receipt.metadata["threshold"])
-        for rate in RATES
+        for rate in context.partitions("rate")
         if (receipt := versions.receipt(_SUBSET, rate)) is not None
         and receipt.metadata["threshold"] is not None
         and versions.current(_SUBSET, rate)

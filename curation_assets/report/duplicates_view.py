@@ -8,6 +8,7 @@ import numpy as np
 
 from curation_assets.common.drawing.charts import Series, curves
 from curation_assets.common.drawing.styles import PARTS, Style, style_of
+from curation_assets.config.amount import label, of_key
 from curation_assets.report.duplicates import Duplicates
 from curation_assets.report.section import Cell, Drawn, Figure, Section, Table, listed
 from curation_assets.scoring.semdedup import THRESHOLDS
@@ -65,8 +66,8 @@ def headline(found: Duplicates) -> str:
     low = [rate for rate, cosine in found.cuts.items() if cosine < found.threshold]
     if not low:
         return f"{text}."
-    rate = min(low, key=lambda r: abs(int(r) - 20))
-    return f"{text}; semdedup's {rate} % subset is cut at cosine {found.cuts[rate]:.2f}: it picks outliers, not copies."
+    rate = min(low, key=lambda r: abs(of_key(r).value - 0.2))
+    return f"{text}; semdedup's {label(rate)} subset is cut at cosine {found.cuts[rate]:.2f}: it picks outliers, not copies."
 
 
 def findings(found: Duplicates) -> list[str]:
@@ -95,7 +96,7 @@ def findings(found: Duplicates) -> list[str]:
 
 
 def _cuts(cuts: dict[str, float]) -> str:
-    return listed([f"{rate} % at cosine {cosine:.2f}" for rate, cosine in cuts.items()])
+    return listed([f"{label(rate)} at cosine {cosine:.2f}" for rate, cosine in cuts.items()])
 
 
 def _thresholds(found: Duplicates) -> Table:
@@ -113,7 +114,7 @@ def _rates(found: Duplicates) -> Sequence[Table]:
     rows: list[list[Cell]] = []
     for rate, cosine in found.cuts.items():
         picks = "near-duplicates alone go" if cosine >= found.threshold else "picks outliers, not copies"
-        rows.append([f"{rate} %", f"{cosine:.3f}", picks])
+        rows.append([label(rate), f"{cosine:.3f}", picks])
     columns = ["subset of semdedup", "cut at cosine", "what it does"]
     links = [("semdedup/subset", rate) for rate in found.cuts]
     return [
@@ -130,17 +131,17 @@ def figures(found: Duplicates) -> Iterator[Drawn]:
     x, whole = THRESHOLDS[inside], max(found.documents, 1)
     looks = style_of("semdedup")
     series, styles = {}, {}
-    for label, dash, y in (
+    for name, dash, y in (
         ("documents removed", "-", found.removed),
         ("their groups", (0, (6, 2)), found.groups),
     ):
-        series[label] = Series(x, 100 * y[inside] / whole)
-        styles[label] = Style(looks.colour, "", dash, label)
+        series[name] = Series(x, 100 * y[inside] / whole)
+        styles[name] = Style(looks.colour, "", dash, name)
     marks = {f"removed at {found.threshold:g}": (found.threshold, "o")}
-    marks |= {f"the {rate} % subset": (c, "") for rate, c in found.cuts.items()}
-    for number, (label, (cosine, marker)) in enumerate(marks.items()):
-        series[label] = Series([cosine], [100 * found.share(cosine)])
-        styles[label] = Style(PARTS[number % len(PARTS)], marker or "sDv^P*"[number % 6], "-", label)
+    marks |= {f"the {label(rate)} subset": (c, "") for rate, c in found.cuts.items()}
+    for number, (name, (cosine, marker)) in enumerate(marks.items()):
+        series[name] = Series([cosine], [100 * found.share(cosine)])
+        styles[name] = Style(PARTS[number % len(PARTS)], marker or "sDv^P*"[number % 6], "-", name)
     caption = (
         f"Of {found.documents:,} documents. At each cosine: what a threshold there removes, and of how many groups, each with one that stays. "
         "The marks are where near-duplicates begin and where the subsets of fixed rates cut."

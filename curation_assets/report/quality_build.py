@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from curation_assets.common.progress import Progress
-from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.report import quality as table_of
@@ -24,7 +24,7 @@ def quality(context: Context) -> BuildOne:
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         scores = Scores(read_metrics(context), read_chance(context))
         ladder = Ladder(context.partitions("size"), {})
-        table = table_of.quality(scores, ladder, list(SAMPLERS), RATES)
+        table = table_of.quality(scores, ladder, list(SAMPLERS), context.partitions("rate"))
         table.write_parquet(folder / "quality.parquet")
         measured = table.filter(pl.col("seeds") > 0)
         section, drawn = quality_view.section(table), quality_view.figures(table)

@@ -8,16 +8,17 @@ from typing import Any
 
 import polars as pl
 
-from curation_assets.common.drawing.charts import Dot, forest, over_rates, rate_curves
+from curation_assets.common.drawing.charts import Dot, amount_curves, axis, forest, over_amounts
 from curation_assets.common.drawing.picture import Picture
 from curation_assets.common.drawing.styles import CHANCE, FULL, PANELS, RANDOM
 from curation_assets.common.markdown import plus_minus, rounded, within
+from curation_assets.config.amount import by_kind, label, of_key
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.report import advice, ties
 from curation_assets.report.figures import in_title
 from curation_assets.report.intervals import no_intervals
 from curation_assets.report.quality import OVER_SCALING, name_of, title
-from curation_assets.report.section import Drawn, Figure, Section, Table, groups, listed, table
+from curation_assets.report.section import Drawn, Figure, Section, Table, groups, kind_of, listed, table
 from curation_assets.report.ties import LEVEL
 
 _NAMED = 6  # as many names in a sentence; more are counted
@@ -27,13 +28,13 @@ Each value is that of the last snapshot, averaged over seeds of training; ± is 
 interval is Student's t at 95 % over seeds, drawn and given where there are two or more. A suite is the mean over its tasks, in \
 percent, of each task's metric of record; a run that lacks one of them has none. Over-scaling is as in the comparison (v1, table 1).
 
-Ranks are among the samplers of the same rate and size, 1 for the best, equals sharing the mean; the mean rank is over the metrics \
+Ranks are among the samplers of the same amount and size, 1 for the best, equals sharing the mean; the mean rank is over the metrics \
 (without over-scaling, which is made of them) that any sampler of the cell has, and only samplers that have them all get one. \
 Ranks of one seed are those of its noise, and are not shown. Chance is what the same answer to every example scores. \
 {ties.METHOD}
 
 A sampler is better or worse than full data where the paired t test over seeds, adjusted by Holm's method for the number of \
-samplers of the same rate and size, has p below 5 %. Metrics, rates and sizes are not adjusted for: of many cells without any \
+samplers of the same amount and size, has p below 5 %. Metrics, amounts and sizes are not adjusted for: of many cells without any \
 difference, 5 % would still show one.
 
 {advice.METHOD}\
@@ -89,7 +90,9 @@ def _coverage(quality: pl.DataFrame) -> str:
     span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     each = f"each with {span} seed{'s' if seeds[-1] > 1 else ''}"
     rest = "" if have == len(cells) else " The others are missing, and nothing stands in for them."
-    return f"{have} of {len(cells)} combinations of sampler, rate and size have been measured, {each}.{rest}"
+    return (
+        f"{have} of {len(cells)} combinations of sampler, amount and size have been measured, {each}.{rest}"
+    )
 
 
 def _best(part: pl.DataFrame) -> str:
@@ -110,7 +113,7 @@ def _best(part: pl.DataFrame) -> str:
             text = f"all {len(known)} are tied over {seeds} seeds"
         else:
             text = f"tied for the best of {len(known)} over {seeds} seeds: {_names(tied)}"
-        parts.append(f"at {rate} % {text}")
+        parts.append(f"at {label(rate)} {text}")
     return "; ".join(parts)
 
 
@@ -134,7 +137,7 @@ def _against_full(part: pl.DataFrame) -> str:
         texts = [f"{_names(rows)} {word}" for word, rows in sides.items() if len(rows)]
         rest = len(known) - len(beyond)
         texts += [f"{rest} of {len(known)} within the noise"] if rest else []
-        parts.append(f"at {rate} % {', '.join(texts) or 'nothing can be told'}")
+        parts.append(f"at {label(rate)} {', '.join(texts) or 'nothing can be told'}")
     return "; ".join(parts)
 
 
@@ -144,7 +147,7 @@ def _names(rows: pl.DataFrame) -> str:
 
 
 def tables(quality: pl.DataFrame) -> list[Table]:
-    """Return one table for each size and rate with anything measured: every sampler by every metric, ranks, ties (table 1)."""
+    """Return one table for each size and amount with anything measured: every sampler by every metric, ranks, ties (table 1)."""
     ours, full = quality.filter(pl.col("sampler") != FULL), quality.filter(pl.col("sampler") == FULL)
     return [
         _table(size, rate, cell, full.filter(pl.col("size") == size))
@@ -178,7 +181,7 @@ def _table(size: str, rate: str, cell: pl.DataFrame, full: pl.DataFrame) -> Tabl
     full_link = (f"{FULL}/metrics", size) if full["mean"].is_not_null().any() else None
     links = [full_link, *((f"{n}/metrics", f"{rate}|{size}") if n in made else None for n in names)]
     what = "mean ± standard deviation over seeds, rank, and who is tied with the best"
-    caption = f"Quality at {rate} % of the data, {size} T5: {what if ranked else 'one seed, so no ranks'}"
+    caption = f"Quality at {_of_data(rate)}, {size} T5: {what if ranked else 'one seed, so no ranks'}"
     first = ["sampler", *heads.values(), "mean rank"]
     return table(rows, caption, "quality.parquet", text=("sampler",), first=first, links=links)
 
@@ -198,22 +201,31 @@ def _rank(row: Mapping[str, Any] | None) -> str | None:
 
 
 def figures(quality: pl.DataFrame) -> Iterator[Drawn]:
-    """Yield every metric over the rates for each size, or all metrics in one figure for a size with a single rate."""
+    """Yield every metric over the amounts of a kind for each size, or all metrics in one figure where a kind has a single amount."""
     measured = quality.filter((pl.col("sampler") != FULL) & pl.col("mean").is_not_null())
     taken: set[str] = set()
     for (size,), of_size in groups(measured, "size"):
         about = quality.filter(pl.col("size") == size)
-        rates = of_size["rate"].unique().to_list()
-        if len(rates) == 1:
-            there = about.filter(pl.col("metric").is_in(of_size["metric"].unique().implode()))
-            name = file_name(f"quality_{rates[0]}_{size}", taken)
-            yield _at_one_rate(name, size, rates[0], there, _spread(of_size))
-            continue
-        for (metric,), part in groups(of_size, "metric"):
-            rows, heading = about.filter(pl.col("metric") == metric), f"{in_title(title(metric))}, {size} T5"
-            alt = f"{title(metric)} of the {size} T5 by sampling rate, one line a sampler"
-            name = file_name(f"{metric}_{size}", taken)
-            yield Figure(name, alt, f"{heading}. {_spread(part)}"), _by_rate(heading, metric, rows)
+        for keys in by_kind(of_size["rate"]):
+            of_kind = of_size.filter(pl.col("rate").is_in(keys))
+            if len(keys) == 1:
+                there = about.filter(pl.col("metric").is_in(of_kind["metric"].unique().implode()))
+                name = file_name(f"quality_{keys[0]}_{size}", taken)
+                yield _at_one_amount(name, size, keys[0], there, _spread(of_kind))
+                continue
+            for (metric,), part in groups(of_kind, "metric"):
+                rows = about.filter(pl.col("metric") == metric)
+                heading = f"{in_title(title(metric))}, {size} T5"
+                alt = f"{title(metric)} of the {size} T5 by {axis(keys)}, one line a sampler"
+                name = file_name("_".join([metric, *kind_of(keys), size]), taken)
+                yield (
+                    Figure(name, alt, f"{heading}. {_spread(part)}"),
+                    _by_amount(heading, metric, keys, rows),
+                )
+
+
+def _of_data(rate: str) -> str:
+    return f"{label(rate)}{' of the data' if of_key(rate).kind == 'rate' else ''}"
 
 
 def _spread(measured: pl.DataFrame) -> str:
@@ -232,7 +244,7 @@ def file_name(text: str, taken: set[str]) -> str:
     return name
 
 
-def _at_one_rate(name: str, size: str, rate: str, rows: pl.DataFrame, spread: str) -> Drawn:
+def _at_one_amount(name: str, size: str, rate: str, rows: pl.DataFrame, spread: str) -> Drawn:
     panels: dict[str, dict[str, Dot]] = {}
     lines: dict[str, dict[str, float]] = {}
     xlabels = {}
@@ -248,7 +260,7 @@ def _at_one_rate(name: str, size: str, rate: str, rows: pl.DataFrame, spread: st
             own[row["sampler"]] = row["mean"]
         if row["sampler"] != FULL:
             panels.setdefault(panel, {})[row["sampler"]] = Dot(row["mean"], row["low"], row["high"])
-    heading, beside = f"Quality at {rate} % of the data, {size} T5", references(rows)
+    heading, beside = f"Quality at {_of_data(rate)}, {size} T5", references(rows)
     alt = (
         f"{heading}: a line for each sampler, a panel for each metric{', beside ' if beside else ''}{beside}"
     )
@@ -256,14 +268,14 @@ def _at_one_rate(name: str, size: str, rate: str, rows: pl.DataFrame, spread: st
     return Figure(name, alt, f"{heading}. {spread}"), picture
 
 
-def _by_rate(heading: str, metric: str, part: pl.DataFrame) -> Picture:
+def _by_amount(heading: str, metric: str, keys: list[str], part: pl.DataFrame) -> Picture:
     rows = {(r["sampler"], r["rate"]): r for r in part.iter_rows(named=True)}
     charts = {
-        panel: {name: over_rates(rows, name, "mean") for name in (*members, RANDOM)}
+        panel: {name: over_amounts(keys, rows, name, "mean") for name in (*members, RANDOM)}
         for panel, members in PANELS.items()
     }
     full = 0.0 if metric == OVER_SCALING else rows.get((FULL, "100"), {}).get("mean")  # 0 by definition
     lines = {FULL: full, CHANCE: part["chance"][0]}
     known = {name: value for name, value in lines.items() if value is not None}
     better = "higher" if part["higher_is_better"][0] else "lower"
-    return rate_curves(charts, heading, f"{better} is better", dict.fromkeys(charts, known))
+    return amount_curves(keys, charts, heading, f"{better} is better", dict.fromkeys(charts, known))

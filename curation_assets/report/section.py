@@ -7,6 +7,7 @@ to know nothing else of it. Texts are plain: they are escaped where they are sho
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from curation_assets.common.drawing.styles import FULL
 from curation_assets.common.files import write_json
 from curation_assets.common.markdown import escaped, markdown_table
 from curation_assets.common.progress import Progress, silent
+from curation_assets.config.amount import label, of_key
 from curation_assets.engine.workspace import Markdown, Metadata
 
 SECTION = "section.json"
@@ -163,7 +165,7 @@ def table(
 
 
 def metrics_links(runs: pl.DataFrame) -> list[Link | None]:
-    """Return for each run (sampler, rate, size) the metrics that it is about."""
+    """Return for each run (sampler, amount, size) the metrics that it is about."""
     return [
         (f"{sampler}/metrics", size if sampler == FULL else f"{rate}|{size}")
         for sampler, rate, size in runs.select("sampler", "rate", "size").rows()
@@ -171,14 +173,25 @@ def metrics_links(runs: pl.DataFrame) -> list[Link | None]:
 
 
 def groups(rows: pl.DataFrame, *keys: str) -> Iterator[tuple[tuple[str, ...], pl.DataFrame]]:
-    """Yield the rows of each rate and size, or whatever the keys are, in the order in which they come first."""
+    """Yield the rows of each amount and size, or whatever the keys are, in the order in which they come first."""
     for values, part in rows.group_by(*keys, maintain_order=True):
         yield tuple(map(str, values)), part
 
 
 def at(rate: str, size: str) -> str:
-    """Return what a sentence calls the runs of a rate and size."""
-    return f"{rate} % with the {size} T5"
+    """Return what a sentence calls the runs of an amount and size."""
+    return f"{label(rate)} with the {size} T5"
+
+
+def figure_name(*parts: str) -> str:
+    """Return the name of a figure, which its file has as well: of letters, digits and underscores."""
+    return re.sub(r"\W+", "_", "_".join(parts))
+
+
+def kind_of(keys: Sequence[str]) -> list[str]:
+    """Return what the name of a figure over amounts says of their kind: nothing of rates."""
+    kind = of_key(keys[0]).kind
+    return [] if kind == "rate" else [kind]
 
 
 def some(names: Sequence[str], most: int) -> str:

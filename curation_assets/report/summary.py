@@ -9,7 +9,8 @@ import polars as pl
 
 from curation_assets.common.drawing.styles import FULL, RANDOM
 from curation_assets.common.files import read_json
-from curation_assets.config.registry import RATES, SAMPLERS, SIZES
+from curation_assets.config.amount import by_kind, label, of_key, ordered
+from curation_assets.config.registry import SAMPLERS, SIZES
 from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.report.advice import Seconds, advice, untold
@@ -46,7 +47,7 @@ def facts(workspace: Artifacts) -> list[tuple[str, str]]:
     version = receipt.inputs.get("corpus/index", "")
     shown = {
         "Samplers": f"{len(samplers)} of {len(SAMPLERS)}{_lacking(samplers)}",
-        "Rates": f"{', '.join(r for r in RATES if r in rates) or 'none'} % of the {recipe.get('rate_of', 'documents')}",
+        "Amounts": _amounts(rates, recipe.get("rate_of", "documents")),
         "Kept": _kept(chosen),
         "Models": f"T5 {', '.join(s for s in SIZES if s in sizes) or 'none'}{_ladder(table)}",
         "Seeds": f"{_span(chosen['seeds'].to_list())} of training for each of {cells:,} runs"
@@ -59,11 +60,18 @@ def facts(workspace: Artifacts) -> list[tuple[str, str]]:
     return list(shown.items())
 
 
+def _amounts(rates: list[str], rate_of: str) -> str:
+    """Tell at which amounts there are runs, and what rates are shares of."""
+    shares = [f"{label(*some)} of the {rate_of}" for some in by_kind(rates) if of_key(some[0]).kind == "rate"]
+    budgets = [label(*some) for some in by_kind(rates) if of_key(some[0]).kind != "rate"]
+    return ", ".join([*shares, *budgets]) or "none"
+
+
 def _kept(chosen: pl.DataFrame) -> str:
-    """Tell how many documents and tokens the samplers keep at each rate."""
+    """Tell how many documents and tokens the samplers keep at each amount."""
     known = chosen.drop_nulls(["documents", "tokens"])
     parts = [
-        f"{_span(part['documents'].to_list())} documents, {_span(part['tokens'].to_list())} tokens at {rate} %"
+        f"{_span(part['documents'].to_list())} documents, {_span(part['tokens'].to_list())} tokens at {label(rate)}"
         for (rate,), part in known.group_by("rate", maintain_order=True)
     ]
     return "; ".join(parts) or "not known"
@@ -140,14 +148,19 @@ def glances(workspace: Artifacts) -> list[Glance]:
 
 
 def glances_of(runs: pl.DataFrame, differences: pl.DataFrame) -> list[Glance]:
-    """Return one table for each score, columns by size and rate; all scores in one where there is one size and rate.
+    """Return one table for each score, columns by size and amount; all scores in one where there is one size and amount.
 
     A run without a difference is "missing", and one without a test (a single seed) "unknown": neither is zero. Samplers
     without any run are named in the note.
     """
     ours = runs.filter(pl.col("sampler") != FULL)
     present = set(ours.select("rate", "size").rows())
-    cells = [(rate, size) for size in SIZES for rate in RATES if (rate, size) in present]
+    cells = [
+        (rate, size)
+        for size in SIZES
+        for rate in ordered(rate for rate, _ in present)
+        if (rate, size) in present
+    ]
     scores = differences["score"].unique(maintain_order=True).to_list()
     others = [name for name in SAMPLERS if name != RANDOM]
     absent = [name for name in others if name not in ours["sampler"]]
@@ -175,14 +188,16 @@ def glances_of(runs: pl.DataFrame, differences: pl.DataFrame) -> list[Glance]:
         }
         columns = {(score, rate, size): head for score, head in heads.items()}
         return [
-            glance("Each sampler against random sampling", [(f"{rate} %, {size} T5", len(scores))], columns)
+            glance(
+                "Each sampler against random sampling", [(f"{label(rate)}, {size} T5", len(scores))], columns
+            )
         ]
     spans = [(f"{size} T5", len(list(part))) for size, part in groupby(cells, lambda cell: cell[1])]
     return [
         glance(
             f"{in_title(in_words(score))} against random sampling",
             spans,
-            {(score, rate, size): f"{rate} %" for rate, size in cells},
+            {(score, rate, size): label(rate) for rate, size in cells},
         )
         for score in scores
     ]
@@ -217,4 +232,4 @@ def _note(scores: list[str], seeds: int, absent: list[str]) -> str:
     means = ", means over seeds" if seeds > 1 else ", of one seed"
     parts = ", ".join(unit for unit, used in units.items() if used)
     unmeasured = f" Not measured: {', '.join(absent)}." if absent else ""
-    return f"Differences to random sampling of the same rate and size{means}: {parts}.{unmeasured}"
+    return f"Differences to random sampling of the same amount and size{means}: {parts}.{unmeasured}"

@@ -13,13 +13,14 @@ from curation_assets.common.drawing.charts import Series, points
 from curation_assets.common.drawing.styles import FULL
 from curation_assets.common.markdown import plus_minus, rounded
 from curation_assets.common.progress import duration
+from curation_assets.config.amount import label
 from curation_assets.report import ties
 from curation_assets.report.merit import Floats
 from curation_assets.report.section import Drawn, Figure, Section, at, groups, metrics_links, table
 
 _INTRO = "What choosing the data took, in seconds and in operations, against the quality of the model that is trained on it."
 _FIRST = (
-    *("sampler", "rate %", "perplexity", "scoring", "T5", "preparing", "one training", "on the front"),
+    *("sampler", "amount", "perplexity", "scoring", "T5", "preparing", "one training", "on the front"),
     *("pays off after", "saves %"),
 )
 _TEXT = ("sampler", "T5", "pays off after", "on the front")
@@ -37,7 +38,7 @@ models of which only the number of parameters is known as 2 x parameters x token
 share being what is left of the budget when the run is as good as full data at the end (see report/convergence, held-out \
 documents). It is given only where every seed got there; with one seed that may be chance.
 
-**On the front** is who no other sampler of the same rate and size beats in both: fewer seconds of scoring and preparing, and a \
+**On the front** is who no other sampler of the same amount and size beats in both: fewer seconds of scoring and preparing, and a \
 better mean perplexity. The front is of means and knows nothing of noise; neighbours on it are compared by Tukey's range test over \
 seeds (see report/quality). Who lacks a cost or a perplexity is neither on it nor off it.\
 """
@@ -61,7 +62,7 @@ def rows(costs: pl.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "sampler": row["sampler"],
-            "rate %": row["rate"],
+            "amount": label(row["rate"]),
             "T5": row["size"],
             "perplexity": plus_minus(row["perplexity"], row["perplexity_sd"]),
             "scoring": _seconds(row["scoring_seconds"]),
@@ -101,7 +102,7 @@ def _trainings(row: Mapping[str, Any]) -> str:
 
 
 def findings(costs: pl.DataFrame, by_seed: Mapping[tuple[str, str], Mapping[str, Floats]]) -> list[str]:
-    """Return sentences on each rate and size: the front and whether its steps are beyond the noise, and who pays off."""
+    """Return sentences on each amount and size: the front and whether its steps are beyond the noise, and who pays off."""
     sentences = []
     for (rate, size), part in groups(costs, "rate", "size"):
         where = f"At {at(rate, size)}"
@@ -152,7 +153,7 @@ def _paying(part: pl.DataFrame) -> str:
 
 
 def figures(costs: pl.DataFrame, full: Mapping[str, float]) -> Iterator[Drawn]:
-    """Yield for each size perplexity over the seconds that choosing took, a panel for each rate; none where no cost is known.
+    """Yield for each size perplexity over the seconds that choosing took, a panel for each amount; none where no cost is known.
 
     `full` is what full data reaches, by size.
     """
@@ -162,7 +163,7 @@ def figures(costs: pl.DataFrame, full: Mapping[str, float]) -> Iterator[Drawn]:
         charts: dict[str, dict[str, Series]] = {}
         front: dict[str, list[str]] = {}
         for row in known.iter_rows(named=True):
-            panel = f"{row['rate']} %"
+            panel = label(row["rate"])
             spent = np.array([max(row["scoring_seconds"] + row["preparing_seconds"], 1e-3)])
             mean, sd = np.array([row["perplexity"]]), row["perplexity_sd"]
             ends = (None, None) if sd is None else (mean - sd, mean + sd)

@@ -15,7 +15,6 @@ _CELLS = 1 << 20  # of a histogram of all strata, at most; one stratum has 65,53
 
 Ints = NDArray[np.int64]
 KeyBlocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
-WeightedBlocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]]
 
 
 class Block(NamedTuple):
@@ -77,16 +76,6 @@ def global_threshold(key_blocks: KeyBlocks, n: int, count: int) -> Threshold:
     """
     return count_thresholds(
         lambda: (Block(*block) for block in key_blocks()), np.array([n]), np.array([count])
-    )
-
-
-def token_threshold(weighted_blocks: WeightedBlocks, n: int, budget: int) -> Threshold:
-    """Find the cut above which as many documents lie as fit a budget of tokens, as `token_thresholds` does of strata.
-
-    Blocks are of (finite keys float64, `doc_hash` uint64, tokens int64 >= 0), in any order.
-    """
-    return token_thresholds(
-        lambda: (Block(*block) for block in weighted_blocks()), np.array([n]), np.array([budget])
     )
 
 

@@ -17,6 +17,7 @@ from curation_assets.common.files import write_batches, write_json
 from curation_assets.common.markdown import number, text_table
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.terminal import wrapped
+from curation_assets.config.amount import Amount, amount
 from curation_assets.config.first_stage import FirstStage, first_stage
 from curation_assets.config.profile import check_first, check_within
 from curation_assets.config.registry import SAMPLERS
@@ -25,7 +26,6 @@ from curation_assets.corpus.reading import left_out
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import MissingInput, Workspace, title
-from curation_assets.selection.amount import Amount, amount
 from curation_assets.selection.candidates import Counts, Draw, draw_of
 from curation_assets.selection.joint import Drawn, JointSelection, Overlap, check_documents, other_documents
 from curation_assets.selection.keys import TECHNIQUES
@@ -151,8 +151,8 @@ def what_if(
     """
     names, size = _check_names(samplers, technique, combine), amount(rate)
     stage = _check_first(names, first) if first else None
-    within = workspace.profile.selection.within if within is None else within
-    check_within("", within, workspace.profile.corpus.keep_fields)
+    within = workspace.profile.within if within is None else within
+    check_within("", within, workspace.profile.corpus.kept_columns)
     place = free_place(folder) if folder is not None else None
     shards = workspace.shards()
     scorers = list(

@@ -35,7 +35,7 @@ EVIL_SHARD = "a<img src=x onerror=alert(1)>'$(x).jsonl"
 _SMALL = """
 [run]
 samplers = ["random", "density"]
-rates = ["20"]
+amounts = ["20%"]
 sizes = ["small"]
 [automation]
 follow = false

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -32,6 +33,10 @@ COMMANDS = {
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
     "export": ["random/subset", "--partition", "20", "--to", "out"],
+    "show": ["random/subset", "--partition", "20"],
+    "diff": ["random/subset", "--partition", "20"],
+    "ask": ["ask_llm_small", "A text."],
+    "score": ["random", "texts.jsonl"],
     "refresh": [],
     "catalog": ["check"],
     "gc": [],
@@ -212,6 +217,25 @@ def test_a_corpus_that_is_not_there_is_one_line(
     assert re.search(
         rf"no corpus at {tmp_path}/(text|good).*; mend corpus.{name} in {tmp_path}/mine.toml$", said
     )
+    assert not tiny.data.exists(), "nothing was begun"
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_built_in_corpus_that_cannot_be_built_is_one_line(
+    tmp_path: Path,
+    tiny: Profile,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "mine.toml").write_text('[corpus]\nurl = "builtin"\n')
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "gensim" else there(name, *rest)
+    )
+    assert main([command, "--profile", str(tmp_path / "mine.toml")]) == 2
+    assert "needs gensim" in (said := _one_line(capsys))
+    assert "pip install 'curation-assets[local]'" in said
     assert not tiny.data.exists(), "nothing was begun"
 
 

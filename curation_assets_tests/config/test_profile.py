@@ -71,7 +71,20 @@ def test_a_file_overrides_single_fields(tmp_path: Path) -> None:
         ('[samplers.density]\nrows = "many"', "density.rows: input should be a valid integer, got 'many'"),
         ("[samplers.density]\nrows = 0", "density.rows: input should be greater than 0, got 0"),
         ('[run]\nsamplers = ["densty"]', "unknown sampler 'densty'; did you mean 'density'?"),
-        ("[run]\nrates = []", "run.rates: empty: name at least one of 10, 20, 40, 60, 80"),
+        (
+            "[run]\namounts = []",
+            "run.amounts: empty: name at least one of 10%, 20%, 40%, 60%, 80% (or another",
+        ),
+        (
+            '[run]\namounts = ["100 %"]',
+            "run.amounts: 100% is the whole corpus, which full_data is trained on",
+        ),
+        ('[run]\namounts = ["20"]', 'run.amounts: 20 is no rate: say "20%", "20 documents" or "20 tokens"'),
+        ('[run]\namounts = ["lots"]', "run.amounts: 'lots' is no amount: say"),
+        (
+            '[selection]\nwithin = "source"\n[run]\namounts = ["4k tokens"]',
+            "run.amounts: within source (selection.within) a selection keeps a rate, not 4k tokens",
+        ),
         ("[run]\nsizes = []", "run.sizes: empty: name at least one of small, base, large, xl, xxl"),
         ('[run]\nsamplers = ["zzz"]', "run.samplers: unknown sampler 'zzz'; there are random, density, "),
         ('[run]\nsizes = ["huge"]', "run.sizes.0: input should be 'small', 'base'"),
@@ -82,7 +95,7 @@ def test_a_file_overrides_single_fields(tmp_path: Path) -> None:
         ),
         ("[corpus]\nkeep_fields = 'a'", "corpus.keep_fields: input should be a valid tuple, got 'a'"),
         ('[corpus]\nextends = "hub"', "corpus.extends: unknown key"),
-        ('[run]\nrates = ["15"]', "run.rates.0: input should be '10', '20', '40', '60' or '80', got '15'"),
+        ('[run]\nrates = ["15"]', 'mine.toml: run: rates are called amounts now: write amounts = ["15%"]'),
         ('[samplers.ask_llm.models]\nxl = "hub:google/flan-t5-xl"', "no revision is given; pin the commit"),
         (
             '[samplers.ask_llm.models]\nxl = "flan-t5"',
@@ -334,7 +347,7 @@ batch_tokens = 77
 [judge]
 resume_seconds = 1.0
 [run]
-rates = ["10"]
+amounts = ["10%"]
 [export]
 samplers = ["random"]
 [automation]

@@ -184,9 +184,10 @@ def test_mistakes_in_the_config_are_told_before_or_at_the_start(few: Profile) ->
     with pytest.raises(dg.DagsterInvalidConfigError, match="densty"):
         dg.validate_run_config(job, {"ops": {"config": {"sampler": "densty"}}})
     with instance_for(few) as instance:
-        failed = _run(few, instance, "train_and_evaluate_one_cell", rate=25)
+        failed = _run(few, instance, "train_and_evaluate_one_cell", amount="25%")
         assert (
-            "rates: there is no '25'; there are 10, 20, 40, 60, 80" in _failures(failed)["bring_up_to_date"]
+            "amounts: there is no '25%'; there are 10%, 20%, 40%, 60%, 80%"
+            in _failures(failed)["bring_up_to_date"]
         )
 
 

@@ -45,7 +45,7 @@ def test_what_each_job_makes() -> None:
 
 
 def test_a_cell_needs_its_own_sampler_alone() -> None:
-    made = _keys("train_and_evaluate_one_cell", Chosen(("density",), ("40",), ("base",)))
+    made = _keys("train_and_evaluate_one_cell", Chosen(("density",), ("40%",), ("base",)))
     assert {"density/scores", "density/subset", "density/checkpoint", "density/metrics"} <= set(made)
     owners = {key.split("/")[0] for key in made}
     assert owners & {*SAMPLERS, "judge", "full_data"} == {"density"}
@@ -57,7 +57,7 @@ def _partitions(profile: Profile, job: str, choice: Chosen, key: str) -> list[st
 
 
 def test_partitions_follow_the_choice(tiny: Profile) -> None:
-    cell, choice = "train_and_evaluate_one_cell", Chosen(("density",), ("40",), ("base",))
+    cell, choice = "train_and_evaluate_one_cell", Chosen(("density",), ("40%",), ("base",))
     assert _partitions(tiny, cell, choice, "density/metrics") == ["40|base"]
     assert _partitions(tiny, cell, choice, "density/subset") == ["40"]
     assert _partitions(tiny, cell, Chosen(), "density/metrics") == ["20|small"]
@@ -77,7 +77,8 @@ def test_models_on_all_data_are_trained_where_something_is_made_of_them(tiny: Pr
     ("choice", "said"),
     [
         (Chosen(("densty",)), "samplers: there is no 'densty'; there are random, density"),
-        (Chosen(rates=("25",)), "rates: there is no '25'; there are 10, 20, 40, 60, 80"),
+        (Chosen(amounts=("25%",)), "amounts: there is no '25%'; there are 10%, 20%, 40%, 60%, 80%"),
+        (Chosen(amounts=("25",)), 'amounts: 25 is no rate: say "25%"'),
         (Chosen(sizes=("xxxl",)), "sizes: there is no 'xxxl'"),
     ],
 )
@@ -97,8 +98,8 @@ def test_a_sampler_without_a_model_is_named() -> None:
 
 def test_a_choice_is_read_from_config_in_any_form() -> None:
     size = Enum("size", {"base": "base"})
-    assert chosen({"sampler": "density", "rate": 20, "size": size["base"]}) == Chosen(
-        ("density",), ("20",), ("base",)
+    assert chosen({"sampler": "density", "amount": "20%", "size": size["base"]}) == Chosen(
+        ("density",), ("20%",), ("base",)
     )
-    assert chosen({"samplers": ["random"], "rates": [10, 80]}) == Chosen(("random",), ("10", "80"))
+    assert chosen({"samplers": ["random"], "amounts": ["10%", "80%"]}) == Chosen(("random",), ("10%", "80%"))
     assert chosen({}) == Chosen() and not chosen({"listing": False}).listing

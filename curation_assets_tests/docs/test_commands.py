@@ -25,7 +25,7 @@ from curation_assets_tests.docs.walk import Reader, make, run_make, wanted
 
 pytestmark = pytest.mark.graph
 
-ELSEWHERE = {"your-sampler.md": "test_sampler.py"}
+ELSEWHERE = {"your-sampler.md": "test_sampler.py", "CONTRIBUTING.md": "test_packaging.py"}
 """Pages whose commands another test runs."""
 
 NOT_RUN: dict[tuple[str, ...], str] = {
@@ -33,6 +33,7 @@ NOT_RUN: dict[tuple[str, ...], str] = {
     ("make", "check"): "takes minutes",
     ("make", "format"): "would look at nothing: there is no source in the reader's folder",
     ("make", "bench"): "takes minutes",
+    ("make", "docs"): "there is no source in the reader's folder: test_packaging.py",
     ("make", "ui"): "serves until it is stopped",
     ("make", "clean"): "would take away what the other commands need: run in a folder of its own",
     ("pip", "install"): "needs the package index",

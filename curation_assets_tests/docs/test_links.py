@@ -20,7 +20,7 @@ SECTIONS = set(Profile.model_fields)
 _KEY = re.compile(r"(\([a-z ]+\)|[a-z_*]+)/[a-z_*]+")
 _SETTING = re.compile(r"([a-z_]+)\.([a-z_.0-9*]+)")
 _FILE = re.compile(r"[\w.-]+(/[\w.-]+)*\.(md|py|toml|csv|yaml|txt|html)|[\w.-]+(/[\w.-]+)*/")
-MADE = ("data/", "report/index.html", "mine.toml", "subset.parquet", "manifest.json")
+MADE = ("data/", "dist/", "site/", "report/index.html", "mine.toml", "subset.parquet", "manifest.json")
 """Files that are made by a reader or a run."""
 
 

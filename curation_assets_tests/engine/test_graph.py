@@ -144,7 +144,7 @@ def test_a_partition_reads_what_it_should() -> None:
 
 
 @pytest.mark.parametrize(
-    "run", [{}, {"rates": ["80", "10"], "sizes": ["base", "xl"]}, {"samplers": ["random"]}], ids=str
+    "run", [{}, {"amounts": ["80%", "10%"], "sizes": ["base", "xl"]}, {"samplers": ["random"]}], ids=str
 )
 def test_dagster_maps_partitions_as_the_graph_does(run: dict[str, list[str]]) -> None:
     """Its default between different kinds of partition is identity, which silently never triggers; both ways, for each profile."""
@@ -173,7 +173,7 @@ def test_dagster_maps_partitions_as_the_graph_does(run: dict[str, list[str]]) ->
 
 
 @pytest.mark.parametrize(
-    "run", [{}, {"rates": ["80", "10"], "sizes": ["base", "xl"]}, {"samplers": ["random"]}], ids=str
+    "run", [{}, {"amounts": ["80%", "10%"], "sizes": ["base", "xl"]}, {"samplers": ["random"]}], ids=str
 )
 def test_training_has_the_cells_that_the_profile_asks_for(run: dict[str, list[str]], tmp_path: Path) -> None:
     """What it does not ask for would be shown as missing, whatever is done."""
@@ -188,7 +188,7 @@ def test_training_has_the_cells_that_the_profile_asks_for(run: dict[str, list[st
         if step.by in ("size", "rate|size", "rate"):
             found = graph.get(dg.AssetKey(step.key.split("/"))).partitions_def.get_partition_keys()
             assert sorted(found) == sorted(targets(workspace, step)) or step.key not in wanted, step.key
-    cells = [f"{rate}|{size}" for rate in profile.run.rates for size in profile.run.sizes]
+    cells = [f"{rate}|{size}" for rate in profile.trained_amounts for size in profile.run.sizes]
     assert graph.get(dg.AssetKey(["random", "metrics"])).partitions_def.get_partition_keys() == cells
 
 

@@ -16,7 +16,7 @@ from curation_assets.selection import (
     selection_keys,
 )
 from curation_assets.selection.keys import TECHNIQUES
-from curation_assets.selection.threshold import sortable, token_threshold
+from curation_assets.selection.threshold import Block, sortable, token_thresholds
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SCORES = st.lists(FINITE | st.sampled_from([0.0, -0.0, 1.0, 5e-324, -5e-324]), min_size=1, max_size=80)
@@ -94,6 +94,11 @@ def test_a_token_budget_takes_the_longest_prefix_that_fits(keys, hash_bits, data
     threshold = token_threshold(blocks, n, budget)
     assert blocks.passes <= 8 and threshold.count == fitting
     assert set(np.flatnonzero(threshold.keep(keys, hashes))) == set(order[:fitting].tolist())
+
+
+def token_threshold(blocks, n, budget):
+    """Find the cut of one stratum."""
+    return token_thresholds(lambda: (Block(*block) for block in blocks()), np.array([n]), np.array([budget]))
 
 
 def test_a_token_budget_that_cannot_be():

@@ -23,7 +23,7 @@ extends = "tiny.toml"
 name = "phases"
 [run]
 samplers = ["perplexity_small"]
-rates = ["80"]
+amounts = ["80%"]
 [execution]
 workers = 1
 device = "cpu"

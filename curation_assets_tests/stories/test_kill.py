@@ -33,7 +33,7 @@ snapshots = [0.5, 1.0]
 resume_seconds = 0.2
 [run]
 samplers = ["random", "density"]
-rates = ["80"]
+amounts = ["80%"]
 [execution]
 workers = 2
 """

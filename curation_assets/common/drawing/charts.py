@@ -38,7 +38,8 @@ from curation_assets.common.drawing.styles import (
     Style,
     style_of,
 )
-from curation_assets.config.registry import RATES, SAMPLERS
+from curation_assets.config.amount import of_key
+from curation_assets.config.registry import SAMPLERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,26 +80,42 @@ References = Mapping[str, Mapping[str, float]]
 """Panel -> name -> where its line is."""
 
 
-def over_rates(
+def over_amounts(
+    keys: Sequence[str],
     rows: Mapping[tuple[str, str], Mapping[str, Any]],
     name: str,
     y: str,
     ends: tuple[str, str] | None = ("low", "high"),
 ) -> Series:
-    """Return a sampler's line over the sampling rates, from rows by (sampler, rate): column `y`, and those of its interval."""
+    """Return a sampler's line over amounts of one kind, from rows by (sampler, key): column `y`, and those of its interval."""
 
     def column(key: str) -> Floats:
-        values = (rows.get((name, rate), {}).get(key) for rate in RATES)
+        values = (rows.get((name, amount), {}).get(key) for amount in keys)
         return np.array([np.nan if value is None else value for value in values], np.float64)
 
     low, high = (column(ends[0]), column(ends[1])) if ends else (None, None)
-    return Series(np.array(RATES, np.float64), column(y), low, high)
+    return Series([_place_of(amount) for amount in keys], column(y), low, high)
 
 
-def rate_curves(charts: Charts, title: str, ylabel: str, references: References) -> Picture:
-    """Draw curves over the sampling rates."""
-    ticks = [float(rate) for rate in RATES]
-    return curves(charts, title, "sampling rate, %", ylabel, references=references, xticks=ticks)
+def amount_curves(
+    keys: Sequence[str], charts: Charts, title: str, ylabel: str, references: References
+) -> Picture:
+    """Draw curves over amounts of one kind: sampling rates, or numbers of documents or tokens."""
+    ticks = {_place_of(key): str(of_key(key)).partition(" ")[0].removesuffix("%") for key in keys}
+    unit = ", %" if of_key(keys[0]).kind == "rate" else ""
+    return curves(charts, title, f"{axis(keys)}{unit}", ylabel, references=references, xticks=ticks)
+
+
+def axis(keys: Sequence[str]) -> str:
+    """Return what an axis over amounts of one kind is called."""
+    kind = of_key(keys[0]).kind
+    return "sampling rate" if kind == "rate" else f"{kind} of the subset"
+
+
+def _place_of(key: str) -> float:
+    """Return where an amount is on its axis."""
+    amount = of_key(key)
+    return float(key) if amount.kind == "rate" else amount.value
 
 
 def curves(
@@ -109,7 +126,7 @@ def curves(
     *,
     log: bool = False,
     references: References | None = None,
-    xticks: Sequence[float] | None = None,
+    xticks: Mapping[float, str] | None = None,
     top: float | None = None,
     styles: Mapping[str, Style] | None = None,
 ) -> Picture:
@@ -449,9 +466,9 @@ def _beside(series: Sequence[Series], log: bool) -> list[float]:
 
 
 def _scale(
-    axes: Axes, log: bool = False, xticks: Sequence[float] | None = None, *, log_x: bool = False
+    axes: Axes, log: bool = False, xticks: Mapping[float, str] | None = None, *, log_x: bool = False
 ) -> None:
-    """Set the scales of a panel and how its ticks are written; `xticks` are the only ones on the x axis, if given."""
+    """Set the scales of a panel and how its ticks are written; `xticks` are the only ones on the x axis, by their place, if given."""
     from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     if log or log_x:
@@ -466,7 +483,7 @@ def _scale(
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter("{x:g}")
     if xticks is not None:
-        axes.set_xticks(list(xticks), [f"{x:g}" for x in xticks])
+        axes.set_xticks(list(xticks), list(xticks.values()))
 
 
 def _lowest(series: Sequence[Series]) -> float | None:

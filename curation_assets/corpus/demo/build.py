@@ -221,12 +221,17 @@ def _is_prose(text: str, min_chars: int) -> bool:
 # ---- inputs and files
 
 
-def _inputs(settings: BuiltinSettings) -> dict[str, Any]:
+def must_be_installed() -> None:
+    """Raise ModuleNotFoundError where a package is missing that the built-in corpus is made with."""
     for package, purpose in _NEEDS.items():
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(
                 f"the built-in corpus needs {package} for {purpose}: pip install 'curation-assets[local]'"
             )
+
+
+def _inputs(settings: BuiltinSettings) -> dict[str, Any]:
+    must_be_installed()
     needed = versions(tuple(_NEEDS))
     return {
         "builder": _VERSION,
@@ -242,8 +247,7 @@ def _digest(inputs: dict[str, Any]) -> str:
 def _test_data() -> Path:
     """Return the folder in gensim's wheel that holds the texts, without importing gensim."""
     spec = importlib.util.find_spec("gensim")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the built-in corpus needs gensim: pip install 'curation-assets[local]'")
+    assert spec is not None and spec.origin is not None
     folder = Path(spec.origin).parent / "test" / "test_data"
     for name in (_DUMP, _NEWS):
         if not (folder / name).is_file():

@@ -16,13 +16,13 @@ from curation_assets.config.registry import SamplerSpec
 from curation_assets.engine.borrowed import has_near_duplicates
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
-from curation_assets.selection.export.destination import DATA, MANIFEST, Destination
+from curation_assets.selection.export.destination import CARD, DATA, MANIFEST, Destination
 from curation_assets.selection.export.export import export
 from curation_assets.selection.export.sources import of_subset
 
 
 def exports(spec: SamplerSpec) -> Builder:
-    """Return the builder of a sampler's exports: `data/part-*` and `manifest.json`."""
+    """Return the builder of a sampler's exports: `data/part-*`, `README.md` and `manifest.json`."""
 
     def load(context: Context) -> BuildOne:
         layout = context.profile.export
@@ -38,7 +38,7 @@ def exports(spec: SamplerSpec) -> Builder:
                 duplicates=has_near_duplicates(spec.name, context.profile),
             )
             manifest = export(chosen, layout, Destination(str(home)), progress)
-            for name in (DATA, MANIFEST):
+            for name in (CARD, DATA, MANIFEST):
                 shutil.move(home / name, folder / name)
             shutil.rmtree(home)
             return about(manifest) | _first_documents(folder, manifest)

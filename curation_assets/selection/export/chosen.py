@@ -66,6 +66,13 @@ class Chosen:
             if groups:
                 yield shard, groups
 
+    def by_source(self) -> dict[str, tuple[int, int]]:
+        """Return {corpus file: (documents that were chosen of it, their tokens)}."""
+        import polars as pl
+
+        each = pl.scan_parquet(self.table).group_by("shard").agg(pl.len(), pl.col("n_tokens").sum())
+        return {shard: (documents, tokens) for shard, documents, tokens in each.collect().iter_rows()}
+
     def of_file(self, groups: list[int], columns: list[str]) -> dict[str, np.ndarray]:
         """Return numbers of the documents of a corpus file, by column."""
         with pq.ParquetFile(self.table) as source:

@@ -16,6 +16,7 @@ MANIFEST = "manifest.json"
 PROGRESS = "_progress.json"
 """Which files are there, and where the next one begins, as long as the export is at work."""
 DATA = "data"
+CARD = "README.md"
 
 
 class Destination:

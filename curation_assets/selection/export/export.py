@@ -1,4 +1,4 @@
-"""Writing a choice with its texts: file after file, from where a killed export stopped, and the manifest last."""
+"""Writing a choice with its texts: file after file, from where a killed export stopped, then the card, and the manifest last."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 from curation_assets.common.files import fingerprint
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.export_settings import Export
+from curation_assets.selection.export.card import dataset_card
 from curation_assets.selection.export.chosen import DUPLICATES, Chosen
-from curation_assets.selection.export.destination import DATA, MANIFEST, PROGRESS, Destination
+from curation_assets.selection.export.destination import CARD, DATA, MANIFEST, PROGRESS, Destination
 from curation_assets.selection.export.documents import Documents, Group
 from curation_assets.selection.export.part_files import part_file
 from curation_assets.selection.export.repeats import Repeats, repeats
@@ -32,13 +33,18 @@ def export(chosen: Chosen, layout: Export, to: Destination, progress: Progress =
     """
     again = _repeats(chosen, layout)
     documents = Documents(chosen, again, normalized=layout.normalized)
-    plan = fingerprint(FORMAT, chosen.selection, documents.schema.to_string(), layout.identity())
-    manifest, files = _there(to, plan)
-    if manifest is None:
+    how = {**layout.identity(), "license": ""}  # which stands in the card alone, and that is always written
+    plan = fingerprint(FORMAT, chosen.selection, documents.schema.to_string(), how)
+    finished, files = _there(to, plan)
+    if (manifest := finished) is None:
         to.begin()
         passes = again.passes(chosen.ranked) if again else [chosen.documents]
         files = _write(documents, layout, to, plan, files, passes, progress)
         manifest = _manifest(chosen, layout, documents, plan, files, passes)
+    with to.file(CARD) as draft:
+        card = dataset_card(manifest, documents.schema, chosen.by_source(), layout.license)
+        draft.write_text(card, "utf-8")
+    if finished is None:
         to.write(MANIFEST, manifest)
     to.remove(PROGRESS)
     return manifest

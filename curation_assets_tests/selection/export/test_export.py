@@ -93,7 +93,7 @@ def test_every_text_is_its_rows_byte_for_byte(corpus: Corpus, tmp_path: Path, fo
     assert manifest["columns"] == list(rows[0])
     assert len(manifest["files"]) > 3
     names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert names == sorted(["manifest.json", *(file["name"] for file in manifest["files"])])
+    assert names == sorted(["README.md", "manifest.json", *(file["name"] for file in manifest["files"])])
     assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
 
 
@@ -256,7 +256,7 @@ def test_nothing_chosen_is_a_file_without_rows(corpus: Corpus, tmp_path: Path) -
     chosen = corpus.chosen()
     empty = tmp_path / "subset.parquet"
     pq.write_table(corpus.subset().slice(0, 0), empty)
-    none = Chosen(corpus.workspace, empty, chosen.scores, 0, 0, 0, {})
+    none = Chosen(corpus.workspace, empty, chosen.scores, 0, 0, 0, chosen.selection)
     manifest = export(none, how(repeat=("top 10% x 2",)), Destination(str(tmp_path / "out")))
     assert read(tmp_path / "out", manifest) == [] and manifest["rows"] == 0
     assert pq.read_schema(tmp_path / "out" / manifest["files"][0]["name"]).names == manifest["columns"]
@@ -272,7 +272,7 @@ def test_to_an_object_store(corpus: Corpus, tmp_path: Path, s3: Any) -> None:
     assert manifest == export(corpus.chosen(), how(), Destination(str(tmp_path / "here")))
     s3.file_system().get("exports/chosen/", str(tmp_path / "there"), recursive=True)
     assert read(tmp_path / "there", manifest) == read(tmp_path / "here", manifest)
-    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == ["data", "manifest.json"]
+    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == ["README.md", "data", "manifest.json"]
     assert not list(scratch.iterdir())
     with pytest.raises(ValueError, match="holds another export"):
         export(corpus.chosen(), how(normalized=True), to)
