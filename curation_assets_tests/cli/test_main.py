@@ -32,6 +32,7 @@ COMMANDS = {
     "trace": ["random/subset", "--partition", "20"],
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
+    "tokenize": ["chosen", "--to", "tokens"],
     "refresh": [],
     "catalog": ["check"],
     "gc": [],

@@ -286,7 +286,7 @@ NO_PATHS = {
     "name", "source", "corpus.text_field", "corpus.id_field", "samplers.ask_llm.prompt", "evaluation.instructions",
     "automation.listing_cron", "automation.refresh_cron", "execution.device", "execution.ray.address", "execution.ray.scratch",
     "execution.catalog", "execution.dagster_storage", "labels.field", "selection.within", "samplers.semdedup_density.first",
-    "samplers.ask_llm_density.first",
+    "samplers.ask_llm_density.first", "export.license",
 }  # fmt: skip
 
 
