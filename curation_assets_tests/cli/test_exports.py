@@ -54,7 +54,9 @@ def test_what_is_exported_is_pushed(
         assert len(here) > 3
         assert hub.branches["ann/chosen", "main"] == {".gitattributes": b"", **here}
         profile = Path("licensed.toml")
-        profile.write_text(f'name = "tiny"\nextends = "{corpus.home}/tiny.toml"\n[export]\nlicense = "cc-by-4.0"\n')
+        profile.write_text(
+            f'name = "tiny"\nextends = "{corpus.home}/tiny.toml"\n[export]\nlicense = "cc-by-4.0"\n'
+        )
         again = ["--profile", str(profile), *EXPORT, "--to", "chosen", "--push", "ann/chosen"]
         assert main(again) == 0
         pushed = hub.branches["ann/chosen", "main"]

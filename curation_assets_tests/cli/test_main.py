@@ -32,6 +32,7 @@ COMMANDS = {
     "trace": ["random/subset", "--partition", "20"],
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
+    "export": ["random/subset", "--partition", "20", "--to", "out"],
     "tokenize": ["chosen", "--to", "tokens"],
     "refresh": [],
     "catalog": ["check"],
