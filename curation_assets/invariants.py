@@ -126,7 +126,8 @@ def exact_size(sampler: str, workspace: Workspace) -> Outcome:
     """Every subset has exactly the stated share or number of the documents to choose from, each once, none held out.
 
     Of tokens it has as many as fit: no more, and not one of the corpus's longest documents less. A hybrid's
-    may be all that its first stage leaves; with strata, all this holds of each of them, up to the document that a share is rounded by.
+    may be all that its first stage leaves; with strata, all this holds of each of them, up to the document that a share is rounded by, or
+    each has what its weight gives it of the whole.
     """
     key, sizes, wrong = f"{sampler}/subset", {}, []
     for rate in made(workspace, key, workspace.partitions("rate")):
@@ -159,6 +160,11 @@ def _has_its_share(
         kept, of, left = (strata[name].to_numpy() for name in ("documents", "candidates", "admitted"))
         if (kept.sum(), of.sum(), left.sum()) != (documents, manifest["candidates"], admitted):
             return False
+        if "wanted" in strata.column_names:
+            of_each, unit = strata["wanted"].to_numpy(), "candidate_tokens" if by_tokens else "candidates"
+            fits = kept <= left if by_tokens else kept == np.minimum(of_each, left)
+            usable = strata[unit].to_numpy()[strata["weight"].to_numpy() > 0].sum()
+            return bool(fits.all()) and of_each.sum() == min(wanted(manifest[unit]), usable)
         return by_tokens or bool((np.abs(kept - np.minimum(share * of, left)) < 1).all())
     if by_tokens:
         tokens = pq.read_table(folder / "subset.parquet", columns=["n_tokens"])["n_tokens"]

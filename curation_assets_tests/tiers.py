@@ -1,6 +1,6 @@
 """Tiers of tests: one without a mark is `fast` and stays in its process, which is checked; the others say what they need.
 
-`make check` runs the fast ones alone. With pytest-xdist the tests of a file stay together, those of whole runs start
+`make check` runs the fast ones alone. With pytest-xdist the tests of a file stay in one process, those of whole runs start
 first, and the tests in a browser are one group: they share what takes long to start.
 """
 
@@ -58,14 +58,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     first: dict[str, int] = {}
     for item in items:
         tiers = [tier for tier in LIMITS if item.get_closest_marker(tier)]
-        group = "browser" if "browser" in tiers else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        group = group_of(item.nodeid)
         item.add_marker(tiers[0] if tiers else "fast")
         if tiers and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LIMITS[tiers[0]]))
         rank = list(LIMITS).index(tiers[0]) if tiers else len(LIMITS)
         first[group] = min(rank, first.get(group, rank))
-    items.sort(key=lambda item: first[item.get_closest_marker("xdist_group").args[0]])  # type: ignore[union-attr]
+    items.sort(key=lambda item: first[group_of(item.nodeid)])
+
+
+def group_of(nodeid: str) -> str:
+    """Return the group of a test, which one process of pytest-xdist runs: its file, or all files of the browser."""
+    file = nodeid.partition("::")[0]
+    folder = file.rpartition("/")[0]
+    return folder if folder.endswith("/browser") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give whole groups to the processes of pytest-xdist, whose own mark for that does nothing under pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log)
 
 
 def _stays_inside(item: pytest.Item) -> Generator[None, Any, Any]:

@@ -10,8 +10,9 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curation_assets.cli import exports, queries, tokenize, upkeep
+from curation_assets.cli import exports, queries, scoring, texts, tokenize, upkeep
 from curation_assets.cli.live_progress import Watching
 from curation_assets.cli.queries import Command, add_command, add_profile, described
 from curation_assets.cli.train import follow, train
@@ -22,6 +23,9 @@ from curation_assets.defs.webserver.listening import add_options
 from curation_assets.engine.errors import one_line
 from curation_assets.engine.lock import only_one
 from curation_assets.engine.store import DamagedArtifact
+
+if TYPE_CHECKING:
+    from curation_assets.engine.workspace import Workspace
 
 _EXAMPLES = ["curation run", "curation --profile mine.toml plan", "curation status --json"]
 _YIELD = ("OMP_WAIT_POLICY", "PASSIVE")
@@ -67,7 +71,7 @@ def _carry_out(profile: Profile, options: argparse.Namespace, asking: dict[str, 
         return serve(profile, options)
     if options.command in asking:
         return _ask(asking[options.command], profile, options)
-    return {"run": _run, "init": _init}[options.command](profile)
+    return {"run": _run, "init": _init}[options.command](profile, options)
 
 
 def _mistake(error: Exception, profile: Profile | None) -> int:
@@ -94,13 +98,29 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
     parser.add_argument("--version", action=_Version, nargs=0, help="print versions and end")
     add_profile(parser, None)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_command(
+    run = add_command(
         commands,
         "run",
         "make everything current that the profile asks for, and print the comparison",
-        "What is current already is left alone; what fails keeps no other from being made. Stopped or killed, the same "
-        "command continues where this one was. Ends with 1 if something failed.",
-        ["curation run", "curation run --profile mine.toml"],
+        "Or some assets, with what of their inputs is missing or out of date. What is current already is left alone; what fails keeps no "
+        "other from being made. Stopped or killed, the same command continues where this one was. Ends with 1 if something failed.",
+        [
+            "curation run",
+            "curation run --profile mine.toml",
+            "curation run density/subset --partition 20",
+            'curation run density/checkpoint density/metrics --partition "20|small" --force',
+        ],
+    )
+    run.add_argument(
+        "assets", nargs="*", metavar="ASSET", help="asset keys (default: all that the profile asks for)"
+    )
+    run.add_argument(
+        "--partition", default="", help='of these: a rate, "20|small", a size or a shard (default: all)'
+    )
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="make these anew although they are current, but none of their inputs; the new ones take the place of the old",
     )
     ui = add_command(
         commands,
@@ -132,13 +152,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
     )
     one.add_argument("checkpoint", help="asset key, for instance density/checkpoint")
     one.add_argument("--partition", required=True, help="\"20|large\" of a sampler's, a size of full_data's")
-    asking = (
-        queries.add(commands)
-        | exports.add(commands)
-        | tokenize.add(commands)
-        | upkeep.add(commands)
-        | {"train": train}
-    )
+    asking: dict[str, Command] = {"train": train}
+    for module in (queries, texts, scoring, exports, tokenize, upkeep):
+        asking |= module.add(commands)
     for command in commands.choices.values():  # options may stand after the subcommand, too
         add_profile(command)
     return parser, asking
@@ -175,34 +191,53 @@ def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int
         return 1
 
 
-def _run(profile: Profile) -> int:
+def _run(profile: Profile, options: argparse.Namespace) -> int:
     started = time.monotonic()
     watching = Watching(started)
     with only_one(profile), stoppable(lambda line: _stopping(watching, line)):
         print(f"profile {profile.name}, data in {profile.data}", flush=True)
         # Seconds of imports: after the first line, not before it.
-        from curation_assets.cli.summary import report_end, what_was_found
-        from curation_assets.defs.run_graph import run_graph
+        from curation_assets.cli.run_assets import scope_of
+        from curation_assets.cli.summary import report_end
+        from curation_assets.defs.run_graph import run_graph, run_scope
         from curation_assets.engine.executors import WorkerDied
         from curation_assets.engine.workspace import Workspace
-        from curation_assets.report.comparison_view import terminal_table
-        from curation_assets.report.page_build import published_again
 
         try:
+            scope = scope_of(Workspace(profile), options.assets, options.partition, force=options.force)
+        except ValueError as error:
+            if isinstance(error, ProfileError):
+                raise
+            print(f"curation: {error}", file=sys.stderr)
+            return 1
+        try:
             with watching:
-                outcome = run_graph(profile, watching, apart=True)
+                if scope is None:
+                    outcome = run_graph(profile, watching, apart=True)
+                else:
+                    outcome = run_scope(profile, watching, scope, apart=True)
         except WorkerDied as error:
             print(f"curation: {error}", file=sys.stderr)
             return 1
         workspace = Workspace(profile)
-        if workspace.receipt("report/comparison") is not None:
-            print(f"\n{terminal_table(workspace.open('report/comparison'))}\n")
-        print(what_was_found(workspace), end="")
-        if (page := published_again(workspace)) is not None:
-            print(f"report:  {page}")
-    print("UI:      curation ui   (make ui in the project's folder; http://127.0.0.1:3000)")
+        if scope is None:
+            _show_results(workspace)
     made, seconds = sum(outcome.made.values()), time.monotonic() - started
     return report_end(workspace, made, outcome.failed, outcome.blocked, seconds)
+
+
+def _show_results(workspace: Workspace) -> None:
+    """Print what a whole run ends with: the comparison, what was found, where the page and the UI are."""
+    from curation_assets.cli.summary import what_was_found
+    from curation_assets.report.comparison_view import terminal_table
+    from curation_assets.report.page_build import published_again
+
+    if workspace.receipt("report/comparison") is not None:
+        print(f"\n{terminal_table(workspace.open('report/comparison'))}\n")
+    print(what_was_found(workspace), end="")
+    if (page := published_again(workspace)) is not None:
+        print(f"report:  {page}")
+    print("UI:      curation ui   (make ui in the project's folder; http://127.0.0.1:3000)")
 
 
 def _corpus_must_be_there(profile: Profile) -> None:
@@ -224,7 +259,7 @@ def _corpus_must_be_there(profile: Profile) -> None:
             )
 
 
-def _init(profile: Profile) -> int:
+def _init(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.defs.instance import prepare
 
     prepare(profile)

@@ -75,7 +75,9 @@ def add(commands: Any) -> dict[str, Command]:
         ],
     )
     trace.add_argument("asset", help="asset key, for instance density/metrics")
-    trace.add_argument("--partition", default="", help='for instance "20|small", a rate, or a shard')
+    trace.add_argument(
+        "--partition", default="", help='for instance "20|small", an amount ("20", "2.5B-tokens"), or a shard'
+    )
     trace.add_argument(
         "--shards", type=int, default=3, help="how many shards of each step to show (default: 3)"
     )

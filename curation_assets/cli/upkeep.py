@@ -147,7 +147,7 @@ def _gc(profile: Profile, options: argparse.Namespace) -> int:
         "left by processes that were killed": garbage.staged,
         "that nothing refers to": garbage.unreferenced,
         "of artifacts that were replaced": garbage.replaced,
-        "of corpus files that are not listed any more": garbage.unlisted,
+        "of corpus files that are not listed any more, and of amounts that the profile names no more": garbage.unlisted,
     }
     for kind, removed in kinds.items():
         if removed.folders:

@@ -8,7 +8,7 @@ from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
 
-from curation_assets.config.section import Section, identity, is_execution
+from curation_assets.config.section import Section, identity, is_execution, is_unset
 
 
 class UndeclaredSetting(RuntimeError):
@@ -43,6 +43,13 @@ def value_at(profile: Section | DeclaredSettings, path: str) -> Any:
 def identity_at(profile: Section, path: str) -> Any:
     """Return what of the setting at a path changes results, as plain data for a fingerprint."""
     return identity(value_at(profile, path))
+
+
+def unset_at(profile: Section, path: str) -> bool:
+    """Tell whether the setting at a path came later than artifacts that may be kept, and has its default (`section.LATER`)."""
+    above, _, name = path.rpartition(".")
+    section = value_at(profile, above) if above else profile
+    return isinstance(section, Section) and is_unset(section, name)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from curation_assets.config.registry import RATES, SAMPLERS, SIZES, has_defaults
 from curation_assets.config.section import Section, model_settings
 from curation_assets.config.settings import (
     CLUSTER,
+    SOURCE_NAME,
     Automation,
     Corpus,
     Embeddings,
@@ -94,7 +95,7 @@ class Profile(Section):
         if missing:
             raise ValueError(f"run.sizes names {missing[0]!r}, which has no [ladder.{missing[0]}]")
         budgets = [text for text in self.run.amounts if amount(text).kind != "rate"]
-        if budgets and self.selection.within:
+        if budgets and self.selection.within and not self.corpus.weights:
             raise ValueError(
                 f"run.amounts: within {self.selection.within} (selection.within) a selection keeps a rate, not {budgets[0]}"
             )
@@ -109,8 +110,17 @@ class Profile(Section):
         for name in (*self.chosen_samplers, *self.export.samplers):
             if why := self._lacks(name):
                 raise ValueError(why)
-        check_within("selection.within: ", self.selection.within, self.corpus.keep_fields)
+        check_within("selection.within: ", self.selection.within, self.corpus.kept_columns)
+        if self.corpus.weights and self.within != SOURCE_NAME:
+            raise ValueError(
+                f"selection.within is {self.within!r}, and corpus.sources have weights: a rate is kept within one of the two"
+            )
         return self
+
+    @property
+    def within(self) -> str:
+        """The field within whose values a rate is kept: `selection.within`, or the source where sources have weights; "" for none."""
+        return self.selection.within or (SOURCE_NAME if self.corpus.weights else "")
 
     def first_stage(self, sampler: str) -> FirstStage | None:
         """Return what a hybrid chooses from; None for a sampler that chooses from the whole corpus."""
@@ -346,10 +356,20 @@ def _merged(source: str, asked: str, seen: tuple[str, ...], mistakes: list[str])
     try:
         _from_folder(path.parent, settings, (*PATHS, *MODELS))
         _from_folder(path.parent, settings.get("samplers"), sampler_models())
+        _sources_from_folder(path.parent, settings.get("corpus"))
     except ValueError as error:  # a NUL character
         raise ProfileError(f"{asked}: a path that there cannot be: {error}") from None
     settings.setdefault("name", path.stem)
-    return _overlay(_merged(base, base, (*seen, source), mistakes), settings)
+    return _overlay(_sources_replaced(_merged(base, base, (*seen, source), mistakes), settings), settings)
+
+
+def _sources_replaced(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return what a profile extends without the place of its documents, where the profile itself says one: url or sources."""
+    corpus = over.get("corpus")
+    if not isinstance(corpus, dict) or not {"url", "sources"} & corpus.keys():
+        return base
+    other: dict[str, Any] = {"url": ""} if "sources" in corpus else {"sources": {}}
+    return base | {"corpus": base["corpus"] | other}
 
 
 def _read(source: str) -> dict[str, Any]:
@@ -386,6 +406,14 @@ def _from_folder(folder: Path, settings: Any, names: tuple[tuple[str, str], ...]
                 table[name] = counted(folder, given)
 
 
+def _sources_from_folder(folder: Path, corpus: Any) -> None:
+    """Do as `_from_folder` for the URLs of several sources."""
+    sources = corpus.get("sources") if isinstance(corpus, dict) else None
+    for source in sources.values() if isinstance(sources, dict) else ():
+        if isinstance(source, dict) and "url" in source:
+            source["url"] = _path_from(folder, source["url"])
+
+
 def _path_from(folder: Path, given: Any) -> Any:
     plain = isinstance(given, str) and given not in ("", "builtin") and "://" not in given
     return str(absolute(given, folder)) if plain and not given.startswith("/") else given
@@ -412,18 +440,22 @@ def _explain(source: str, error: Any) -> str:
 
 
 def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    """Return the names of the settings of a section, which may be one of a table of sections."""
     section: Any = profile_type()
+    each = None  # what the keys of a table stand for
     for part in path:
-        if section is None:
-            break
-        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
-        kind = field.annotation if field else LadderShape
-        section = kind if isinstance(kind, type) and issubclass(kind, Section) else _ladder_or_none(kind)
-    return list(section.model_fields) if section is not None and hasattr(section, "model_fields") else []
+        if each is not None:
+            section, each = each, None
+            continue
+        field = section.model_fields.get(part) if section is not None else None
+        kind = field.annotation if field else None
+        section = kind if _is_section(kind) else None
+        each = next(filter(_is_section, get_args(kind)), None)
+    return list(section.model_fields) if section is not None else []
 
 
-def _ladder_or_none(kind: Any) -> Any:
-    return dict.fromkeys(SIZES, LadderShape) if LadderShape in get_args(kind) else None
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 assert get_args(Size) == SIZES

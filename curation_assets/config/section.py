@@ -18,6 +18,9 @@ Made = TypeVar("Made")
 EXECUTION: dict[str, Any] = {"execution": True}
 """Marks a setting that changes no result: `batch_size: Positive = Field(8, json_schema_extra=EXECUTION)`."""
 
+LATER: dict[str, Any] = {"later": True}
+"""Marks a setting that came when there were artifacts without it: at its default it is in no recipe, so that they stay current."""
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -44,12 +47,20 @@ class Section(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that change results, as plain data for a fingerprint."""
-        return {name: identity(getattr(self, name)) for name in identity_settings(type(self))}
+        names = identity_settings(type(self))
+        return {name: identity(getattr(self, name)) for name in names if not is_unset(self, name)}
 
 
 def is_execution(field: FieldInfo) -> bool:
     """Tell whether a setting is marked EXECUTION."""
     return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("execution"))
+
+
+def is_unset(section: BaseModel, name: str) -> bool:
+    """Tell whether a setting is marked LATER and has its default."""
+    field = type(section).model_fields[name]
+    later = isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("later"))
+    return later and getattr(section, name) == field.get_default(call_default_factory=True)
 
 
 def identity(setting: Any) -> Any:

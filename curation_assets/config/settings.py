@@ -12,13 +12,18 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from curation_assets.config.amount import amount
 from curation_assets.config.model_sources import parse
 from curation_assets.config.registry import RATES, SAMPLERS
-from curation_assets.config.section import EXECUTION, Model, Positive, Section, Share
+from curation_assets.config.section import EXECUTION, LATER, Model, Positive, Section, Share
 
 Size = Literal["small", "base", "large", "xl", "xxl"]
 FieldName = Annotated[str, Field(min_length=1)]
+SampleBy = Literal["line", "paragraph", "document"]
+SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 CLUSTER = "cluster"
 """What `selection.within` calls the clusters of k-means."""
+
+SOURCE_NAME = "source_name"
+"""The field of documents that says which of `corpus.sources` they are of."""
 
 DOCUMENT_COLUMNS = ("doc_id", "doc_hash", "text", "n_chars", "row")
 """Columns of every documents table, which no kept field may be called."""
@@ -77,7 +82,7 @@ class DocumentSettings(Section):
     text_field: FieldName = "text"
     id_field: str = "id"
     keep_fields: Annotated[tuple[FieldName, ...], Field(strict=False)] = ()
-    sample_by: Literal["line", "paragraph", "document"] = "line"
+    sample_by: SampleBy = "line"
     max_chars: Positive = 1_000_000
     min_chars: Positive = 1
     min_words: Annotated[int, Field(ge=0)] = 0
@@ -109,22 +114,71 @@ class DocumentSettings(Section):
         return 12 * self.max_chars + (1 << 20)
 
 
+class Source(Section):
+    """One of several places that documents come from.
+
+    Attributes
+    ----------
+    weight : the share of each subset that is of this source, beside the weights of the others; of all sources or of none.
+    text_field, id_field, sample_by : in place of the corpus's own. They are part of the version of the source's files.
+    """
+
+    url: Annotated[str, Field(min_length=1)] = Field(json_schema_extra=EXECUTION)
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    text_field: FieldName | None = Field(None, json_schema_extra=EXECUTION)
+    id_field: str | None = Field(None, json_schema_extra=EXECUTION)
+    sample_by: SampleBy | None = Field(None, json_schema_extra=EXECUTION)
+
+    @property
+    def read_as(self) -> dict[str, str]:
+        """What it has in place of the corpus's own settings."""
+        own = {name: getattr(self, name) for name in ("text_field", "id_field", "sample_by")}
+        return {name: value for name, value in own.items() if value is not None}
+
+
 class Corpus(DocumentSettings):
     """Where documents come from, and which rows count as documents.
 
     Attributes
     ----------
+    url, sources : one place, or several by name; the other of the two is empty.
     hq_url : high-quality text. By a hash of each text, half of it is what models are measured on.
     reference_url : text of the kind that is wanted, which samplers are fitted to; "" for `hq_url`. Of either the other half is used, so
         that nobody is fitted to what models are measured on; of that at most `reference_documents`, by hash.
     """
 
     url: str = Field(json_schema_extra=EXECUTION)
+    sources: dict[SourceName, Source] = Field(default_factory=dict, json_schema_extra=LATER)
     hq_url: str = Field(json_schema_extra=EXECUTION)
     reference_url: str = Field(json_schema_extra=EXECUTION)
     reference_documents: Positive
     storage_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
     builtin: Builtin
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if bool(self.url) == bool(self.sources):
+            raise ValueError("give a url, or sources by name ([corpus.sources.NAME]), and not both")
+        weighted = {name: source.weight for name, source in self.sources.items() if source.weight is not None}
+        if weighted and (without := sorted(self.sources.keys() - weighted.keys())):
+            raise ValueError(
+                f"sources.{without[0]} has no weight, and others do: give all of them one, or none"
+            )
+        if weighted and not sum(weighted.values()):
+            raise ValueError("the weights of all sources are 0")
+        if self.sources and SOURCE_NAME in self.keep_fields:
+            raise ValueError(f"keep_fields: {SOURCE_NAME!r} says which of the sources a document is of")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each source; {} where they have none."""
+        return {name: one.weight for name, one in self.sources.items() if one.weight is not None}
+
+    @property
+    def kept_columns(self) -> tuple[str, ...]:
+        """The columns of documents that are not the same in every corpus."""
+        return (*self.keep_fields, *([SOURCE_NAME] if self.sources else []))
 
     def documents(self, **others: Any) -> DocumentSettings:
         """Return which rows count as documents, with `others` in place of what the profile says."""

@@ -21,6 +21,7 @@ from curation_assets.common.progress import Progress
 from curation_assets.corpus import discover, tokens
 from curation_assets.corpus.documents import read_as, write_documents
 from curation_assets.corpus.formats import folder_fields
+from curation_assets.corpus.hub import at_a_commit
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.reading import open_table, rows_by_shard
 from curation_assets.corpus.reference import CHOSEN, high_quality_texts
@@ -45,9 +46,11 @@ def shards(context: Context) -> BuildOne:
             raise ValueError(
                 f"{shard} is not in the corpus any more; materialize corpus/source to list it again"
             )
-        sha256 = discover.digest(listed["url"], context.profile.corpus.storage_options)
+        options = context.profile.corpus.storage_options
+        sha256 = listed.get("sha256") or discover.digest(listed["url"], options)
         _, kind, compression = discover.split_suffixes(listed["url"])
         how = {"kind": kind, "compression": compression, "of_folders": folder_fields(shard)}
+        how |= {name: listed[name] for name in ("source", "read_as") if name in listed}
         return {
             "version": fingerprint("corpus/shards", sha256, how),
             "sha256": sha256,
@@ -61,10 +64,11 @@ def shards(context: Context) -> BuildOne:
 def documents(context: Context) -> BuildOne:
     """Parse a shard into documents, held-out documents and quarantined rows."""
     profile = context.profile
-    options, settings = profile.corpus.storage_options, profile.corpus.documents()
+    options = profile.corpus.storage_options
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         listed = context.metadata("corpus/shards", shard)
+        settings = profile.corpus.documents(**listed.get("read_as", {}))
         name = visible(decoded(shard))
         counts = write_documents(
             listed["url"],
@@ -74,8 +78,9 @@ def documents(context: Context) -> BuildOne:
             file=name,
             progress=progress,
             of_folders=listed["of_folders"],
+            source=listed.get("source", ""),
         )
-        if discover.digest(listed["url"], options) != listed["sha256"]:
+        if not at_a_commit(listed["url"]) and discover.digest(listed["url"], options) != listed["sha256"]:
             raise ValueError(
                 f"{listed['url']} changed while it was read; materialize corpus/shards[{shard}] again"
             )

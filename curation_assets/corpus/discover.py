@@ -9,21 +9,26 @@ import stat
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from curation_assets.common.files import file_system, mtime_of
+from curation_assets.common.files import file_system
+from curation_assets.corpus import hub
 from curation_assets.corpus.names import decoded, key_of, url_of, visible
+from curation_assets.corpus.saved_datasets import only_saved
 from curation_assets.corpus.skipped_files import BOOKKEEPING, set_aside, why_not_read
 from curation_assets.corpus.walk import (
     Below,
     Entry,
     IncompleteListing,
     no_file,
+    or_incomplete,
+    store_entry,
     walk_local,
     walk_store,
 )
@@ -54,6 +59,7 @@ class ShardFile:
     `key` is its path relative to the corpus, without a compression suffix, as `names.key_of` writes it. `url` is for
     `open_file`. `size` is in bytes; `mtime` in seconds since the epoch, or None where the store has none. `mtime` is a
     hint: only `digest` says what the content is. `leads_to` is the URL of the file that links lead to, "" without any.
+    `sha256` is the digest where the listing gives it, else "". `source` and `read_as` are of `corpus.sources`.
     """
 
     key: str
@@ -61,6 +67,9 @@ class ShardFile:
     size: int
     mtime: float | None
     leads_to: str = ""
+    sha256: str = ""
+    source: str = ""
+    read_as: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,12 +81,21 @@ class Listing:
     passed_over : (name, reason) of what is not read and may be meant as data; the name of a folder ends with "/".
     ignored : {kind: how many} of names that nobody means as data; see `skipped_files.set_aside`.
     alike : the names of files that differ in their compression alone: all are read, each under its whole name.
+    commit : of a dataset of the hub, the one that is listed.
     """
 
     files: list[ShardFile]
     passed_over: list[tuple[str, str]] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
     alike: list[list[str]] = field(default_factory=list)
+    commit: str = ""
+
+    def of_source(self, name: str, read_as: Mapping[str, str]) -> Listing:
+        """Return the listing of one of several sources: all names begin with the source's."""
+        files = [replace(f, key=f"{name}/{f.key}", source=name, read_as=read_as) for f in self.files]
+        passed_over = [(f"{name}/{file}", why) for file, why in self.passed_over]
+        alike = [[f"{name}/{file}" for file in files] for files in self.alike]
+        return replace(self, files=files, passed_over=passed_over, alike=alike)
 
 
 def split_suffixes(name: str) -> tuple[str, str, str]:
@@ -116,7 +134,21 @@ def find_files(url: str, storage_options: Mapping[str, Any] | None = None) -> Li
     walk.IncompleteListing : a part of it cannot be listed.
     ValueError : a single file that is asked for by name is no corpus file.
     """
-    fs, path = _place(url, storage_options or {})
+    options = storage_options or {}
+    dataset = hub.dataset_of(url)
+    if dataset is None:
+        return _find(url, options)
+    commit = hub.commit_of(dataset, options)
+    found = (
+        _find(f"hf://{dataset.root(commit)}/{dataset.path}", options)
+        if dataset.path
+        else _of_the_hub(dataset, commit, options)
+    )
+    return replace(found, commit=commit)
+
+
+def _find(url: str, options: Mapping[str, Any]) -> Listing:
+    fs, path = _place(url, options)
     if fs is not None:
         fs.invalidate_cache()  # what was there at the last look
     kind = _kind(fs, path)
@@ -134,8 +166,19 @@ def find_files(url: str, storage_options: Mapping[str, Any] | None = None) -> Li
     sieve = _Sieve(below)
     walk = walk_local(root, below, sieve.enter) if fs is None else walk_store(fs, root, below, sieve.enter)
     seen = [entry for entry in walk if sieve.lets_through(entry)]
+    for folder, state in sieve.saved.items():
+        content = or_incomplete(state, partial(_read_small, fs, f"{root}/{state}"))
+        seen = only_saved(seen, folder, content, sieve.passed_over)
     if kind != "directory" and not (seen or sieve.passed_over or sieve.ignored):
         raise FileNotFoundError(f"no corpus at {url}: nothing matches")
+    return _listing(fs, root, seen, sieve)
+
+
+def _of_the_hub(dataset: hub.Dataset, commit: str, options: Mapping[str, Any]) -> Listing:
+    """Return the listing of a config and split of a dataset of the hub; keys are paths in its repository."""
+    root, sieve = dataset.root(commit), _Sieve(Below())
+    fs, _ = file_system(f"hf://{root}", options)
+    seen = [entry for entry in hub.files(dataset, commit, options) if sieve.lets_through(entry)]
     return _listing(fs, root, seen, sieve)
 
 
@@ -146,7 +189,8 @@ class _Sieve:
         self._below = below
         self.passed_over: dict[str, str] = {}
         self.ignored: Counter[str] = Counter()
-        self._datasets: set[str] = set()  # folders as `datasets` saves them
+        self.saved: dict[str, str] = {}  # folders as `datasets` saves them: what each has
+        self._datasets: set[str] = set()
 
     def enter(self, folder: str) -> bool:
         """Tell whether to look into a folder."""
@@ -165,6 +209,7 @@ class _Sieve:
             return False
         if name == "state.json" and folder in self._datasets:
             self.ignored[BOOKKEEPING] += 1
+            self.saved[folder] = entry.path
             return False
         if why := entry.problem or ("" if _readable(entry.path) else why_not_read(entry.path)):
             self.passed_over[entry.path] = why
@@ -199,7 +244,7 @@ def _listing(fs: Any, root: str, entries: list[Entry], sieve: _Sieve) -> Listing
         key = key_of(bare[entry.path] if len(alike[bare[entry.path]]) == 1 else entry.path)
         leads_to = f"file://{url_of(entry.leads_to)}" if entry.leads_to else ""
         path = f"{root}/{entry.path}" if root or fs is None else entry.path
-        files[key] = ShardFile(key, _url(fs, path), entry.size, entry.mtime, leads_to)
+        files[key] = ShardFile(key, _url(fs, path), entry.size, entry.mtime, leads_to, entry.sha256)
     return Listing(
         [files[key] for key in sorted(files)],
         [(visible(name), why) for name, why in sorted(sieve.passed_over.items())],
@@ -236,6 +281,10 @@ def _kind(fs: Any, path: str) -> str:
     return "directory" if stat.S_ISDIR(mode) else "file"
 
 
+def _read_small(fs: Any, path: str) -> bytes:
+    return Path(path).read_bytes() if fs is None else bytes(fs.cat_file(path))
+
+
 def _split_glob(fs: Any, path: str) -> tuple[str, str]:
     """Return the folder in which a glob begins, and the rest of it; no rest where the path is no glob."""
     parts = path.rstrip("/").split("/")
@@ -249,7 +298,7 @@ def _split_glob(fs: Any, path: str) -> tuple[str, str]:
 def _entry(fs: Any, path: str, name: str) -> Entry:
     if fs is not None:
         info = fs.info(path)
-        return Entry(name, int(info.get("size") or 0), mtime_of(info))
+        return store_entry(name, info)
     state = Path(path).stat()
     return Entry(
         name, state.st_size, state.st_mtime, os.path.realpath(path) if Path(path).is_symlink() else ""
@@ -271,6 +320,9 @@ def open_file(url: str, storage_options: Mapping[str, Any] | None = None) -> Any
     options = storage_options or {}
     if url.startswith(_ENCODED_ALREADY):
         return fsspec.open(url, "rb", **options)
+    if url.startswith(hub.PREFIX):
+        fs, path = file_system(url, options)
+        return hub.opened(url, lambda: fs.open(decoded(path), "rb"))
     if "://" not in url:
         return _open_regular(url)
     if url.startswith("file://"):

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curation_assets.common.hashing import hash_documents, splitmix64, text_digest
 from curation_assets.common.progress import Progress, silent
-from curation_assets.config.settings import DocumentSettings
+from curation_assets.config.settings import SOURCE_NAME, DocumentSettings
 from curation_assets.corpus.fields import document_text, kept_fields
 from curation_assets.corpus.formats import RawRow, read_rows
 from curation_assets.corpus.normalize import defect
@@ -287,13 +287,16 @@ def write_documents(
     file: str | None = None,
     progress: Progress = silent,
     of_folders: Mapping[str, str | None] | None = None,
+    source: str = "",
 ) -> Counts:
     """Write `documents.parquet`, `validation.parquet` and `quarantine.parquet` to an existing local folder.
 
-    The same file and settings give the same bytes. On an error, half-written files stay behind for the caller to
+    Documents of a `source` of several have its name in the column `source_name`. The same file and settings give the same bytes. On an error, half-written files stay behind for the caller to
     remove. See `parse_shard` for memory and errors.
     """
-    schemas = dict.fromkeys(TABLES, document_schema(settings)) | {"quarantine": QUARANTINE_SCHEMA}
+    schema = document_schema(settings)
+    schema = schema.append(pa.field(SOURCE_NAME, pa.string())) if source else schema
+    schemas = dict.fromkeys(TABLES, schema) | {"quarantine": QUARANTINE_SCHEMA}
     counts = Counts()
     with ExitStack() as stack:
         writers = {
@@ -304,8 +307,11 @@ def write_documents(
         }
         for batch in parse_shard(url, settings, storage_options, file, of_folders):
             for name, writer in writers.items():
-                if (part := getattr(batch, name)).num_rows:
-                    writer.write_batch(part)
+                if not (part := getattr(batch, name)).num_rows:
+                    continue
+                if source and name != "quarantine":
+                    part = part.append_column(SOURCE_NAME, pa.repeat(pa.scalar(source), len(part)))
+                writer.write_batch(part)
             counts.add(batch)
             progress(counts.rows, counts.rows + 1, "rows")
     progress(counts.rows, counts.rows, "rows")

@@ -9,11 +9,20 @@ from typing import Any
 from curation_assets.common.files import fingerprint, write_json
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
+from curation_assets.config.settings import Corpus
 from curation_assets.corpus import discover
 from curation_assets.corpus.demo import build as builtin
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.skipped_files import grouped
-from curation_assets.corpus.watch import BESIDE, listings, not_read, places, state
+from curation_assets.corpus.watch import (
+    BESIDE,
+    corpus_urls,
+    files_of,
+    listings,
+    not_read,
+    state,
+    urls_beside,
+)
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
 
@@ -25,21 +34,29 @@ def source(context: Context) -> BuildOne:
     profile = context.profile
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
-        if "builtin" in (profile.corpus.url, profile.corpus.hq_url, profile.corpus.reference_url):
+        corpus = profile.corpus
+        urls = [corpus.url, *(source.url for source in corpus.sources.values())]
+        if "builtin" in (*urls, corpus.hq_url, corpus.reference_url):
             home = context.data / "builtin"
-            settings = profile.corpus.builtin
+            settings = corpus.builtin
             documents = tuple(settings.documents.items())
             builtin.build(home, settings.to(builtin.BuiltinSettings, documents=documents), progress)
-        (url, *others), listed = places(context), listings(context)
-        for place, contents in listed.items():
-            _check(place, contents)
-        files, listing = listed[url].files, state(listed[url].files)
+        places, others, (listed, beside) = corpus_urls(context), urls_beside(context), listings(context)
+        for name, contents in listed.items():
+            _check(places[name], contents)
+        for name, contents in beside.items():
+            if others[name]:
+                _check(others[name], contents)
+        files = files_of(listed)
+        listing = state(files)
         write_json(folder / "shards.json", listing)
-        options = profile.corpus.storage_options
-        read = [_read_whole(one, listed[one].files, options) if one else {} for one in others]
+        options = corpus.storage_options
+        read = [
+            _read_whole(others[name], beside[name].files, options) if others[name] else {} for name in BESIDE
+        ]
         for name, one in zip(BESIDE, read, strict=True):
             write_json(folder / f"{name}.json", one)
-        passed_over = not_read(listed.values())
+        passed_over = not_read([*listed.values(), *beside.values()])
         write_json(folder / "passed_over.json", passed_over)
         rows = [{"file": visible(decoded(key)), **about} for key, about in list(listing.items())[:10]]
         missed = passed_over["files"]
@@ -48,10 +65,10 @@ def source(context: Context) -> BuildOne:
             "version": fingerprint(
                 "corpus/source", *_contents(read[0]), *(_contents(read[1]) if read[1] else ())
             ),
-            "url": visible(url),
+            **_of_places(corpus, places, listed),
             "shards": len(listing),
             "bytes": sum(f.size for f in files),
-            **{f"{name}_url": visible(one) for name, one in zip(BESIDE, others, strict=True)},
+            **{f"{name}_url": visible(others[name]) for name in BESIDE},
             "first_shards": Markdown(preview(rows)),
             "passed_over": dict(Counter(about["reason"] for about in missed).most_common(_REASONS)),
             **({"first_passed_over": Markdown(preview(missed))} if missed else {}),
@@ -59,6 +76,25 @@ def source(context: Context) -> BuildOne:
         }
 
     return build
+
+
+def _of_places(corpus: Corpus, places: dict[str, str], listed: dict[str, discover.Listing]) -> Metadata:
+    """Return where the documents come from: the URL, or a table of the sources."""
+    if not corpus.sources:
+        commit = listed[""].commit
+        return {"url": visible(places[""]), **({"commit": commit} if commit else {})}
+    rows = [
+        {
+            "source": name,
+            "url": visible(url),
+            "weight": corpus.sources[name].weight,
+            "shards": len(listed[name].files),
+            "bytes": sum(f.size for f in listed[name].files),
+            "commit": listed[name].commit,
+        }
+        for name, url in places.items()
+    ]
+    return {"sources": Markdown(preview(rows))}
 
 
 def _check(url: str, listing: discover.Listing) -> None:

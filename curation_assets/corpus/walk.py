@@ -42,7 +42,7 @@ class Entry:
     """What stands at `path`, relative to the folder that is walked (a folder's path ends with "/").
 
     `size` in bytes and `mtime` in seconds since the epoch are those of the file that is read, `leads_to` its own path
-    where links were followed to it, else "". `problem` says why there is no file to read, and is "" where there is one.
+    where links were followed to it, else "". `sha256` is its digest where the listing has it. `problem` says why there is no file to read, and is "" where there is one.
     """
 
     path: str
@@ -50,6 +50,7 @@ class Entry:
     mtime: float | None = None
     leads_to: str = ""
     problem: str = ""
+    sha256: str = ""
 
 
 class Below:
@@ -158,16 +159,16 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
     IncompleteListing : the store refuses to list a folder, or fails while it does.
     """
     if below.deep and _lists_trees(fs):
-        for name, info in _or_incomplete(root, lambda: fs.find(root, detail=True)).items():
+        for name, info in or_incomplete(root, lambda: fs.find(root, detail=True)).items():
             path = name[len(root) :].lstrip("/")
             marker = not path or path.endswith("/")  # an object that stands for a folder
             if not marker and info.get("type") != "directory" and below.takes(path):
-                yield _store_entry(path, info)
+                yield store_entry(path, info)
         return
     folders = [""]
     while folders:
         here = f"{root}/{folders.pop()}".rstrip("/")
-        entries = _or_incomplete(here, partial(fs.ls, here, detail=True))
+        entries = or_incomplete(here, partial(fs.ls, here, detail=True))
         for info in sorted(entries, key=lambda info: info["name"]):
             name = info["name"].rstrip("/")
             path = name[len(root) :].lstrip("/")
@@ -175,7 +176,7 @@ def walk_store(fs: Any, root: str, below: Below, enter: Enter) -> Iterator[Entry
                 continue  # some stores list the folder itself, others what leads out of it
             if info["type"] != "directory":
                 if below.takes(path):
-                    yield _store_entry(path, info)
+                    yield store_entry(path, info)
             elif (below.takes(path) or below.enters(path)) and enter(path):
                 folders.append(f"{path}/")
 
@@ -185,12 +186,15 @@ def _lists_trees(fs: Any) -> bool:
     return getattr(type(fs), method) not in (AbstractFileSystem.find, AsyncFileSystem._find)
 
 
-def _or_incomplete(place: str, call: Callable[[], Any]) -> Any:
+def or_incomplete(place: str, call: Callable[[], Any]) -> Any:
+    """Call, and where that fails raise IncompleteListing of a place."""
     try:
         return call()
     except OSError as error:
         raise IncompleteListing(place, error) from error
 
 
-def _store_entry(path: str, info: Mapping[str, Any]) -> Entry:
-    return Entry(path, int(info.get("size") or 0), mtime_of(info))
+def store_entry(path: str, info: Mapping[str, Any]) -> Entry:
+    """Return a file of which its store says `info`; the hub has the digest of what lies in LFS."""
+    lfs = info.get("lfs")
+    return Entry(path, int(info.get("size") or 0), mtime_of(info), sha256=str(lfs["sha256"]) if lfs else "")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from curation_assets.common.files import fingerprint, read_json
 from curation_assets.corpus import discover
+from curation_assets.corpus.hub import at_a_commit
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.engine.artifacts import Artifacts
 from curation_assets.engine.attempts import pause
@@ -30,26 +33,44 @@ class ListingCheck:
     cursor: str
 
 
-def places(workspace: Artifacts) -> tuple[str, str, str]:
-    """Return the URLs of the corpus, of the high-quality texts and of the reference, "builtin" resolved, "" where there is none."""
-    home = workspace.data / "builtin"
-    corpus, hq = workspace.profile.corpus, str(home / "hq_validation.jsonl")
-    url = str(home / "shards") if corpus.url == "builtin" else corpus.url
-    hq_url, reference_url = (hq if one == "builtin" else one for one in (corpus.hq_url, corpus.reference_url))
-    return url, hq_url, reference_url
+def corpus_urls(workspace: Artifacts) -> dict[str, str]:
+    """Return {source: URL} of the corpus, "builtin" resolved; of one without several sources the name is ""."""
+    corpus, home = workspace.profile.corpus, str(workspace.data / "builtin" / "shards")
+    urls = {name: source.url for name, source in corpus.sources.items()} or {"": corpus.url}
+    return {name: home if url == "builtin" else url for name, url in urls.items()}
 
 
-def listings(workspace: Artifacts) -> dict[str, discover.Listing]:
-    """Return {URL: what is there now} of the corpus, and of high-quality and reference texts, where the profile names some."""
-    options = workspace.profile.corpus.storage_options
-    return {url: discover.find_files(url, options) for url in places(workspace) if url}
+def urls_beside(workspace: Artifacts) -> dict[str, str]:
+    """Return the URLs of what is listed besides the corpus, "builtin" resolved, "" where there is none."""
+    corpus, home = workspace.profile.corpus, str(workspace.data / "builtin" / "hq_validation.jsonl")
+    urls = zip(BESIDE, (corpus.hq_url, corpus.reference_url), strict=True)
+    return {name: home if url == "builtin" else url for name, url in urls}
+
+
+def listings(workspace: Artifacts) -> tuple[dict[str, discover.Listing], dict[str, discover.Listing]]:
+    """Return what is there now: {source: listing} of the corpus, and {name: listing} of what is beside it."""
+    corpus = workspace.profile.corpus
+
+    @cache  # what is named twice is listed, and told of, once
+    def find(url: str) -> discover.Listing:
+        return discover.find_files(url, corpus.storage_options) if url else discover.Listing([])
+
+    listed = {name: find(url) for name, url in corpus_urls(workspace).items()}
+    of_sources = {name: listed[name].of_source(name, one.read_as) for name, one in corpus.sources.items()}
+    return of_sources or listed, {name: find(url) for name, url in urls_beside(workspace).items()}
+
+
+def files_of(listed: Mapping[str, discover.Listing]) -> list[discover.ShardFile]:
+    """Return the files of all sources, sorted by key."""
+    return sorted((file for one in listed.values() for file in one.files), key=lambda file: file.key)
 
 
 def state(files: list[discover.ShardFile]) -> dict[str, dict[str, Any]]:
-    """Return {shard: {url, bytes, modified}}, as `corpus/source` keeps it; and `leads_to` of those that links lead to."""
+    """Return {shard: {url, bytes, modified}}, as `corpus/source` keeps it, and what else there is of `ShardFile`."""
+    more = ("leads_to", "sha256", "source", "read_as")
     return {
         f.key: {"url": f.url, "bytes": f.size, "modified": f.mtime}
-        | ({"leads_to": f.leads_to} if f.leads_to else {})
+        | {name: value for name in more if (value := getattr(f, name))}
         for f in files
     }
 
@@ -60,6 +81,7 @@ def not_read(listings: Collection[discover.Listing]) -> dict[str, Any]:
     `files` are {file, reason} of what may be meant as data, `not_meant_as_data` counts the rest by kind, and `alike`
     are the names of files that differ in their compression alone.
     """
+    listings = {id(listing): listing for listing in listings}.values()
     kinds = sum((Counter(listing.ignored) for listing in listings), Counter())
     return {
         "files": [{"file": name, "reason": why} for listing in listings for name, why in listing.passed_over],
@@ -109,15 +131,11 @@ def check_listing(workspace: Workspace, cursor: str | None, now: float | None = 
 
 
 def _listed_now(workspace: Workspace) -> dict[str, Any]:
-    url, *others = places(workspace)
-    listed = listings(workspace)
+    listed, beside = listings(workspace)
     return {
-        "files": state(listed[url].files),
-        **{
-            name: state(listed[other].files) if other else {}
-            for name, other in zip(BESIDE, others, strict=True)
-        },
-        "passed_over": not_read(listed.values())["files"],
+        "files": state(files_of(listed)),
+        **{name: state(beside[name].files) for name in BESIDE},
+        "passed_over": not_read([*listed.values(), *beside.values()])["files"],
     }
 
 
@@ -137,6 +155,8 @@ def _state(path: Path) -> dict[str, Any]:
 
 
 def _age(about: dict[str, Any], now: float) -> float:
+    if at_a_commit(about["url"]):
+        return math.inf  # it is never written to
     return now - about["modified"] if about["modified"] is not None else 0.0
 
 

@@ -11,11 +11,15 @@ from curation_assets.common.markdown import preview
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.defs.table_schemas import Column, tables, written
 from curation_assets.engine.materialize import shown
-from curation_assets.engine.reasons import Reason
+from curation_assets.engine.reasons import Reason, short
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.step import Step
 from curation_assets.engine.stored import open_parquet
 from curation_assets.engine.workspace import Markdown, Metadata, Workspace
+from curation_assets.lineage.diff import count_changes, replaced
+from curation_assets.lineage.explain import where_in_file
+from curation_assets.lineage.subset_behind import CHAIN, SubsetGone, subset_behind
+from curation_assets.lineage.texts import documents_of, pick, rows_of_subset
 
 ROWS, ROWS_OF_PART = "dagster/row_count", "dagster/partition_row_count"
 COLUMNS, ADDRESS = "dagster/column_schema", "dagster/uri"
@@ -59,7 +63,7 @@ def about(
         workspace, step, receipt, any(isinstance(value, Markdown) for value in metadata.values())
     )
     return metadata | {
-        **_measured_on(workspace, step, receipt.partition),
+        **_chosen(workspace, receipt),
         **_page(workspace, step),
         "made": made,
         **({"made_because": [str(reason) for reason in reasons]} if made and reasons else {}),
@@ -97,16 +101,62 @@ def _table(workspace: Workspace, step: Step, receipt: Receipt, previewed: bool) 
     return metadata
 
 
-def _measured_on(workspace: Workspace, step: Step, partition: str) -> dict[str, Any]:
-    """Return, for a metric, the subset that it is about: a link, and the version that the model was trained on."""
-    sampler, _, stage = step.key.partition("/")
-    checkpoint = workspace.receipt(f"{sampler}/checkpoint", partition) if stage == "metrics" else None
-    if checkpoint is None or sampler not in SAMPLERS:
+def _chosen(workspace: Workspace, receipt: Receipt) -> Metadata:
+    """Return, for an artifact of a sampler's chain, the subset behind it as a link, and texts of it.
+
+    Of a metric and a checkpoint it is the version that was read; of a subset, what came and went against the one that it replaced.
+    """
+    sampler, _, end = receipt.key.partition("/")
+    if sampler not in SAMPLERS or end not in CHAIN:
         return {}
+    shell = f'{receipt.key} --partition "{receipt.partition}"'
+    if end == "subset":
+        return {
+            **_changes(workspace, receipt),
+            **_texts(workspace, receipt),
+            "more_texts": f"curation show {shell}",
+        }
+    metadata: Metadata = {
+        "subset": AssetLink(f"{sampler}/subset", receipt.partition.split("|")[0]),
+        "trace": f"curation trace {shell}",
+    }
+    try:
+        behind = subset_behind(workspace, receipt)
+    except SubsetGone as gone:
+        return metadata | {"subset_version": str(gone)}
     return {
-        "subset": AssetLink(f"{sampler}/subset", partition.split("|")[0]),
-        "subset_version": checkpoint.inputs[f"{sampler}/subset"],
-        "trace": f'curation trace {step.key} --partition "{partition}"',
+        **metadata,
+        "subset_version": behind.receipt.version,
+        **_texts(workspace, behind.receipt),
+        "more_texts": f"curation show {shell}",
+    }
+
+
+def _texts(workspace: Workspace, subset: Receipt) -> Metadata:
+    """Return the first texts of a subset as a table."""
+    with open_parquet(workspace, subset, "subset.parquet") as file:
+        rows = pick(rows_of_subset(file), "first", _PREVIEW_ROWS)
+    table = [
+        {
+            "document": one.doc_id,
+            "score": one.score,
+            "place": where_in_file(one.file, one.source_row),
+            "text": "(gone: the file has been read anew since)" if one.text is None else one.text,
+        }
+        for one in documents_of(workspace, rows)
+    ]
+    return {"texts": Markdown(preview(table))} if table else {}
+
+
+def _changes(workspace: Workspace, subset: Receipt) -> Metadata:
+    """Return how many documents came and went against the version that a subset replaced, as long as that is there."""
+    if (before := replaced(workspace, subset)) is None:
+        return {}
+    came, went = count_changes(workspace, before, subset)
+    return {
+        "changed": f"+{came:,} documents, -{went:,} against version {short(before.version)}, which it replaced",
+        "documents_came": came,
+        "documents_went": went,
     }
 
 

@@ -29,7 +29,13 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def run_graph(
     profile: Profile, tell: Tell, steps: list[Step] | None = None, *, apart: bool = False
 ) -> RunOutcome:
-    """Make everything current that the profile's [run] asks for (or `steps` alone); what already is is not touched.
+    """Make everything current that the profile's [run] asks for (or `steps` alone), as `run_scope` does."""
+    scope = everything(profile, wanted_steps(profile) if steps is None else steps)
+    return run_scope(profile, tell, scope, apart=apart)
+
+
+def run_scope(profile: Profile, tell: Tell, scope: Scope, *, apart: bool = False) -> RunOutcome:
+    """Bring a scope up to date; what already is is not touched.
 
     Parameters
     ----------
@@ -44,7 +50,6 @@ def run_graph(
     WorkerDied
         A worker was killed, or ran out of memory.
     """
-    scope = everything(profile, wanted_steps(profile) if steps is None else steps)
     workspace = Workspace(profile)
     with (
         instance_for(profile) as instance,

@@ -22,7 +22,7 @@ _BY_PATTERN = (  # columns that depend on samplers and suites
     (r"(.+)_low", "Lower end of the 95 % interval of {}"),
     (r"(.+)_high", "Upper end of the 95 % interval of {}"),
     (r"(.+)_bound", "Whether {} lies beyond the ladder"),
-    (r"vs_random_(.+)", "Difference of {} to random at the same rate and size"),
+    (r"vs_random_(.+)", "Difference of {} to random at the same amount and size"),
     (r"beyond_noise_(.+)", "Whether the difference of {} to random is beyond the noise of training"),
     (r"score_(.+)", "Score of {}"),
     (r"percentile_(.+)", "Percentile of {}'s score in the corpus"),
@@ -52,7 +52,7 @@ def tables(step: Step, profile: Profile) -> dict[str, list[Column]]:
     }
     if step.key == "corpus/documents":
         for name in ("documents", "validation"):
-            columns_of[name] |= dict.fromkeys(profile.corpus.keep_fields, _KEPT)
+            columns_of[name] |= dict.fromkeys(profile.corpus.kept_columns, _KEPT)
     schemas = {name: [_column(*column) for column in columns.items()] for name, columns in columns_of.items()}
     if owner in SAMPLERS and stage == "scores":
         schemas["scores"] += [Column(name, *about) for name, about in SAMPLERS[owner].columns.items()]

@@ -27,7 +27,7 @@ def chosen_by(sampler: str) -> Borrows:
     """Return what a sampler's subsets read: of a hybrid the scores of its first stage, and what says which stratum a document is in."""
 
     def borrows(profile: Profile) -> dict[str, str | None]:
-        first, within = profile.first_stage(sampler), profile.selection.within
+        first, within = profile.first_stage(sampler), profile.within
         strata = {"": (), CLUSTER: ("clusters/assignments",)}.get(within, ("corpus/documents",))
         needs = (*([f"{first.sampler}/scores"] if first else []), *strata)
         return dict.fromkeys(needs) | contaminated(profile)

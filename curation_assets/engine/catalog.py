@@ -163,6 +163,10 @@ class Catalog:
         """Return the receipt of the current artifact, or None."""
         return next(iter(self._receipts(_at(key, partition) & CURRENT)), None)
 
+    def replaced(self, key: str, partition: str) -> list[Receipt]:
+        """Return the receipts of what was current before and is there still, the latest first."""
+        return sorted(self._receipts(_at(key, partition) & ~CURRENT), key=lambda one: -one.created)
+
     def current_of(
         self, key: str, partitions: list[str] | None = None, known: Mapping[str, Receipt] | None = None
     ) -> dict[str, Receipt]:
@@ -426,7 +430,7 @@ class Catalog:
     # What may go
 
     def note_listed(self, shards: Collection[str], known: Collection[str]) -> None:
-        """Write down which of the `known` corpus files are not among those that are listed: from now on, if they were before."""
+        """Write down which of the `known` corpus files (or amounts) are not among those that are listed: from now on, if they were before."""
 
         def note(connection: sa.Connection) -> None:
             noted = set(connection.scalars(sa.select(UNLISTED.c.partition)))
@@ -452,17 +456,17 @@ class Catalog:
         return self._database.read(self._time)
 
     def collect(
-        self, key: str, folders: Collection[str], before: float, *, by_shard: bool, dry_run: bool
+        self, key: str, folders: Collection[str], before: float, *, listed: bool, dry_run: bool
     ) -> Collected:
-        """Forget artifacts of a key that were replaced before a time; and those of corpus files, if it is made `by_shard` of
-        them, that are not listed any more since before then.
+        """Forget artifacts of a key that were replaced before a time; and where its partitions are `listed`, as corpus files are and
+        amounts, those of partitions that are not any more since before then.
 
         Of `folders`, which were seen in the store before this was called, those are unreferenced that nothing refers to and
         for which nobody holds a lease: who was taken to be dead has none any more after this, so that they stay unreferenced.
         """
 
         def collect(connection: sa.Connection) -> Collected:
-            shards = _unlisted(connection, before) if by_shard else ()
+            shards = _unlisted(connection, before) if listed else ()
             leased = {
                 p for (_, p), a in self._attempts(connection, ATTEMPTS.c.key == key).items() if a.running()
             }

@@ -42,11 +42,18 @@ class Begun:
 
 
 class Commits:
-    """One run's leases and commits; `relearn` makes pinned models that are behind as well."""
+    """One run's leases and commits; `relearn` makes pinned models that are behind as well, `anew` what is current of some steps."""
 
-    def __init__(self, workspace: Workspace, writer: Writer, run_id: str, relearn: bool = False) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        writer: Writer,
+        run_id: str,
+        relearn: bool = False,
+        anew: frozenset[str] = frozenset(),
+    ) -> None:
         self._workspace, self._catalog, self._writer = workspace, workspace.catalog, writer
-        self._run_id, self._relearn = run_id, relearn
+        self._run_id, self._relearn, self._anew = run_id, relearn, anew
         self._leases: dict[At, Attempt] = {}
 
     def begin(self, versions: Versions, step: Step, partitions: Iterable[str]) -> Begun:
@@ -73,7 +80,7 @@ class Commits:
         wanted = {}
         for partition in partitions:
             there = versions.receipt(step.key, partition)
-            anew = self._relearn and versions.behind(step, partition)
+            anew = step.key in self._anew or (self._relearn and versions.behind(step, partition))
             if there is not None and not anew and versions.current(step, partition):
                 begun.current.append(there)
                 continue
@@ -97,6 +104,7 @@ class Commits:
         if (
             step.by != "shard"
             or step.key in EDGE
+            or step.key in self._anew
             or not begun.to_make
             or not _reads_its_shard(versions, step)
         ):

@@ -156,7 +156,7 @@ class _Run:
     def events(self) -> Iterator[Event]:
         """Begin what is ready, wait for the next thing to happen, and so on."""
         self._plan, foreseen = Plan(self.workspace, self.scope), False
-        self._commits = Commits(self.workspace, self.writer, self.run_id, self.relearn)
+        self._commits = Commits(self.workspace, self.writer, self.run_id, self.relearn, self.scope.anew)
         while True:
             while ready := self._plan.ready():
                 for step in ready:
@@ -218,6 +218,8 @@ class _Run:
 
     def _stale(self, look: Follow, step: Step, asked: list[str]) -> list[str]:
         """Return what is to be made now."""
+        if step.key in self.scope.anew:
+            return asked
         if self.scope.by_itself and step.key != EDGE[0]:
             meant = set(asked)
             return [p for p in look.due(step) if p in meant]

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from curation_assets.common.progress import Progress, silent
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
-from curation_assets.engine.step import EDGE
+from curation_assets.engine.step import EDGE, By
 from curation_assets.engine.store import MANIFEST, Folder
 from curation_assets.engine.workspace import Workspace
+
+_AMOUNTS: tuple[By, ...] = ("rate", "rate|size")
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Garbage:
     staged : what killed processes of this machine were writing.
     unreferenced : folders of runs that were killed before they committed, and of artifacts that were damaged.
     replaced : artifacts in whose place others are current.
-    unlisted : artifacts of corpus files that are not listed any more.
+    unlisted : artifacts of corpus files that are not listed any more, and of amounts and sizes that the profile names no more.
     """
 
     staged: Removed = field(default_factory=Removed)
@@ -57,6 +59,8 @@ def collect_garbage(
         garbage.staged.add(size)
     if not dry_run and workspace.receipt(EDGE[0]) is not None:
         catalog.note_listed(workspace.listed(), catalog.partitions_of(EDGE[1]))
+    if not dry_run:
+        _note_amounts(workspace)
     running = [attempt.started for attempt in catalog.attempts().values() if attempt.running()]
     before = min([catalog.time() - older_than, *running])  # what a run began with, it may read until it ends
     keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
@@ -68,11 +72,19 @@ def collect_garbage(
     return garbage
 
 
+def _note_amounts(workspace: Workspace) -> None:
+    """Note which partitions of subsets and trainings the profile names no more: since now, if that is new."""
+    steps = [step for step in STEPS.values() if step.by in _AMOUNTS]
+    made = {partition for step in steps for partition in workspace.catalog.partitions_of(step.key)}
+    named = [partition for by in _AMOUNTS for partition in workspace.partitions(by)]
+    workspace.catalog.note_listed(named, made)
+
+
 def _of_key(workspace: Workspace, key: str, before: float, garbage: Garbage, *, dry_run: bool) -> None:
     store = workspace.store
     old = {folder.path: folder for folder in store.folders(key) if folder.written < before}
-    by_shard = key in STEPS and STEPS[key].by == "shard"
-    found = workspace.catalog.collect(key, old, before, by_shard=by_shard, dry_run=dry_run)
+    listed = key in STEPS and STEPS[key].by in ("shard", *_AMOUNTS)
+    found = workspace.catalog.collect(key, old, before, listed=listed, dry_run=dry_run)
     at_work = {store.place(key, partition) for partition in found.leased}
     for receipts, removed in ((found.replaced, garbage.replaced), (found.unlisted, garbage.unlisted)):
         for receipt in _once(receipts):

@@ -19,7 +19,7 @@ _FIRST_SEED = "pretraining.seeds"
 """Of a model that is lent, the first seed's weights are."""
 
 _CORPUS = (
-    Step("corpus/source", "", (), "corpus", ("python",), ("corpus.builtin",), code=3),
+    Step("corpus/source", "", (), "corpus", ("python",), ("corpus.builtin", "corpus.sources"), code=3),
     Step("corpus/shards", "shard", ("corpus/source",), "corpus", ("file",)),
     Step(
         "corpus/documents",
@@ -190,7 +190,10 @@ def _chain(sampler: SamplerSpec) -> tuple[Step, ...]:
             (f"{sampler.then}/scores", "corpus/index", "corpus/tokens"),
             family,
             ("parquet",),
-            ("selection", "evaluation.decontaminate", *([f"samplers.{name}"] if sampler.hybrid else [])),
+            (
+                *("selection", "corpus.sources", "evaluation.decontaminate"),
+                *([f"samplers.{name}"] if sampler.hybrid else []),
+            ),
             variant=sampler.technique,
             code=2,
             borrows=chosen_by(name),

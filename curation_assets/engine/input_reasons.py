@@ -98,6 +98,10 @@ def corpus_file_reasons(receipt: Receipt, listed: dict[str, Any] | None) -> Iter
         yield Reason("file_rewritten")
     elif then.get("leads_to") != listed.get("leads_to"):
         yield Reason("file_relinked")
+    elif "sha256" in listed and then["sha256"] != listed["sha256"]:
+        yield Reason("file_rewritten")
+    elif any(then.get(name) != listed.get(name) for name in ("source", "read_as")):
+        yield Reason("file_read_otherwise")
 
 
 def outside_reasons(receipt: Receipt) -> Iterator[Reason]:

@@ -142,7 +142,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("polars", "python"),
             ("evaluation.decontaminate", *hybrids),
             versions_of=(*chosen, *scores, *counted),
-            code=5,
+            code=6,
             partial=True,
             borrows=contaminated,
         ),
@@ -175,7 +175,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         "report",
         ("python",),
         versions_of=(*made.values(), *sections),
-        code=5,
+        code=6,
         partial=True,
     )
     return (*sections, page)

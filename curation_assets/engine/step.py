@@ -12,7 +12,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 
 from curation_assets.common.files import canonical, fingerprint, fingerprint_of
-from curation_assets.config.paths import identity_at
+from curation_assets.config.paths import identity_at, unset_at
 from curation_assets.config.profile import Profile
 from curation_assets.engine.borrowed import Borrows, nothing
 
@@ -68,7 +68,7 @@ class Step:
 
     def identity(self, profile: Profile) -> dict[str, Any]:
         """Return {path: what of the setting changes results} of the settings that it declares."""
-        return {path: identity_at(profile, path) for path in self.settings}
+        return {path: identity_at(profile, path) for path in self.settings if not unset_at(profile, path)}
 
     def code_version(self, profile: Profile) -> str:
         """Return the fingerprint of code and identity settings: Dagster's code version."""

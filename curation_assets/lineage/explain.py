@@ -101,7 +101,7 @@ def explain(
     documents: dict[int, list[Place]] = {}
     for place in search.places:
         documents.setdefault(place.doc_hash, []).append(place)
-    left_out = _left_out(versions)
+    left_out = known_left_out(versions)
     explained = []
     for at, places in enumerate(documents.values()):
         first, views = places[0], []
@@ -148,7 +148,7 @@ def _unknown(versions: Versions, doc_id: str, shards: list[str]) -> str:
     return f"no document {doc_id!r} in {of}, held out or quarantined{hint}"
 
 
-def _left_out(versions: Versions) -> Repeats:
+def known_left_out(versions: Versions) -> Repeats:
     """Return what `corpus.reading.left_out` would, as far as it is known."""
     workspace = versions.workspace
     repeats = read_repeats(workspace) if versions.receipt("corpus/index", "") is not None else {}
@@ -212,7 +212,7 @@ def to_text(explanation: Explanation) -> str:
     for place in explanation.places:
         lines += _place(place)
     for row in explanation.set_aside:
-        where, detail = _where(row.shard, row.row), f": {_plain(row.detail)}" if row.detail else ""
+        where, detail = where_in_file(row.shard, row.row), f": {_plain(row.detail)}" if row.detail else ""
         lines += wrapped(f"quarantined: {where}: {row.reason} ({row.meaning}){detail}")
         if not explanation.places:
             lines += wrapped(_plain(row.start), "  ")
@@ -245,14 +245,14 @@ def _plain(text: str) -> str:
     return plain(" ".join(text.split()))
 
 
-def _where(file: str, row: int) -> str:
+def where_in_file(file: str, row: int) -> str:
     """Name a row of a file as `formats.RawRow` counts: lines from 1; values of JSON from 1, rows of columnar files from 0."""
     by_row = split_suffixes(file)[1] in ("parquet", "arrow", "json")
     return f"{'row' if by_row else 'line'} {row:,} of {visible(decoded(file))}"
 
 
 def _place(place: Place) -> Iterator[str]:
-    at = f"{_where(place.url or place.shard, place.row)} (row {place.position:,} of {place.table}[{place.shard}])"
+    at = f"{where_in_file(place.url or place.shard, place.row)} (row {place.position:,} of {place.table}[{place.shard}])"
     if place.kept_by:
         yield from wrapped(f"repeated: {at}; that of {place.kept_by} counts")
         return

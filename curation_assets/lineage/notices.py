@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from curation_assets.config.amount import label, ordered
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.quarantine import REASONS
 from curation_assets.corpus.rejected_rows import why_no_documents
@@ -22,7 +24,7 @@ _FILES = 10  # that are named
 
 def notices(versions: Versions) -> list[str]:
     """Return the lines; none where there is nothing to say, or nothing has been read yet."""
-    return [*_files(versions), *_rows(versions), *_lost(versions), *_ids(versions)]
+    return [*_files(versions), *_rows(versions), *_lost(versions), *_ids(versions), *_short(versions)]
 
 
 def _metadata(versions: Versions, key: str) -> Iterator[dict[str, Any]]:
@@ -82,6 +84,22 @@ def _is_lost(about: dict[str, Any]) -> bool:
 def _ids(versions: Versions) -> Iterator[str]:
     for about in _metadata(versions, "corpus/index"):
         yield from describe_repeats(about)
+
+
+def _short(versions: Versions) -> Iterator[str]:
+    """Yield which sources have too few documents for their weight, and at which amounts."""
+    weights = versions.profile.corpus.weights
+    amounts: dict[str, set[str]] = {}
+    for name in SAMPLERS if weights else ():
+        for amount, receipt in versions.receipts(f"{name}/subset").items():
+            for source in receipt.metadata.get("short_sources", {}):
+                amounts.setdefault(source, set()).add(amount)
+    for source, short in sorted(amounts.items()):
+        share = weights.get(source, 0.0) / sum(weights.values())
+        yield (
+            f"source {source} has too few documents for its weight of {share:.1%} at {label(*ordered(short))}: all of them are kept, and "
+            "other sources make up for the rest"
+        )
 
 
 def _by_count(counts: dict[str, int], meanings: dict[str, str] | None = None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curation_assets.common.markdown import number
 from curation_assets.common.progress import Progress
@@ -124,38 +125,63 @@ def sampler_view(
     view = replace(view, details={name: value for name, value in rows[0].items() if name not in _OWN})
     if why_not:
         return view
-    lower, equal, count, shards = _rank(versions, scored_by, score, left_out, progress)
+    ranking = rank_scores(versions, scored_by, np.array([score]), left_out, progress)
     return replace(
         view,
-        percentile=(lower + (equal - 1) / 2) / count,
-        rank=count - lower - equal + 1,
-        candidates=count,
-        unscored=shards,
+        percentile=float(ranking.percentiles[0]),
+        rank=int(ranking.ranks[0]),
+        candidates=ranking.candidates,
+        unscored=ranking.unscored,
     )
 
 
-def _rank(
-    versions: Versions, sampler: str, score: float, left_out: Repeats, progress: Progress
-) -> tuple[int, int, int, int]:
-    """Return how many candidates have a lower score, an equal one, how many there are, and shards without scores."""
+@dataclass(frozen=True)
+class Ranking:
+    """How many candidates have a lower score than each of some, and how many an equal one; shards without scores are `unscored`."""
+
+    lower: NDArray[np.int64]
+    equal: NDArray[np.int64]
+    candidates: int
+    unscored: int
+
+    @property
+    def percentiles(self) -> NDArray[np.float64]:
+        """The share of candidates with a lower score, in [0, 1); where scores are equal, that of their middle rank."""
+        return (self.lower + (self.equal - 1) / 2) / self.candidates
+
+    @property
+    def ranks(self) -> NDArray[np.int64]:
+        """1 for the highest score; equal scores have the same."""
+        return self.candidates - self.lower - self.equal + 1
+
+
+def rank_scores(
+    versions: Versions, sampler: str, scores: NDArray[np.float64], left_out: Repeats, progress: Progress
+) -> Ranking:
+    """Rank scores of candidates [k] among those of all; one pass over the sampler's scores."""
     workspace, shards = versions.workspace, versions.partitions("shard")
 
-    def compare(shard: str) -> tuple[int, int, int, int]:
-        receipt = versions.receipt(f"{sampler}/scores", shard)
+    def compare(shard: str) -> tuple[NDArray[np.int64], NDArray[np.int64], int, int]:
+        receipt, none = versions.receipt(f"{sampler}/scores", shard), np.zeros(len(scores), np.int64)
         if receipt is None:
-            return 0, 0, 0, 1
+            return none, none, 0, 1
         with open_parquet(workspace, receipt, "scores.parquet") as file:
-            scores = file.read(columns=["score"])["score"].to_numpy()
+            held = file.read(columns=["score"])["score"].to_numpy()
         skipped = left_out.get(shard, NO_ROWS)
-        scores = np.delete(scores, skipped[skipped < len(scores)])
-        return int((scores < score).sum()), int((scores == score).sum()), len(scores), 0
+        held = np.sort(np.delete(held, skipped[skipped < len(held)]))
+        below, upto = np.searchsorted(held, scores, "left"), np.searchsorted(held, scores, "right")
+        return below, upto - below, len(held), 0
 
-    total = np.zeros(4, np.int64)
+    lower, equal, count, unscored = np.zeros(len(scores), np.int64), np.zeros(len(scores), np.int64), 0, 0
     for done, counts in enumerate(in_threads(compare, shards), 1):
-        total += counts
+        lower, equal, count, unscored = (
+            lower + counts[0],
+            equal + counts[1],
+            count + counts[2],
+            unscored + counts[3],
+        )
         progress(done, len(shards), "shards", f"{sampler}: ranking")
-    lower, equal, count, unscored = total.tolist()
-    return lower, equal, count, unscored
+    return Ranking(lower, equal, count, unscored)
 
 
 def _rows_of(

@@ -1,4 +1,4 @@
-"""The training assets: one run for each sampler, rate and size, and the ladder on the full data."""
+"""The training assets: one run for each sampler, amount and size, and the ladder on the full data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PRETRAINING = (
             _BUDGET,
             files=_FILES,
             paper="T5-Small and T5-Large at equal tokens, section 4",
-            use="job `train_and_evaluate_one_cell` trains one rate and size and measures it.",
+            use="job `train_and_evaluate_one_cell` trains one amount and size and measures it.",
         )
         for name in SAMPLERS
     ),

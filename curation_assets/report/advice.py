@@ -58,7 +58,7 @@ def _measured(quality: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cells(ours: pl.DataFrame) -> Iterator[tuple[Cell, pl.DataFrame]]:
-    """Yield for each rate and size the rows that can be compared with the best."""
+    """Yield for each amount and size the rows that can be compared with the best."""
     for (size, rate), cell in ours.group_by("size", "rate", maintain_order=True):
         yield (str(rate), str(size)), cell.filter(pl.col("tied_with_best").is_not_null())
 

@@ -54,11 +54,11 @@ the ladder: straight lines over the logarithm of the size, a rung that is no bet
 the ladder it is only known as < or >. The score is the mean over metrics, each scaled from the smallest to the largest rung; the \
 brackets are its 95 % interval over seeds, taken through the ladder as measured.
 
-**Mean rank** is among the samplers of the same rate and size, 1 for the best, over the metrics that they all have; it knows \
+**Mean rank** is among the samplers of the same amount and size, 1 for the best, over the metrics that they all have; it knows \
 nothing of noise, and is not shown for one seed.
 
-**Against random** compares with random sampling of the same rate and size, seed by seed: a difference counts as beyond the noise \
-where Student's t test, adjusted for the number of samplers by Holm's method, has p below 5 %. Several scores, rates and sizes \
+**Against random** compares with random sampling of the same amount and size, seed by seed: a difference counts as beyond the noise \
+where Student's t test, adjusted for the number of samplers by Holm's method, has p below 5 %. Several scores, amounts and sizes \
 are so many tables, and are not adjusted for. The noise is that of training (initial weights, masks, order of documents), \
 not of another corpus or another evaluation set.\
 """
@@ -319,7 +319,11 @@ def tokens_kept(runs: pl.DataFrame, rate_of: str) -> list[str]:
         if _differ(documents) or _differ(tokens):
             parts.append(f"at {label(rate)} {_span(documents)} documents with {_span(tokens)} tokens")
             unequal = unequal or (rate_of == "documents" and of_key(rate).kind == "rate" and _differ(tokens))
-    hint = ' (selection.rate_of = "tokens" compares at equally many tokens)' if unequal else ""
+    hint = (
+        ' (a budget of tokens in run.amounts, or selection.rate_of = "tokens", compares at equally many tokens)'
+        if unequal
+        else ""
+    )
     return [f"Samplers keep {'; '.join(parts)}{hint}."] if parts else []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,18 @@ from numpy.typing import NDArray
 from curation_assets.common.files import read_batches, read_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
+from curation_assets.config.settings import SOURCE_NAME
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents
 from curation_assets.engine.context import Context, DeclaredVersions
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, title
 from curation_assets.report import composition as compute
-from curation_assets.report import composition_view
+from curation_assets.report import composition_view, overlap_view
+from curation_assets.report.overlap import Overlaps
 from curation_assets.report.section import publish
 from curation_assets.report.strata import changes
+from curation_assets.report.texts import Drawn
 from curation_assets.selection.candidates import token_counts
+from curation_assets.selection.subset_rows import rows_by_shard
 
 _FIELD = "source"
 _ROOM = (
@@ -48,7 +53,7 @@ def composition(context: Context) -> BuildOne:
             raise MissingInput("no sampler has a current subset: there is nothing to show")
         reader = _Reader(context, shards, clustered=not versions.stale(_CLUSTERS, shards), progress=progress)
         sources = reader.sources()
-        corpus, choices = reader.count(made, sources)
+        corpus, choices, overlaps, drawn = reader.count(made, sources)
         tables = {}
         if sources:
             parts = compute.source_parts(corpus, sources)
@@ -58,15 +63,27 @@ def composition(context: Context) -> BuildOne:
         if reader.clustered:
             tables["clusters"] = compute.spread(corpus, choices)
         within, strata = _strata(context, made)
-        for name, table in {**tables, **({"strata": strata} if within else {})}.items():
+        overlap = overlaps.table(corpus.documents)
+        versions_of = {key: context.receipt(f"{key[0]}/subset", key[1]) for key in made}
+        texts = drawn.table(context, shards, {key: one.version for key, one in versions_of.items() if one})
+        for name, table in {
+            **tables,
+            "overlap": overlap,
+            "texts": texts,
+            **({"strata": strata} if within else {}),
+        }.items():
             table.write_parquet(folder / f"{name}.parquet")
         rate = compute.main_rate([key[1] for key in made])
-        section = composition_view.section(corpus.documents, tables, state, rate, within, strata)
+        section = composition_view.section(corpus.documents, tables, state, rate, within, strata, overlap)
         return {
             "documents": corpus.documents,
             "subsets": len(made),
             "not_current": f"{sum(value != 'current' for value in state.values())} of {len(state)}",
-            **publish(folder, section, composition_view.figures(tables, rate)),
+            **publish(
+                folder,
+                section,
+                chain(composition_view.figures(tables, rate), overlap_view.figures(overlap, rate)),
+            ),
         }
 
     return build
@@ -113,38 +130,48 @@ class _Reader:
         result = compute.Frequent(_ROOM)
         for shard in self._shards:
             path = open_documents(self._workspace, shard)
-            if _FIELD not in pq.read_schema(path).names:
+            if (field := _source_field(path)) is None:
                 self._done = len(self._shards)
                 return []
-            for batch in read_batches(path, [_FIELD], _BATCH):
-                result.add(pl.Series(_FIELD, batch[_FIELD]))
+            for batch in read_batches(path, [field], _BATCH):
+                result.add(pl.Series(field, batch[field]))
             self._tell()
         values = result.values()
         return values if any(value is not None for value in values) else []
 
     def count(
         self, made: list[compute.Key], sources: list[str | None]
-    ) -> tuple[compute.Tally, dict[compute.Key, compute.Tally]]:
-        """Return the tallies of the corpus without what subsets may not have, and of each subset."""
+    ) -> tuple[compute.Tally, dict[compute.Key, compute.Tally], Overlaps, Drawn]:
+        """Return the tallies of the corpus without what subsets may not have, and of each subset, and what subsets have in common; and some documents of each."""
+        overlaps, drawn = Overlaps(made), Drawn(made)
         corpus, choices = compute.Tally(), {key: compute.Tally() for key in made}
         with ExitStack() as stack:
             rows = {key: stack.enter_context(_rows(self._workspace, key, self._shards)) for key in made}
-            for shard in self._shards:
+            for at, shard in enumerate(self._shards):
                 tokens = token_counts(self._workspace, shard)
                 numbers = self._numbers(shard, tokens, sources)
                 free = np.delete(np.arange(len(tokens)), self._left_out.get(shard, NO_ROWS))
                 corpus.add(tokens[free], {name: x[free] for name, x in numbers.items()})
+                tables = {key: next(rows[key]) for key in made}
+                chosen = {key: table["row"].to_numpy() for key, table in tables.items()}
+                overlaps.add(len(tokens), chosen)
+                for key, table in tables.items():
+                    drawn.add(
+                        at, key, chosen[key], *(table[name].to_numpy() for name in ("doc_hash", "score"))
+                    )
                 for key, tally in choices.items():
-                    own = next(rows[key])
+                    own = chosen[key]
                     tally.add(tokens[own], {name: x[own] for name, x in numbers.items()})
                 self._tell()
-        return corpus, choices
+        return corpus, choices, overlaps, drawn
 
     def _numbers(self, shard: str, tokens: Ints, sources: list[str | None]) -> dict[str, Ints]:
         """Return for each division the part that each document of a shard is in [n]."""
         result = {"length": compute.length_bins(tokens)}
         if sources:
-            column = pq.read_table(open_documents(self._workspace, shard), columns=[_FIELD])[_FIELD]
+            path = open_documents(self._workspace, shard)
+            field = _source_field(path)
+            column = pq.read_table(path, columns=[field])[field]
             place = pc.index_in(column, pa.array(sources, pa.string())).fill_null(len(sources))
             result["source"] = place.to_numpy().astype(np.int64)
         if self.clustered:
@@ -163,9 +190,15 @@ class _Reader:
         self._progress(self._done, 2 * len(self._shards), "shards")
 
 
+def _source_field(documents: Path) -> str | None:
+    """Return the field that says where documents are from: which of several sources, or else their own."""
+    names = pq.read_schema(documents).names
+    return next((field for field in (SOURCE_NAME, _FIELD) if field in names), None)
+
+
 @contextmanager
-def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Iterator[Ints]]:
-    """Open a subset; give for one shard after another the rows of its documents table that the subset has [k].
+def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Iterator[pa.Table]]:
+    """Open a subset; give for one shard after another what the subset has of it: rows of its documents table, hashes, scores.
 
     Raises
     ------
@@ -179,17 +212,4 @@ def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Ite
             f"{title(f'{key[0]}/subset', key[1])} is not of the shards as they are: run the graph first"
         )
     with pq.ParquetFile(folder / "subset.parquet") as source:
-        yield _pieces(source, list(counts.values()))
-
-
-def _pieces(source: pq.ParquetFile, counts: list[int]) -> Iterator[Ints]:
-    """Yield the column `row` in pieces of these lengths; held is one piece and one batch."""
-    batches = source.iter_batches(_BATCH, columns=["row"])
-    held = np.zeros(0, np.int64)
-    for count in counts:
-        parts = [held]
-        while sum(map(len, parts)) < count:
-            parts.append(next(batches)["row"].to_numpy())
-        held = np.concatenate(parts)
-        yield held[:count]
-        held = held[count:]
+        yield (rows for _, rows in rows_by_shard(source, counts, ["row", "doc_hash", "score"]))

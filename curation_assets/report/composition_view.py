@@ -12,6 +12,8 @@ from curation_assets.common.drawing.charts import amount_curves, axis, over_amou
 from curation_assets.common.drawing.styles import FULL, PANELS, RANDOM
 from curation_assets.config.amount import by_kind, label
 from curation_assets.config.registry import SAMPLERS
+from curation_assets.config.settings import SOURCE_NAME
+from curation_assets.report import overlap_view
 from curation_assets.report.composition import OTHER, WHOLE, Key
 from curation_assets.report.section import (
     Cell,
@@ -40,11 +42,18 @@ _WORDS = {"source": "sources", "length": "lengths", "clusters": "clusters"}
 
 
 def section(
-    documents: int, tables: Tables, state: Mapping[Key, str], rate: str, within: str, strata: pl.DataFrame
+    documents: int,
+    tables: Tables,
+    state: Mapping[Key, str],
+    rate: str,
+    within: str,
+    strata: pl.DataFrame,
+    overlap: pl.DataFrame,
 ) -> Section:
     """Return the section: sentences at one amount, tables of all; `state` is what each subset is: current, out of date, not made.
 
-    `strata` (STRATA) is what keeping the rate within the values of `within` changes; empty where that is "".
+    `strata` (STRATA) is what keeping the rate within the values of `within` changes; empty where that is "". `overlap` (OVERLAP) is what pairs
+    of choices have in common.
     """
     intro = (
         f"Which {listed([_WORDS[name] for name in tables])} a choice is made of, beside the whole corpus. Random sampling keeps them "
@@ -53,8 +62,15 @@ def section(
     )
     shown = [_table(name, table, state) for name, table in tables.items()]
     shown += [_strata_table(within, strata)] if within else []
-    sentences = [*findings(tables, rate), *strata_findings(within, strata, rate), *gaps(tables, state)]
-    about = method(documents, tables)
+    shown += overlap_view.shown(overlap, rate)
+    alike = overlap_view.findings(overlap, rate)
+    sentences = [
+        *findings(tables, rate),
+        *alike,
+        *strata_findings(within, strata, rate),
+        *gaps(tables, state),
+    ]
+    about = "\n\n".join([method(documents, tables), *([overlap_view.METHOD] if alike else [])])
     return Section(
         "What each sampler keeps", intro, sentences, [], shown, about, headline=headline(tables, rate)
     )
@@ -215,8 +231,13 @@ def strata_findings(within: str, strata: pl.DataFrame, rate: str) -> list[str]:
     by = pl.col("without_strata") / pl.col("without_strata").sum().over("sampler")
     of = pl.col("candidates") / pl.col("candidates").sum().over("sampler")
     one = table.with_columns(by=by, of=of).sort((by - of).abs(), descending=True).row(0, named=True)
+    how = (
+        "has the sources in the shares of their weights, or its rate of each where they have none"
+        if within == SOURCE_NAME
+        else f"keeps its rate within each {within} (selection.within)"
+    )
     return [
-        f"Every sampler keeps its rate within each {within} (selection.within). At {label(rate)}, that exchanges {share[least]:.1%} ({least}) to "
+        f"Every sampler {how}. At {label(rate)}, that exchanges {share[least]:.1%} ({least}) to "
         f"{share[most]:.1%} ({most}) of the documents; without it, most would change for {one['sampler']}: {one['by']:.1%} of its choice "
         f"would be {one['part']}, which is {one['of']:.1%} of the corpus."
     ]

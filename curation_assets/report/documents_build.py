@@ -84,20 +84,18 @@ def _table(corpus: Corpus, picked: dict[tuple[tuple[str, ...], str], Picked]) ->
         counts = Counts(names, shown.scores)
         for one in corpus:
             counts.add(one)
-        percentiles, about = counts.percentiles(), _about(corpus.workspace, corpus.shards, shown)
-        fields = [name for name in about[0] if name not in _OWN]
+        percentiles, about = counts.percentiles(), documents_at(corpus.workspace, corpus.shards, shown)
         for entry in entries:
             i, row = entry.document, about[entry.document]
-            kept = [str(row[name]) for name in fields if row[name] is not None]
             place = (corpus.shards[shown.shard[i]], int(shown.row[i]), row["row"])
-            document = (", ".join(kept), row["n_chars"], row["text"][:CUT])
+            document = (kept_fields(row), row["n_chars"], row["text"][:CUT])
             numbers = (*shown.scores[:, i].tolist(), *percentiles[:, i].tolist())
             rows.append((*entry[:3], row["doc_id"], int(shown.doc_hash[i]), *place, *document, *numbers))
     of_samplers = {f"{kind}_{name}": pl.Float64 for kind in ("score", "percentile") for name in names}
     return pl.DataFrame(rows, schema=_COLUMNS | of_samplers, orient="row")
 
 
-def _about(context: Context, shards: list[str], shown: Picked) -> list[dict[str, Any]]:
+def documents_at(context: Context, shards: list[str], shown: Picked) -> list[dict[str, Any]]:
     """Return the rows of the documents tables of the documents shown, in their order; other row groups are not read."""
     picked: list[dict[str, Any]] = [{} for _ in shown.row]
     for number in np.unique(shown.shard):
@@ -112,3 +110,8 @@ def _about(context: Context, shards: list[str], shown: Picked) -> list[dict[str,
                 for i, row in zip(here, source.read_row_group(group).take(rows).to_pylist(), strict=True):
                     picked[i] = row
     return picked
+
+
+def kept_fields(row: dict[str, Any]) -> str:
+    """Return the kept fields of a row of the documents table, in words."""
+    return ", ".join(str(value) for name, value in row.items() if name not in _OWN and value is not None)

@@ -163,7 +163,7 @@ def _size(name: str, size: Size | None) -> dict[str, Any]:
 
 
 def _mean_ranks(scores: Scores, runs: list[Run]) -> dict[Run, float | None]:
-    """Rank the samplers of one rate and size by the official metrics that any of them has."""
+    """Rank the samplers of one amount and size by the official metrics that any of them has."""
     x: Floats = np.stack([_seed_means(scores.values(run)) for run in runs])
     official = [not metric.name.endswith(STANDIN) for metric in scores.metrics]
     used = np.flatnonzero(np.isfinite(x).any(axis=0) & np.array(official))

@@ -154,12 +154,16 @@ class Part:
 
 
 class Source(NamedTuple):
-    """An artifact behind the page: asset key, partition, version ("" where it is missing), and what is wrong with it, if anything."""
+    """An artifact behind the page: asset key, partition, version ("" where it is missing), and what is wrong with it, if anything.
+
+    `texts` is where texts of the subset behind it are, "" where there are none.
+    """
 
     key: str
     partition: str
     version: str
     state: str = ""
+    texts: str = ""
 
     @property
     def trace(self) -> str:
@@ -169,10 +173,11 @@ class Source(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Where on the page an artifact is told of, and its name."""
+    """Where on the page an artifact is told of, its name, and where texts of the subset behind it are."""
 
     id: str
     title: str
+    texts: str = ""
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,17 @@ class Report:
 
 def render(report: Report) -> str:
     """Return the page. The same report gives the same bytes."""
+    references = {
+        source[:2]: Reference(anchor("from", *source[:2]), title(*source[:2]), source.texts)
+        for source in report.sources
+    }
+    css, policy = styled()
+    page = environment().get_template("page.html")
+    return page.render(report=report, references=references, css=css, policy=policy)
+
+
+def styled() -> tuple[Markup, str]:
+    """Return the style sheet, and the policy of a page that has it."""
     css = files("curation_assets.report").joinpath("templates/style.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     # This style sheet and style attributes, and nothing else: browsers that do not tell one from the other go by `style-src`.
@@ -217,15 +233,12 @@ def render(report: Report) -> str:
         f"default-src 'none'; style-src 'unsafe-inline'; style-src-elem 'sha256-{digest}'; style-src-attr 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    references = {
-        source[:2]: Reference(anchor("from", *source[:2]), title(*source[:2])) for source in report.sources
-    }
-    page = _environment().get_template("page.html")
-    return page.render(report=report, references=references, css=Markup(css), policy=policy)
+    return Markup(css), policy
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders the templates."""
     environment = Environment(
         loader=PackageLoader("curation_assets.report"),
         autoescape=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -15,14 +15,18 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.report_steps import REPORTS
 from curation_assets.engine.store import PREVIEW
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
+from curation_assets.lineage.subset_behind import CHAIN
+from curation_assets.report.composition import Key
 from curation_assets.report.page import Glance, Grid, Part, Report, Source, numbers_of, render
 from curation_assets.report.section import SECTION, Section, read_section
 from curation_assets.report.summary import facts, first_sentences, glances, to_use
+from curation_assets.report.texts_page import FOLDER, Texts, write_pages
 
 PAGE = "index.html"
 _KEY = "report/page"
 _TITLE = "Which data to train on: samplers compared"
 _FIGURES, _DATA = "figures", "data"
+_COMPOSITION, _TABLE = "report/composition", "texts.parquet"
 _FOLDERS = {"svg": _FIGURES, "png": _FIGURES, "pdf": _FIGURES, "parquet": _DATA}
 _ROWS = 100  # shown of the numbers behind a figure; the file has all
 
@@ -66,11 +70,13 @@ def page(context: Context) -> BuildOne:
             progress(number, len(REPORTS), "sections")
         if not any(part.section for part in parts):
             raise MissingInput("no report has been made yet: there is nothing to put on a page")
-        seen = glances(context)
+        seen, texts = glances(context), _texts(context, folder)
         known, unknown = to_use(context)
         current = [part.section for part in parts if part.section and not part.stale]
         lead = first_sentences(known, current, unknown)
-        report = Report(_TITLE, lead, facts(context), seen, parts, list(_sources(versions, parts, seen)))
+        report = Report(
+            _TITLE, lead, facts(context), seen, parts, list(_sources(versions, parts, seen, texts))
+        )
         write_bytes(folder / PAGE, render(report).encode())
         _publish(folder, published(context).parent)
         return {
@@ -128,7 +134,32 @@ def _rows(path: Path) -> Grid:
     return numbers_of(table.columns, table.rows(), total)
 
 
-def _sources(versions: DeclaredVersions, parts: list[Part], seen: list[Glance]) -> Iterator[Source]:
+def _texts(context: Context, folder: Path) -> Mapping[Key, Texts]:
+    """Write the pages of texts that `report/composition` has drawn; return where those of each subset are."""
+    receipt = context.receipt(_COMPOSITION)
+    if receipt is None or _TABLE not in receipt.files:
+        return {}
+    return write_pages(folder, pl.read_parquet(context.open(_COMPOSITION) / _TABLE))
+
+
+def _texts_behind(versions: DeclaredVersions, texts: Mapping[Key, Texts], key: str, partition: str) -> str:
+    """Return where texts are of the subset behind an artifact, of the version that was read; "" where there are none."""
+    sampler, _, end = key.partition("/")
+    there = texts.get((sampler, partition.split("|")[0]))
+    receipt = versions.receipt(key, partition)
+    if end == "metrics" and there and receipt is not None:
+        measured = receipt.inputs.get(f"{sampler}/checkpoint")
+        receipt = versions.receipt(f"{sampler}/checkpoint", partition)
+        receipt = receipt if receipt is not None and receipt.version == measured else None
+    if there is None or receipt is None or end not in CHAIN:
+        return ""
+    version = receipt.version if end == "subset" else receipt.inputs.get(f"{sampler}/subset")
+    return there.address if version == there.version else ""
+
+
+def _sources(
+    versions: DeclaredVersions, parts: list[Part], seen: list[Glance], texts: Mapping[Key, Texts]
+) -> Iterator[Source]:
     """Yield the reports, then what their rows are about, in the graph's order."""
     linked = {mark.link for one in seen for marks in one.rows.values() for mark in marks if mark.link}
     for part in parts:
@@ -140,7 +171,8 @@ def _sources(versions: DeclaredVersions, parts: list[Part], seen: list[Glance]) 
     asked += sorted((at for at in linked if at[0] in STEPS), key=lambda at: (order[at[0]], at[1]))
     for key, partition in dict.fromkeys(asked):
         receipt = versions.receipt(key, partition)
-        yield Source(key, partition, receipt.version if receipt else "", _state(versions, key, partition))
+        version, where = receipt.version if receipt else "", _texts_behind(versions, texts, key, partition)
+        yield Source(key, partition, version, _state(versions, key, partition), where)
 
 
 def _state(versions: DeclaredVersions, key: str, partition: str) -> str:
@@ -157,7 +189,7 @@ def _publish(folder: Path, target: Path) -> None:
     names = [name for name in names if name not in (PAGE, PREVIEW)]
     for name in [*names, PAGE]:
         write_bytes(target / name, (folder / name).read_bytes())
-    for below in (_FIGURES, _DATA):
+    for below in (_FIGURES, _DATA, FOLDER):
         for old in (target / below).glob("*"):
             if old.is_file() and f"{below}/{old.name}" not in names:
                 old.unlink()

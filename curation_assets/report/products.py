@@ -10,7 +10,7 @@ REPORT = (
     Product(
         "report/comparison",
         imported("curation_assets.report.build:comparison"),
-        "Every evaluated sampler, rate and size side by side.",
+        "Every evaluated sampler, amount and size side by side.",
         "Perplexities, averages of the evaluation suites, over-scaling, effective size, ranks, and whether the difference to random "
         "sampling is beyond the noise of training.",
         files=f"`comparison.csv`, `comparison.md`, `recipe.json`; {_FIGURES}",
@@ -70,8 +70,8 @@ REPORT = (
     Product(
         "report/composition",
         imported("curation_assets.report.composition_build:composition"),
-        "What each sampler keeps: sources, lengths and clusters.",
-        "Beside the whole corpus.",
+        "What each sampler keeps, and what samplers have in common.",
+        "Sources, lengths and clusters beside the whole corpus; documents in common beside those of independent choices.",
         files=_FIGURES,
         use="look for a source or a length that a sampler drops without your meaning it to.",
     ),

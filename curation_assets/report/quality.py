@@ -1,4 +1,4 @@
-"""Quality against the share of the data that is kept (v1, figures 4 and 10 to 16, table 1): every metric, rate and size."""
+"""Quality against the share of the data that is kept (v1, figures 4 and 10 to 16, table 1): every metric, amount and size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ what knowing nothing scores by the metric."""
 
 
 class Cell:
-    """What the samplers of one rate and size reached, metric by metric, seed by seed."""
+    """What the samplers of one amount and size reached, metric by metric, seed by seed."""
 
     def __init__(self, scores: Scores, ladder: Ladder, rate: str, size: str) -> None:
         self.scores, self.rate, self.size = scores, rate, size
@@ -161,7 +161,7 @@ def _ranks(
     metrics: Sequence[str],
     values: dict[tuple[str, str], Summary],
 ) -> tuple[dict[tuple[str, str], float], dict[str, float]]:
-    """Return {(sampler, metric): rank} and {sampler: mean rank} of one rate and size."""
+    """Return {(sampler, metric): rank} and {sampler: mean rank} of one amount and size."""
     x = np.array([[values[s, m].mean for m in metrics] for s in samplers], np.float64)
     scaled = ranks(x, [higher_is_better(scores, m) for m in metrics])
     places = {

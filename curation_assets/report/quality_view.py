@@ -34,7 +34,7 @@ Ranks of one seed are those of its noise, and are not shown. Chance is what the 
 {ties.METHOD}
 
 A sampler is better or worse than full data where the paired t test over seeds, adjusted by Holm's method for the number of \
-samplers of the same amount and size, has p below 5 %. Metrics, rates and sizes are not adjusted for: of many cells without any \
+samplers of the same amount and size, has p below 5 %. Metrics, amounts and sizes are not adjusted for: of many cells without any \
 difference, 5 % would still show one.
 
 {advice.METHOD}\

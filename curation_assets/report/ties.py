@@ -14,7 +14,7 @@ LEVEL = 0.05
 METHOD = (
     "Tied means: not told from the best by Tukey's range test at 5 %, on seeds as blocks (seed k of every sampler is compared with "
     "seed k of the others). The test allows for all pairs at once, so also for the best having been picked by the same numbers. It "
-    "takes the noise of training to be about as large for every sampler of the same rate and size; with two samplers it is the "
+    "takes the noise of training to be about as large for every sampler of the same amount and size; with two samplers it is the "
     "paired t test."
 )
 

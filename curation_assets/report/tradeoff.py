@@ -74,7 +74,7 @@ def tradeoff(
 
 
 def with_front(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with `on_front`, for each rate and size by itself; null without a cost or a perplexity."""
+    """Return the table with `on_front`, for each amount and size by itself; null without a cost or a perplexity."""
     cost = pl.col("scoring_seconds") + pl.col("preparing_seconds")
     numbered = table.with_row_index("_row").with_columns(_cost=cost)
     known = numbered.filter(pl.col("_cost").is_finite() & pl.col("perplexity").is_finite())

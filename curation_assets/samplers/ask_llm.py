@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import pyarrow as pa
 from pydantic import Field, model_validator
@@ -60,14 +60,21 @@ class Judge:
 
 
 def setup(key: str, context: Context) -> Judge:
-    """Load the judge that the artifact `key` is the note of."""
+    """Load the judge that the artifact `key` is the note of, and see what it reads."""
+    judge, tokenizer = load_judge(key, context)
+    if tokenizer is None:
+        return Judge(judge, False, _SERVER_PART)
+    part = documents_a_part(cast("AskLLM", judge).model, judge.max_tokens, context.device)
+    return Judge(judge, same_pieces(context, tokenizer), part)
+
+
+def load_judge(key: str, context: Context) -> tuple[AskLLM | ServerJudge, Any]:
+    """Return the judge that the artifact `key` is the note of, and its tokenizer: None where a server has that."""
     source = parse(read_json(context.open(key) / "model.json")["source"])
     if source.kind == "server":
-        return Judge(server_judge(context, source), False, _SERVER_PART)
+        return server_judge(context, source), None
     model, tokenizer = open_scorer(context, key)
-    judge = ask_llm(context, model, tokenizer)
-    part = documents_a_part(model, judge.max_tokens, context.device)
-    return Judge(judge, same_pieces(context, tokenizer), part)
+    return ask_llm(context, model, tokenizer), tokenizer
 
 
 def server_judge(context: Context, source: ModelSource, max_tokens: int | None = None) -> ServerJudge:

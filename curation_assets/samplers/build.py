@@ -28,11 +28,7 @@ def scores(sampler: Sampler) -> Builder:
     """Return the builder of a sampler's scores."""
 
     def load(context: Context) -> BuildOne:
-        own = sampler.section or sampler.name
-        if sampler.setup is not None:
-            state = sampler.setup(context)
-        else:
-            state = None if sampler.settings is None else getattr(context.profile.samplers, own)
+        state = set_up(sampler, context)
         size = sampler.part(state) if sampler.part else None
 
         def build(shard: str, folder: Path, progress: Progress) -> Metadata:
@@ -40,7 +36,7 @@ def scores(sampler: Sampler) -> Builder:
             n = len(documents)
 
             def score(rows: slice, progress: Progress) -> pa.Table:
-                return _table(sampler, state, documents.part(rows), progress)
+                return score_table(sampler, state, documents.part(rows), progress)
 
             if size is None:
                 table = score(slice(0, n), progress)
@@ -55,7 +51,20 @@ def scores(sampler: Sampler) -> Builder:
     return load
 
 
-def _table(sampler: Sampler, state: object, documents: Documents, progress: Progress) -> pa.Table:
+def set_up(sampler: Sampler, context: Context) -> Any:
+    """Return what a sampler's `score` is given beside documents: what `setup` loads, or else its settings."""
+    if sampler.setup is not None:
+        return sampler.setup(context)
+    own = sampler.section or sampler.name
+    return None if sampler.settings is None else getattr(context.profile.samplers, own)
+
+
+def score_table(sampler: Sampler, state: object, documents: Documents, progress: Progress) -> pa.Table:
+    """Score some documents; return that as `checked`."""
+    return checked(sampler, sampler.score(state, documents, progress), documents)
+
+
+def checked(sampler: Sampler, returned: object, documents: Documents) -> pa.Table:
     """Return the scores of some documents and what stands beside them, of the types that the sampler declares.
 
     Raises
@@ -63,7 +72,7 @@ def _table(sampler: Sampler, state: object, documents: Documents, progress: Prog
     ValueError
         The sampler returned something else, or a score that is missing or not finite: names the file, and the document.
     """
-    returned, where = sampler.score(state, documents, progress), f"{documents.shard}: sampler {sampler.name}"
+    where = f"{documents.shard}: sampler {sampler.name}"
     if not isinstance(returned, Mapping):
         raise ValueError(
             f"{where} returned {type(returned).__name__}; it should be a dict of columns by name"
@@ -99,10 +108,15 @@ def _column(values: Any, kind: str) -> pa.Array | pa.ChunkedArray:
     return (values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)).cast(kind)
 
 
+def parts_of(scratch: Path, sampler: str) -> Path:
+    """Return the folder where parts of a sampler's scores wait: who wants all of them made anew removes it."""
+    return scratch / "scores" / sampler
+
+
 def _home(context: Context, sampler: Sampler, shard: str) -> Path:
     """Return where parts of a shard's scores wait; parts of other versions of it are removed."""
     version = context.recipe(shard)
-    home = context.scratch / "scores" / sampler.name / safe_name(shard)
+    home = parts_of(context.scratch, sampler.name) / safe_name(shard)
     for other in home.glob("*"):
         if other.name != version:
             shutil.rmtree(other, ignore_errors=True)

@@ -46,6 +46,10 @@ class Documents:
         """Return others of the same corpus file."""
         return replace(self, rows=rows)
 
+    def within(self, context: Context) -> Documents:
+        """Return the same documents, of which other inputs can be opened."""
+        return Documents(context, self.shard, self.rows)
+
     def open(self, key: str) -> Path:
         """Return the folder with what an input that is made for each corpus file has of this one."""
         if key not in self._folders:

@@ -39,8 +39,8 @@ def token_reader(context: Context, tokenizer: Any) -> TokenReader:
 
 
 def same_pieces(context: Context, tokenizer: Any) -> bool:
-    """Tell whether a model reads with the corpus's tokenizer, so that `corpus/tokens` holds what it reads."""
-    if not isinstance(tokenizer, Tokenizer):
+    """Tell whether a model reads with the corpus's tokenizer, so that `corpus/tokens` holds what it reads; before there is one, none does."""
+    if not isinstance(tokenizer, Tokenizer) or context.receipt("corpus/tokenizer") is None:
         return False
     return tokenizer.vocabulary() == load_tokenizer(context.open("corpus/tokenizer")).vocabulary()
 

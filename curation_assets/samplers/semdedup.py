@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -195,6 +195,45 @@ def score(neighbours: Neighbours, documents: Documents, progress: Progress) -> S
     }
 
 
+def unseen(context_of: Callable[[str], Context], documents: Documents, progress: Progress) -> Scores:
+    """Compare documents that are no part of the corpus with all of their cluster, as if these were kept before them.
+
+    One that is part of the corpus is compared with the others, those after it as well: it scores at most as high as it does there.
+    """
+    from curation_assets.scoring.cluster_groups import block_of, vector
+    from curation_assets.scoring.nearest import NearestInCluster
+
+    context, own = context_of("semdedup/neighbours"), documents.within(context_of("semdedup/vectors"))
+    clusters, shards = context.metadata("clusters/centroids")["clusters"], context.shards()
+    readable = own.readable
+    rows = np.flatnonzero(readable)
+    nearest = NearestInCluster(own.embeddings[rows], own.clusters[rows], own.hashes[rows])
+    wanted = np.unique(block_of(own.clusters[rows], clusters))
+    receipts = [context.artifact("semdedup/vectors", shard) for shard in shards]
+    duplicate_of, duplicate_shard = np.full((2, len(readable)), None, object)
+    for number, (receipt, table) in enumerate(
+        zip(receipts, _arrays(context, OFFSETS, receipts), strict=True)
+    ):
+        kind = vector(receipt.metadata["dimensions"], receipt.metadata["dtype"])
+        ranges = [(receipt, int(table[block, 0]), int(table[block + 1, 0])) for block in wanted]
+        for records in _parsed(context, ranges, repeat(kind, len(ranges))):
+            fields = records.fields
+            better, theirs = nearest.add(fields["x"], fields["cluster"], fields["doc_hash"])
+            duplicate_of[rows[better]] = records.texts().take(pa.array(theirs)).to_pylist()
+            duplicate_shard[rows[better]] = shards[number]
+        progress(number + 1, len(shards), "shards", "comparing")
+    score = draw_scores(setup(context_of("semdedup/scores")).histogram, own.hashes, -_NEAR)
+    score[rows] = np.where(np.isfinite(nearest.similarity), -nearest.similarity, 1.0)
+    ids = pa.array(duplicate_of, pa.string())
+    return {
+        "score": score,
+        "readable": readable,
+        "similarity": pa.array(-score, mask=ids.is_null().to_numpy(zero_copy_only=False)),
+        "duplicate_of": ids,
+        "duplicate_shard": pa.array(duplicate_shard, pa.string()),
+    }
+
+
 def summary(table: pa.Table) -> Metadata:
     """Count the near-duplicates of a corpus file."""
     return {
@@ -232,6 +271,7 @@ SAMPLER = Sampler(
     },
     setup=setup,
     score=score,
+    unseen=unseen,
     summary=summary,
     about_cut=about_cut,
     code=4,

@@ -38,6 +38,8 @@ class Sampler(SamplerSpec):
         settings and on a seed alone: not on the order of the documents, on how they lie in files, or on the batch.
     setup : called once by each process that scores: loads a model, say. Without it `score` is given the sampler's settings.
     part : what `setup` returned -> how many documents are scored between two saves, for scores that take long; all, where it is None.
+    unseen : of a sampler that is `placed`: what scores documents that are no part of the corpus, in place of `setup` and `score`. It is given
+        (asset key -> the context of that step, documents, progress). Without it such documents have no score.
     summary : the table of scores of a corpus file -> figures about it, for people.
     products : how the `steps` that it brings are made, and what people are told of them.
     """
@@ -45,6 +47,7 @@ class Sampler(SamplerSpec):
     score: Callable[[Any, Documents, Progress], Scores]
     setup: Callable[[Context], Any] | None = None
     part: Callable[[Any], int] | None = None
+    unseen: Callable[[Callable[[str], Context], Documents, Progress], Scores] | None = None
     summary: Callable[[pa.Table], Metadata] | None = None
     steps: tuple[Step, ...] = ()
     products: tuple[Product, ...] = ()

@@ -192,9 +192,13 @@ class AskLLM:
 
         Raises TypeError or ValueError, with the row, for what is no valid Unicode string.
         """
+        return [np.concatenate(parts) for parts in self.input_parts(texts)]
+
+    def input_parts(self, texts: Sequence[str]) -> list[tuple[Ids, Ids, Ids]]:
+        """Return what `inputs` joins, of each text: the ids before the document, the document's, and those after it."""
         check_texts(texts)
         documents, _ = self._tokenize(prompt.neutralise_all(texts)[0])
-        return [self._framed(document) for document in documents]
+        return [(self._before, document, self._after) for document in documents]
 
     def _framed(self, document: Ids) -> Ids:
         return np.concatenate([self._before, document, self._after])

@@ -52,8 +52,7 @@ def write_vectors(
     """
     rows = np.arange(len(cluster)) if rows is None else rows
     order = rows[np.argsort(cluster[rows], kind="stable")]
-    blocks = _blocks(clusters)
-    bounds = np.searchsorted(cluster[order].astype(np.int64) * blocks // clusters, np.arange(blocks + 1))
+    bounds = np.searchsorted(block_of(cluster[order], clusters), np.arange(_blocks(clusters) + 1))
     kind, sorted_ids = vector(x.shape[1], x.dtype.str), ids.take(pa.array(order))
 
     def records() -> Iterator[Records]:
@@ -80,6 +79,11 @@ def _batches(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
 def group_bounds(clusters: int, groups: int) -> np.ndarray:
     """Return the block of `write_vectors` at which each group begins, int64 [groups + 1]."""
     return np.arange(groups + 1, dtype=np.int64) * _blocks(clusters) // groups
+
+
+def block_of(cluster: np.ndarray, clusters: int) -> np.ndarray:
+    """Return the block of `write_vectors` that each cluster is in, int64 [n]."""
+    return cluster.astype(np.int64) * _blocks(clusters) // clusters
 
 
 def _blocks(clusters: int) -> int:

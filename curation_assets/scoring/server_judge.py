@@ -114,10 +114,14 @@ class ServerJudge:
             pool.shutdown(cancel_futures=True)
         return answers
 
+    def question(self, document: str) -> str:
+        """Return what the server is asked of a document that is neutralised and cut."""
+        return f"{self._before}{document}{self._after}"
+
     def _ask(self, document: str, where: str) -> Answer:
         body = {
             "model": self.model,
-            "messages": [{"role": "user", "content": f"{self._before}{document}{self._after}"}],
+            "messages": [{"role": "user", "content": self.question(document)}],
             "max_tokens": 1,
             "temperature": 1.0,  # else some servers sharpen the probabilities
             "logprobs": True,

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation_assets.common.drawing.charts import histogram
 from curation_assets.common.files import write_batches, write_json, write_table
@@ -47,8 +46,9 @@ def subset(spec: SamplerSpec) -> Builder:
             )
             write_batches(folder / "subset.parquet", chosen.batches(), SUBSET_SCHEMA)
             (drawn,), _, documents, tokens = chosen.summary(n)
-            if tally:
-                write_table(folder / "strata.parquet", tally.table())
+            strata = tally.table() if tally else None
+            if strata:
+                write_table(folder / "strata.parquet", strata)
             manifest: dict[str, Any] = {
                 "sampler": spec.name,
                 "technique": spec.technique,
@@ -63,6 +63,7 @@ def subset(spec: SamplerSpec) -> Builder:
                 "by_shard": chosen.by_shard,
                 **({"decontaminated": True} if context.profile.evaluation.decontaminate else {}),
                 **({"within": draw.strata.within, "strata": len(draw.strata.names)} if draw.strata else {}),
+                **_of_sources(draw, strata, chosen.by_shard, draw.unit(amount)),
                 **_of_first(context, draw, int(counts.admitted.sum())),
                 "score_versions": _versions(context, draw),
             }
@@ -84,13 +85,55 @@ def subset(spec: SamplerSpec) -> Builder:
                 "rate_realised": documents / n if n else 0.0,
                 "token_rate_realised": tokens / max(manifest["candidate_tokens"], 1),
                 **(spec.about_cut(drawn.threshold) if spec.about_cut and drawn.threshold is not None else {}),
-                **_first_documents(folder),
+                **_shown_sources(manifest),
                 **picture(),
             }
 
         return build
 
     return load
+
+
+def _of_sources(
+    draw: Draw, strata: pa.Table | None, by_shard: dict[str, dict[str, int]], unit: str
+) -> dict[str, Any]:
+    """Return {"sources": what there is and is kept of each} where sources have weights.
+
+    `weight` is the share of the subset that a source was to have, `share` the one that it has, of `unit`. `short`: all of it is kept, and that
+    is less; the others make up for it.
+    """
+    if strata is None or not draw.strata or not draw.strata.weights:
+        return {}
+    rows = {
+        row["stratum"]: {
+            "weight": row["weight"],
+            "candidates": row["candidates"],
+            "candidate_tokens": row["candidate_tokens"],
+            "documents": 0,
+            "tokens": 0,
+        }
+        for row in strata.to_pylist()
+    }
+    for shard, counted in by_shard.items():
+        source = rows[shard.partition("/")[0]]
+        for name, count in counted.items():
+            source[name] += count
+    total = sum(source[unit] for source in rows.values())
+    for source in rows.values():
+        source["share"] = source[unit] / max(total, 1)
+        every = source["documents"] == source["candidates"]
+        source["short"] = every and source[unit] + 1 <= source["weight"] * total
+    return {"sources": rows}
+
+
+def _shown_sources(manifest: dict[str, Any]) -> Metadata:
+    """Return a table of the sources, and the names of those that have less than their weight asks for."""
+    sources = manifest.get("sources")
+    if not sources:
+        return {}
+    rows = [{"source": name, **about} for name, about in sources.items()]
+    short = {name: about["share"] for name, about in sources.items() if about["short"]}
+    return {"sources": Markdown(preview(rows)), **({"short_sources": short} if short else {})}
 
 
 def _of_first(context: Context, draw: Draw, admitted: int) -> dict[str, Any]:
@@ -112,14 +155,6 @@ def _versions(context: Context, draw: Draw) -> dict[str, str]:
 def _version(context: Context, key: str, partition: str) -> str:
     receipt = context.receipt(key, partition)
     return receipt.version if receipt else ""
-
-
-def _first_documents(folder: Path) -> Metadata:
-    """Return a preview of ten chosen documents."""
-    first = next(pq.ParquetFile(folder / "subset.parquet").iter_batches(10), None)
-    if first is None or not first.num_rows:
-        return {}
-    return {"first_documents": Markdown(preview(pa.Table.from_batches([first])))}
 
 
 def _picture(spec: SamplerSpec, draw: Draw) -> Metadata:

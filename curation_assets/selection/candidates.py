@@ -19,7 +19,7 @@ from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, Repeats
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.selection.keys import selection_keys
-from curation_assets.selection.select import kept_count, quota
+from curation_assets.selection.select import apportion, kept_count, quota
 from curation_assets.selection.strata import Strata, strata_of
 from curation_assets.selection.threshold import Block, Threshold, count_thresholds, token_thresholds
 
@@ -226,34 +226,40 @@ class Draw:
         """Return the threshold that keeps `amount` of what `counts` says there is, or all that the first stage leaves of it.
 
         A rate is a share of what the profile's `selection.rate_of` says, documents or tokens; with strata, of each stratum's
-        (`select.quota`). Of a budget of tokens the largest keys stay, up to the first document that no longer fits.
+        (`select.quota`), or as their weights share out the whole of it (`select.apportion`). Of a budget of tokens the largest keys stay, up
+        to the first document that no longer fits.
 
         Raises
         ------
         ValueError
             There are fewer documents or tokens than the amount, it is no rate though there are strata, or as `count_thresholds`.
         """
-        if self.strata is not None and amount.kind != "rate":
-            raise ValueError(f"within {self.strata.within} a selection keeps a rate, not {amount}")
-        if amount.kind != "rate" and amount.value > (there := int(getattr(counts, amount.kind)[0])):
-            raise ValueError(f"cannot keep {amount}: there are {there:,} to choose from")
-        by_tokens = amount.kind == "rate" and self.workspace.profile.selection.rate_of == "tokens"
-        if by_tokens or amount.kind == "tokens":
-            share = np.array(
-                [kept_count(amount.value, int(tokens)) for tokens in counts.tokens]
-                if by_tokens
-                else [int(amount.value)]
-            )
-            return token_thresholds(lambda: self.blocks(each, tokens=True), counts.admitted, share)
-        if amount.kind == "documents":
-            wanted = np.array([int(amount.value)])
-        elif self.strata is None:
-            wanted = np.array([kept_count(amount.value, int(counts.documents[0]))])
-        else:
-            wanted = quota(amount.value, counts.documents, self.strata.names, self.seed)
+        wanted = self.wanted(amount, counts)
+        if self.unit(amount) == "tokens":
+            return token_thresholds(lambda: self.blocks(each, tokens=True), counts.admitted, wanted)
         return count_thresholds(
             lambda: self.blocks(each), counts.admitted, np.minimum(wanted, counts.admitted)
         )
+
+    def unit(self, amount: Amount) -> str:
+        """Return what an amount is of: "documents" or "tokens"."""
+        return self.workspace.profile.selection.rate_of if amount.kind == "rate" else amount.kind
+
+    def wanted(self, amount: Amount, counts: Counts) -> NDArray[np.int64]:
+        """Return how many documents or tokens an amount is of each stratum (of all, where there are none), int64."""
+        by_tokens = self.unit(amount) == "tokens"
+        sizes = counts.tokens if by_tokens else counts.documents
+        strata, n = self.strata, int(sizes.sum())
+        if strata is not None and not strata.weights:
+            if amount.kind != "rate":
+                raise ValueError(f"within {strata.within} a selection keeps a rate, not {amount}")
+            if by_tokens:
+                return np.array([kept_count(amount.value, int(size)) for size in sizes])
+            return quota(amount.value, sizes, strata.names, self.seed)
+        total = kept_count(amount.value, n) if amount.kind == "rate" else int(amount.value)
+        if amount.kind != "rate" and total > n:
+            raise ValueError(f"cannot keep {amount}: there are {n:,} to choose from")
+        return np.array([total]) if strata is None else apportion(total, strata.weights, sizes.tolist())
 
 
 def draw_of(
@@ -283,7 +289,7 @@ def draw_of(
         spec.then,
     )
     stage = first or workspace.profile.first_stage(sampler)
-    within = selection.within if within is None else within
+    within = workspace.profile.within if within is None else within
     before = None
     if stage is not None:
         other = replace(

@@ -16,9 +16,9 @@ _TECHNIQUES = {
 
 _SIZE = (
     "Exactly `round(rate * documents)` of them, or as many as have that share of the tokens (`selection.rate_of`), of the whole corpus or of each "
-    "of its strata (`selection.within`)"
+    "of its strata (`selection.within`); at an amount in documents just so many, in tokens as many as fit"
 )
-_NESTED = "A smaller rate's subset lies in every larger one's."
+_NESTED = "A smaller subset lies in every larger one."
 
 
 def _product(spec: SamplerSpec) -> Product:
@@ -31,7 +31,7 @@ def _product(spec: SamplerSpec) -> Product:
     return Product(
         f"{name}/subset",
         subset(spec),
-        f"{name}: the documents that it keeps at each rate.",
+        f"{name}: the documents that it keeps at each amount.",
         how,
         files="`manifest.json` (threshold, counts of each file, versions of the scores)",
         paper=f"{spec.paper}, section {'3.3' if spec.technique == 'ips' else '3'}" if spec.paper else "",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,39 @@ def quota(rate: float, sizes: NDArray[np.int64], names: Sequence[str | None], se
     return whole + (draws < share - whole - _EXACT)
 
 
+def apportion(total: int, weights: Sequence[float], sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Return how much of `total` falls to each source by its weight, int64 [sources]: the whole of it, if there is that much.
+
+    A source has no more than its size: what it lacks falls to the others by their weights. Sources of weight 0 have nothing. Shares are
+    rounded by the method of Webster and Sainte-Lague, so that of a larger total no source has less.
+    """
+    counts = np.zeros(len(weights), np.int64)
+    free = {i for i, weight in enumerate(weights) if weight > 0}
+    left = min(total, sum(sizes[i] for i in free))
+    while free:
+        shares = _webster(left, {i: Fraction(weights[i]) for i in sorted(free)})
+        full = {i for i in free if shares[i] >= sizes[i]}
+        for i in full or free:
+            counts[i] = sizes[i] if full else shares[i]
+        left -= sum(sizes[i] for i in full)
+        free = free - full if full else set()
+    return counts
+
+
+def _webster(total: int, weights: Mapping[int, Fraction]) -> dict[int, int]:
+    """Share out a whole number: seats go one by one to the largest weight / (seats so far + 1/2), the first of equal ones."""
+    whole = sum(weights.values())
+    half = Fraction(1, 2)
+    seats = {i: math.ceil(total * weight / whole - half) for i, weight in weights.items()}
+    while (given := sum(seats.values())) != total:
+        if given < total:
+            seats[max(weights, key=lambda i: (weights[i] / (seats[i] + half), -i))] += 1
+        else:
+            seated = (i for i in weights if seats[i])
+            seats[min(seated, key=lambda i: (weights[i] / (seats[i] - half), -i))] -= 1
+    return seats
+
+
 def select(
     doc_ids: Sequence[str] | np.ndarray | pa.Array | pa.ChunkedArray,
     scores: np.ndarray | Sequence[float],
@@ -47,6 +82,7 @@ def select(
     *,
     first: np.ndarray | None = None,
     within: Sequence[str | None] | np.ndarray | pa.Array | pa.ChunkedArray | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     """Choose the `round(rate * n)` documents with the largest `selection_keys`.
 
@@ -70,6 +106,8 @@ def select(
         Documents to choose from, bool [n]. The rate is a share of all n; where fewer are left, all of those stay.
     within
         A string of each document, or None [n]: the rate is kept within each value (`quota`).
+    weights
+        Of the values of `within`: the choice is made of them in these shares (`apportion`), and not in those that they have of all.
 
     Returns
     -------
@@ -84,7 +122,7 @@ def select(
     if within is None:
         stratum, counts = np.zeros(n, np.int64), np.array([kept_count(rate, n)])
     else:
-        stratum, counts = _strata(within, n, rate, seed)
+        stratum, counts = _strata(within, n, rate, seed, weights)
     rows = np.arange(n) if first is None else np.flatnonzero(first)
     order = rows[np.lexsort((hashes[rows], -keys[rows], stratum[rows]))]
     _by_id(order, doc_ids, stratum, keys, hashes)
@@ -95,7 +133,9 @@ def select(
     return mask
 
 
-def _strata(within: Any, n: int, rate: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _strata(
+    within: Any, n: int, rate: float, seed: int, weights: Mapping[str, float] | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the number of the stratum of each document, and how many documents of each stratum stay."""
     values = within if isinstance(within, pa.Array | pa.ChunkedArray) else pa.array(within, pa.string())
     if len(values) != n:
@@ -104,7 +144,14 @@ def _strata(within: Any, n: int, rate: float, seed: int) -> tuple[np.ndarray, np
     coded = values.cast(pa.string()).dictionary_encode("encode")
     stratum = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     names = coded.dictionary.to_pylist()
-    return stratum, quota(rate, np.bincount(stratum, minlength=len(names)), names, seed)
+    sizes = np.bincount(stratum, minlength=len(names))
+    if weights is None:
+        return stratum, quota(rate, sizes, names, seed)
+    by_name = np.argsort([name or "" for name in names], kind="stable")
+    of_each = [weights.get(names[i], 0.0) for i in by_name]
+    counts = np.zeros(len(names), np.int64)
+    counts[by_name] = apportion(kept_count(rate, n), of_each, sizes[by_name].tolist())
+    return stratum, counts
 
 
 def _by_id(

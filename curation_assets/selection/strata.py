@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation_assets.config.settings import CLUSTER
+from curation_assets.config.settings import CLUSTER, SOURCE_NAME
 
 if TYPE_CHECKING:
     from curation_assets.engine.artifacts import Artifacts
@@ -30,11 +30,13 @@ class Strata:
     ----------
     within : the field, or "cluster".
     names : the value of each part, sorted; None, at the end, where documents have none.
+    weights : of each part, where a selection has given shares of them: of the sources that have weights.
     """
 
     workspace: Artifacts
     within: str
     names: Sequence[str | None]
+    weights: Sequence[float] = ()
 
     def of(self, shard: str) -> NDArray[np.int32]:
         """Return the number of the part that each document of a shard is in, int32 [n]."""
@@ -61,6 +63,10 @@ def strata_of(workspace: Artifacts, within: str, shards: Sequence[str]) -> Strat
         count = 1 + max((int(clusters.max(initial=-1)) for clusters in arrays), default=-1)
         _check_count(count, "there are", "clusters")
         return Strata(workspace, within, [str(number) for number in range(count)])
+    weights = workspace.profile.corpus.weights if within == SOURCE_NAME else {}
+    if weights:
+        names = sorted(weights)
+        return Strata(workspace, within, names, [weights[name] for name in names])
     values: set[str | None] = set()
     for shard in shards:
         for batch in _values(workspace, shard, within):

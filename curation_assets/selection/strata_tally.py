@@ -23,6 +23,7 @@ class StrataTally:
     cut: Threshold
     one_cut: Threshold
     counts: Counts
+    amount: Amount
 
     def __post_init__(self) -> None:
         """Start all counts at nothing."""
@@ -33,7 +34,7 @@ class StrataTally:
         """Return a tally of a draw; looks for the cut that it would have without strata."""
         totals = {name: values.sum(keepdims=True) for name, values in vars(counts).items()}
         whole = replace(counts, **totals)
-        return cls(draw, cut, replace(draw, strata=None).threshold(amount, whole), counts)
+        return cls(draw, cut, replace(draw, strata=None).threshold(amount, whole), counts, amount)
 
     def __call__(self, draws: list[Draw], blocks: list[Candidates]) -> None:
         """Count some documents."""
@@ -45,9 +46,9 @@ class StrataTally:
                 counts += np.bincount(stratum[mask], minlength=len(counts))
 
     def table(self) -> pa.Table:
-        """Return one row for each stratum, by its name."""
+        """Return one row for each stratum, by its name; where strata have weights, with these and what of the amount falls to each."""
         assert self.draw.strata is not None
-        return pa.table(
+        table = pa.table(
             {
                 "stratum": pa.array(self.draw.strata.names, pa.string()),
                 "candidates": self.counts.documents,
@@ -58,3 +59,8 @@ class StrataTally:
                 "in_both": self._both,
             }
         )
+        if weights := self.draw.strata.weights:
+            wanted = self.draw.wanted(self.amount, self.counts)
+            shares = np.array(weights) / sum(weights)
+            table = table.append_column("weight", pa.array(shares)).append_column("wanted", pa.array(wanted))
+        return table

@@ -151,8 +151,8 @@ def what_if(
     """
     names, size = _check_names(samplers, technique, combine), amount(rate)
     stage = _check_first(names, first) if first else None
-    within = workspace.profile.selection.within if within is None else within
-    check_within("", within, workspace.profile.corpus.keep_fields)
+    within = workspace.profile.within if within is None else within
+    check_within("", within, workspace.profile.corpus.kept_columns)
     place = free_place(folder) if folder is not None else None
     shards = workspace.shards()
     scorers = list(

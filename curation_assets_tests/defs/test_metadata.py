@@ -62,7 +62,27 @@ def test_what_is_shown_of_a_hostile_corpus(hostile: Workspace) -> None:
     _it_says_where_it_lies(hostile)
     shown = _shown(hostile, "corpus/validation")
     assert isinstance(shown["first_rows"], Markdown) and shown["first_rows"].startswith("| doc_id |")
-    assert "first_rows" not in _shown(hostile, "random/subset", "20"), "it has first_documents"
+    _a_subset_shows_its_texts_and_what_changed(hostile)
+
+
+def _a_subset_shows_its_texts_and_what_changed(hostile: Workspace) -> None:
+    shown = _shown(hostile, "random/subset", "80")
+    assert "first_rows" not in shown and "documents_came" not in shown, "it has texts, and replaced nothing"
+    old = pq.read_table(hostile.open("random/subset", "80") / "subset.parquet")
+    assert str(shown["texts"]).count("\n") == 11 and old["doc_id"][0].as_py()[:5] in str(shown["texts"])
+    assert shown["more_texts"] == 'curation show random/subset --partition "80"'
+    write_shard(
+        hostile.data.parent / "shards" / "s1.jsonl",
+        [(f"new.{n}", f"text number {n} of a few") for n in range(50)],
+    )
+    assert not run_graph(hostile.profile, lambda line: None, [STEPS[key] for key in MADE]).failed
+    now = Workspace(hostile.profile)
+    shown = _shown(now, "random/subset", "80")
+    new = pq.read_table(now.open("random/subset", "80") / "subset.parquet")
+    hashes, before = (set(table["doc_hash"].to_pylist()) for table in (new, old))
+    came, went = len(hashes - before), len(before - hashes)
+    assert (shown["documents_came"], shown["documents_went"]) == (came, went) and came and went
+    assert shown["changed"].startswith(f"+{came} documents, -{went} against version ")
 
 
 def _rows_and_columns_are_those_of_the_file_and_text_is_text(hostile: Workspace) -> None:
@@ -121,6 +141,10 @@ def test_a_metric_links_its_subset(tiny: Profile) -> None:
     shown = _shown(workspace, "density/metrics", "20|small")
     assert shown["subset"] == AssetLink("density/subset", "20")
     assert shown["subset"].address == "/assets/density/subset?view=partitions&partition=20"
-    assert shown["subset_version"] == "s1" and shown["value"] == 0.333333
+    assert shown["value"] == 0.333333
+    assert shown["subset_version"] == (
+        "density/metrics[20|small] was made from version c1 of density/checkpoint[20|small], whose files have been removed since "
+        "it was replaced; here is version v now"
+    )
     assert shown["trace"] == 'curation trace density/metrics --partition "20|small"'
     assert COLUMNS not in shown, "there is no table"

@@ -52,12 +52,12 @@ def a_profile_that_is_not_there(t: Trouble) -> str:
     return t.curation("plan", name="mime.toml")
 
 
-def a_rate_that_is_none(t: Trouble) -> str:
+def rates(t: Trouble) -> str:
     t.profile('[run]\nrates = ["25"]')
     return t.curation("plan")
 
 
-def no_rate(t: Trouble) -> str:
+def no_amount(t: Trouble) -> str:
     t.profile("[run]\namounts = []")
     return t.curation("plan")
 

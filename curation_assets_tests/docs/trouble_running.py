@@ -170,6 +170,12 @@ def no_amount(t: Trouble) -> str:
     return t.curation("select", "random", "--keep", "25")
 
 
+def too_much(t: Trouble) -> str:
+    t.profile("", "stale")
+    t.make([*CORPUS, "corpus/tokenizer", "corpus/tokens", "corpus/index", "random/scores"], "stale.toml")
+    return t.curation("select", "random", "--keep", "1M documents", name="stale.toml")
+
+
 def no_such_document(t: Trouble) -> str:
     t.profile("", "fresh")
     t.make(CORPUS, "fresh.toml")

@@ -138,7 +138,7 @@ class Reader:
         if name == "curation":
             if "run" in rest:
                 self.patch.setattr("curation_assets.defs.run_graph.wanted_steps", self.steps)
-            return cli(rest)
+            return cli([self.here(word) for word in rest])
         if name == "python" and rest[0] == "-c":
             exec(rest[1], {})  # a line of the docs
             return 0

@@ -559,7 +559,7 @@ class _Life(RuleBasedStateMachine):
         if dead is not None:
             self.clock.ahead += SILENCE + 1
             self._beat(1 - dead)
-        found = self.catalog.collect(self.key, self.disk, time.time() + 1e9, by_shard=False, dry_run=dry_run)
+        found = self.catalog.collect(self.key, self.disk, time.time() + 1e9, listed=False, dry_run=dry_run)
         if not dry_run:
             self.disk -= {one.folder for one in found.replaced}
             self.disk -= {f for f in found.unreferenced if f.split("/")[2] not in found.leased}

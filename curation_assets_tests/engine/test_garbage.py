@@ -126,6 +126,34 @@ def test_artifacts_of_a_deleted_corpus_file_are_kept_for_a_while(workspace: Work
     assert titles(workspace).keys() == {("corpus/source", ""), (SHARDS, "a"), (DOCUMENTS, "a")}
 
 
+def test_artifacts_of_an_amount_that_the_profile_names_no_more_are_kept_for_a_while(
+    workspace: Workspace, clock: Clock
+) -> None:
+    named = workspace.profile
+    run = named.run.model_copy(update={"amounts": ["20%", "4k tokens"]})
+    workspace.profile = named.model_copy(update={"run": run})
+    of = {
+        key: make(workspace, key, at, "")
+        for key, at in (("random/subset", "4k-tokens"), ("random/checkpoint", "4k-tokens|small"))
+    }
+    stays = make(
+        workspace, "random/subset", "40", ""
+    )  # the paper's rates have subsets whatever is trained at
+    clock.ahead = 30 * DAY
+    assert collect_garbage(workspace, DAY) == Garbage()
+    workspace.profile = named
+    assert collect_garbage(workspace, DAY) == Garbage(), "it is named no more since now"
+    clock.ahead += DAY / 2
+    workspace.profile = named.model_copy(update={"run": run})
+    assert collect_garbage(workspace, DAY) == Garbage() and not unlisted(workspace.catalog), "named again"
+    workspace.profile = named
+    assert collect_garbage(workspace, DAY) == Garbage()
+    clock.ahead += 2 * DAY
+    assert _folders(collect_garbage(workspace, DAY, dry_run=True)) == {"unlisted": 2}
+    assert _folders(collect_garbage(workspace, DAY)) == {"unlisted": 2}
+    assert not any(_there(workspace, receipt) for receipt in of.values()) and _there(workspace, stays)
+
+
 def test_a_file_that_is_listed_again_in_time_keeps_its_artifacts(workspace: Workspace, clock: Clock) -> None:
     lists(workspace, "a")
     clock.ahead = 2 * DAY

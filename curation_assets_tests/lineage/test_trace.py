@@ -246,7 +246,7 @@ def test_a_corpus_that_has_not_been_listed(
         ("random/metric", "20|small", r"no asset 'random/metric'; did you mean 'random/metrics'\?"),
         ("nothing like it", "", "there is no asset 'nothing like it'$"),
         ("random/subset", "30", "no partition '30'.*there are 10, 20, 40, 60, 80"),
-        ("random/subset", "", "one artifact for each rate: name one of 10, 20, 40, 60, 80"),
+        ("random/subset", "", "one artifact for each amount: name one of 10, 20, 40, 60, 80"),
         ("random/scores", "s1.json", r"did you mean 's1.jsonl'\?; there are s0.jsonl, s1.jsonl, s2.jsonl"),
         ("corpus/index", "20", "corpus/index is one artifact, without partitions: leave '20' out"),
     ],

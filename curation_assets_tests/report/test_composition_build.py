@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.common.hashing import noise
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import open_documents
@@ -155,11 +156,33 @@ def test_every_subset_is_counted_by_source_length_and_cluster(
         assert by_cluster[key]["clusters"] == len(share)
 
 
+def test_texts_are_drawn_of_each_subset_by_the_noise_of_its_documents(
+    small: Workspace, made: tuple[Path, dict[str, object]]
+) -> None:
+    table = pl.read_parquet(made[0] / "texts.parquet")
+    assert [one for one, _ in table.group_by("sampler", "rate", maintain_order=True)] == _MADE
+    for name, rate in _MADE:
+        subset = pl.read_parquet(small.open(f"{name}/subset", rate) / "subset.parquet")
+        own = table.filter(sampler=name, rate=rate)
+        first = subset[np.argsort(noise(subset["doc_hash"].to_numpy(), 0))[:10].tolist()]
+        for column, other in (
+            ("doc_id", "doc_id"),
+            ("shard", "shard"),
+            ("score", "score"),
+            ("row", "source_row"),
+        ):
+            assert own[column].to_list() == first[other].to_list()
+        assert set(own["version"]) == {small.artifact(f"{name}/subset", rate).version}
+        texts = {i: text for rows in _documents().values() for i, text, _ in rows}
+        assert all(texts[i].startswith(text) for i, text in own.select("doc_id", "text").rows())
+
+
 def test_the_section_links_every_row_to_its_subset(made: tuple[Path, dict[str, object]]) -> None:
     folder, _ = made
     section = read_section(folder)
-    assert [figure.name for figure in section.figures] == ["source", "length", "clusters"]
-    for table in section.tables:
+    assert [figure.name for figure in section.figures] == ["source", "length", "clusters", "overlap"]
+    assert len(section.tables[-1].rows) == 3, "pairs of three samplers at 60 %"
+    for table in section.tables[:-1]:
         assert len(table.rows) == 1 + len(SAMPLERS) * len(RATES) == len(table.links)
         assert table.rows[0][:2] == ["whole corpus", "100 %"] and table.links[0] is None
         links = [link for link in table.links if link]

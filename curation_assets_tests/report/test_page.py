@@ -189,7 +189,7 @@ def test_rows_lead_to_where_their_numbers_come_from() -> None:
     found = Page(render(_report()))
     target = anchor("from", "density/metrics", "20|small")
     at = next(i for i, (_, attrs, _) in enumerate(found.elements) if attrs.get("id") == target)
-    row = [text for name, _, parts in found.elements[at : at + 9] for text in parts]
+    row = [text for name, _, parts in found.elements[at : at + 11] for text in parts]
     assert "density/metrics" in row and "20|small" in row and "0123456789" in row
     assert "curation trace density/metrics --partition '20|small'" in row
     links = [a for n, a, t in found.elements if n == "a" and a["href"] == f"#{target}" and t == ["density"]]
@@ -402,7 +402,7 @@ def test_provenance_is_folded() -> None:
     source = render(_report())
     sources = source[source.index('id="sources"') :]
     assert sources.index("<details>") < sources.index("<table>")
-    assert "and of its rate and size: the same version means the same numbers" in sources
+    assert "and of its amount and size: the same version means the same numbers" in sources
 
 
 @given(st.text())

@@ -21,6 +21,7 @@ from curation_assets.report.convergence_view import by_tokens, cut_findings, sec
 from curation_assets.report.distributions import PASSES, Distribution
 from curation_assets.report.fresh import fresh
 from curation_assets.report.inputs import read_chance
+from curation_assets.report.overlap import OVERLAP
 from curation_assets.report.quality import quality
 from curation_assets.report.rank_change import SCHEMA as CHANGES
 from curation_assets.report.scores import Scores
@@ -117,7 +118,9 @@ def test_the_composition_speaks_of_what_it_has() -> None:
     lengths = {"length": shares(corpus, {}, "length", [("all", [0])])}
     everything = {"source": lengths["length"], **lengths, "clusters": spread(corpus, {})}
     few, all_ = (
-        composition_view.section(9, tables, {}, "20", "", pl.DataFrame(schema=STRATA))
+        composition_view.section(
+            9, tables, {}, "20", "", pl.DataFrame(schema=STRATA), pl.DataFrame(schema=OVERLAP)
+        )
         for tables in (lengths, everything)
     )
     assert few.intro.startswith("Which lengths a choice") and "k-means" not in few.method

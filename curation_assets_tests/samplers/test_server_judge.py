@@ -29,7 +29,7 @@ from curation_assets_tests.scoring.openai_server import Chat, serving
 STEP, NOTE = STEPS["ask_llm_small/scores"], STEPS["ask_llm_small/model"]
 
 
-def _answering() -> Chat:
+def answering() -> Chat:
     """A model that says "yes" often: whatever it reads, so that yes is among the first twenty."""
     tokenizer = byte_level(["yes Yes", *[text for _, text in stdlib_texts()]])
     model = small_llama(len(tokenizer))
@@ -62,7 +62,7 @@ def _score(found: Workspace) -> None:
 def test_a_judge_behind_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace(tmp_path, monkeypatch, {"s.jsonl": [row for row in texts(200) if len(row[1]) < 1500][:40]}, {})
     monkeypatch.setattr(ask_llm, "_SERVER_PART", 8)
-    chat = _answering()
+    chat = answering()
     with serving(chat) as url:
         found = _named(tmp_path, f"server:{url}#small")
         assert found.metadata("ask_llm_small/model")["source"] == f"server:{url}#small"

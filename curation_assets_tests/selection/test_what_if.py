@@ -12,7 +12,7 @@ import pytest
 
 from curation_assets.common.files import read_json, write_table
 from curation_assets.common.progress import silent
-from curation_assets.config.amount import Amount, amount
+from curation_assets.config.amount import Amount
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.repeats import describe_repeats
 from curation_assets.engine.workspace import MissingInput, Workspace
@@ -290,43 +290,6 @@ def test_the_text_says_what_was_chosen(
     assert "density, random draw with the same noise (seed 0)" in text
     assert f"kept: {found.documents} documents" in text and str(tmp_path / "out") in text
     assert "noise" not in to_text(what_if(made, ["density", "semdedup"], "33%", progress=silent))
-
-
-@pytest.mark.parametrize(
-    ("said", "meant"),
-    [
-        (0.33, Amount("rate", 0.33)),
-        (1, Amount("rate", 1)),
-        ("0.33", Amount("rate", 0.33)),
-        ("33%", Amount("rate", 0.33)),
-        ("12.5 percent", Amount("rate", 0.125)),
-        ("1 document", Amount("documents", 1)),
-        ("5_000 docs", Amount("documents", 5000)),
-        ("2.5M tokens", Amount("tokens", 2_500_000)),
-        ("1,000k tokens", Amount("tokens", 1_000_000)),
-    ],
-)
-def test_amounts(said: float | str, meant: Amount) -> None:
-    assert amount(said) == meant == amount(str(meant)) == amount(meant)
-
-
-@pytest.mark.parametrize(
-    ("said", "why"),
-    [
-        (0, "above 0"),
-        (33, "above 0 and at most 1"),
-        ("33", 'say "33%"'),
-        ("101%", "at most 1"),
-        ("0 documents", "positive"),
-        ("0.5 tokens", "whole"),
-        ("many", "no amount"),
-        ("-3 tokens", "no amount"),
-        (float("nan"), "above 0"),
-    ],
-)
-def test_what_is_no_amount(said: float | str, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        amount(said)
 
 
 def test_every_sampler_that_is_scored_can_be_asked_for_together(made: Workspace) -> None:

@@ -430,8 +430,9 @@ class _Mark:
         if self._store.local:
             Path(self._store.root).mkdir(parents=True, exist_ok=True)
         self._store.write(self._path, b"A run on a cluster looks whether all its nodes see this.")
-        corpus = workspace.profile.corpus.url
-        there = corpus if "://" not in corpus and Path(corpus).exists() else ""
+        corpus = workspace.profile.corpus
+        urls = [corpus.url, *(source.url for source in corpus.sources.values())]
+        there = [url for url in urls if url and "://" not in url and Path(url).exists()]
         self.proof = (self._path, there)
 
     def remove(self) -> None:

@@ -92,9 +92,9 @@ class RayWorker:
                 f"node {node} does not see the store of this run, {workspace.store.root}: with several nodes, execution.store "
                 "must be a URL or a folder that all of them share"
             ) from None
-        if corpus and not Path(corpus).exists():
+        if unseen := [url for url in corpus if not Path(url).exists()]:
             raise ProfileError(
-                f"node {node} does not see the corpus, {corpus}: with several nodes, corpus.url must be a URL or a folder "
+                f"node {node} does not see the corpus, {unseen[0]}: with several nodes, corpus.url must be a URL or a folder "
                 "that all of them share"
             )
 
