@@ -27,6 +27,7 @@ from curation_assets.embeddings.checks import cut_documents, unknown_tokens
 from curation_assets.engine.check_result import Outcome, made
 from curation_assets.engine.workspace import Workspace
 from curation_assets.selection.candidates import token_counts
+from curation_assets.selection.export.checks import holds_the_subset
 
 Invariant = Callable[[Workspace], Outcome]
 _NORM_TOLERANCE = 1e-3  # embeddings may be kept as float16
@@ -293,6 +294,7 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
         }
         for name in SAMPLERS
     },
+    **{f"{name}/export": {"holds_the_subset": partial(holds_the_subset, name)} for name in SAMPLERS},
     **{f"{name}/metrics": {"matches_subset": partial(matches_subset, name)} for name in SAMPLERS},
     "evaluation/contamination": {"free_of_evaluation_text": free_of_evaluation_text},
     "report/comparison": {"values_finite": values_finite},

@@ -82,7 +82,7 @@ def _add_export(commands: Any) -> None:
         [
             "curation export density/subset --partition 20 --to chosen",
             "curation export density/subset --partition 20 --to chosen --push ORG/NAME",
-            'curation export density/subset --partition 20 --to s3://bucket/chosen --format jsonl.zst --repeat "top 10% x 2"',
+            "curation export density/subset --partition 20 --to s3://bucket/out \\\n    --format jsonl.zst --repeat 'top 10% x 2'",
         ],
     )
     parser.add_argument("subset", metavar="SAMPLER/subset", help="asset key, for instance density/subset")
