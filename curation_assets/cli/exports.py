@@ -205,7 +205,8 @@ def _write(workspace: Workspace, chosen: Chosen, to: Destination, options: argpa
     from curation_assets.selection.export.hub import push
 
     profile, progress = workspace.profile, _progress("export")
-    chosen.corpus.update(profile=profile.name, url=visible(profile.corpus.url))
+    places = {name: visible(source.url) for name, source in profile.corpus.sources.items()}
+    chosen.corpus.update(profile=profile.name, url=places or visible(profile.corpus.url))
     manifest = export(chosen, _layout(profile, options), to, progress)
     files, size = len(manifest["files"]), sum(file["bytes"] for file in manifest["files"])
     again = f" ({manifest['rows']:,} rows)" if manifest["repeat"] else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from curation_assets.config.registry import RATES
 from curation_assets.engine import stored
 from curation_assets.engine.check_result import Outcome, made
 from curation_assets.engine.receipt import Receipt
@@ -16,7 +15,7 @@ from curation_assets.selection.export.destination import DATA, MANIFEST
 def holds_the_subset(sampler: str, workspace: Workspace) -> Outcome:
     """Every export has the documents and tokens of the subset that it was made from, and the files of its manifest; texts are not read again."""
     key, wrong = f"{sampler}/export", []
-    rates = made(workspace, key, list(RATES))
+    rates = made(workspace, key, workspace.partitions("rate"))
     for rate in rates:
         export, subset = workspace.artifact(key, rate), workspace.receipt(f"{sampler}/subset", rate)
         [content] = stored.read_files(workspace, MANIFEST, [export])
