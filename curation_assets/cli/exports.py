@@ -81,8 +81,8 @@ def _add_export(commands: Any) -> None:
         "goes on behind the last file.",
         [
             "curation export density/subset --partition 20 --to chosen",
-            "curation export density/subset --partition 20 --to s3://bucket/out \\\n    --format jsonl.zst --repeat 'top 10% x 2'",
             "curation export density/subset --partition 20 --to chosen --push ORG/NAME",
+            "curation export density/subset --partition 20 --to s3://bucket/out \\\n    --format jsonl.zst --repeat 'top 10% x 2'",
         ],
     )
     parser.add_argument("subset", metavar="SAMPLER/subset", help="asset key, for instance density/subset")
@@ -189,8 +189,11 @@ def _duplicates(workspace: Workspace) -> bool:
 def _destination(workspace: Workspace, options: argparse.Namespace) -> Destination:
     """Return where to write; what lies there already and is no export is refused before anything is looked for."""
     from curation_assets.selection.export.destination import Destination
+    from curation_assets.selection.export.hub import check_target
 
     url = options.to if "://" in options.to else str(absolute(options.to))
+    if options.push:
+        check_target(url, options.push)
     to = Destination(url, storage_options(workspace.profile, url), workspace.scratch / "exports")
     to.begun()
     return to
@@ -199,11 +202,9 @@ def _destination(workspace: Workspace, options: argparse.Namespace) -> Destinati
 def _write(workspace: Workspace, chosen: Chosen, to: Destination, options: argparse.Namespace) -> None:
     from curation_assets.corpus.names import visible
     from curation_assets.selection.export.export import export
-    from curation_assets.selection.export.hub import check_target, push
+    from curation_assets.selection.export.hub import push
 
     profile, progress = workspace.profile, _progress("export")
-    if options.push:
-        check_target(to.url, options.push)  # before anything is written
     places = {name: visible(source.url) for name, source in profile.corpus.sources.items()}
     chosen.corpus.update(profile=profile.name, url=places or visible(profile.corpus.url))
     manifest = export(chosen, _layout(profile, options), to, progress)

@@ -33,6 +33,7 @@ COMMANDS = {
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
     "export": ["random/subset", "--partition", "20", "--to", "out"],
+    "tokenize": ["chosen", "--to", "tokens"],
     "show": ["random/subset", "--partition", "20"],
     "diff": ["random/subset", "--partition", "20"],
     "ask": ["ask_llm_small", "A text."],
