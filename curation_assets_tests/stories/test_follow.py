@@ -291,7 +291,8 @@ def test_a_model_is_refreshed(daemon: Daemon) -> None:
     run_config = {"ops": {"ask_for_new_models": {"config": config}}}
     assert job.execute_in_process(instance=daemon.instance, run_config=run_config).success
     made = daemon.settle()
-    chain = {("judge/labels", ""), ("judge/checkpoint", "small"), ("ask_llm_small/model", "")}
+    chain = {("judge/labels", ""), ("judge/label_embeddings", ""), ("judge/checkpoint", "small")}
+    chain |= {("ask_llm_small/model", "")}
     chain |= {("ask_llm_small/scores", shard) for shard in OLD}
     assert made == chain | {("ask_llm_small/subset", rate) for rate in RATES}
     assert daemon.settle() == set(), "once is enough"
