@@ -231,7 +231,7 @@ def _export(sampler: SamplerSpec) -> Step:
         (f"{name}/subset", f"{sampler.then}/scores", "corpus/shards"),
         sampler.family,
         ("parquet",),
-        (*_DOCUMENTS, "export", "samplers.semdedup.threshold"),
+        (*_DOCUMENTS, "corpus.sources", "export", "samplers.semdedup.threshold"),
         borrows=exported(name),
     )
 
