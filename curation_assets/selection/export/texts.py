@@ -36,7 +36,7 @@ class CorpusFile:
     def __init__(self, artifacts: Artifacts, shard: str, rows: NDArray[np.int64]) -> None:
         about, corpus = artifacts.metadata("corpus/shards", shard), artifacts.profile.corpus
         self._shard, self._settings = shard, corpus.documents(**about.get("read_as", {}))
-        self._source = [about["source"]] if "source" in about else []
+        self._of = [about["source"]] if corpus.sources else []
         self._raw = read_rows(
             about["url"], self._settings, corpus.storage_options, about["of_folders"], only=rows
         )
@@ -67,7 +67,7 @@ class CorpusFile:
         digest = text_digest(scored)
         kept, _ = kept_fields(raw, self._settings)
         doc_id = document_id(raw.fields, digest, self._settings)[1]
-        return Text(text, scored, doc_id, digest, [*kept, *self._source])
+        return Text(text, scored, doc_id, digest, [*kept, *self._of])
 
     def check(self, texts: list[Text], rows: np.ndarray, doc_hash: np.ndarray) -> None:
         """Refuse documents whose id and text are not those that were scored."""
