@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -99,11 +100,11 @@ def _documents(corpus: Path) -> Iterator[dict[str, str]]:
             yield from map(json.loads, lines)
 
 
-def _written(path: Path):  # type: ignore[no-untyped-def]
+def _written(path: Path) -> Any:
     return gzip.open(path, "wb", 6) if path.suffix == ".gz" else zstandard.open(path, "wb")
 
 
-def _opened(path: Path):  # type: ignore[no-untyped-def]
+def _opened(path: Path) -> Any:
     return gzip.open(path) if path.suffix == ".gz" else io.BufferedReader(zstandard.open(path, "rb"), _PIECE)
 
 
@@ -220,14 +221,14 @@ def _killed(to: Path, files: int, options: list[str]) -> int:
 def _replayed(files: list[Path], exported: Path) -> int:
     """Compare each exported text with its row of the corpus, read by gzip and json alone; return how many are equal."""
     by_name, equal = {file.name.split(".")[0]: file for file in files}, 0
-    name, number, lines = "", 0, iter(())
+    name, number, lines = "", 0, iter(list[bytes]())
     for part in sorted((exported / "data").iterdir()):
         for batch in pq.ParquetFile(part).iter_batches(columns=["source_file", "source_row", "text", "id"]):
             for row in batch.to_pylist():
                 if row["source_file"] != name:
                     name, number = row["source_file"], 0
                     lines = iter(_opened(by_name[name.split(".")[0]]))
-                line = next(islice(lines, row["source_row"] - number - 1, None))
+                line: bytes = next(islice(lines, row["source_row"] - number - 1, None))
                 number = row["source_row"]
                 said = json.loads(line)
                 equal += said["text"].encode() == row["text"].encode() and said["id"] == row["id"]

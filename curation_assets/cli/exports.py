@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from curation_assets.common.progress import Progress
     from curation_assets.engine.workspace import Workspace
     from curation_assets.selection.export.chosen import Chosen
+    from curation_assets.selection.export.destination import Destination
 
 
 def add(commands: Any) -> dict[str, Command]:
@@ -81,7 +82,7 @@ def _add_export(commands: Any) -> None:
         [
             "curation export density/subset --partition 20 --to chosen",
             "curation export density/subset --partition 20 --to chosen --push ORG/NAME",
-            'curation export density/subset --partition 20 --to s3://bucket/chosen --format jsonl.zst --repeat "top 10% x 2"',
+            "curation export density/subset --partition 20 --to s3://bucket/out \\\n    --format jsonl.zst --repeat 'top 10% x 2'",
         ],
     )
     parser.add_argument("subset", metavar="SAMPLER/subset", help="asset key, for instance density/subset")
@@ -133,7 +134,7 @@ def _export(profile: Profile, options: argparse.Namespace) -> int:
         raise ValueError(f"{key!r} is no subset: name one of a sampler, as density/subset")
     if partition not in (there := workspace.partitions("rate")):
         raise ValueError(f"{key} has no partition {partition!r}; there are {', '.join(there)}")
-    versions = Versions(workspace)
+    to, versions = _destination(workspace, options), Versions(workspace)
     if (receipt := versions.receipt(key, partition)) is None:
         raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
     if not versions.current(STEPS[key], partition):
@@ -141,7 +142,7 @@ def _export(profile: Profile, options: argparse.Namespace) -> int:
     chosen = of_subset(
         workspace, sampler, receipt, workspace.folder(receipt), duplicates=_duplicates(workspace)
     )
-    _write(workspace, chosen, options, _progress("export"))
+    _write(workspace, chosen, to, options)
     return 0
 
 
@@ -160,12 +161,13 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
     if not options.to:
         print(to_text(what_if(workspace, options.samplers, options.keep, progress=progress, **how)))
         return 0
+    to = _destination(workspace, options)
     with workspace.store.temporary() as scratch:
         folder = scratch / "selection"
         found = what_if(workspace, options.samplers, options.keep, folder=folder, progress=progress, **how)
         print(to_text(found))
         chosen = of_selection(workspace, found, folder, duplicates=_duplicates(workspace))
-        _write(workspace, chosen, options, _progress("export"))
+        _write(workspace, chosen, to, options)
     return 0
 
 
@@ -184,28 +186,37 @@ def _duplicates(workspace: Workspace) -> bool:
     return not Versions(workspace).stale(STEPS[SEMDEDUP], workspace.shards())
 
 
-def _write(workspace: Workspace, chosen: Chosen, options: argparse.Namespace, progress: Progress) -> None:
-    from curation_assets.corpus.names import visible
+def _destination(workspace: Workspace, options: argparse.Namespace) -> Destination:
+    """Return where to write; what lies there already and is no export is refused before anything is looked for."""
     from curation_assets.selection.export.destination import Destination
-    from curation_assets.selection.export.export import export
-    from curation_assets.selection.export.hub import check_target, push
+    from curation_assets.selection.export.hub import check_target
 
-    profile = workspace.profile
     url = options.to if "://" in options.to else str(absolute(options.to))
     if options.push:
-        check_target(url, options.push)  # before anything is written
-    chosen.corpus.update(profile=profile.name, url=visible(profile.corpus.url))
-    to = Destination(url, storage_options(profile, url), workspace.scratch / "exports")
+        check_target(url, options.push)
+    to = Destination(url, storage_options(workspace.profile, url), workspace.scratch / "exports")
+    to.begun()
+    return to
+
+
+def _write(workspace: Workspace, chosen: Chosen, to: Destination, options: argparse.Namespace) -> None:
+    from curation_assets.corpus.names import visible
+    from curation_assets.selection.export.export import export
+    from curation_assets.selection.export.hub import push
+
+    profile, progress = workspace.profile, _progress("export")
+    places = {name: visible(source.url) for name, source in profile.corpus.sources.items()}
+    chosen.corpus.update(profile=profile.name, url=places or visible(profile.corpus.url))
     manifest = export(chosen, _layout(profile, options), to, progress)
     files, size = len(manifest["files"]), sum(file["bytes"] for file in manifest["files"])
     again = f" ({manifest['rows']:,} rows)" if manifest["repeat"] else ""
     print(
         f"{manifest['documents']:,} documents{again} with {manifest['tokens']:,} tokens in {files:,} "
-        f"file{'s' if files > 1 else ''} of together {size / 1e6:,.1f} MB: {url}",
+        f"file{'s' if files > 1 else ''} of together {size / 1e6:,.1f} MB: {to.url}",
         flush=True,
     )
     if options.push:
-        print(f"pushed to {push(url, options.push, progress)}")
+        print(f"pushed to {push(to.url, options.push, progress)}")
 
 
 def _layout(profile: Profile, options: argparse.Namespace) -> Export:

@@ -23,7 +23,8 @@ def add(commands: Any) -> dict[str, Command]:
         "goes on at the file that it was at.",
         [
             "curation tokenize chosen --to tokens",
-            "curation tokenize chosen --to tokens --tokenizer path:/models/llama --for nanotron",
+            "curation tokenize chosen --to tokens --tokenizer path:/models/llama",
+            "curation tokenize s3://bucket/chosen --to tokens --for nanotron",
         ],
     )
     parser.add_argument(
@@ -59,13 +60,13 @@ def _tokenize(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.selection.export.token_files import prefixes, write_token_files
 
     workspace = Workspace(profile)
-    url = options.export if "://" in options.export else str(absolute(options.export))
-    exported = open_export(url, storage_options(profile, url))
     tokenizer = (
         tokenizer_of_corpus(workspace, options.end)
         if options.tokenizer == _CORPUS
         else tokenizer_of_source(options.tokenizer, workspace.scratch / "models", options.end)
     )
+    url = options.export if "://" in options.export else str(absolute(options.export))
+    exported = open_export(url, storage_options(profile, url))
     progress = Throttled(lambda line: print(line, file=sys.stderr, flush=True), "tokenize")
     folder = absolute(options.to)
     manifest = write_token_files(exported, tokenizer, folder, options.trainer, progress)

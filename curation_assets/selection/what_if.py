@@ -303,8 +303,6 @@ def to_text(result: WhatIf) -> str:
     if result.stale:
         more = f" and {len(result.stale) - 3:,} more" if len(result.stale) > 3 else ""
         lines.append(f"out of date, taken all the same: {', '.join(result.stale[:3])}{more}")
-    if result.folder:
-        lines.append(f"written to {result.folder}")
     how = "".join(
         f"; {what} {value}" for what, value in (("first", result.first), ("within", result.within)) if value
     )

@@ -32,6 +32,8 @@ COMMANDS = {
     "trace": ["random/subset", "--partition", "20"],
     "explain": ["some-id"],
     "select": ["random", "--keep", "20%"],
+    "export": ["random/subset", "--partition", "20", "--to", "out"],
+    "tokenize": ["chosen", "--to", "tokens"],
     "show": ["random/subset", "--partition", "20"],
     "diff": ["random/subset", "--partition", "20"],
     "ask": ["ask_llm_small", "A text."],

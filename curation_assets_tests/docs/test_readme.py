@@ -20,6 +20,7 @@ _PATTERNS = {
     "ask_llm_*/model": "ask_llm_*/model",
     "ask_llm_*/scores": "ask_llm_*/scores",
     "(sampler)/subset": "*/subset",
+    "(sampler)/export": "*/export",
     "(sampler)/checkpoint": "*/checkpoint",
     "(sampler)/metrics": "*/metrics",
 }

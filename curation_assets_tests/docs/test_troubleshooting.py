@@ -65,6 +65,8 @@ CAUSES: dict[str, Callable[[Trouble], str]] = {
     "An amount without a unit": running.no_amount,
     "A budget that the corpus cannot fill": running.too_much,
     "A folder that is not empty": running.an_occupied_folder,
+    "Another export in the folder": running.another_export,
+    "A corpus that changed since it was scored": running.a_corpus_that_changed,
     "Models that are not learned": running.not_learned,
 }
 """Heading -> what brings its message about."""

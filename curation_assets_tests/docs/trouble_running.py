@@ -219,4 +219,30 @@ def an_occupied_folder(t: Trouble) -> str:
     t.profile("")
     Path("chosen").mkdir()
     Path("chosen/subset.parquet").touch()
-    return t.curation("select", "random", "--keep", "25%", "--out", "chosen")
+    return t.curation("select", "random", "--keep", "25%", "--to", "chosen")
+
+
+_EXPORTED = (*CORPUS, "corpus/tokenizer", "corpus/tokens", "corpus/index", "random/scores", "random/subset")
+_EXPORT = ("export", "random/subset", "--partition", "80", "--to", "chosen")
+
+
+def another_export(t: Trouble) -> str:
+    shutil.rmtree("chosen", ignore_errors=True)
+    t.profile("", "exported")
+    t.make([*_EXPORTED], "exported.toml")
+    assert cli(["--profile", "exported.toml", *_EXPORT]) == 0
+    said = t.curation(*_EXPORT, "--normalized", name="exported.toml")
+    shutil.rmtree("chosen")
+    return said
+
+
+def a_corpus_that_changed(t: Trouble) -> str:
+    t.profile("", "exported")
+    t.make([*_EXPORTED], "exported.toml")
+    path = Path("texts/a.jsonl")
+    content = path.read_bytes()
+    first, second, rest = content.split(b"\n", 2)
+    path.write_bytes(b"\n".join([first, second.replace(b'"text": "', b'"text": "Now: '), rest]))
+    said = t.curation(*_EXPORT, name="exported.toml")
+    path.write_bytes(content)
+    return said

@@ -75,13 +75,13 @@ def test_the_commands_of_the_page(reader: Reader) -> None:
     assert found.keys() == expected.keys() and np.allclose(
         [found[name] for name in expected], list(expected.values())
     )
-    chosen = pl.read_parquet("data/try/chosen/subset.parquet")
+    chosen = pl.read_parquet("data/try/chosen/data/*.parquet")
     assert len(chosen) == round(0.2 * len(expected))
     assert chosen["score"].min() >= np.quantile(list(expected.values()), 0.79)
     for rate in RATES:
         subset = pl.read_parquet(workspace.open("repetition/subset", rate) / "subset.parquet")
         assert len(subset) == round(int(rate) / 100 * len(expected))
-        assert rate != "20" or set(subset["doc_id"]) == set(chosen["doc_id"])
+        assert rate != "20" or set(subset["doc_id"]) == set(chosen["id"])
 
 
 def test_a_setting(reader: Reader) -> None:

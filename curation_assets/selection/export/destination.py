@@ -37,8 +37,21 @@ class Destination:
             for left in Path(self._root).glob(f"**/{TEMPORARY}*"):
                 left.unlink(missing_ok=True)
 
-    def names(self) -> list[str]:
-        """Return the names of what lies there."""
+    def begun(self) -> str:
+        """Return the name of the file that says what export lies there, complete or not; "" where nothing does.
+
+        Raises
+        ------
+        ValueError
+            Something else lies there.
+        """
+        names = self._names()
+        known = [name for name in (MANIFEST, PROGRESS) if name in names]
+        if names and not known:
+            raise ValueError(f"{self.url} exists and is no empty folder: name another, or remove it first")
+        return known[0] if known else ""
+
+    def _names(self) -> list[str]:
         with suppress(FileNotFoundError):
             self._fs.invalidate_cache()
             return [

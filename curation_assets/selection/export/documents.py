@@ -39,7 +39,7 @@ class Documents:
     def __init__(self, chosen: Chosen, repeats: Repeats | None, *, normalized: bool) -> None:
         self._chosen, self._repeats, self._normalized = chosen, repeats, normalized
         self._scores = [f"{prefix}score" for prefix in chosen.scores]
-        self._kept = kept_columns(chosen.artifacts.profile.corpus.keep_fields, list(chosen.scores))
+        self._kept = kept_columns(chosen.artifacts.profile.corpus.kept_columns, list(chosen.scores))
         self.schema = self._columns()
 
     def _columns(self) -> pa.Schema:

@@ -60,12 +60,10 @@ def _repeats(chosen: Chosen, layout: Export) -> Repeats | None:
 
 def _there(to: Destination, plan: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Return the manifest of an export that is complete, or else what there is of it: as many first files as are whole."""
-    names = to.names()
-    if not names:
+    begun = to.begun()
+    if not begun:
         return None, []
-    state = next((to.read(name) for name in (MANIFEST, PROGRESS) if name in names), None)
-    if state is None:
-        raise ValueError(f"{to.url} exists and is no empty folder: name another, or remove it first")
+    state = to.read(begun)
     if not isinstance(state, dict) or state.get("plan") != plan:
         raise ValueError(
             f"{to.url} holds another export, or of another version: name another folder, or remove it first"
@@ -75,7 +73,7 @@ def _there(to: Destination, plan: str) -> tuple[dict[str, Any] | None, list[dict
         if sizes.get(file["name"]) != file["bytes"]:
             break
         whole.append(file)
-    if MANIFEST not in names:
+    if begun != MANIFEST:
         return None, whole
     if len(whole) < len(state["files"]):
         raise ValueError(

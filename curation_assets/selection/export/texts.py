@@ -35,7 +35,8 @@ class CorpusFile:
 
     def __init__(self, artifacts: Artifacts, shard: str, rows: NDArray[np.int64]) -> None:
         about, corpus = artifacts.metadata("corpus/shards", shard), artifacts.profile.corpus
-        self._shard, self._settings = shard, corpus.documents()
+        self._shard, self._settings = shard, corpus.documents(**about.get("read_as", {}))
+        self._of = [about["source"]] if corpus.sources else []
         self._raw = read_rows(
             about["url"], self._settings, corpus.storage_options, about["of_folders"], only=rows
         )
@@ -65,7 +66,8 @@ class CorpusFile:
         scored = normalize(text)
         digest = text_digest(scored)
         kept, _ = kept_fields(raw, self._settings)
-        return Text(text, scored, document_id(raw.fields, digest, self._settings)[1], digest, kept)
+        doc_id = document_id(raw.fields, digest, self._settings)[1]
+        return Text(text, scored, doc_id, digest, [*kept, *self._of])
 
     def check(self, texts: list[Text], rows: np.ndarray, doc_hash: np.ndarray) -> None:
         """Refuse documents whose id and text are not those that were scored."""
