@@ -57,7 +57,7 @@ def test_an_export_is_an_artifact_with_versions_and_a_check(mine: Workspace) -> 
     folder, subset = mine.open("density/export", "20"), mine.metadata("density/subset", "20")
     manifest = read_json(folder / "manifest.json")
     assert sorted(receipt.files) == sorted(
-        ["manifest.json", "preview.json", *(f["name"] for f in manifest["files"])]
+        ["README.md", "manifest.json", "preview.json", *(f["name"] for f in manifest["files"])]
     )
     assert len(manifest["files"]) > 1
     for name in ("documents", "tokens"):
@@ -112,7 +112,7 @@ def test_a_killed_asset_goes_on(mine: Workspace, monkeypatch: pytest.MonkeyPatch
 def test_a_run_makes_what_the_profile_names(mine: Workspace) -> None:
     steps = {step.key for step in wanted_steps(mine.profile) if step.key.endswith("/export")}
     assert steps == {"density/export"}
-    assert targets(mine, STEPS["density/export"]) == mine.profile.run.rates == ["20"]
+    assert targets(mine, STEPS["density/export"]) == mine.profile.trained_amounts == ["20"]
     none = load_profile("local")
     assert not [step for step in wanted_steps(none) if step.key.endswith("/export")]
 
