@@ -8,7 +8,7 @@ it was stopped. Printed are, as Markdown:
 
 - AUC of every score, over all documents and at equal length, with standard errors;
 - for samplers that have no score of their own, hybrids, beside those that they are made of: which share of what is kept has the good label;
-- which share of each source is kept, also when the rate is kept within each source.
+- which share of each source is kept, and how much of a choice is exchanged when the rate is kept within each source.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ COMPARED = ("random", "density", "semdedup", "semdedup_density", "ask_llm_xl", "
 """Hybrids, and what they are made of."""
 SHARDS, BINS = 4, 20
 
+Kept = dict[str, dict[str, NDArray[np.str_]]]
+"""Ids of documents by sampler and rate."""
+
 _PROFILE = """
 extends = "local"
 name = "labels"
@@ -85,7 +88,7 @@ def main() -> None:
         print(f"{name}\n\n{markdown_table(good_kept(documents, kept, name))}\n", flush=True)
     within = _use(folder / "within.toml")
     _make(within, [STEPS[f"{name}/subset"] for name in COMPARED])
-    print(markdown_table(by_source(documents, {"": kept, " within source": chosen(within)})))
+    print(markdown_table(by_source(documents, kept, chosen(within))))
 
 
 # The corpus
@@ -163,7 +166,7 @@ def _make(profile: Profile, steps: Sequence[Step]) -> None:
         raise SystemExit("; ".join(f"{key}: {reason}" for key, reason in outcome.failed.items()))
 
 
-def chosen(profile: Profile) -> dict[str, dict[str, NDArray[np.str_]]]:
+def chosen(profile: Profile) -> Kept:
     """Return the ids of what is kept, by sampler of COMPARED and rate."""
     workspace = Workspace(profile)
     return {
@@ -216,9 +219,7 @@ def _cell(value: float, low: float, high: float) -> str:
     return f"{value:.3f} ± {max(high - value, value - low) / Z:.3f}"
 
 
-def good_kept(
-    documents: pl.DataFrame, kept: dict[str, dict[str, NDArray[np.str_]]], name: str
-) -> list[dict[str, Any]]:
+def good_kept(documents: pl.DataFrame, kept: Kept, name: str) -> list[dict[str, Any]]:
     """Return a row for each sampler: the share of good documents among the labelled ones that it keeps, in percent, by rate.
 
     After it stand the standard error of as many documents drawn at random, and the share that these lengths have: the mean over the
@@ -243,19 +244,20 @@ def good_kept(
     return rows
 
 
-def by_source(
-    documents: pl.DataFrame, kept: dict[str, dict[str, dict[str, NDArray[np.str_]]]], rate: str = "20"
-) -> list[dict[str, Any]]:
-    """Return a row for each sampler and way to select: how many documents are kept, and of each source the share, in percent."""
+def by_source(documents: pl.DataFrame, kept: Kept, within: Kept, rate: str = "20") -> list[dict[str, Any]]:
+    """Return a row for each sampler: which share of each source it keeps, in percent.
+
+    `exchanged` is the share of its choice that another takes the place of when the rate is kept within each source.
+    """
     ids, source = documents["doc_id"].to_numpy(), documents["source"].to_numpy()
     sources, sizes = np.unique(source, return_counts=True)
-    everything: dict[str, Any] = {"choice": "documents", "kept": len(ids)}
-    rows = [everything | dict(zip(sources, map(str, sizes), strict=True))]
-    for way, samplers in kept.items():
-        for name, by_rate in samplers.items():
-            mine = np.isin(ids, by_rate[rate])
-            shares = {one: f"{100 * mine[source == one].mean():.1f}" for one in sources}
-            rows.append({"choice": f"{name}{way}", "kept": int(mine.sum()), **shares})
+    rows: list[dict[str, Any]] = [
+        {"choice": "documents", "exchanged": "", **dict(zip(sources, map(str, sizes), strict=True))}
+    ]
+    for name, by_rate in kept.items():
+        mine, other = by_rate[rate], within[name][rate]
+        shares = {one: f"{100 * np.isin(ids[source == one], mine).mean():.1f}" for one in sources}
+        rows.append({"choice": name, "exchanged": f"{100 * (1 - np.isin(mine, other).mean()):.0f}", **shares})
     return rows
 
 

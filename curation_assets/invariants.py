@@ -25,7 +25,9 @@ from curation_assets.corpus.checks import (
 from curation_assets.corpus.reading import open_hashes
 from curation_assets.embeddings.checks import cut_documents, unknown_tokens
 from curation_assets.engine.check_result import Outcome, made
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import Workspace
+from curation_assets.samplers.caveats import few_caveats
 from curation_assets.selection.candidates import token_counts
 from curation_assets.selection.export.checks import holds_the_subset
 
@@ -105,22 +107,29 @@ def _range(workspace: Workspace, sampler: str) -> tuple[float, float, int]:
 
 def agrees_with_teacher(workspace: Workspace) -> Outcome:
     """Each judge orders documents that it was not trained on as the teacher does, beyond chance (a warning, no error)."""
-    weak, taus = [], {}
+    weak, found = [], {}
     for size in made(workspace, "judge/checkpoint", workspace.profile.sizes):
-        agreement = read_json(workspace.open("judge/checkpoint", size) / "distillation.json")["agreement"]
-        taus[size] = agreement
-        if agreement["low"] is None or agreement["low"] <= 0:
+        about = read_json(workspace.open("judge/checkpoint", size) / "distillation.json")
+        found[size] = {"student": "t5", "advantage": None} | {  # as they all were once
+            name: about[name] for name in ("student", "agreement", "advantage") if name in about
+        }
+        low = about["agreement"]["low"]
+        if low is None or low <= 0:
             weak.append(size)
-    listed = ", ".join(
-        f"{size} {t['tau']:.2f}" if t["tau"] is not None else f"{size} none" for size, t in taus.items()
-    )
+    listed = ", ".join(f"{size} {_agreement(**one)}" for size, one in found.items())
     return Outcome(
         not weak,
         f"Kendall's tau with the teacher: {listed}"
         + (f"; not above chance with 95 % confidence: {', '.join(weak)}" if weak else ""),
-        {"agreement": taus, "weak": weak},
+        {"judges": found, "weak": weak},
         warns=True,
     )
+
+
+def _agreement(student: str, agreement: dict[str, Any], advantage: dict[str, Any] | None) -> str:
+    tau, more = agreement["tau"], advantage["tau"] if advantage else None
+    better = "" if more is None else f", {more:.2f} above {'t5' if student == 'embeddings' else 'embeddings'}"
+    return f"{'none' if tau is None else f'{tau:.2f}'} ({student}{better})"
 
 
 def exact_size(sampler: str, workspace: Workspace) -> Outcome:
@@ -185,22 +194,31 @@ def smaller_in_larger(sampler: str, workspace: Workspace) -> Outcome:
     """A smaller subset is contained in every larger one drawn from the same scores."""
     key, wrong = f"{sampler}/subset", []
     smaller: dict[
-        tuple[str, str], Any
-    ] = {}  # {version of the scores, settings: documents of the last subset}
+        tuple[str, ...], Any
+    ] = {}  # {version of the scores, settings, unit: documents of the last subset}
     receipts = [r for rate in workspace.partitions("rate") if (r := workspace.receipt(key, rate))]
-    for receipt in sorted(receipts, key=lambda receipt: receipt.metadata["documents"]):
+    paths = {receipt.partition: workspace.folder(receipt) / "subset.parquet" for receipt in receipts}
+    for receipt in sorted(receipts, key=lambda one: pq.read_metadata(paths[one.partition]).num_rows):
         rate = receipt.partition
-        path = workspace.open(key, rate) / "subset.parquet"
-        chosen = pq.read_table(path, columns=["doc_hash"])["doc_hash"].to_numpy()
+        chosen = pq.read_table(paths[rate], columns=["doc_hash"])["doc_hash"].to_numpy()
         drawn_from = (
             canonical({k: v for k, v in receipt.inputs.items() if k.endswith("/scores")}),
             receipt.code,
+            _unit(receipt)
+            if "within" in receipt.metadata
+            else "",  # of a source's documents and its tokens shares differ
         )
         before = smaller.get(drawn_from)
         if before is not None and not np.isin(before, chosen).all():
             wrong.append(rate)
         smaller[drawn_from] = chosen
     return Outcome(not wrong, "subsets are nested" if not wrong else f"not nested at {wrong}")
+
+
+def _unit(receipt: Receipt) -> str:
+    """Return what a subset's amount is of: "documents" or "tokens"."""
+    kind = of_key(receipt.partition).kind
+    return str(receipt.metadata["rate_of"]) if kind == "rate" else kind
 
 
 def matches_subset(sampler: str, workspace: Workspace) -> Outcome:
@@ -282,6 +300,7 @@ INVARIANTS: dict[str, dict[str, Invariant]] = {
                 if sampler.highest is not None
                 else {}
             ),
+            **({"few_caveats": partial(few_caveats, name)} if "caveat" in sampler.columns else {}),
         }
         for name, sampler in SAMPLERS.items()
         if not sampler.hybrid

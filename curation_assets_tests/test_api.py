@@ -181,6 +181,21 @@ def test_a_model_of_a_source_scores_a_dataset(teacher: Path) -> None:
         assert (model.score(TEXTS) < -1).all() and model.sampler == "perplexity_small"
 
 
+def test_a_scorer_is_loaded_again_only_as_it_was(teacher: Path, tmp_path: Path) -> None:
+    """What a dataset has cached is of a judge with that prompt and length."""
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "local"\n[samplers.ask_llm]\nmax_tokens = 200\n', "utf-8")
+    with api.load_scorer(f"path:{teacher}", mine) as judge:
+        kept = pickle.dumps(judge)
+    pickle.loads(kept).close()
+    assert len(kept) < 1000
+    mine.write_text('extends = "local"\n[samplers.ask_llm]\nmax_tokens = 201\n', "utf-8")
+    with pytest.raises(
+        ValueError, match=r"is not what it was: .*mine\.toml, or what it is fitted to, has changed"
+    ):
+        pickle.loads(kept)
+
+
 @pytest.mark.slow
 def test_the_examples_of_the_page_run(capsys: pytest.CaptureFixture[str]) -> None:
     """That of a library user has 15 lines."""

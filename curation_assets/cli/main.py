@@ -115,7 +115,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, Command]]:
         "assets", nargs="*", metavar="ASSET", help="asset keys (default: all that the profile asks for)"
     )
     run.add_argument(
-        "--partition", default="", help='of these: a rate, "20|small", a size or a shard (default: all)'
+        "--partition",
+        default="",
+        help='of these: an amount ("20", "4k-tokens"), "20|small", a size or a shard (default: all)',
     )
     run.add_argument(
         "--force",

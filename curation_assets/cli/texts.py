@@ -29,7 +29,9 @@ def add(commands: Any) -> dict[str, Command]:
     show.add_argument(
         "asset", help="asset key: SAMPLER/metrics, SAMPLER/checkpoint, SAMPLER/subset or SAMPLER/scores"
     )
-    show.add_argument("--partition", default="", help='for instance "20|small", a rate, or a shard')
+    show.add_argument(
+        "--partition", default="", help='for instance "20|small", an amount ("20", "4k-tokens"), or a shard'
+    )
     show.add_argument("--texts", type=int, default=10, metavar="N", help="how many documents (default: 10)")
     show.add_argument(
         "--order",
@@ -58,7 +60,7 @@ def add(commands: Any) -> dict[str, Command]:
         metavar="VERSION",
         help="the beginning of a version, or of two; or the key of another sampler's subset",
     )
-    diff.add_argument("--partition", required=True, help="a rate, for instance 20")
+    diff.add_argument("--partition", required=True, help="an amount, for instance 20 or 4k-tokens")
     diff.add_argument(
         "--texts",
         type=int,

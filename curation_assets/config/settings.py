@@ -210,6 +210,7 @@ class Judge(Section):
     """Judges distilled from a teacher: its labels on a sample of the corpus, and the models that learn from them.
 
     `target`: a judge learns the teacher's "probability" of yes, or the "rank" of it among the labels.
+    `student`: what learns it, a "t5" of each size, ridge regression on the "embeddings", or of both the "better" by the labels held out.
     """
 
     teacher: Model
@@ -218,6 +219,7 @@ class Judge(Section):
     held_out: Annotated[float, Field(gt=0, lt=1)]
     bases: dict[Size, Model]
     target: Literal["probability", "rank"]
+    student: Literal["t5", "embeddings", "better"]
     epochs: Annotated[float, Field(gt=0)]
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0)]

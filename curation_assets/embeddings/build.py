@@ -39,6 +39,16 @@ def reference_embeddings(context: Context) -> BuildOne:
     return build
 
 
+def label_embeddings(context: Context) -> BuildOne:
+    """Embed the documents that the teacher labelled, row by row."""
+    embedder = Embedder(context)
+
+    def build(partition: str, folder: Path, progress: Progress) -> Metadata:
+        return embedder.write(context.open("judge/labels") / "labels.parquet", folder, progress)
+
+    return build
+
+
 class Embedder:
     """The profile's encoder, and what it makes of a table of texts.
 

@@ -50,10 +50,22 @@ def exported(sampler: str) -> Borrows:
     return borrows
 
 
-def bases(profile: Profile) -> dict[str, str | None]:
-    """Return what judges are made from, where that is the graph's own ladder."""
+def students(profile: Profile) -> dict[str, str | None]:
+    """Return what judges are made from: of T5s the graph's own ladder, where they begin there; of regressions the labels' embeddings."""
+    student = profile.judge.student
     kinds = {parse(base).kind for base in profile.judge.bases.values()}
-    return {"full_data/checkpoint": None} if "asset" in kinds else {}
+    rungs = ["full_data/checkpoint"] if student != "embeddings" and "asset" in kinds else []
+    return dict.fromkeys([*rungs, *(["judge/label_embeddings"] if student != "t5" else [])])
+
+
+def embedded(path: str) -> Borrows:
+    """Return what scores of the model at a path of the profile read besides: embeddings, where a judge of this graph may go by them."""
+
+    def borrows(profile: Profile) -> dict[str, str | None]:
+        judged = "judge/checkpoint" in model_at(path)(profile)
+        return {"corpus/embeddings": None} if judged and profile.judge.student != "t5" else {}
+
+    return borrows
 
 
 def model_at(path: str) -> Borrows:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from curation_assets.config.lazy import LazyDict
 from curation_assets.config.registry import SAMPLERS, SamplerSpec
-from curation_assets.engine.borrowed import bases, chosen_by, contaminated, exported, model_at
+from curation_assets.engine.borrowed import (
+    chosen_by,
+    contaminated,
+    embedded,
+    exported,
+    model_at,
+    nothing,
+    students,
+)
 from curation_assets.engine.report_steps import report_steps
 from curation_assets.engine.step import Step
 
@@ -133,20 +141,32 @@ _JUDGE = (
         accelerated=True,
     ),
     Step(
+        "judge/label_embeddings",
+        "",
+        ("judge/labels",),
+        "judge",
+        ("huggingface", "pytorch"),
+        ("embeddings",),
+        pinned=True,  # as what it is of, and so that judges follow it
+        accelerated=True,
+    ),
+    Step(
         "judge/checkpoint",
         "size",
         ("judge/labels", "corpus/tokenizer"),
         "judge",
         ("pytorch",),
         (
-            *("judge.held_out", "judge.bases", "judge.target", "judge.epochs", "judge.batch_size"),
+            *("judge.student", "judge.held_out", "judge.bases", "judge.target"),
+            *("judge.epochs", "judge.batch_size"),
             *("judge.learning_rate", "judge.final_learning_rate", "judge.warmup_share", "judge.clip_norm"),
             *("judge.seed", "samplers.ask_llm.prompt", "samplers.ask_llm.max_tokens", _FIRST_SEED),
         ),
+        code=2,
         pinned=True,
         trains=True,
         accelerated=True,
-        borrows=bases,
+        borrows=students,
     ),
 )
 
@@ -175,6 +195,7 @@ def _scoring(sampler: SamplerSpec) -> tuple[Step, ...]:
             code=sampler.code,
             placed=sampler.placed,
             accelerated=bool(sampler.model),
+            borrows=embedded(sampler.model) if sampler.model else nothing,
         ),
     )
 

@@ -122,12 +122,12 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
         Step(
             "report/distributions",
             "",
-            scored,
+            (*scored, "judge/checkpoint"),
             "report",
             ("polars", "python"),
             ("report", "selection.rate_of"),
             versions_of=scores,
-            code=3,
+            code=4,
             partial=True,
         ),
         Step(

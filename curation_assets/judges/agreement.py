@@ -34,6 +34,26 @@ def kendall(
     ValueError
         The scores are not equally many, fewer than 2, or not finite.
     """
+    return _interval(_taus(one, two, resamples, seed), len(one))
+
+
+def difference(
+    one: NDArray[np.floating],
+    other: NDArray[np.floating],
+    teacher: NDArray[np.floating],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Agreement:
+    """Return by how much tau-b of `one` and the teacher exceeds that of `other`, with its interval over the same resamples."""
+    taus = (_taus(each, teacher, resamples, seed) for each in (one, other))
+    return _interval(next(taus) - next(taus), len(teacher))
+
+
+def _taus(
+    one: NDArray[np.floating], two: NDArray[np.floating], resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """Return tau-b of the documents, then of each resample; NaN where one of the scores is all the same."""
     one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
     n = len(one)
     if one.shape != two.shape or one.ndim != 1 or n < 2:
@@ -53,10 +73,15 @@ def kendall(
         for total, pairs in zip(sums, (signs[0] * signs[1], abs(signs[0]), abs(signs[1])), strict=True):
             total += np.einsum("ri,ri->r", weights[:, part], weights @ pairs.T)
     untied = np.sqrt(sums[1] * sums[2])
-    if untied[0] == 0:
+    return np.clip(np.divide(sums[0], untied, out=np.full_like(untied, np.nan), where=untied > 0), -1, 1)
+
+
+def _interval(values: NDArray[np.float64], n: int) -> Agreement:
+    """Return the first value with the percentiles of the others, as far as there are any."""
+    first, others = float(values[0]), values[1:][~np.isnan(values[1:])]
+    if np.isnan(first):
         return Agreement(None, None, None, n)
-    taus = np.clip(sums[0][untied > 0] / untied[untied > 0], -1, 1)
-    if len(taus) == 1:
-        return Agreement(float(taus[0]), None, None, n)
-    bounds = np.percentile(taus[1:], _INTERVAL)
-    return Agreement(float(taus[0]), float(bounds[0]), float(bounds[1]), n)
+    if not len(others):
+        return Agreement(first, None, None, n)
+    low, high = np.percentile(others, _INTERVAL)
+    return Agreement(first, float(low), float(high), n)

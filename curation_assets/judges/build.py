@@ -1,4 +1,4 @@
-"""How judges are made in the graph: a teacher labels a sample of the corpus, and a T5 of each size learns to answer like it."""
+"""How judges are made in the graph: a teacher labels a sample of the corpus, and a judge of each size learns to answer like it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from curation_assets.common.drawing.charts import lines
 from curation_assets.common.files import (
     fingerprint,
     read_json,
@@ -26,8 +26,17 @@ from curation_assets.config.profile import Profile
 from curation_assets.corpus.smallest import find_smallest, read_chosen
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Markdown, Metadata
-from curation_assets.judges.distill import DistillConfig, DistillResult, distill
+from curation_assets.judges.distill import check_labels, distill, length_agreement
+from curation_assets.judges.distill_config import DistillConfig
 from curation_assets.judges.labels import LabelTable, choice, held_out, label
+from curation_assets.judges.students import (
+    Labelled,
+    Student,
+    TooFewReadable,
+    choose,
+    embedding_student,
+    t5_student,
+)
 from curation_assets.models.build import open_scorer, resolve_model
 from curation_assets.models.tokenizer import Tokenizer, load_tokenizer
 from curation_assets.samplers.ask_llm import ask_llm, server_judge
@@ -94,49 +103,94 @@ def _sample(context: Context, count: int, seed: int, progress: Progress) -> pa.T
 
 
 def judge(context: Context) -> BuildOne:
-    """Fine-tune the size's base model on the labels: `model/`, and what it agrees with in `distillation.json`."""
+    """Make the size's judge of the labels: `model/`, and what it agrees with in `distillation.json`."""
     settings = context.profile.judge
     tokenizer = load_tokenizer(context.open("corpus/tokenizer"))
-    table = pq.read_table(context.open("judge/labels") / "labels.parquet").sort_by("doc_hash")
-    pieces = context.receipt("corpus/tokenizer").version  # type: ignore[union-attr]  # opened just now
-    apart = held_out(table["doc_hash"].to_numpy(), settings.held_out, settings.seed)
+    table = pq.read_table(context.open("judge/labels") / "labels.parquet")
+    order = np.argsort(table["doc_hash"].to_numpy())
+    table = table.take(order)
+    hashes, teacher = table["doc_hash"].to_numpy(), table["score"].to_numpy()
+    apart = held_out(hashes, settings.held_out, settings.seed)
+    labelled = Labelled(table["text"].to_pylist(), hashes, teacher, apart)
+    check_labels(labelled.texts, teacher, apart)
+    held = [text for text, held in zip(labelled.texts, apart.tolist(), strict=True) if held]
+    length = length_agreement(tokenizer, held, teacher[apart], settings.seed)
+    ridge, why_not = _by_embeddings(context, labelled, order)
 
     def build(size: str, folder: Path, progress: Progress) -> Metadata:
-        base = settings.bases.get(size)  # type: ignore[call-overload]
-        if base is None:
-            raise ValueError(
-                f"{context.profile.source} has no judge.bases.{size}: nothing to make this judge from"
-            )
-        source = parse(base)
-        model = resolve_model(context, source)
-        if source.kind != "asset":
-            _check_reads_alike(context, base, load_tokenizer(model.folder))
-        config = distill_config(context.profile)
-        home = context.scratch / "runs" / "judge" / safe_name(size)
-        labelled = {"doc_hash": table["doc_hash"].to_pylist(), "score": table["score"].to_pylist()}
-        run = home / fingerprint(asdict(config), model.digest, labelled, apart.tolist(), pieces)
-        for other in home.glob("*"):
-            if other != run:
-                shutil.rmtree(other, ignore_errors=True)
-        result = distill(
-            config,
-            model.folder,
-            tokenizer,
-            table["text"].to_pylist(),
-            table["score"].to_numpy(),
-            apart,
-            run,
-            device=context.device,
-            resume_seconds=settings.resume_seconds,
-            progress=progress,
-        )
-        shutil.copytree(result.model, folder / "model")
+        students = [] if ridge is None else [ridge]
+        if settings.student != "embeddings":
+            students.insert(0, _fine_tuned(context, size, labelled, tokenizer, progress))
+        chosen = choose(students, teacher[apart], settings.seed)
+        chosen.taken.save(folder / "model")
+        records = {one.kind: one.record for one in students}
         write_json(
-            folder / "distillation.json", {**result.metadata(), "base": base, "base_digest": model.digest}
+            folder / "distillation.json", {**chosen.record(), "length": asdict(length), "learned": records}
         )
-        return _about(result, base)
+        about: Metadata = {
+            **chosen.metadata(),
+            "documents": chosen.taken.documents,
+            "tau_of_length": length.tau,
+        }
+        if why_not:
+            about["without_embeddings"] = why_not
+        return {**about, **{name: value for one in students for name, value in one.about.items()}}
 
     return build
+
+
+def _by_embeddings(
+    context: Context, labelled: Labelled, order: NDArray[np.int64]
+) -> tuple[Student | None, str]:
+    """Return the student that goes by embeddings, the same for all sizes; None where there is none, and why where one was wanted."""
+    settings = context.profile.judge
+    if settings.student == "t5":
+        return None, ""
+    folder = context.open("judge/label_embeddings")
+    x, readable = (np.load(folder / f"{name}.npy")[order] for name in ("embeddings", "readable"))
+    try:
+        return embedding_student(labelled, x, readable, settings.target), ""
+    except TooFewReadable as error:
+        if settings.student == "embeddings":
+            raise
+        return None, str(error)
+
+
+def _fine_tuned(
+    context: Context, size: str, labelled: Labelled, tokenizer: Tokenizer, progress: Progress
+) -> Student:
+    """Return the T5 of a size, fine-tuned from wherever its run has come to."""
+    settings = context.profile.judge
+    base = settings.bases.get(size)  # type: ignore[call-overload]
+    if base is None:
+        raise ValueError(
+            f"{context.profile.source} has no judge.bases.{size}: nothing to make this judge from"
+        )
+    source = parse(base)
+    model = resolve_model(context, source)
+    if source.kind != "asset":
+        _check_reads_alike(context, base, load_tokenizer(model.folder))
+    config = distill_config(context.profile)
+    home = context.scratch / "runs" / "judge" / safe_name(size)
+    labels = {"doc_hash": labelled.hashes.tolist(), "score": labelled.teacher.tolist()}
+    pieces = context.artifact("corpus/tokenizer").version
+    run = home / fingerprint(2, asdict(config), model.digest, labels, labelled.held_out.tolist(), pieces)
+    for other in home.glob("*"):
+        if other != run:
+            shutil.rmtree(other, ignore_errors=True)
+    result = distill(
+        config,
+        model.folder,
+        tokenizer,
+        labelled.texts,
+        labelled.teacher,
+        labelled.held_out,
+        run,
+        device=context.device,
+        resume_seconds=settings.resume_seconds,
+        progress=progress,
+    )
+    return t5_student(result, base, model.digest)
 
 
 def _check_reads_alike(context: Context, base: str, own: Tokenizer) -> None:
@@ -151,25 +205,3 @@ def distill_config(profile: Profile) -> DistillConfig:
     """Return the profile's recipe for judges."""
     ask_llm = profile.samplers.ask_llm
     return profile.judge.to(DistillConfig, max_tokens=ask_llm.max_tokens, template=ask_llm.prompt)
-
-
-def _about(result: DistillResult, base: str) -> Metadata:
-    about: Metadata = {
-        "base": base,
-        "documents": result.documents,
-        "held_out": result.agreement.n,
-        "steps": result.steps,
-        "loss": result.loss,
-        "held_out_loss": result.held_out_loss,
-        "least_possible_loss": result.entropy,
-    }
-    for name, agreement in (("tau", result.agreement), ("tau_of_length", result.length)):
-        figures = {name: agreement.tau, f"{name}_low": agreement.low, f"{name}_high": agreement.high}
-        about |= {key: value for key, value in figures.items() if value is not None}
-    series: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for name, column in (("held out", "held_out_loss"), ("trained on", "loss")):
-        points = [(row["epoch"], row[column]) for row in result.history if row[column] is not None]
-        epoch, loss = np.array(points, np.float64).reshape(-1, 2).T
-        series[name] = (epoch, loss)
-    picture = lines(series, "loss against the teacher's labels", "epochs", "nats per document")
-    return {**about, "loss_curve": Markdown(picture.markdown("loss by epoch"))}

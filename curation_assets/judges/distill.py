@@ -78,7 +78,7 @@ def distill(
         Another process is at work in the folder.
     """
     log_p_yes, held_out = np.asarray(log_p_yes, np.float64), np.asarray(held_out)
-    _check(texts, log_p_yes, held_out)
+    check_labels(texts, log_p_yes, held_out)
     ask = AskLLM(
         t5.load(model_folder),
         tokenizer,
@@ -105,10 +105,18 @@ def distill(
             done = run.result()
     assert done is not None
     parts: dict[str, Any] = {name: Agreement(**done.pop(name)) for name in ("agreement", "length")}
-    history = tuple(done.pop("history"))
+    history, scores = tuple(done.pop("history")), tuple(done.pop("held_out_scores"))
     model = run.snapshots()[-1].folder
     resumed = done["steps"] if start is None else start
-    return DistillResult(folder=run.path, model=model, **done, **parts, history=history, resumed_from=resumed)
+    return DistillResult(
+        folder=run.path,
+        model=model,
+        **done,
+        **parts,
+        held_out_scores=scores,
+        history=history,
+        resumed_from=resumed,
+    )
 
 
 def soft_labels(log_p_yes: NDArray[np.float64], train: NDArray[np.bool_], target: str) -> NDArray[np.float64]:
@@ -193,8 +201,8 @@ class _Distilling(Tuning):
     def _result(self, texts: Sequence[str]) -> dict[str, Any]:
         """Measure the scorer itself on the documents held out; return what `DistillResult` needs."""
         held = [texts[row] for row in self.held.tolist()]
-        lengths = np.array([len(ids) for ids in document_encoder(self.tokenizer)(held)])
         teacher, p = self.teacher[self.held], self.labels[self.held]
+        scores = self.ask.score(held)
         with np.errstate(divide="ignore", invalid="ignore"):
             entropy = -(np.nan_to_num(p * np.log(p)) + np.nan_to_num((1 - p) * np.log1p(-p)))
         return {
@@ -203,10 +211,19 @@ class _Distilling(Tuning):
             "loss": self.history[-1]["loss"],
             "held_out_loss": self.history[-1]["held_out_loss"],
             "entropy": float(entropy.mean()),
-            "agreement": asdict(kendall(self.ask.score(held), teacher, seed=self.config.seed)),
-            "length": asdict(kendall(lengths, teacher, seed=self.config.seed)),
+            "held_out_scores": scores.tolist(),
+            "agreement": asdict(kendall(scores, teacher, seed=self.config.seed)),
+            "length": asdict(length_agreement(self.tokenizer, held, teacher, self.config.seed)),
             "history": self.history,
         }
+
+
+def length_agreement(
+    tokenizer: Tokenizer, texts: Sequence[str], log_p_yes: NDArray[np.float64], seed: int
+) -> Agreement:
+    """Return tau of the teacher's score and the documents' number of tokens: what a judge of length alone would reach."""
+    lengths = np.array([len(ids) for ids in document_encoder(tokenizer)(texts)])
+    return kendall(lengths, log_p_yes, seed=seed)
 
 
 def _read_history(run: RunFolder) -> list[dict[str, Any]]:
@@ -219,7 +236,7 @@ def _read_history(run: RunFolder) -> list[dict[str, Any]]:
     return list(history["rows"])
 
 
-def _check(texts: Sequence[str], log_p_yes: NDArray[np.float64], held_out: NDArray[np.bool_]) -> None:
+def check_labels(texts: Sequence[str], log_p_yes: NDArray[np.float64], held_out: NDArray[np.bool_]) -> None:
     """Refuse labels that cannot be learned from."""
     n = len(texts)
     if log_p_yes.shape != (n,) or held_out.shape != (n,) or held_out.dtype != np.bool_:

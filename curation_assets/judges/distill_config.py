@@ -65,8 +65,10 @@ class DistillResult:
     """Mean training loss of the last epoch."""
     held_out_loss: float
     entropy: float
+    held_out_scores: tuple[float, ...]
+    """The judge's scores of the documents held out, in their order."""
     agreement: Agreement
-    """Kendall's tau of the judge's score and the teacher's, on the documents held out."""
+    """Kendall's tau of these scores and the teacher's."""
     length: Agreement
     """The same of the teacher's score and the document's number of tokens: what a judge of length alone would reach."""
     history: tuple[dict[str, float | None], ...]
@@ -76,4 +78,5 @@ class DistillResult:
 
     def metadata(self) -> dict[str, Any]:
         """Return all but the paths, ready for JSON."""
-        return {k: v for k, v in asdict(self).items() if k not in ("folder", "model", "resumed_from")}
+        left_out = ("folder", "model", "resumed_from", "held_out_scores")
+        return {k: v for k, v in asdict(self).items() if k not in left_out}

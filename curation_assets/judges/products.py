@@ -23,12 +23,20 @@ MODELS = (
         use="read `liked_most` and `liked_least` to see the teacher's taste before you trust it.",
     ),
     Product(
+        "judge/label_embeddings",
+        imported("curation_assets.embeddings.build:label_embeddings"),
+        "A vector of length one for each labelled document.",
+        "Row by row as in `judge/labels`, by the encoder of `corpus/embeddings`: what a judge that goes by embeddings is fitted to.",
+        files="`embeddings.npy` (float32 [documents, dimensions]), `readable.npy` (bool [documents])",
+    ),
+    Product(
         "judge/checkpoint",
         imported("curation_assets.judges.build:judge"),
-        "A small T5 that answers the Ask-LLM prompt as the teacher does.",
-        "Fine-tuned on the labels, as Flan-T5 is an instruction-tuned T5; its agreement with the teacher (Kendall's tau, with an "
-        "interval) is measured on labels held out.",
-        files="`model/` (weights), `distillation.json` (agreement, losses)",
+        "A small judge that answers the Ask-LLM prompt as the teacher does.",
+        "A T5 fine-tuned on the labels, as Flan-T5 is an instruction-tuned T5, or ridge regression on embeddings, which is one and the same "
+        "for all sizes: as `judge.student` says, or the better of both. Its agreement with the teacher (Kendall's tau, with an interval) is "
+        "measured on labels held out; `student` says which was taken, `advantage` by how much.",
+        files="`model/` (weights), `distillation.json` (agreement of each student, losses)",
         paper="Flan-T5 of five sizes",
         use="the check `agrees_with_teacher` warns when a judge is not above chance.",
     ),

@@ -41,6 +41,8 @@ def model_note(source_of: Callable[[Profile], ModelSource | None]) -> Builder:
             }
             if model.parameters is not None:
                 about["parameters"] = model.parameters
+            if source.name == "judge/checkpoint":
+                about["student"] = context.metadata(source.name, source.partition).get("student", "t5")
             write_json(folder / "model.json", {**about, "files": list(model.files)})
             if source.kind in ("pip", "path"):  # files outside the graph may change: `Versions.current` looks
                 about |= {"seen": file_states(model.folder, model.files), "place": str(model.folder)}
@@ -90,18 +92,14 @@ def checkpoint_folder(workspace: Artifacts, source: ModelSource) -> Path:
     )
 
 
-def open_scorer(context: Context, key: str) -> tuple[Any, Any]:
-    """Load the model of the note `key` and its tokenizer, in evaluation mode, on the workspace's device.
-
-    Models of this graph read with the corpus's tokenizer, others with their own.
+def open_model(context: Context, key: str) -> ResolvedModel:
+    """Return the files of the model of the note `key`.
 
     Raises
     ------
     DamagedArtifact
         The weights are no longer those of the note.
     """
-    from curation_assets.models.loading import load_scorer
-
     note = read_json(context.open(key) / "model.json")
     source = parse(note["source"])
     model = resolve_model(context.through(key), source)
@@ -110,6 +108,18 @@ def open_scorer(context: Context, key: str) -> tuple[Any, Any]:
             f"{source} has changed since {key} was materialized; that will be made anew",
             context.artifact(key),
         )
+    return model
+
+
+def open_scorer(context: Context, key: str) -> tuple[Any, Any]:
+    """Load the model of the note `key` and its tokenizer, in evaluation mode, on the workspace's device.
+
+    Models of this graph read with the corpus's tokenizer, others with their own. Raises as `open_model`.
+    """
+    from curation_assets.models.loading import load_scorer
+
+    model = open_model(context, key)
+    source = parse(read_json(context.open(key) / "model.json")["source"])
     single = model.folder / model.files[0] if model.files[0].endswith(".gguf") else model.folder
     return load_scorer(
         single,

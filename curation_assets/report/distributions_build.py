@@ -45,8 +45,10 @@ def distributions(context: Context) -> BuildOne:
             tables |= {f"rank_change_{ladder}": joint_counts(part, counts)} if len(part) else {}
         for name, table in tables.items():
             table.write_parquet(folder / f"{name}.parquet")
+        made = {size: context.receipt("judge/checkpoint", size) for size in context.partitions("size")}
         section = distributions_view.section(
-            by_sampler, missing, changes, sample.seen, len(sampled[names[0]])
+            *(by_sampler, missing, changes, sample.seen, len(sampled[names[0]])),
+            {size: one.metadata for size, one in made.items() if one and "student" in one.metadata},
         )
         drawn = distributions_view.figures(by_sampler, missing, changes, counts)
         return {

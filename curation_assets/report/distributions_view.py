@@ -46,9 +46,17 @@ _MARKS = ("10", "80", "40", "20", "60")  # where marks lie close together, the f
 
 
 def section(
-    scores: Scores, missing: list[str], changes: pl.DataFrame, documents: int, sampled: int
+    scores: Scores,
+    missing: list[str],
+    changes: pl.DataFrame,
+    documents: int,
+    sampled: int,
+    judges: Mapping[str, Mapping[str, Any]],
 ) -> Section:
-    """Return the section on the scores of all documents; ranks are compared on so many that were `sampled`."""
+    """Return the section on the scores of all documents; ranks are compared on so many that were `sampled`.
+
+    `judges` is the metadata of those that learned from a teacher, by size.
+    """
     ranks = not changes.is_empty()
     title = "How scores are distributed" + (", and how ranks change as the scorer grows" if ranks else "")
     moves = (
@@ -57,7 +65,7 @@ def section(
     )
     intro = f"What a sampler can tell apart shows in how its scores are spread{moves if ranks else ''}."
     how = method(documents, sampled, ranks)
-    sentences = findings(scores, missing, changes)
+    sentences = [*findings(scores, missing, changes), *students(judges)]
     return Section(title, intro, sentences, [], tables(scores, missing, changes), how)
 
 
@@ -107,6 +115,36 @@ def findings(scores: Scores, missing: list[str], changes: pl.DataFrame) -> list[
             if names
         ),
     ]
+
+
+def students(judges: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Tell of the judges that learned from a teacher what each of them is, and how well it agrees with it."""
+    if not judges:
+        return
+    each = []
+    for size, about in judges.items():
+        what, other = ("embeddings", "T5") if about["student"] == "embeddings" else ("a T5", "embeddings")
+        text = f"{size} ({what}) {_within(about, 'tau')}"
+        if "advantage" in about:
+            text += f", {_within(about, 'advantage')} above {other}"
+        each.append(text)
+    counts = sorted({about["held_out"] for about in judges.values()})
+    yield (
+        f"Judges that learned from the teacher agree with it, by Kendall's tau on {' or '.join(map(str, counts))} labels held out: "
+        f"{'; '.join(each)}."
+    )
+    alike = [size for size, about in judges.items() if about["student"] == "embeddings"]
+    if len(alike) > 1:
+        yield f"Judges that go by embeddings are one and the same, whatever the size: {', '.join(alike)}."
+
+
+def _within(about: Mapping[str, Any], name: str) -> str:
+    if name not in about:
+        return "none"
+    low, high = about.get(f"{name}_low"), about.get(f"{name}_high")
+    return f"{about[name]:.2f}" + (
+        f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else ""
+    )
 
 
 def _moves(name: str, rows: list[dict[str, Any]]) -> list[str]:

@@ -39,10 +39,12 @@ def findings(table: pl.DataFrame, rate: str) -> list[str]:
     alike, apart = (
         tested.filter((pl.col("p") < LEVEL) & side) for side in (pl.col("z") > 0, pl.col("z") < 0)
     )
-    sentences = [
-        f"At {label(rate)}, two independent choices have {chance:.1%} of their documents in common. Of {len(own)} pairs of samplers "
-        f"{len(alike)} have more than that beyond chance, {len(apart)} less."
-    ]
+    by_chance = f"At {label(rate)}, two independent choices have {chance:.1%} of their documents in common."
+    beyond = (
+        f"Of {len(own)} pairs of samplers {len(alike)} have more than that beyond chance, {len(apart)} less."
+    )
+    small = "The choices are too small to tell more or less than that from luck."
+    sentences = [f"{by_chance} {small if tested.is_empty() else beyond}"]
     if len(own) > 1:
         sentences.append(
             f"Most alike at {label(rate)}: {some([_named(row) for row in own.iter_rows(named=True)][:_NAMED], _NAMED)}; least alike: "
@@ -84,7 +86,7 @@ def _line(row: dict[str, Any]) -> list[Cell]:
         f"{100 * row['share']:.1f}{mark}",
         f"{100 * row['expected'] / smaller:.1f} ± {100 * row['sd'] / smaller:.1f}",
         f"{100 * row['jaccard']:.1f}",
-        None if row["beyond_chance"] is None else f"{row['beyond_chance'] + 0.0:.2f}",
+        None if row["beyond_chance"] is None else f"{round(row['beyond_chance'], 2) + 0.0:.2f}",
     ]
 
 

@@ -120,7 +120,7 @@ class Flops:
             "semdedup": self._semdedup,
             "prototypes": self._prototypes,
             "dsir": lambda: 0.0,  # it counts, and multiplies no matrices
-            "q_classifier": self._q_classifier,
+            "q_classifier": self._by_embeddings,
             "heuristic": lambda: 0.0,
         }
 
@@ -149,6 +149,8 @@ class Flops:
             )
         if source.kind != "asset":
             return Spent(self._by_parameters(sampler), 0.0)
+        if source.name == "judge/checkpoint" and self._judged(source).get("student") == "embeddings":
+            return Spent(self._by_embeddings(), self._labels())
         shape, vocabulary = self._shape(source.partition), self._tokenizer.vocab_size
         if section == "perplexity":
             settings = self._profile.samplers.perplexity
@@ -187,21 +189,31 @@ class Flops:
         rungs: dict[Any, Any] = self._profile.ladder
         return Shape(**rungs[size].model_dump())
 
+    def _judged(self, source: ModelSource) -> dict[str, Any]:
+        return self._workspace.metadata("judge/checkpoint", source.partition)
+
+    def _labels(self) -> float | None:
+        """Return what the teacher's labels took, at most."""
+        settings = self._profile.judge
+        teacher = self._workspace.metadata("judge/teacher").get("parameters")
+        if teacher is None:
+            return None
+        return cost.by_parameters(teacher, settings.documents * settings.teacher_max_tokens)
+
     def _judge(self, source: ModelSource) -> float | None:
-        """Return what a judge took: its base, the teacher's labels (at most), and learning from them."""
+        """Return what a judge that is a T5 took: its base, the teacher's labels, and learning from them."""
         settings, size = self._profile.judge, source.partition
         bases: dict[Any, str] = settings.bases
         base = parse(bases[size])
         rung = self.training(base.partition) * base.share if base.kind == "asset" else 0.0
-        teacher = self._workspace.metadata("judge/teacher").get("parameters")
-        if teacher is None:
+        labels = self._labels()
+        if labels is None:
             return None
-        labels = cost.by_parameters(teacher, settings.documents * settings.teacher_max_tokens)
         most = self._profile.samplers.ask_llm.max_tokens
         inputs = np.minimum(self.documents.tokens + self._question, most) * self.documents.counts
         learning = cost.judge_training_flops(
             *(self._shape(size), self._tokenizer.vocab_size),
-            self._workspace.metadata("judge/checkpoint", size)["documents"],
+            self._judged(source)["documents"],
             settings.epochs,
             float(inputs.sum()) / max(self.documents.documents, 1),
         )
@@ -233,7 +245,8 @@ class Flops:
         sketch = cost.sketch_flops(self.documents.documents, dim, projections)
         return None if embedding is None else embedding + sketch
 
-    def _q_classifier(self) -> float | None:
+    def _by_embeddings(self) -> float | None:
+        """Return the cost of the embeddings, and of one product with each."""
         embedding, dim = self._embedding()
         return (
             None if embedding is None else embedding + cost.assignment_flops(self.documents.documents, 1, dim)

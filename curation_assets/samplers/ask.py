@@ -26,6 +26,7 @@ from curation_assets.models.build import open_scorer
 from curation_assets.models.encoding import document_encoder
 from curation_assets.samplers.ask_llm import load_judge
 from curation_assets.samplers.perplexity import likelihood
+from curation_assets.scoring.ridge_judge import RidgeJudge
 
 CUT = " [the document is cut here] "
 _JUDGE, _PERPLEXITY = "ask_llm_small", "perplexity_small"
@@ -132,6 +133,11 @@ def _judged(source: str, key: str, context: Context, text: str) -> Judgement:
     from curation_assets.scoring.server_judge import ServerJudge
 
     judge, tokenizer = load_judge(key, context)
+    if isinstance(judge, RidgeJudge):
+        sampler = key.partition("/")[0]
+        raise ValueError(
+            f"the judge of {sampler} goes by embeddings and is asked nothing: `curation score {sampler} FILE` scores documents"
+        )
     table = judge.score_table([text])
     cut, flags = bool(table.cut[0]), prompt.Flag(int(table.flags[0]))
     if isinstance(judge, ServerJudge):

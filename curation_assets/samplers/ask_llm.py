@@ -5,11 +5,13 @@ Five judges are of T5's sizes; a sixth, `ask_llm_gemma`, is there once the profi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from curation_assets.common.files import read_json
@@ -19,10 +21,12 @@ from curation_assets.config.registry import SIZES
 from curation_assets.config.section import EXECUTION, Model, Positive, Section
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Metadata
-from curation_assets.models.build import open_scorer
-from curation_assets.samplers.documents import Documents
+from curation_assets.models.build import open_model, open_scorer
+from curation_assets.samplers.caveats import CAVEAT, UNREADABLE, YES_NOT_SHOWN, caveats
+from curation_assets.samplers.documents import Documents, blocks
 from curation_assets.samplers.models import INPUTS, documents_a_part, same_pieces
 from curation_assets.samplers.spec import Column, Sampler, Scores
+from curation_assets.scoring.ridge_judge import RidgeJudge, load_ridge_judge
 
 if TYPE_CHECKING:
     from curation_assets.scoring.ask_llm import AskLLM
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 
 _SERVER_PART = 512  # documents that a kill may cost, of a judge behind a server
+_RIDGE_PART = 1 << 20
 
 
 Judges = Literal["small", "base", "large", "xl", "xxl", "gemma"]
@@ -50,29 +55,35 @@ class AskLLMSettings(Section):
         return self
 
 
-@dataclass(frozen=True)
-class Judge:
-    """A model that is asked, whether it reads what `corpus/tokens` holds, and how many documents it scores in about a minute."""
+class Judge(NamedTuple):
+    """What scores documents, and how many of them between two saves: about a minute's work."""
 
-    model: AskLLM | ServerJudge
-    reads_tokens: bool
+    score: Callable[[Documents, Progress], Scores]
     part: int
 
 
 def setup(key: str, context: Context) -> Judge:
     """Load the judge that the artifact `key` is the note of, and see what it reads."""
     judge, tokenizer = load_judge(key, context)
+    if isinstance(judge, RidgeJudge):
+        return Judge(partial(_by_embeddings, judge), _RIDGE_PART)
     if tokenizer is None:
-        return Judge(judge, False, _SERVER_PART)
-    part = documents_a_part(cast("AskLLM", judge).model, judge.max_tokens, context.device)
-    return Judge(judge, same_pieces(context, tokenizer), part)
+        return Judge(partial(_served, judge), _SERVER_PART)
+    part = documents_a_part(judge.model, judge.max_tokens, context.device)
+    return Judge(partial(_asked, judge, same_pieces(context, tokenizer)), part)
 
 
-def load_judge(key: str, context: Context) -> tuple[AskLLM | ServerJudge, Any]:
-    """Return the judge that the artifact `key` is the note of, and its tokenizer: None where a server has that."""
-    source = parse(read_json(context.open(key) / "model.json")["source"])
+def load_judge(key: str, context: Context) -> tuple[Any, Any]:
+    """Return the judge that the artifact `key` is the note of, and its tokenizer: None where a server has that, or it reads no tokens.
+
+    It is an `AskLLM`, a `ServerJudge` or a `RidgeJudge`.
+    """
+    note = read_json(context.open(key) / "model.json")
+    source = parse(note["source"])
     if source.kind == "server":
         return server_judge(context, source), None
+    if note.get("student") == "embeddings":
+        return load_ridge_judge(open_model(context, key).folder), None
     model, tokenizer = open_scorer(context, key)
     return ask_llm(context, model, tokenizer), tokenizer
 
@@ -102,16 +113,50 @@ def ask_llm(context: Context, model: Any, tokenizer: Any, max_tokens: int | None
     )
 
 
+def _asked(judge: AskLLM, reads_tokens: bool, documents: Documents, progress: Progress) -> Scores:
+    """Ask a model of this process; `reads_tokens` tells whether `corpus/tokens` holds what it reads."""
+    tokens = documents.tokens if reads_tokens else None
+    table = judge.score_table(documents.texts, progress, tokens=tokens)
+    return {**vars(table), "caveat": pa.nulls(len(documents))}
+
+
+def _served(judge: ServerJudge, documents: Documents, progress: Progress) -> Scores:
+    columns = dict(vars(judge.score_table(documents.texts, progress)))
+    hidden = ~columns.pop("shown")
+    return {**columns, "caveat": caveats(hidden, YES_NOT_SHOWN)}
+
+
+def _by_embeddings(judge: RidgeJudge, documents: Documents, progress: Progress) -> Scores:
+    """Score by embeddings: nothing is asked, so nothing can be talked to, and which tokens the encoder read is not known of each."""
+    x, readable, hashes = documents.embeddings, documents.readable, documents.hashes
+    scores = np.empty(len(x))
+    for rows, part in blocks(x):
+        scores[rows] = judge.score(part, readable[rows], hashes[rows])
+        progress(rows.stop, len(x), "documents")
+    unknown = pa.nulls(len(x))
+    flags = np.zeros(len(x), np.uint8)
+    return {
+        "score": scores,
+        "tokens": unknown,
+        "cut": unknown,
+        "flags": flags,
+        "caveat": caveats(~readable, UNREADABLE),
+    }
+
+
 def score(judge: Judge, documents: Documents, progress: Progress) -> Scores:
-    """Return log P(yes) of each document, tokens read, whether cut, and flags."""
-    tokens = documents.tokens if judge.reads_tokens else None
-    return vars(judge.model.score_table(documents.texts, progress, tokens=tokens))
+    """Return log P(yes) of each document, tokens read, whether cut, flags, and what the score does not say."""
+    return judge.score(documents, progress)
 
 
 def summary(scores: pa.Table) -> Metadata:
-    """Return how many documents were cut, and how many talk to the judge."""
-    cut, flags = scores["cut"].to_numpy(), scores["flags"].to_numpy()
-    return {"cut_share": float(cut.mean()), "flagged": int((flags > 0).sum())}
+    """Return how many documents were cut, how many talk to the judge, and of how many the score says less than it should."""
+    about: Metadata = {"flagged": int((scores["flags"].to_numpy() > 0).sum())}
+    if scores["cut"].null_count < len(scores):
+        about["cut_share"] = pc.mean(scores["cut"].cast("uint8")).as_py()
+    for row in pc.value_counts(scores["caveat"].drop_null()).to_pylist():
+        about[f"{row['values']}_documents"] = row["counts"]
+    return about
 
 
 def _sampler(size: str, which: str, paper: str) -> Sampler:
@@ -127,18 +172,21 @@ def _sampler(size: str, which: str, paper: str) -> Sampler:
         section="ask_llm",
         model=f"samplers.ask_llm.models.{size}",
         columns={
-            "tokens": Column("int32", "Tokens of the document that the judge read"),
-            "cut": Column("bool", "Whether there were more"),
+            "tokens": Column(
+                "int32", "Tokens of the document that the judge read; null for one that goes by embeddings"
+            ),
+            "cut": Column("bool", "Whether there were more; null as above"),
             "flags": Column(
                 "uint8", "Marks of a text that talks to the judge, which is neutralised first; 0 for none"
             ),
+            **CAVEAT,
         },
         setup=partial(setup, f"{name}/model"),
         score=score,
         part=lambda judge: judge.part,
         summary=summary,
         highest=0.0,  # the logarithm of a probability
-        code=3,
+        code=4,
     )
 
 

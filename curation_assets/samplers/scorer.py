@@ -28,7 +28,7 @@ from curation_assets.corpus.normalize import defect, normalize
 from curation_assets.engine.aside import AsideWorkspace
 from curation_assets.engine.context import Context
 from curation_assets.engine.graph import STEPS
-from curation_assets.engine.workspace import Builder
+from curation_assets.engine.workspace import Builder, title
 from curation_assets.samplers.build import checked, score_table, set_up
 from curation_assets.samplers.documents import Documents
 from curation_assets.samplers.spec import Sampler
@@ -96,8 +96,10 @@ class Scorer:
             for key, only in step.reads(profile).items():
                 if STEPS[key].by == "shard" and only is None:
                     todo.append(STEPS[key])
-                elif receipt := self.workspace.receipt(key, only or ""):
-                    found[key] = str(receipt.metadata.get("digest", receipt.version))
+                    continue
+                for partition in self.workspace.partitions(STEPS[key].by) if only is None else [only]:
+                    if receipt := self.workspace.receipt(key, partition):
+                        found[title(key, partition)] = str(receipt.metadata.get("digest", receipt.version))
         found.pop("corpus/source", None)
         return fingerprint(found, str(profile.model_source(self.sampler.name)))
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curation_assets.common.batching import Flat
 from curation_assets.common.progress import Progress, silent
@@ -33,27 +36,53 @@ _TRIES, _PAUSE, _LONGEST = 6, 0.5, 30.0  # pauses in seconds: the first, twice t
 _TIMEOUT = 600.0
 _TOP = 20  # the most that vLLM gives by default
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_REFUSES, _LENGTH = (400, 413, 422), re.compile(r"context|too (?:long|large)|tokens", re.IGNORECASE)
+_SHORTEST = 64  # characters of a document: where these do not fit, the prompt does not
 _MOST_BYTES = 4 << 20
 
 
+_ENOUGH = 16  # documents, of which most without an answer are no matter of the documents
+
+
 class Answer(NamedTuple):
-    """What a server says of one prompt: log P("yes"), and the tokens of the prompt, 0 where it does not count them."""
+    """What a server says of one prompt.
+
+    Attributes
+    ----------
+    log_yes : log P("yes"); where no spelling of it is among the tokens that the server tells of, the least that it tells.
+    shown : whether one is.
+    first : the likeliest tokens, where neither "yes" nor "no" is among them.
+    tokens : of the prompt; 0 where the server does not count them.
+    cut : whether the document was halved until the server took it.
+    """
 
     log_yes: float
+    shown: bool
+    first: str
     tokens: int
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class ServedTable(ScoreTable):
+    """A `ScoreTable`; where `shown`, bool [n], is false, P("yes") is at most what `score` says, and the server tells no more."""
+
+    shown: NDArray[np.bool_]
 
 
 class ServerJudge:
     """Score documents by the log-probability that a model behind a server answers "yes" to the Ask-LLM prompt.
 
     P("yes") is the sum over its spellings among the `top` tokens that the server tells of; one that is not among them is less likely
-    than any of these, and is not counted.
+    than any of these, and is not counted. Where none is among them, the least probability that is told stands for it: a document that the
+    judge rejects so clearly comes behind those of which P("yes") is told, and of equal ones the document's noise decides.
 
     Parameters
     ----------
     url : of the API as its clients name it, "http://127.0.0.1:8000/v1".
     model : as the server calls it.
-    template, max_tokens : as of `AskLLM`; since the server alone knows its tokens, documents are cut at four characters for each.
+    template, max_tokens : as of `AskLLM`; since the server alone knows its tokens, documents are cut at four characters for each, and one
+        that the server then refuses as too long (it has more tokens than that) at half of them, and half again.
     top : tokens to ask for.
     pause : seconds before what failed is tried again; twice as long each time.
     """
@@ -76,13 +105,14 @@ class ServerJudge:
 
     def score_table(
         self, texts: Sequence[str], progress: Progress = silent, tokens: Flat | None = None
-    ) -> ScoreTable:
+    ) -> ServedTable:
         """Return scores and what was noticed on the way, as `AskLLM.score_table`; `tokens` of another tokenizer are of no use here.
 
         Raises
         ------
         TypeError, ValueError
-            A text is not valid Unicode; the server refuses a request, or "yes" is not to be seen in its answer: names the row.
+            A text is not valid Unicode; the server refuses a request: names the row. Or most of 16 texts and more are answered neither by
+            "yes" nor by "no".
         ConnectionError
             The server cannot be reached, or has no answer after six tries.
         """
@@ -92,12 +122,25 @@ class ServerJudge:
         cut = np.array([len(one) > self.characters for one in documents], np.bool_)
         rows = [*range(len(texts)), *again.tolist()]
         answers = self._ask_all([one[: self.characters] for one in documents], rows, progress, len(texts))
+        self._check_answers(answers)
+        cut |= np.array([one.cut for one in answers], np.bool_)
         scores = np.array([one.log_yes for one in answers])
+        shown = np.array([one.shown for one in answers], np.bool_)
         frame = self._ask("", "the prompt alone").tokens if answers else 0
         read = np.array([max(one.tokens - frame, 0) for one in answers], np.int32)
-        np.minimum.at(scores, again, scores[len(texts) :])
         n = len(texts)
-        return ScoreTable(scores[:n], read[:n], cut[:n], flags)
+        lower = scores[n:] < scores[again]
+        scores[again[lower]], shown[again[lower]] = scores[n:][lower], shown[n:][lower]
+        return ServedTable(scores[:n], read[:n], cut[:n], flags, shown[:n])
+
+    def _check_answers(self, answers: Sequence[Answer]) -> None:
+        """Refuse a model that answers something else: no instruction-tuned one, or a template that has it think first."""
+        others = [one.first for one in answers if one.first]
+        if len(answers) >= _ENOUGH and len(others) > len(answers) / 2:
+            raise ValueError(
+                f'{self.url} ({self.model}): neither "yes" nor "no" is among the {self._top} likeliest first tokens of {len(others)} '
+                f"of {len(answers)} answers ({others[0]}, ...): is this an instruction-tuned model, and its chat template the right one?"
+            )
 
     def _ask_all(
         self, documents: Sequence[str], rows: Sequence[int], progress: Progress, total: int
@@ -127,9 +170,14 @@ class ServerJudge:
             "logprobs": True,
             "top_logprobs": self._top,
             "chat_template_kwargs": {"enable_thinking": False},  # the first token is to be the answer
+            "cache_prompt": False,  # what llama.cpp has read before would move P by a seventh
         }
         try:
             return _answer(self._post(body))
+        except TooLong as error:
+            if len(document) < 2 * _SHORTEST:
+                raise ValueError(f"{self.url} ({self.model}), {where}: {error}") from None
+            return self._ask(document[: len(document) // 2], where)._replace(cut=True)
         except ValueError as error:
             raise ValueError(f"{self.url} ({self.model}), {where}: {error}") from None
 
@@ -149,7 +197,9 @@ class ServerJudge:
             except urllib.error.HTTPError as error:
                 why = f"HTTP status {error.code}: {_line(error.read(_MOST_BYTES))}"
                 if error.code not in _AGAIN:
-                    raise ValueError(why) from None
+                    raise (TooLong if error.code in _REFUSES and _LENGTH.search(why) else ValueError)(
+                        why
+                    ) from None
                 pause = max(pause, _seconds(error.headers.get("Retry-After")))
             except (OSError, HTTPException) as error:  # URLError is an OSError
                 why = str(getattr(error, "reason", error)) or type(error).__name__
@@ -157,6 +207,10 @@ class ServerJudge:
                 time.sleep(min(pause, _LONGEST))
                 pause *= 2
         raise ConnectionError(f"{self.url} ({self.model}) has no answer after {_TRIES} tries: {why}")
+
+
+class TooLong(ValueError):
+    """The server refuses a prompt for its length."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -175,14 +229,15 @@ def _answer(answer: Any) -> Answer:
         raise ValueError(
             "the answer has no log-probabilities of its first token (choices[0].logprobs.content[0].top_logprobs)"
         ) from None
-    found = [log for token, log in top if token in SPELLINGS and math.isfinite(log)]
-    if not found:
-        shown = ", ".join(repr(token) for token, _ in top[:5]) or "none"
-        raise ValueError(
-            f'"yes" is not among the {len(top)} likeliest first tokens ({shown}, ...): is this an instruction-tuned model?'
-        )
+    top = [(token, log) for token, log in top if math.isfinite(log)]
+    if not top:
+        raise ValueError("the answer has no finite log-probability of its first token")
+    yes = [log for token, log in top if token in SPELLINGS]
+    log_yes = float(np.logaddexp.reduce(yes)) if yes else min(log for _, log in top)
+    answered = yes or any(token.strip().lower() == "no" for token, _ in top)
+    first = "" if answered else ", ".join(repr(token) for token, _ in top[:5])
     usage = answer.get("usage") or {}
-    return Answer(min(float(np.logaddexp.reduce(found)), 0.0), int(usage.get("prompt_tokens") or 0))
+    return Answer(min(log_yes, 0.0), bool(yes), first, int(usage.get("prompt_tokens") or 0))
 
 
 def _line(content: bytes) -> str:

@@ -126,6 +126,9 @@ def test_its_links_lead_somewhere(made: Made, watched: Watched) -> None:
     files = [link for link in links if not link.startswith("#")]
     ids = watched.page.eval_on_selector_all("[id]", "found => found.map(node => node.id)")
     assert len(ids) == len(set(ids)) and inside and set(inside) <= set(ids)
+    texts = [link.split("#") for link in files if link.startswith("texts/")]
+    assert texts and all(f'id="{at}"' in (made.report.parent / name).read_text("utf-8") for name, at in texts)
+    files = [link for link in files if not link.startswith("texts/")]
     assert files and all((made.report.parent / link).stat().st_size for link in files)
 
 

@@ -378,7 +378,10 @@ ASK_LLM = {"judge/labels", "judge/checkpoint"} | {f"ask_llm_{size}/scores" for s
             "[samplers.density]\nseed = 5",
             {"density/shard_sketch", "density/sketch", "density/scores", *COSTS},
         ),
-        ("[embeddings]\nmax_tokens = 64", {"corpus/embeddings", "corpus/reference_embeddings", *COSTS}),
+        (
+            "[embeddings]\nmax_tokens = 64",
+            {"corpus/embeddings", "corpus/reference_embeddings", "judge/label_embeddings", *COSTS},
+        ),
         ("[tokenizer]\nvocab_size = 1024", {"corpus/tokenizer"}),
         ("[corpus]\nmax_chars = 9", {"corpus/documents", "corpus/validation", "corpus/reference", *EXPORTS}),
         ("[corpus]\nreference_documents = 9", {"corpus/reference"}),

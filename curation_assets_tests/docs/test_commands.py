@@ -172,7 +172,8 @@ def _clears_a_folder(command: Command, reader: Reader) -> None:
 def _names_packages(command: Command, reader: Reader) -> None:
     """Check that what pip is asked for is well said: the project's own extras exist, files are there."""
     words = list(command.words[2:])
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
     while words:
         word = words.pop(0)
         if word == "--constraint":
@@ -180,6 +181,14 @@ def _names_packages(command: Command, reader: Reader) -> None:
         elif word == "--editable":
             asked = words.pop(0).removeprefix(".[").removesuffix("]").split(",")
             assert set(asked) <= set(extras), f"{command.where}: {command}"
+        elif ".whl" in word:
+            wheel, _, asked = word.removesuffix("]").partition("[")
+            assert wheel == f"curation_assets-{project['version']}-py3-none-any.whl", (
+                f"{command.where}: {command}"
+            )
+            assert asked in extras, f"{command.where}: {command}"
+        elif word == "--no-deps":
+            continue
         elif word.startswith("./"):
             assert (ROOT / word / "pyproject.toml").is_file(), f"{command.where}: {command}"
         else:

@@ -38,6 +38,7 @@ PUBLIC = {
     "full_data/checkpoint": "size",
     "full_data/metrics": "size",
     "judge/labels": "",
+    "judge/label_embeddings": "",
     "judge/checkpoint": "size",
     "evaluation/examples": "",
     "evaluation/ngrams": "",
@@ -82,6 +83,17 @@ def test_model_sources_decide_what_a_step_reads() -> None:
     assert STEPS["ask_llm_xl/model"].reads(hub) == {}
     assert STEPS["judge/checkpoint"].reads(local)["full_data/checkpoint"] is None
     assert "full_data/checkpoint" not in STEPS["judge/checkpoint"].reads(hub)
+    judges, scores = STEPS["judge/checkpoint"], STEPS["ask_llm_xl/scores"]
+    for student, needs in {
+        "t5": {"full_data/checkpoint"},
+        "embeddings": {"judge/label_embeddings"},
+        "better": {"full_data/checkpoint", "judge/label_embeddings"},
+    }.items():
+        profile = local.model_copy(update={"judge": local.judge.model_copy(update={"student": student})})
+        assert set(judges.reads(profile)) == {*judges.needs, *needs}
+        assert ("corpus/embeddings" in scores.reads(profile)) == (student != "t5")
+        assert "corpus/embeddings" not in STEPS["perplexity_xl/scores"].reads(profile)
+    assert "corpus/embeddings" not in scores.reads(hub), "its judge is no student"
     kinds = {"size": list(SIZES), "": [""]}
     step, need = STEPS["perplexity_large_20k/model"], STEPS["full_data/checkpoint"]
     assert upstream(step, "", need, kinds.__getitem__, "large") == ["large"]

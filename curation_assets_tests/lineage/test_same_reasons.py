@@ -250,6 +250,13 @@ CHANGES: list[tuple[str, Callable[[Graph], None], tuple[str, str], Kind, str]] =
     ("rewritten file", _listed(modified=2.0), SHARD, "file_rewritten", "its file was written again"),
     ("another link", _listed(leads_to="/z"), SHARD, "file_relinked", "its link leads to another file"),
     (
+        "another source",
+        _listed(source="web", read_as={"id_field": ""}),
+        SHARD,
+        "file_read_otherwise",
+        "its source is read otherwise, or has another name",
+    ),
+    (
         "drift",
         _change("corpus/index", metadata={"documents": 300}),
         ("clusters/centroids", ""),

@@ -11,6 +11,8 @@ import pytest
 
 from curation_assets.common.hashing import noise
 from curation_assets.config.profile import Profile, load_profile
+from curation_assets.defs.metadata import AssetLink, about
+from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import as_data, short
 from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.lineage.explain import explain
@@ -50,6 +52,27 @@ def test_a_metric_shows_what_its_model_was_trained_on(made: Profile) -> None:
         assert told.places[0].row == document.source_row and told.places[0].url == document.file
     data = json.loads(json.dumps(shown, default=as_data))
     assert data["documents"][0]["text"] == texts[rows["doc_hash"][0]]
+
+
+def test_the_ui_shows_texts_of_the_same_subset(made: Profile) -> None:
+    workspace = Workspace(made)
+    shown = show(workspace, "random/metrics", "20|small")
+    for end in ("metrics", "checkpoint"):
+        metadata = about(
+            workspace, STEPS[f"random/{end}"], workspace.artifact(f"random/{end}", "20|small"), made=True
+        )
+        assert (
+            metadata["subset"] == AssetLink("random/subset", "20")
+            and metadata["subset_version"] == shown.version
+        )
+        assert metadata["more_texts"] == f'curation show random/{end} --partition "20|small"'
+        lines = str(metadata["texts"]).splitlines()[2:]
+        assert len(lines) == len(shown.documents) == 10
+        for line, one in zip(lines, shown.documents, strict=True):
+            assert line.split("|")[1].strip().replace("\\", "") == one.doc_id
+            assert one.text and one.text.split()[0].replace("*", "") in line.replace("\\", "").replace(
+                "*", ""
+            )
 
 
 def test_which_documents_are_shown(made: Profile) -> None:

@@ -115,6 +115,15 @@ def test_what_chance_explains_is_told_from_what_it_does_not() -> None:
     assert figure.name == "overlap" and "Independent choices spread around 0 by 0.0038." in figure.caption
 
 
+def test_choices_that_are_too_small_are_not_called_independent() -> None:
+    table = _table({("random", "20"): [np.arange(4)], ("density", "20"): [np.arange(4)]}, [20])
+    assert table["p"].to_list() == [None]
+    assert findings(table, "20")[0].endswith(
+        "The choices are too small to tell more or less than that from luck."
+    )
+    assert shown(table, "20")[0].rows == [["random", "density", 4, "100.0", "20.0 ± 18.4", "100.0", "1.00"]]
+
+
 def test_where_there_is_nothing_to_compare() -> None:
     table = _table({("random", "20"): [np.arange(3)]}, [10])
     assert (

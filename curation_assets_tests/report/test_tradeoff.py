@@ -69,13 +69,14 @@ def test_perplexity_pays_for_its_share_of_one_seed_of_its_rung(workspace: Worksp
 
 
 def test_a_judge_pays_for_labels_learning_and_what_it_is_made_from(workspace: Workspace) -> None:
-    _put_shards(workspace, ask_llm_base__scores=5.0)
+    _put_shards(workspace, ask_llm_base__scores=5.0, corpus__embeddings=7.0)
     _put(workspace, "ask_llm_base/model", "", 1.0)
+    _put(workspace, "judge/label_embeddings", "", 3.0)
     _put(workspace, "judge/checkpoint", "base", 20.0)
     _put(workspace, "judge/teacher", "", 2.0)
     _put(workspace, "judge/labels", "", 170.0)
     _put(workspace, "full_data/checkpoint", "base", 90.0, seeds=3)
-    assert Seconds(workspace).choosing("ask_llm_base") == Spent(10.0, 1 + 20 + 2 + 170 + 30)
+    assert Seconds(workspace).choosing("ask_llm_base") == Spent(10.0 + 14.0, 1 + 3 + 20 + 2 + 170 + 30)
 
 
 def test_random_costs_no_operations_and_needs_no_artifact(workspace: Workspace) -> None:

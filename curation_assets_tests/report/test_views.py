@@ -68,7 +68,7 @@ def test_changes_of_rank_are_spoken_of_where_two_scorers_are_compared() -> None:
             else changes.with_columns(pl.lit("ask_llm_small").alias("smaller"), larger=pl.lit("x"))
         )
         filled = rows.with_columns(pl.col(pl.Float64).fill_null(0.5), pl.col("n").fill_null(3))
-        one = distributions_view.section({"semdedup": _distribution("top_k")}, [], filled, 100, 100)
+        one = distributions_view.section({"semdedup": _distribution("top_k")}, [], filled, 100, 100, {})
         assert [("ranks" in text or "judge" in text) for text in (one.title, one.intro, one.method)] == [
             said
         ] * 3
@@ -184,3 +184,17 @@ def test_chance_of_a_probe_is_by_the_labels_that_are_asked_for(tiny: Profile) ->
             receipt = Receipt("evaluation/examples", "", labels or "-", labels or "-", "c", {}, "", {})
             commit(workspace, folder, receipt)
         assert read_chance(workspace) == ({("probes", "document_origin"): expected} if expected else {})
+
+
+def test_a_judge_is_told_with_what_it_is_and_by_how_much() -> None:
+    ridge = {"student": "embeddings", "held_out": 60, "tau": 0.32, "tau_low": 0.14, "tau_high": 0.48}
+    ridge |= {"advantage": 0.1, "advantage_low": -0.05, "advantage_high": 0.2}
+    alone = {"student": "t5", "held_out": 60}
+    first, second = distributions_view.students({"small": ridge, "base": ridge, "xl": alone})
+    assert first == (
+        "Judges that learned from the teacher agree with it, by Kendall's tau on 60 labels held out: "
+        "small (embeddings) 0.32 [0.14, 0.48], 0.10 [-0.05, 0.20] above T5; "
+        "base (embeddings) 0.32 [0.14, 0.48], 0.10 [-0.05, 0.20] above T5; xl (a T5) none."
+    )
+    assert second.endswith("one and the same, whatever the size: small, base.")
+    assert not list(distributions_view.students({}))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.products import PRODUCTS
 from curation_assets.samplers.ask import with_model
@@ -19,7 +21,7 @@ from curation_assets_tests.conftest import make_current, work_in, write_tiny
 BUILDERS = {product.key: product.build for product in PRODUCTS}
 SCORED = [
     *("random", "density", "prototypes", "dsir", "q_classifier", "heuristic"),
-    *("ask_llm_small", "perplexity_small"),
+    *("ask_llm_small", "perplexity_small", "perplexity_base"),
 ]
 """Samplers whose score is a function of the document and of what they have been fitted to."""
 MODELS = """
@@ -28,7 +30,7 @@ small = "path:{teacher}"
 [samplers.perplexity.models]
 small = "path:{teacher}"
 """
-TOLERANCE = {"ask_llm_small": 1e-4, "perplexity_small": 1e-5}
+TOLERANCE = {"ask_llm_small": 1e-4, "perplexity_small": 1e-5, "perplexity_base": 1e-5}
 """Relative: what the neighbours in a batch move by rounding, as the scorers document it."""
 
 
@@ -101,6 +103,30 @@ def test_semdedup_compares_what_is_new_with_all_of_its_cluster(workspace: Worksp
     np.testing.assert_allclose((x * x[of]).sum(1), 1.0, atol=1e-6)
     assert np.mean(of == np.arange(len(ids))) > 0.8, "but for texts whose beginnings are the same"
     assert set(new["duplicate_shard"].to_pylist()) == set(shards)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["density", "semdedup", "perplexity_base"])
+def test_a_fingerprint_is_of_what_scores_depend_on(workspace: Workspace, name: str) -> None:
+    fitted = {
+        "density": "density/sketch",
+        "semdedup": "semdedup/neighbours",
+        "perplexity_base": "perplexity_base/model",
+    }[name]
+    with Scorer(workspace.profile, name, BUILDERS) as scorer, pytest.MonkeyPatch.context() as patch:
+        before, receipt = scorer.fingerprint(), scorer.workspace.receipt
+        assert scorer.fingerprint() == before
+
+        def newer(key: str, partition: str = "") -> Receipt | None:
+            there = receipt(key, partition)
+            return (
+                replace(there, version="new", metadata={"digest": "new"})
+                if there and key == fitted
+                else there
+            )
+
+        patch.setattr(scorer.workspace, "receipt", newer)
+        assert scorer.fingerprint() != before
 
 
 @pytest.mark.slow

@@ -19,12 +19,13 @@ from curation_assets.engine.workspace import Workspace
 from curation_assets.models.build import model_note
 from curation_assets.samplers import ask_llm
 from curation_assets.samplers.build import scores
+from curation_assets.samplers.caveats import few_caveats
 from curation_assets.scoring.ask_llm import AskLLM
 from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.making import load, materialize
 from curation_assets_tests.models.small_models import byte_level, small_llama
 from curation_assets_tests.report.hand_made import texts, workspace
-from curation_assets_tests.scoring.openai_server import Chat, serving
+from curation_assets_tests.scoring.openai_server import Chat, serving, tokens_to_tell
 
 STEP, NOTE = STEPS["ask_llm_small/scores"], STEPS["ask_llm_small/model"]
 
@@ -83,3 +84,27 @@ def test_a_judge_behind_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert Versions(moved).current(STEP, "s.jsonl"), "the same model elsewhere"
     other = _named(tmp_path, "server:http://127.0.0.1:1/v1#other")
     assert not Versions(other).current(STEP, "s.jsonl")
+
+
+def test_documents_where_yes_is_not_told_are_scored_listed_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row for row in texts(200) if len(row[1]) < 1500][:24]
+    workspace(tmp_path, monkeypatch, {"s.jsonl": rows}, {})
+    chat = answering()
+    judge = AskLLM(chat.model, chat.tokenizer, max_tokens=1024, device="cpu")
+    with torch.no_grad():  # as a judge that says "yes" seldom
+        chat.model.lm_head.weight[list(judge.answer_ids)] *= 0.02
+    chat.told = tokens_to_tell(judge, [row[1] for row in rows], 0.7)
+    with serving(chat) as url:
+        found = _named(tmp_path, f"server:{url}#small")
+        _score(found)
+    table = pq.read_table(found.open("ask_llm_small/scores", "s.jsonl") / "scores.parquet").to_pylist()
+    hidden = [row for row in table if row["caveat"] == "yes_not_shown"]
+    assert 0 < len(hidden) < len(rows) and {row["caveat"] for row in table} == {None, "yes_not_shown"}
+    about = found.metadata("ask_llm_small/scores", "s.jsonl")
+    assert about["yes_not_shown_documents"] == len(hidden) and about["cut_share"] == 0
+    outcome = few_caveats("ask_llm_small", found)
+    assert not outcome.passed and outcome.warns
+    assert outcome.description == f"{len(hidden)} of {len(rows)} scores are yes_not_shown"
+    assert outcome.metadata["first"][0] == f"s.jsonl: {hidden[0]['doc_id']}"

@@ -9,29 +9,36 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
 import torch
+
+from curation_assets.scoring.ask_llm import AskLLM
 
 
 class Chat:
-    """The model, what it was asked, and how the next answers go wrong: a status, "hang up" or "garbage"."""
+    """The model, what it was asked, how the next answers go wrong (a status, "hang up" or "garbage"), the tokens that fit and that are told."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.failing: list[int | str] = []
+        self.longest = self.told = 100_000
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
 
+    def ids(self, content: str) -> list[int]:
+        """Return the tokens of a user's turn under the model's chat template."""
+        turns = [{"role": "user", "content": content}]
+        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the first token's likeliest spellings under the model's chat template."""
-        text = self.tokenizer.apply_chat_template(
-            body["messages"], tokenize=False, add_generation_prompt=True
-        )
-        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        """Return the first token's likeliest spellings."""
+        ids = self.ids(body["messages"][0]["content"])
         with self.lock, torch.inference_mode():
             logs = self.model(torch.tensor([ids])).logits[0, -1].float().log_softmax(-1)
-        top = logs.topk(min(body["top_logprobs"], len(logs)))
+        top = logs.topk(min(body["top_logprobs"], self.told, len(logs)))
         listed = [
             {"token": self.tokenizer.decode([i]), "logprob": p}
             for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)
@@ -69,6 +76,8 @@ def serving(chat: Chat) -> Iterator[str]:
                 self._send(200, b'{"choices": []}')
             elif self.path != "/v1/chat/completions" or body["model"] != "small":
                 self._send(404, b'{"error": "no such model"}')
+            elif len(chat.ids(body["messages"][0]["content"])) > chat.longest:
+                self._send(400, b'{"error": {"message": "the request exceeds the available context size"}}')
             else:
                 self._send(200, json.dumps(chat.answer(body)).encode())
 
@@ -92,3 +101,10 @@ def serving(chat: Chat) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def tokens_to_tell(judge: AskLLM, texts: list[str], share: float) -> int:
+    """Return how many tokens a server must tell so that "yes" is among them for about a share of the texts."""
+    logs = [judge.log_softmax([ids], len(ids))[0] for ids in judge.inputs(texts)]
+    places = [int((one > one[list(judge.answer_ids)].max()).sum()) + 1 for one in logs]
+    return int(np.quantile(places, share, method="lower"))

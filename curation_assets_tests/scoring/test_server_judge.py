@@ -12,7 +12,7 @@ from curation_assets.scoring.ask_llm import AskLLM
 from curation_assets.scoring.server_judge import KEY, ServerJudge
 from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.models.small_models import byte_level, small_llama
-from curation_assets_tests.scoring.openai_server import Chat, serving
+from curation_assets_tests.scoring.openai_server import Chat, serving, tokens_to_tell
 from curation_assets_tests.scoring.test_prompt import ATTACKS, BASE
 
 TEXTS = [text.strip() for _, text in stdlib_texts()[:60:3] if len(text) < 1500]
@@ -116,12 +116,45 @@ def test_what_fails_for_good_is_one_clear_line(url: str, chat: Chat) -> None:
         judge("http://127.0.0.1:9/v1").score_table(TEXTS[:1])
 
 
-def test_a_yes_that_is_not_to_be_seen_is_an_error(url: str) -> None:
+def test_a_document_where_yes_is_not_to_be_seen_has_the_least_that_is_told(url: str, model: tuple) -> None:
+    few = TEXTS[:15]
+    ask = AskLLM(*model, max_tokens=1024, device="cpu")
+    top = tokens_to_tell(ask, few, 0.7)
+    table = judge(url, top=top).score_table(few)
+    here = ask.score_table(few)
+    hidden = ~table.shown
+    assert 0 < hidden.sum() < len(few)
+    assert (np.exp(table.score[hidden]) * 4 > np.exp(here.score[hidden])).all(), (
+        "no spelling is above the least"
+    )
+    assert (table.score[~hidden] <= here.score[~hidden] + 1e-4).all()
+    alone = [judge(url, top=top).score_table([text]).score[0] for text in few]
+    np.testing.assert_array_equal(table.score, alone)
+    assert judge(url).score_table(few).shown.all()
+
+
+def test_a_model_that_mostly_answers_something_else_is_an_error(url: str) -> None:
     with pytest.raises(
-        ValueError, match=r'row \d+: "yes" is not among the 2 likeliest first tokens'
+        ValueError, match=r'"yes" nor "no" is among the 2 likeliest first tokens of \d+ of \d+ answers'
     ) as error:
-        judge(url, top=2).score_table(TEXTS)
-    assert "\n" not in str(error.value)
+        judge(url, top=2).score_table([f"{number}: {TEXTS[0]}" for number in range(16)])
+    assert "\n" not in str(error.value) and "instruction-tuned" in str(error.value)
+    one = judge(url, top=2).score_table(TEXTS[:1])
+    assert not one.shown[0] and np.isfinite(one.score[0]), "one document alone tells nothing of the model"
+
+
+def test_what_the_server_finds_too_long_is_halved_until_it_takes_it(url: str, chat: Chat) -> None:
+    chat.longest = 600
+    words = "word " * 300
+    table = judge(url).score_table([words, "few words"])
+    assert table.cut.tolist() == [True, False]
+    contents = [body["messages"][0]["content"] for body in chat.asked]
+    read = max((one for one in contents if len(chat.ids(one)) <= 600), key=len)
+    document = read[len(prompt.PREFIX) : -len(prompt.SUFFIX)]
+    assert words.startswith(document) and len(words) / 16 < len(document) < len(words)
+    chat.longest = 10
+    with pytest.raises(ValueError, match=r"row 0: HTTP status 400: .*context"):
+        judge(url).score_table(["few words"])
 
 
 def test_the_key_is_of_the_environment_alone(url: str, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

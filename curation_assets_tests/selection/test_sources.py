@@ -228,6 +228,18 @@ def test_any_amount_is_shared_out_and_another_division_goes_without_weights(
     )
 
 
+def test_budgets_beside_rates_are_shared_out_by_the_weights_as_well(own: Workspace) -> None:
+    run = own.profile.run.model_copy(update={"amounts": ["30 documents", "4k tokens", "9k tokens", "20%"]})
+    own.profile = own.profile.model_copy(update={"run": run})
+    keys = ["30-documents", "4k-tokens", "9k-tokens"]
+    assert [at for at in _run(own) if at[0] == "random/subset"] == [("random/subset", key) for key in keys]
+    kept = {key: own.metadata("random/subset", key) for key in keys}
+    assert kept["30-documents"]["documents"] == 30
+    assert 3000 < kept["4k-tokens"]["tokens"] <= 4000 < kept["9k-tokens"]["tokens"] <= 9000
+    for check in ("exact_size", "smaller_in_larger"):
+        assert INVARIANTS["random/subset"][check](own).passed, check
+
+
 def test_a_new_file_of_one_source_is_the_only_one_that_is_read(own: Workspace, tmp_path: Path) -> None:
     now = time.time() + 1000
     assert not check_listing(own, None, now).changed
@@ -252,7 +264,7 @@ def test_another_weight_makes_subsets_anew_and_another_field_its_own_files(own: 
     shards = _chosen(other, "20")["shard"].to_pylist()
     assert abs(2 * sum(shard.startswith("books/") for shard in shards) - len(shards)) <= 1
     fields = _again(other, 'id_field = "page.url"', 'id_field = ""')
-    assert check_listing(fields, None).changed
+    assert check_listing(fields, None, time.time() + 1000).changed
     _make_source(fields)
     versions = Versions(fields)
     stale = {p for p in fields.shards() if not versions.current(STEPS["corpus/shards"], p)}

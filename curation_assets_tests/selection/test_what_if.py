@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -142,17 +143,15 @@ def test_a_number_of_documents(made: Workspace) -> None:
 
 
 @pytest.mark.parametrize("kind", ["documents", "tokens"])
-def test_more_than_there_is(made: Workspace, kind: str) -> None:
-    there = (
-        made.metadata("corpus/index")["documents"]
-        if kind == "documents"
-        else sum(_corpus(made, "density")[2])
-    )
-    assert getattr(what_if(made, ["density"], f"{there} {kind}"), kind) == there
-    with pytest.raises(
-        ValueError, match=f"cannot keep {there + 1} {kind}: there are {there:,} to choose from"
-    ):
-        what_if(made, ["density"], f"{there + 1} {kind}")
+def test_more_than_there_is(made: Workspace, kind: Literal["documents", "tokens"]) -> None:
+    own = {
+        "documents": made.metadata("corpus/index")["documents"],
+        "tokens": sum(_corpus(made, "density")[2]),
+    }
+    assert getattr(what_if(made, ["density"], f"{own[kind]} {kind}"), kind) == own[kind]
+    more = Amount(kind, own[kind] + 1)
+    with pytest.raises(ValueError, match=f"cannot keep {more}: there are {own[kind]:,} to choose from"):
+        what_if(made, ["density"], more)
 
 
 def test_a_manifest_is_enough_to_choose_the_same_again(made: Workspace, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from curation_assets.common.allocator import keep_freed_memory
 from curation_assets.common.files import fingerprint
 from curation_assets.common.progress import Line, Progress, Throttled
 from curation_assets.engine.check_result import Outcome
@@ -49,6 +50,7 @@ class Worker:
         self._workspace, self._module, self._tell = workspace, products, tell
         self._device_of_its_own = device_of_its_own
         self._loaded: tuple[str, LoadedBuilder] | None = None
+        keep_freed_memory()
 
     def carry_out(self, task: Task) -> Iterator[Message]:
         """Yield what comes of a task, each as it happens."""

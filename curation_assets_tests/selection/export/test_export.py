@@ -262,6 +262,35 @@ def test_nothing_chosen_is_a_file_without_rows(corpus: Corpus, tmp_path: Path) -
     assert pq.read_schema(tmp_path / "out" / manifest["files"][0]["name"]).names == manifest["columns"]
 
 
+def test_a_mixture_says_of_each_document_which_source_it_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each source is read as its own settings say, and `source_name` comes with the kept fields."""
+    write_corpus(tmp_path)
+    lines = [
+        json.dumps({"id": n, "content": f"cafe\u0301 number {n} of the other source"}) for n in range(40)
+    ]
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "x.jsonl").write_text("\n".join(lines))
+    write_profile(tmp_path)
+    profile = (tmp_path / "tiny.toml").read_text()
+    sources = """
+[corpus.sources.web]
+url = "texts"
+[corpus.sources.notes]
+url = "others"
+text_field = "content"
+"""
+    (tmp_path / "tiny.toml").write_text(profile.replace('url = "texts"', 'url = ""') + sources)
+    workspace = scored(tmp_path, monkeypatch, "60")
+    receipt = workspace.artifact("random/subset", "60")
+    chosen = of_subset(workspace, "random", receipt, workspace.folder(receipt), duplicates=False)
+    rows = read(tmp_path / "out", export(chosen, how(), Destination(str(tmp_path / "out"))))
+    notes = [row for row in rows if row["source_name"] == "notes"]
+    assert len(notes) > 10 and {row["source_name"] for row in rows} == {"web", "notes"}
+    assert all(row["text"] == json.loads(lines[int(row["id"])])["content"] for row in notes)
+
+
 @pytest.mark.process
 def test_to_an_object_store(corpus: Corpus, tmp_path: Path, s3: Any) -> None:
     url, scratch = f"{s3.bucket('exports')}/chosen", tmp_path / "scratch"

@@ -1,0 +1,20 @@
+"""The C library's allocator, told to keep what tensors free for the tensors that come next."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_TRIM, _MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
+_KEPT, _LARGEST = 256 << 20, 64 << 20
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep freed blocks of up to 64 MiB, at most 256 MiB of them at the end of its heap; nothing where there is no glibc.
+
+    By default it gives large blocks back to the system when they are freed, so that every activation of a model is made of pages that
+    the system has to find and clear again: an eighth of the time of training a small T5 on a CPU.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(_MAP, _LARGEST)
+        mallopt(_TRIM, _KEPT)
