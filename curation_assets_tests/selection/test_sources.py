@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.common.files import read_json
+from curation_assets.config.export_settings import Export
 from curation_assets.config.profile import load_profile
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import left_out, open_documents
@@ -29,6 +30,9 @@ from curation_assets.lineage.notices import notices
 from curation_assets.samplers.build import scores
 from curation_assets.sampling import select
 from curation_assets.selection.build import subset
+from curation_assets.selection.export.destination import Destination
+from curation_assets.selection.export.export import export
+from curation_assets.selection.export.sources import of_subset
 from curation_assets.selection.select import apportion
 from curation_assets.selection.what_if import what_if
 from curation_assets_tests.conftest import TINY, stdlib_texts
@@ -291,3 +295,19 @@ def test_a_union_without_weights_is_chosen_from_as_one_corpus(own: Workspace, tm
     assert {key for key, _ in _run(union)} == {"corpus/source", "random/subset"}
     assert "sources" not in read_json(union.open("random/subset", "20") / "manifest.json")
     assert len(_chosen(union, "20")) == round(0.2 * sum(_sizes(union).values()))
+
+
+def test_an_export_reads_each_source_by_its_own_fields_and_says_which_it_is(
+    mix: Workspace, tmp_path: Path
+) -> None:
+    receipt = mix.artifact("random/subset", "40")
+    chosen = of_subset(mix, "random", receipt, mix.folder(receipt), duplicates=False)
+    layout = Export(samplers=[], format="parquet", shard_size=1 << 20, normalized=False, repeat=())
+    manifest = export(chosen, layout, Destination(str(tmp_path / "out")))
+    table = pa.concat_tables(pq.read_table(tmp_path / "out" / file["name"]) for file in manifest["files"])
+    assert table["id"].to_pylist() == _chosen(mix, "40")["doc_id"].to_pylist()
+    of = [shard.split("/")[0] for shard in _chosen(mix, "40")["shard"].to_pylist()]
+    assert table["source_name"].to_pylist() == of and set(of) == {"books", "web"}
+    texts = dict(stdlib_texts())
+    names = [name.removeprefix("https://") for name in table["id"].to_pylist()]
+    assert table["text"].to_pylist() == [texts[name] for name in names]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation_assets.config.export_settings import bands, file_size
@@ -14,6 +14,7 @@ from curation_assets.selection.export.repeats import repeats
 SHARES = st.lists(st.tuples(st.integers(1, 25), st.integers(4, 20)), min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(SHARES, st.lists(st.integers(-3, 3), min_size=1, max_size=80), st.integers(0, 9), st.randoms())
 def test_better_documents_appear_as_often_as_their_band_says(shares, keys, seed, rng) -> None:
     said = [f"{'next' if i else 'top'} {share}% x {times / 4}" for i, (share, times) in enumerate(shares)]
