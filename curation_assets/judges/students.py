@@ -59,7 +59,7 @@ class Choice:
     """The student that is taken, each one's agreement with the teacher, and by how much the taken one's is above the other's."""
 
     taken: Student
-    agreement: dict[str, Agreement]
+    agreement: dict[Kind, Agreement]
     advantage: Agreement | None
 
     def record(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Choice:
 
     def metadata(self) -> Metadata:
         """Return the same for people."""
-        figures = {"tau": self.agreement[self.taken.kind]}
+        figures: dict[str, Agreement] = {"tau": self.agreement[self.taken.kind]}
         if self.advantage:
             figures |= {f"tau_of_{kind}": one for kind, one in self.agreement.items()}
             figures["advantage"] = self.advantage
