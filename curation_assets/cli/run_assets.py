@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
+from curation_assets.common.files import safe_name
 from curation_assets.config.settings import nearest
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.scope import Scope, with_inputs
@@ -34,7 +35,7 @@ def scope_of(workspace: Workspace, keys: Sequence[str], partition: str, *, force
             raise ValueError(f"the profile asks for no partition of {key}: name one with --partition")
         sampler, _, stage = key.rpartition("/")
         if force and stage == "scores":
-            shutil.rmtree(parts_of(workspace.scratch, sampler), ignore_errors=True)
+            shutil.rmtree(parts_of(workspace.scratch, sampler) / safe_name(partition), ignore_errors=True)
     return scope
 
 

@@ -65,5 +65,7 @@ def test_parts_of_scores_that_are_forced_are_not_taken(tiny: Profile, tmp_path: 
     part.touch()
     scope_of(workspace, ["ask_llm_small/scores"], "", force=False)
     assert part.exists()
+    scope_of(workspace, ["ask_llm_small/scores"], "other", force=True)
+    assert part.exists(), "of another partition"
     scope_of(workspace, ["ask_llm_small/scores"], "", force=True)
     assert not part.exists()
