@@ -194,7 +194,7 @@ def _destination(workspace: Workspace, options: argparse.Namespace) -> Destinati
     url = options.to if "://" in options.to else str(absolute(options.to))
     if options.push:
         check_target(url, options.push)
-    to = Destination(url, storage_options(workspace.profile, url), workspace.scratch / "exports")
+    to = Destination(url, storage_options(workspace.profile, url), workspace.store.temporary)
     to.begun()
     return to
 
@@ -233,9 +233,10 @@ def _layout(profile: Profile, options: argparse.Namespace) -> Export:
 def storage_options(profile: Profile, url: str) -> dict[str, Any]:
     """Return what is known of a store of this kind: `execution.store_options`, or `corpus.storage_options`; else its driver finds its own."""
     scheme = url.partition("://")[0]
+    corpus, execution = profile.corpus, profile.execution
     for place, options in (
-        (profile.execution.store, profile.execution.store_options),
-        (profile.corpus.url, profile.corpus.storage_options),
+        (execution.store, execution.store_options),
+        *((one, corpus.storage_options) for one in (corpus.url, *(s.url for s in corpus.sources.values()))),
     ):
         if "://" in place and place.partition("://")[0] == scheme:
             return options
