@@ -38,9 +38,12 @@ def exports(spec: SamplerSpec) -> Builder:
                 duplicates=has_near_duplicates(spec.name, context.profile),
             )
             manifest = export(chosen, layout, Destination(str(home)), progress)
+            whole = home.rename(
+                home.with_name(f"{home.name}.whole")
+            )  # what a kill leaves of it is not taken for an export
             for name in (CARD, DATA, MANIFEST):
-                shutil.move(home / name, folder / name)
-            shutil.rmtree(home)
+                shutil.move(whole / name, folder / name)
+            shutil.rmtree(whole)
             return about(manifest) | _first_documents(folder, manifest)
 
         return build

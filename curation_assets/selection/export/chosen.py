@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.common.files import read_batches
+from curation_assets.common.files import fingerprint, read_batches
 from curation_assets.common.hashing import noise
 from curation_assets.engine.artifacts import Artifacts
 
@@ -23,8 +24,6 @@ _EXACT = 4_000_000  # scores that are held for percentiles: 32 MB; of more, a ha
 _SAMPLE_SEED = 0x70C7
 
 SEMDEDUP = "semdedup/scores"
-DUPLICATES = "samplers.semdedup.threshold"
-"""The setting at which a document counts as a near-duplicate of another."""
 
 
 @dataclass(frozen=True)
@@ -50,34 +49,23 @@ class Chosen:
     corpus: dict[str, Any] = field(default_factory=dict)
     duplicates: bool = False
 
-    def by_file(self) -> Iterator[tuple[str, list[int]]]:
-        """Yield each corpus file of which something was chosen, and the row groups that these documents are in."""
+    def by_file(self, columns: list[str]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """Yield each corpus file of which something was chosen, and numbers of these documents, by column."""
         with pq.ParquetFile(self.table) as source:
-            shard, groups = "", list[int]()
-            for number in range(source.num_row_groups):
-                if not source.metadata.row_group(number).num_rows:
-                    continue
-                batch = next(source.iter_batches(1, row_groups=[number], columns=["shard"]))
-                if (own := batch["shard"][0].as_py()) != shard and groups:
-                    yield shard, groups
-                    groups = []
-                shard = own
-                groups.append(number)
-            if groups:
-                yield shard, groups
+
+            def shard(group: int) -> str:
+                first = next(source.iter_batches(1, row_groups=[group], columns=["shard"]))
+                return str(first["shard"][0].as_py())
+
+            filled = (n for n in range(source.num_row_groups) if source.metadata.row_group(n).num_rows)
+            for name, groups in groupby(filled, shard):
+                read = source.read_row_groups(list(groups), columns=columns)
+                yield name, {column: read[column].to_numpy() for column in columns}
 
     def by_source(self) -> dict[str, tuple[int, int]]:
         """Return {corpus file: (documents that were chosen of it, their tokens)}."""
-        import polars as pl
-
-        each = pl.scan_parquet(self.table).group_by("shard").agg(pl.len(), pl.col("n_tokens").sum())
-        return {shard: (documents, tokens) for shard, documents, tokens in each.collect().iter_rows()}
-
-    def of_file(self, groups: list[int], columns: list[str]) -> dict[str, np.ndarray]:
-        """Return numbers of the documents of a corpus file, by column."""
-        with pq.ParquetFile(self.table) as source:
-            read = source.read_row_groups(groups, columns=columns)
-        return {name: read[name].to_numpy() for name in columns}
+        tokens = ((shard, numbers["n_tokens"]) for shard, numbers in self.by_file(["n_tokens"]))
+        return {shard: (len(counts), int(counts.sum())) for shard, counts in tokens}
 
     def ranked(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the selection keys and hashes of a single sampler's choice."""
@@ -88,6 +76,16 @@ class Chosen:
     def percentiles(self) -> dict[str, Percentiles]:
         """The scores of the corpus, by prefix."""
         return {prefix: percentiles(self.artifacts, key) for prefix, key in self.scores.items()}
+
+    @cached_property
+    def near_duplicates(self) -> dict[str, Any] | None:
+        """The similarity from which on documents are near-duplicates, and the version of the scores that say so; None where none are named."""
+        if not self.duplicates:
+            return None
+        receipts = {shard: self.artifacts.receipt(SEMDEDUP, shard) for shard in self.artifacts.shards()}
+        versions = {shard: receipt and receipt.version for shard, receipt in receipts.items()}
+        threshold = self.artifacts.profile.samplers.semdedup.threshold
+        return {"threshold": threshold, "versions": {SEMDEDUP: fingerprint(versions)}}
 
     def duplicate_of(self, shard: str, rows: NDArray[np.int64]) -> pa.Array:
         """Return the ids of the documents that some of a corpus file, by rows that rise, are near-duplicates of; null where of none."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ CARD = "README.md"
 
 
 class Destination:
-    """A folder of this machine, or a place of an object store, whose files are written in the folder `scratch` first."""
+    """A folder of this machine, or a place of an object store, whose files are written in a folder that `temporary` gives first."""
 
     def __init__(
-        self, url: str, options: Mapping[str, Any] | None = None, scratch: Path | None = None
+        self,
+        url: str,
+        options: Mapping[str, Any] | None = None,
+        temporary: Callable[[], AbstractContextManager[str | Path]] = tempfile.TemporaryDirectory,
     ) -> None:
-        self.url, self._scratch = url.rstrip("/"), scratch
+        self.url, self._temporary = url.rstrip("/"), temporary
         self._fs, self._root = file_system(url, options or {})
         self._root = self._root.rstrip("/")
         protocol = self._fs.protocol
@@ -54,9 +57,9 @@ class Destination:
     def _names(self) -> list[str]:
         with suppress(FileNotFoundError):
             self._fs.invalidate_cache()
-            return [
-                str(path).rstrip("/").rpartition("/")[2] for path in self._fs.ls(self._root, detail=False)
-            ]
+            paths = self._fs.ls(self._root, detail=False)
+            names = [str(path).rstrip("/").rpartition("/")[2] for path in paths]
+            return [name for name in names if not name.startswith(TEMPORARY)]
         return []
 
     def sizes(self) -> dict[str, int]:
@@ -88,9 +91,7 @@ class Destination:
             with atomic_file(Path(self._root, name)) as draft:
                 yield draft
             return
-        if self._scratch:
-            self._scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="export-", dir=self._scratch) as folder:
+        with self._temporary() as folder:
             draft = Path(folder, "draft")
             yield draft
             self._fs.put_file(str(draft), f"{self._root}/{name}")

@@ -15,9 +15,6 @@ from curation_assets.models.encoding import document_encoder
 from curation_assets.models.sources import resolve
 from curation_assets.models.tokenizer import EOS, load_tokenizer
 
-CORPUS = "corpus"
-"""What stands for the tokenizer that was learned from the corpus, or that its profile names."""
-
 
 @dataclass(frozen=True)
 class DocumentTokenizer:

@@ -90,8 +90,7 @@ class Documents:
     def _files(self, number: int, skip: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """Yield the corpus files of which a pass has documents, behind the first `skip`, and what the subset says of these."""
         columns = ["row", "source_row", "doc_hash", "n_tokens", *self._scores]
-        for shard, groups in self._chosen.by_file():
-            numbers = self._chosen.of_file(groups, [*columns, *(["key"] if self._repeats else [])])
+        for shard, numbers in self._chosen.by_file([*columns, *(["key"] if self._repeats else [])]):
             if number and self._repeats:
                 again = self._repeats.times(numbers["key"], numbers["doc_hash"]) > number
                 numbers = {name: values[again] for name, values in numbers.items()}

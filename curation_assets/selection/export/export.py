@@ -10,7 +10,7 @@ from curation_assets.common.files import fingerprint
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.export_settings import Export
 from curation_assets.selection.export.card import dataset_card
-from curation_assets.selection.export.chosen import DUPLICATES, Chosen
+from curation_assets.selection.export.chosen import Chosen
 from curation_assets.selection.export.destination import CARD, DATA, MANIFEST, PROGRESS, Destination
 from curation_assets.selection.export.documents import Documents, Group
 from curation_assets.selection.export.part_files import part_file
@@ -34,7 +34,7 @@ def export(chosen: Chosen, layout: Export, to: Destination, progress: Progress =
     again = _repeats(chosen, layout)
     documents = Documents(chosen, again, normalized=layout.normalized)
     how = {**layout.identity(), "license": ""}  # which stands in the card alone, and that is always written
-    plan = fingerprint(FORMAT, chosen.selection, documents.schema.to_string(), how)
+    plan = fingerprint(FORMAT, chosen.selection, chosen.near_duplicates, documents.schema.to_string(), how)
     finished, files = _there(to, plan)
     if (manifest := finished) is None:
         to.begin()
@@ -145,7 +145,6 @@ def _manifest(
 ) -> dict[str, Any]:
     said = [{name: file[name] for name in ("name", "rows", "bytes", "sha256")} for file in files]
     repeated = {"bands": list(layout.repeat), "passes": passes}
-    threshold = chosen.artifacts.profile.samplers.semdedup.threshold if chosen.duplicates else None
     return {
         "format": FORMAT,
         "plan": plan,
@@ -157,7 +156,7 @@ def _manifest(
         "text": "as scored" if layout.normalized else "as read",
         "layout": {"format": layout.format, "shard_size": layout.shard_size},
         "percentile": {prefix.rstrip("_"): one.about() for prefix, one in chosen.percentiles.items()},
-        **({DUPLICATES: threshold} if chosen.duplicates else {}),
+        "near_duplicates": chosen.near_duplicates,
         "selection": chosen.selection,
         "corpus": chosen.corpus,
         "repeat": repeated if layout.repeat else None,

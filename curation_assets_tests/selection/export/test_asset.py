@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from curation_assets.engine.planner import targets, wanted_steps
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
 from curation_assets.products import PRODUCTS
+from curation_assets.selection.export import build as build_module
 from curation_assets.selection.export import documents
 from curation_assets.selection.export import export as export_module
 from curation_assets.selection.export.checks import holds_the_subset
@@ -109,6 +111,26 @@ def test_a_killed_asset_goes_on(mine: Workspace, monkeypatch: pytest.MonkeyPatch
     assert written.count("file") == files, "the first was not written twice"
 
 
+def test_killed_while_its_files_take_their_place_it_is_made_again(
+    mine: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, moved = shutil.move, list[str]()
+
+    def killed(source: Path, target: Path) -> None:
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        moved.append(str(source))
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build_module.shutil, "move", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _make(mine, "density/export", "60")
+    _make(mine, "density/export", "60")
+    assert len(_rows(mine.open("density/export", "60"))) == mine.metadata("density/subset", "60")["documents"]
+    assert not list((mine.scratch / "exports").rglob("*.parquet"))
+
+
 def test_a_run_makes_what_the_profile_names(mine: Workspace) -> None:
     steps = {step.key for step in wanted_steps(mine.profile) if step.key.endswith("/export")}
     assert steps == {"density/export"}
@@ -161,6 +183,24 @@ def test_a_subset_is_exported_by_a_command(mine: Workspace, capsys: pytest.Captu
         assert cli(arguments) == 1
         lines = capsys.readouterr().err
         assert lines.count("\n") == 1 and any(one in lines for one in why.split("|")), lines
+
+
+def test_other_near_duplicates_are_another_export(
+    mine: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export", "density/subset", "--partition", "60", "--to", "out"]
+    assert cli(["--profile", "tiny.toml", *command]) == 0
+    named = _rows(Path("out"))["duplicate_of"].null_count()
+    Path("strict.toml").write_text(
+        'name = "tiny"\nextends = "tiny.toml"\n[samplers.semdedup]\nthreshold = 1.0\n', "utf-8"
+    )
+    capsys.readouterr()
+    assert cli(["--profile", "strict.toml", *command]) == 1
+    assert "holds another export" in capsys.readouterr().err
+    assert cli(["--profile", "strict.toml", *command[:-1], "strict"]) == 0
+    assert _rows(Path("strict"))["duplicate_of"].null_count() > named
+    near = [read_json(Path(name, "manifest.json"))["near_duplicates"] for name in ("out", "strict")]
+    assert [one["threshold"] for one in near] == [0.9, 1.0] and near[0]["versions"] == near[1]["versions"]
 
 
 def test_a_choice_of_ones_own_is_exported(mine: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

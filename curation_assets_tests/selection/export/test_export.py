@@ -160,6 +160,13 @@ def test_killed_twice_it_goes_on_and_writes_the_same(corpus: Corpus, tmp_path: P
     assert (place / "manifest.json").stat().st_mtime_ns == before
 
 
+def test_killed_before_anything_was_noted_it_begins_anew(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / ".tmp-_progress.json.0123abcd").write_text("{")
+    manifest = export(corpus.chosen(), how(), Destination(str(tmp_path)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "data", "manifest.json"]
+    assert len(read(tmp_path, manifest)) == len(corpus.subset())
+
+
 def test_a_file_that_was_damaged_after_a_kill_is_written_anew(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         export(corpus.chosen(), how(), Destination(str(tmp_path)), _killed_after(3))
@@ -293,15 +300,15 @@ text_field = "content"
 
 @pytest.mark.process
 def test_to_an_object_store(corpus: Corpus, tmp_path: Path, s3: Any) -> None:
-    url, scratch = f"{s3.bucket('exports')}/chosen", tmp_path / "scratch"
-    to = Destination(url, s3.options, scratch)
+    url, temporary = f"{s3.bucket('exports')}/chosen", corpus.workspace.store.temporary
+    to = Destination(url, s3.options, temporary)
     with pytest.raises(KeyboardInterrupt):
         export(corpus.chosen(), how(), to, _killed_after(2))
-    manifest = export(corpus.chosen(), how(), Destination(url, s3.options, scratch))
+    manifest = export(corpus.chosen(), how(), Destination(url, s3.options, temporary))
     assert manifest == export(corpus.chosen(), how(), Destination(str(tmp_path / "here")))
     s3.file_system().get("exports/chosen/", str(tmp_path / "there"), recursive=True)
     assert read(tmp_path / "there", manifest) == read(tmp_path / "here", manifest)
     assert sorted(p.name for p in (tmp_path / "there").iterdir()) == ["README.md", "data", "manifest.json"]
-    assert not list(scratch.iterdir())
+    assert not list((corpus.workspace.scratch / "temporary").iterdir())
     with pytest.raises(ValueError, match="holds another export"):
         export(corpus.chosen(), how(normalized=True), to)
