@@ -56,8 +56,13 @@ class AsideWorkspace(Workspace):
 
     @contextmanager
     def file(self, url: str, progress: Progress = silent) -> Iterator[None]:
-        """Have a file for a while: what is asked for of it is made then, as the graph makes it of a corpus file."""
-        self._files[url] = {"url": url, "bytes": 0, "modified": None}
+        """Have a file for a while: what is asked for of it is made then, as the graph makes it of a corpus file.
+
+        One that is of a source of the corpus is read as that is.
+        """
+        listed = next((about for about in super().listing().values() if about["url"] == url), {})
+        of_source = {name: listed[name] for name in ("source", "read_as") if name in listed}
+        self._files[url] = {"url": url, "bytes": 0, "modified": None, **of_source}
         self._progress = progress
         self._loaded.pop(EDGE[1], None)  # it has read the listing
         try:

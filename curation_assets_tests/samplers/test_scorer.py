@@ -71,6 +71,23 @@ def test_a_file_of_the_corpus_gets_the_scores_that_it_has(
         assert mine.tolist() == [*stored.values()]
 
 
+def test_a_file_of_a_source_is_read_as_that_source(
+    tmp_path: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes").mkdir()
+    rows = [{"id": str(n), "content": f"Note {n} of another source, in whole sentences."} for n in range(3)]
+    (tmp_path / "notes" / "n.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    write_tiny(tmp_path, teacher)
+    profile = tmp_path / "tiny.toml"
+    sources = '[corpus.sources.web]\nurl = "shards"\n[corpus.sources.notes]\nurl = "notes"\ntext_field = "content"\n'
+    profile.write_text(profile.read_text("utf-8").replace('url = "shards"', 'url = ""') + sources, "utf-8")
+    workspace = Workspace(work_in(tmp_path, monkeypatch))
+    make_current(workspace, "corpus/source")
+    with Scorer(workspace.profile, "heuristic", BUILDERS) as scorer:
+        scores, quarantine = scorer.score_file(*scorer.files(tmp_path / "notes"))
+    assert len(scores) == 3 and not len(quarantine)
+
+
 @pytest.mark.slow
 def test_semdedup_compares_what_is_new_with_all_of_its_cluster(workspace: Workspace, tmp_path: Path) -> None:
     """As if it came last: so a document of the corpus scores at most as high as there, and a copy of one is its duplicate."""

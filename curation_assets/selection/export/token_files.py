@@ -143,7 +143,8 @@ def _begin(target: Path, what: dict[str, Any]) -> dict[str, Any] | None:
                 "or remove it"
             )
         return None
-    free_place(target)
+    if not target.is_dir() or not all(path.name.startswith(TEMPORARY) for path in target.iterdir()):
+        free_place(target)  # and else nothing lies there but what a kill left
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / _BEGUN, what)
     return None

@@ -176,6 +176,15 @@ def test_what_was_killed_goes_on_at_its_part(
     assert len(parts) == 4
 
 
+def test_killed_before_anything_was_noted_it_begins_anew(tmp_path: Path, t5: DocumentTokenizer) -> None:
+    """What is left of the first note is no folder of somebody else's."""
+    write_export(tmp_path / "out")
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / ".tmp-.tmp-begun.json.0123abcd").write_text("{")
+    write_token_files(open_export(str(tmp_path / "out")), t5, tmp_path / "tokens")
+    assert not list((tmp_path / "tokens").glob(".tmp-*"))
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, t5: DocumentTokenizer) -> None:
     """Of another tokenizer or export, or of somebody's own."""
     write_export(tmp_path / "out")
