@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from curation_assets.selection.placement import Corpus
 
 _ROWS = 4096  # printed at a time
+_TOGETHER = 1 << 18  # documents that are looked up in the corpus together: that reads all its scores
 _SHOWN = 5  # rows of a file that are no documents
 
 
@@ -55,7 +56,7 @@ def add(commands: Any) -> dict[str, Command]:
         "score files that are no part of the corpus",
         "By what the sampler has been fitted to, as it is now. Each document comes with its score, the percentage of the corpus's documents "
         "below it, and whether it would be kept at each rate, where the corpus has scores and subsets. A file of the corpus gets the "
-        "scores that it has. Prints JSON lines.",
+        "scores that it has (by semdedup, it is compared with documents after it as well). Prints JSON lines.",
         [
             "curation score density new/part-0.jsonl.zst --out scores.parquet",
             "curation score heuristic page.txt | jq .percentile",
@@ -123,19 +124,26 @@ def _score(profile: Profile, options: argparse.Namespace) -> int:
 
 
 def _tables(scorer: Scorer, urls: list[str], corpus: Corpus, progress: Progress) -> Iterator[pa.Table]:
-    """Yield each file's scores and where they stand; say on stderr which rows are no documents."""
-    for url in urls:
+    """Yield files' scores and where they stand, of many small files together; say on stderr which rows are no documents."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    for number, url in enumerate(urls, 1):
         scored = scorer.score_file(url, progress)
-        yield _placed(url, scored.scores, corpus)
+        names = pa.array([_name(url)] * len(scored.scores), pa.string())
+        waiting.append(scored.scores.add_column(0, "file", names))
         rows = scored.quarantine.to_pylist()
         for row in rows[:_SHOWN]:
             _tell(f"WARNING  {_name(url)}: row {row['row']} is no document: {row['reason']}, {row['detail']}")
         if len(rows) > _SHOWN:
             _tell(f"WARNING  {_name(url)}: and {len(rows) - _SHOWN:,} more rows")
+        if sum(map(len, waiting)) >= _TOGETHER or number == len(urls):
+            yield _placed(pa.concat_tables(waiting), corpus)
+            waiting = []
 
 
-def _placed(url: str, table: pa.Table, corpus: Corpus) -> pa.Table:
-    """Return a table of scores with the file's name, and where they would stand in the corpus."""
+def _placed(table: pa.Table, corpus: Corpus) -> pa.Table:
+    """Return a table of scores with where they would stand in the corpus, whose scores are read once for it."""
     import pyarrow as pa
 
     scores, hashes = table["score"].to_numpy(), table["doc_hash"].to_numpy()
@@ -147,7 +155,7 @@ def _placed(url: str, table: pa.Table, corpus: Corpus) -> pa.Table:
     for number, (column, values) in enumerate(more.items()):
         kind = pa.float64() if column == "percentile" else pa.bool_()
         table = table.add_column(place + number, column, pa.array(values).cast(kind))
-    return table.add_column(0, "file", pa.array([_name(url)] * n, pa.string()))
+    return table
 
 
 def _print(table: pa.Table) -> None:

@@ -14,6 +14,7 @@ import pytest
 from curation_assets.cli.main import main
 from curation_assets.config.profile import Profile
 from curation_assets.engine.workspace import Workspace
+from curation_assets.selection.placement import Corpus
 from curation_assets_tests.conftest import make_current, work_in, write_tiny
 
 TEXT = "Water boils at 100 degrees at sea level."
@@ -89,7 +90,10 @@ def test_a_text_that_is_no_utf_8_is_refused(
 
 @pytest.mark.slow
 def test_files_are_scored_with_their_place_in_the_corpus(
-    scored: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scored: Profile,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """To the terminal, and in one file of several; rows that are no documents are named."""
     shard = Path(scored.source).parent / "shards" / "s0.jsonl"
@@ -113,7 +117,10 @@ def test_files_are_scored_with_their_place_in_the_corpus(
     ].to_pylist()
     assert {row["doc_id"] for row in rows[:-1] if row["kept_20"]} - set(held_out) == chosen
     out_file = tmp_path / "scores.parquet"
+    passes, percentiles = [], Corpus.percentiles
+    monkeypatch.setattr(Corpus, "percentiles", lambda *given: passes.append(given) or percentiles(*given))
     assert main(["score", "heuristic", str(shard), str(odd), "--out", str(out_file)]) == 0
+    assert len(passes) == 1, "one pass over the corpus for all files"
     assert pq.read_table(out_file).to_pylist() == rows and not capsys.readouterr().out
 
 
