@@ -69,7 +69,7 @@ def bands(given: Iterable[str]) -> tuple[Band, ...]:
 
 
 class Export(Section):
-    """Whose choice every run writes out with its texts, at the rates of [run], and how; no samplers: nobody's.
+    """Whose choice every run writes out with its texts, at the amounts of [run], and how; no samplers: nobody's.
 
     Attributes
     ----------

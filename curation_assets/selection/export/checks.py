@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from curation_assets.config.amount import label
 from curation_assets.engine import stored
 from curation_assets.engine.check_result import Outcome, made
 from curation_assets.engine.receipt import Receipt
@@ -22,7 +23,9 @@ def holds_the_subset(sampler: str, workspace: Workspace) -> Outcome:
         current = subset is not None and export.inputs[f"{sampler}/subset"] == subset.version
         if not _holds(json.loads(content), export, subset if current else None):
             wrong.append(rate)
-    said = f"not what was chosen at rates {wrong}" if wrong else f"{len(rates)} exports hold what was chosen"
+    said = (
+        f"not what was chosen at {label(*wrong)}" if wrong else f"{len(rates)} exports hold what was chosen"
+    )
     return Outcome(not wrong, said, {"wrong": wrong})
 
 

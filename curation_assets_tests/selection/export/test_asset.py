@@ -88,7 +88,8 @@ def test_an_export_is_an_artifact_with_versions_and_a_check(mine: Workspace) -> 
             (staged / file["name"]).write_bytes((folder / file["name"]).read_bytes())
         write_json(staged / "manifest.json", {**manifest, "documents": manifest["documents"] + 1})
         put(mine, mine.store.publish(staged, receipt))
-    assert holds_the_subset("density", mine).metadata == {"wrong": ["20"]}
+    outcome = holds_the_subset("density", mine)
+    assert outcome.metadata == {"wrong": ["20"]} and outcome.description == "not what was chosen at 20 %"
 
 
 def test_a_killed_asset_goes_on(mine: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

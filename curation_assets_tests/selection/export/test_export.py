@@ -259,6 +259,20 @@ def test_row_groups_are_small_where_documents_are_long(
             assert len(texts) <= 16 and sum(sizes[:-1]) < 2_000
 
 
+def test_the_table_of_a_choice_is_opened_once_for_all_files(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its footer tells of every corpus file: read for each, that would take the square of their number."""
+    opened, open_file = list[Any](), pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda path: opened.append(path) or open_file(path))
+    files = dict(corpus.chosen().by_file(["source_row"]))
+    assert len(files) == len(corpus.workspace.shards()) > len(opened) == 1
+    subset = corpus.subset()
+    assert (
+        np.concatenate([f["source_row"] for f in files.values()]).tolist() == subset["source_row"].to_pylist()
+    )
+
+
 def test_nothing_chosen_is_a_file_without_rows(corpus: Corpus, tmp_path: Path) -> None:
     chosen = corpus.chosen()
     empty = tmp_path / "subset.parquet"
