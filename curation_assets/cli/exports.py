@@ -164,9 +164,9 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
     to = _destination(workspace, options)
     with workspace.store.temporary() as scratch:
         folder = scratch / "selection"
-        found = what_if(workspace, options.samplers, options.keep, folder=folder, progress=progress, **how)
-        print(to_text(found))
-        chosen = of_selection(workspace, found, folder, duplicates=_duplicates(workspace))
+        selected = what_if(workspace, options.samplers, options.keep, folder=folder, progress=progress, **how)
+        print(to_text(selected))
+        chosen = of_selection(workspace, selected, folder, duplicates=_duplicates(workspace))
         _write(workspace, chosen, to, options)
     return 0
 
@@ -221,10 +221,10 @@ def _write(workspace: Workspace, chosen: Chosen, to: Destination, options: argpa
 
 def _layout(profile: Profile, options: argparse.Namespace) -> Export:
     """Return the profile's [export], with what the options say instead."""
-    asked = {name: getattr(options, name) for name in ("format", "shard_size", "normalized", "repeat")}
+    given = {name: getattr(options, name) for name in ("format", "shard_size", "normalized", "repeat")}
     try:
         return Export.model_validate(
-            dict(profile.export) | {name: value for name, value in asked.items() if value is not None}
+            dict(profile.export) | {name: value for name, value in given.items() if value is not None}
         )
     except ValidationError as error:
         raise ValueError(str(error.errors()[0]["ctx"]["error"])) from None

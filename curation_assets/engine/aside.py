@@ -61,7 +61,7 @@ class AsideWorkspace(Workspace):
         One that is of a source of the corpus is read as that is.
         """
         listed = next((about for about in super().listing().values() if about["url"] == url), {})
-        of_source = {name: listed[name] for name in ("source", "read_as") if name in listed}
+        of_source: dict[str, Any] = {name: listed[name] for name in ("source", "read_as") if name in listed}
         self._files[url] = {"url": url, "bytes": 0, "modified": None, **of_source}
         self._progress = progress
         self._loaded.pop(EDGE[1], None)  # it has read the listing

@@ -72,8 +72,10 @@ def commands(selection: Mapping[str, Any]) -> list[str]:
         "first": selection.get("first"),
         "within": selection.get("within"),
     }
-    said = [f"--{name} {quote(str(value))}" for name, value in options.items() if value not in (None, "")]
-    return [" ".join(["curation select", *samplers, *said, "--to FOLDER"])]
+    arguments = [
+        f"--{name} {quote(str(value))}" for name, value in options.items() if value not in (None, "")
+    ]
+    return [" ".join(["curation select", *samplers, *arguments, "--to FOLDER"])]
 
 
 def _samplers(selection: Mapping[str, Any]) -> list[str]:

@@ -23,10 +23,10 @@ def holds_the_subset(sampler: str, workspace: Workspace) -> Outcome:
         current = subset is not None and export.inputs[f"{sampler}/subset"] == subset.version
         if not _holds(json.loads(content), export, subset if current else None):
             wrong.append(rate)
-    said = (
+    description = (
         f"not what was chosen at {label(*wrong)}" if wrong else f"{len(rates)} exports hold what was chosen"
     )
-    return Outcome(not wrong, said, {"wrong": wrong})
+    return Outcome(not wrong, description, {"wrong": wrong})
 
 
 def _holds(manifest: dict[str, Any], export: Receipt, subset: Receipt | None) -> bool:

@@ -97,19 +97,19 @@ def _write(
     for number in range(first, len(passes)):
         groups = documents.groups(number, behind)
         for group in groups:
-            told = _told(progress, sum(passes[:number]) + behind, sum(passes))
-            file = _write_file(documents, layout, to, len(files), chain([group], groups), told)
+            part_progress = _shifted(progress, sum(passes[:number]) + behind, sum(passes))
+            file = _write_file(documents, layout, to, len(files), chain([group], groups), part_progress)
             behind += file["rows"]
             files = [*files, {**file, "pass": number, "behind": behind}]
             to.write(PROGRESS, {"format": FORMAT, "plan": plan, "files": files})
         behind = 0
     if not files:  # so that readers see the columns
         nothing = iter([Group(documents.schema.empty_table(), 0)])
-        files = [_write_file(documents, layout, to, 0, nothing, _told(progress, 0, 1))]
+        files = [_write_file(documents, layout, to, 0, nothing, _shifted(progress, 0, 1))]
     return files
 
 
-def _told(progress: Progress, before: int, total: int) -> Progress:
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
     return lambda done, _, unit, note="": progress(before + done, total, unit, note)
 
 
@@ -143,12 +143,12 @@ def _manifest(
     files: list[dict[str, Any]],
     passes: list[int],
 ) -> dict[str, Any]:
-    said = [{name: file[name] for name in ("name", "rows", "bytes", "sha256")} for file in files]
+    listed = [{name: file[name] for name in ("name", "rows", "bytes", "sha256")} for file in files]
     repeated = {"bands": list(layout.repeat), "passes": passes}
     return {
         "format": FORMAT,
         "plan": plan,
-        "files": said,
+        "files": listed,
         "rows": sum(file["rows"] for file in files),
         "documents": chosen.documents,
         "tokens": sum(file["tokens"] for file in files),

@@ -39,7 +39,7 @@ def of_selection(artifacts: Artifacts, selected: WhatIf, folder: Path, *, duplic
     """Return a choice that lies in a folder as `what_if` wrote it."""
     names = [drawn.sampler for drawn in selected.drawn]
     versions = {f"{name}/scores": fingerprint(shards) for name, shards in selected.score_versions.items()}
-    said: dict[str, Any] = (
+    of_one: dict[str, Any] = (
         {"sampler": names[0], "threshold": selected.drawn[0].threshold} if len(names) == 1 else {}
     )
     return Chosen(
@@ -49,7 +49,7 @@ def of_selection(artifacts: Artifacts, selected: WhatIf, folder: Path, *, duplic
         selected.documents,
         selected.tokens,
         selected.seed,
-        {**said, **_without_files(selected.manifest()), "versions": versions},
+        {**of_one, **_without_files(selected.manifest()), "versions": versions},
         _corpus(artifacts, selected.candidates),
         duplicates,
     )
