@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
 
+from curation_assets.cli.exports import storage_options
 from curation_assets.cli.main import main
+from curation_assets.config.profile import load_profile
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.selection.export import documents as row_groups
@@ -35,6 +37,15 @@ def _profile(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CURATION_DATA", str(corpus.home / "data"))
     monkeypatch.setenv("CURATION_PROFILE", str(corpus.home / "tiny.toml"))
     monkeypatch.chdir(tmp_path)
+
+
+def test_a_store_of_one_of_several_sources_is_known(tmp_path: Path) -> None:
+    sources = '[corpus.sources.a]\nurl = "a"\n[corpus.sources.b]\nurl = "s3://bucket/b"\n'
+    options = '[corpus]\nstorage_options = { endpoint_url = "http://127.0.0.1:9" }\n'
+    (tmp_path / "mix.toml").write_text(options + sources, "utf-8")
+    profile = load_profile(tmp_path / "mix.toml")
+    assert storage_options(profile, "s3://other/chosen") == {"endpoint_url": "http://127.0.0.1:9"}
+    assert storage_options(profile, "gs://other/chosen") == storage_options(profile, "chosen") == {}
 
 
 def test_what_is_exported_is_pushed(
