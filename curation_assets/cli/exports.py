@@ -233,9 +233,10 @@ def _layout(profile: Profile, options: argparse.Namespace) -> Export:
 def storage_options(profile: Profile, url: str) -> dict[str, Any]:
     """Return what is known of a store of this kind: `execution.store_options`, or `corpus.storage_options`; else its driver finds its own."""
     scheme, corpus = url.partition("://")[0], profile.corpus
+    urls = [corpus.url, *(source.url for source in corpus.sources.values())]
     for place, options in (
         (profile.execution.store, profile.execution.store_options),
-        *((of.url, corpus.storage_options) for of in (corpus, *corpus.sources.values())),
+        *((place, corpus.storage_options) for place in urls),
     ):
         if "://" in place and place.partition("://")[0] == scheme:
             return options
