@@ -232,11 +232,11 @@ def _layout(profile: Profile, options: argparse.Namespace) -> Export:
 
 def storage_options(profile: Profile, url: str) -> dict[str, Any]:
     """Return what is known of a store of this kind: `execution.store_options`, or `corpus.storage_options`; else its driver finds its own."""
-    scheme = url.partition("://")[0]
-    corpus, execution = profile.corpus, profile.execution
+    scheme, corpus = url.partition("://")[0], profile.corpus
+    urls = [corpus.url, *(source.url for source in corpus.sources.values())]
     for place, options in (
-        (execution.store, execution.store_options),
-        *((one, corpus.storage_options) for one in (corpus.url, *(s.url for s in corpus.sources.values()))),
+        (profile.execution.store, profile.execution.store_options),
+        *((place, corpus.storage_options) for place in urls),
     ):
         if "://" in place and place.partition("://")[0] == scheme:
             return options

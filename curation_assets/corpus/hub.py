@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from curation_assets.config.settings import nearest
+from curation_assets.corpus.names import visible
 from curation_assets.corpus.walk import Entry, IncompleteListing, store_entry
 
 PREFIX = "hf://datasets/"
@@ -113,9 +114,9 @@ def _files(dataset: Dataset, commit: str, token: Any, endpoint: Any) -> list[Ent
     there = entries(HfFileSystem(**options), dataset.root(commit))
     if dataset.revision == _CONVERTED:
         layout: dict[str, Any] = {}
-        for path in there:
-            config, split, *name = path.split("/")
-            if name and path.endswith(".parquet"):
+        for path in there:  # also .gitattributes, which the hub leaves there
+            if path.endswith(".parquet") and path.count("/") == 2:
+                config, split, _ = path.split("/")
                 layout.setdefault(config, {}).setdefault(split, []).append(path)
         default, resolve = "default", None
     else:
@@ -142,9 +143,15 @@ def _by_card(
     download = DownloadConfig(token=options["token"], storage_options={"hf": hub})
 
     def resolve(config: dict[str, Any]) -> dict[str, list[str]]:
-        folder = f"{base}/{config['data_dir']}" if config.get("data_dir") else base
-        given = config.get("data_files")
-        patterns = sanitize_patterns(given) if given else get_data_patterns(folder, download_config=download)
+        given, inside = config.get("data_files"), str(config.get("data_dir") or "")
+        named = sanitize_patterns(given) if given else {}
+        for path in (inside, *(str(pattern) for patterns in named.values() for pattern in patterns)):
+            if path.startswith("/") or urlsplit(path).scheme or "::" in path or ".." in path.split("/"):
+                raise ValueError(
+                    f"{dataset.url}: its card names files that are not in the repository, which are not read: {visible(path)}"
+                )
+        folder = f"{base}/{inside}" if inside else base
+        patterns = named or get_data_patterns(folder, download_config=download)
         found = DataFilesDict.from_patterns(patterns, base_path=folder, download_config=download)
         return {str(split): [path[len(base) + 1 :] for path in paths] for split, paths in found.items()}
 
@@ -169,7 +176,7 @@ def _choice(dataset: Dataset, what: str, asked: str, there: list[str], default: 
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    return ", ".join(names[:20]) + more
+    return ", ".join(map(visible, names[:20])) + more
 
 
 def _info(repo: str, revision: str | None, options: Mapping[str, Any]) -> Any:

@@ -23,7 +23,7 @@ def only_saved(
         about = json.loads(state)
         named = {one["filename"] for one in about["_data_files"]}
         indices = {one["filename"] for one in about.get("_indices_data_files") or ()}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return entries
     kept = []
     for entry in entries:

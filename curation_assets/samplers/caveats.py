@@ -22,7 +22,7 @@ CAVEAT = {
         f'"{UNREADABLE}", the encoder cannot read the document, and the score is drawn by its hash',
     )
 }
-"""The column that says so."""
+"""The column that says so. Scores without it are of before there were any, and none of them has one: they are as they would be made now."""
 
 _MANY = 0.05  # of the documents
 _LISTED = 10
@@ -38,8 +38,11 @@ def few_caveats(sampler: str, workspace: Workspace) -> Outcome:
     key, counts, first, documents = f"{sampler}/scores", Counter[str](), list[str](), 0
     for shard in made(workspace, key, workspace.shards()):
         with workspace.opened(key, shard) as folder:
-            table = pq.read_table(folder / "scores.parquet", columns=["doc_id", "caveat"])
-        documents += len(table)
+            path = folder / "scores.parquet"
+            documents += pq.read_metadata(path).num_rows
+            if "caveat" not in pq.read_schema(path).names:
+                continue
+            table = pq.read_table(path, columns=["doc_id", "caveat"])
         some = table.filter(pc.is_valid(table["caveat"]))
         counts.update(some["caveat"].to_pylist())
         left = _LISTED - len(first)

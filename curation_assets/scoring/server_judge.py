@@ -39,6 +39,7 @@ _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _REFUSES, _LENGTH = (400, 413, 422), re.compile(r"context|too (?:long|large)|tokens", re.IGNORECASE)
 _SHORTEST = 64  # characters of a document: where these do not fit, the prompt does not
 _MOST_BYTES = 4 << 20
+_ROUNDING = 1e-7  # of probabilities that a server computes in float32
 
 
 _ENOUGH = 16  # documents, of which most without an answer are no matter of the documents
@@ -49,7 +50,8 @@ class Answer(NamedTuple):
 
     Attributes
     ----------
-    log_yes : log P("yes"); where no spelling of it is among the tokens that the server tells of, the least that it tells.
+    log_yes : log P("yes"); where no spelling of it is among the tokens that the server tells of, the least that it tells, or what is left
+        beside all that it tells if that is less.
     shown : whether one is.
     first : the likeliest tokens, where neither "yes" nor "no" is among them.
     tokens : of the prompt; 0 where the server does not count them.
@@ -74,8 +76,9 @@ class ServerJudge:
     """Score documents by the log-probability that a model behind a server answers "yes" to the Ask-LLM prompt.
 
     P("yes") is the sum over its spellings among the `top` tokens that the server tells of; one that is not among them is less likely
-    than any of these, and is not counted. Where none is among them, the least probability that is told stands for it: a document that the
-    judge rejects so clearly comes behind those of which P("yes") is told, and of equal ones the document's noise decides.
+    than any of these, and is not counted. Where none is among them, the least probability that is told stands for it, or what these leave of 1
+    if that is less (some servers tell one token alone): a document that the judge rejects so clearly comes behind those of which P("yes")
+    is told, and of equal ones the document's noise decides.
 
     Parameters
     ----------
@@ -233,7 +236,8 @@ def _answer(answer: Any) -> Answer:
     if not top:
         raise ValueError("the answer has no finite log-probability of its first token")
     yes = [log for token, log in top if token in SPELLINGS]
-    log_yes = float(np.logaddexp.reduce(yes)) if yes else min(log for _, log in top)
+    left = max(1 - math.fsum(math.exp(min(log, 0.0)) for _, log in top), _ROUNDING)
+    log_yes = float(np.logaddexp.reduce(yes)) if yes else min(math.log(left), *(log for _, log in top))
     answered = yes or any(token.strip().lower() == "no" for token, _ in top)
     first = "" if answered else ", ".join(repr(token) for token, _ in top[:5])
     usage = answer.get("usage") or {}

@@ -257,8 +257,9 @@ class Draw:
                 return np.array([kept_count(amount.value, int(size)) for size in sizes])
             return quota(amount.value, sizes, strata.names, self.seed)
         total = kept_count(amount.value, n) if amount.kind == "rate" else int(amount.value)
-        if amount.kind != "rate" and total > n:
-            raise ValueError(f"cannot keep {amount}: there are {n:,} to choose from")
+        usable = n if strata is None else int(sizes[np.array(strata.weights) > 0].sum())
+        if amount.kind != "rate" and total > usable:
+            raise ValueError(f"cannot keep {amount}: there are {usable:,} to choose from")
         return np.array([total]) if strata is None else apportion(total, strata.weights, sizes.tolist())
 
 

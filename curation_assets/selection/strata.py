@@ -44,8 +44,12 @@ class Strata:
             return np.load(self.workspace.open("clusters/assignments", shard) / "clusters.npy")
         known = pa.array(self.names, pa.string())
         batches = _values(self.workspace, shard, self.within)
-        codes = [pc.index_in(values, value_set=known).to_numpy() for values in batches]
-        return np.concatenate([np.zeros(0, np.int32), *codes])
+        codes = [pc.index_in(values, value_set=known) for values in batches]
+        if any(some.null_count for some in codes):
+            raise ValueError(
+                f"{shard} has documents of a source that corpus.sources does not name: run the graph first"
+            )
+        return np.concatenate([np.zeros(0, np.int32), *(some.to_numpy() for some in codes)])
 
 
 def strata_of(workspace: Artifacts, within: str, shards: Sequence[str]) -> Strata:

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from curation_assets.cli.exports import storage_options
 from curation_assets.cli.main import main
-from curation_assets.config.settings import Source
+from curation_assets.config.profile import load_profile
 from curation_assets.corpus.reading import open_documents
 from curation_assets.corpus.tokens import read_tokens
 from curation_assets.selection.export import documents as row_groups
@@ -37,6 +37,15 @@ def _profile(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CURATION_DATA", str(corpus.home / "data"))
     monkeypatch.setenv("CURATION_PROFILE", str(corpus.home / "tiny.toml"))
     monkeypatch.chdir(tmp_path)
+
+
+def test_a_store_of_one_of_several_sources_is_known(tmp_path: Path) -> None:
+    sources = '[corpus.sources.a]\nurl = "a"\n[corpus.sources.b]\nurl = "s3://bucket/b"\n'
+    options = '[corpus]\nstorage_options = { endpoint_url = "http://127.0.0.1:9" }\n'
+    (tmp_path / "mix.toml").write_text(options + sources, "utf-8")
+    profile = load_profile(tmp_path / "mix.toml")
+    assert storage_options(profile, "s3://other/chosen") == {"endpoint_url": "http://127.0.0.1:9"}
+    assert storage_options(profile, "gs://other/chosen") == storage_options(profile, "chosen") == {}
 
 
 def test_what_is_exported_is_pushed(
@@ -90,17 +99,6 @@ def test_what_cannot_be_is_one_line_and_writes_nothing(
     told = capsys.readouterr()
     assert message in told.err and told.err.count("\n") == 1
     assert list(Path().iterdir()) == []
-
-
-def test_what_is_known_of_a_store_holds_for_exports(corpus: Corpus) -> None:
-    """Of the store of artifacts, of the corpus, and of any of its sources."""
-    profile, known = corpus.workspace.profile, {"key": "k", "secret": "s"}
-    web = Source(url="s3://texts/web")
-    for sources in ({}, {"notes": Source(url="notes"), "web": web}):
-        update = {"url": "" if sources else web.url, "sources": sources, "storage_options": known}
-        mine = profile.model_copy(update={"corpus": profile.corpus.model_copy(update=update)})
-        assert storage_options(mine, "s3://chosen") == known
-        assert storage_options(mine, "gs://chosen") == {}
 
 
 def test_the_corpus_tokenizer_gives_the_ids_of_the_corpus(

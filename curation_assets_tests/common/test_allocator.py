@@ -1,7 +1,9 @@
 """Freed memory is kept for what comes next."""
 
+import ctypes
 import platform
 import resource
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,3 +24,19 @@ def test_a_large_block_that_was_freed_is_used_again() -> None:
         torch.ones(MIB << 18)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     assert faults < (MIB << 20) / PAGE  # and not that many each time
+
+
+def test_an_older_glibc_that_takes_no_such_threshold_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To set any of the thresholds stops it from raising that of mapping by itself."""
+    asked: list[int] = []
+
+    def mallopt(what: int, value: int) -> int:
+        asked.append(what)
+        return int(value <= 32 << 20)
+
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    keep_freed_memory()
+    assert len(asked) == 1

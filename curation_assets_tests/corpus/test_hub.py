@@ -124,7 +124,7 @@ def test_the_branch_of_converted_parquet_has_folders_for_config_and_split(server
     converted = {
         f"{place}/0000.parquet": parquet(ROWS[:9]) for place in ("en/train", "en/test", "de/partial-train")
     }
-    server.commit("org/set", converted, "refs/convert/parquet")
+    server.commit("org/set", converted | {".gitattributes": b"*.parquet filter=lfs"}, "refs/convert/parquet")
     for name in ("~parquet", "refs/convert/parquet"):
         assert keys(server, f"{URL}@{name}?config=en&split=train") == ["en/train/0000.parquet"]
     with pytest.raises(ValueError, match="no split 'train'; did you mean 'partial-train'"):
@@ -147,6 +147,41 @@ def test_what_is_asked_for_and_not_there_is_named(server: HubServer, asked: str,
     with pytest.raises(ValueError, match=message) as raised:
         listing(server, f"{URL}{asked}")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        f'data_files: "{path}"'
+        for path in (
+            "http://{place}/a.jsonl",
+            "{home}/*.jsonl",
+            "../other/a.jsonl",
+            "hf://datasets/org/set/de/a.parquet",
+            "zip://a.jsonl::http://{place}/a.zip",
+        )
+    ]
+    + ['data_dir: "../other"', 'data_files: ["a.jsonl", "http://{place}/a.jsonl"]'],
+)
+def test_a_card_cannot_have_anything_read_outside_its_repository(
+    server: HubServer, card: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.jsonl").write_text("{}\n", "utf-8")
+    named = card.format(place=server.url.removeprefix("http://"), home=tmp_path)
+    readme = f"---\nconfigs:\n- config_name: default\n  {named}\n---\n".encode()
+    server.commit("org/hostile", {"README.md": readme, "a.jsonl": b"{}\n"})
+    with pytest.raises(ValueError, match="its card names files that are not in the repository") as raised:
+        listing(server, "hf://datasets/org/hostile")
+    assert "\n" not in str(raised.value)
+    assert all("/datasets/org/hostile" in path for path, _ in server.asked), "nothing else is asked for"
+
+
+def test_names_of_a_card_cannot_steer_a_terminal(server: HubServer) -> None:
+    readme = b'---\nconfigs:\n- config_name: "a\\e[2J\\n"\n  data_files: a.jsonl\n- config_name: b\n  data_files: a.jsonl\n---\n'
+    server.commit("org/odd", {"README.md": readme, "a.jsonl": b"{}\n"})
+    with pytest.raises(ValueError, match="there are ") as raised:
+        listing(server, "hf://datasets/org/odd")
+    assert str(raised.value).isprintable() and "[2J" in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_an_index_of_rows_is_told_of(tmp_path: Path) -> None:
     assert name == "indices.arrow" and "which is not applied" in why
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"_data_files": 3}', '{"step": 1}'])
+@pytest.mark.parametrize("content", ["", "[]", '{"_data_files": 3}', '{"step": 1}', "[" * 100_000])
 def test_another_programs_state_json_hides_no_file(tmp_path: Path, content: str) -> None:
     Dataset.from_list(ROWS).save_to_disk(tmp_path / "one")
     (tmp_path / "one" / "state.json").write_text(content)

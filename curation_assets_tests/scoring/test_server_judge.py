@@ -133,6 +133,23 @@ def test_a_document_where_yes_is_not_to_be_seen_has_the_least_that_is_told(url: 
     assert judge(url).score_table(few).shown.all()
 
 
+def test_a_server_that_tells_one_token_alone_ranks_a_sure_no_behind_an_unsure_one(
+    url: str, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"sure": ("No", 0.95), "unsure": (" no", 0.6), "liked": ("Yes", 0.7), "certain": ("No", 1.0)}
+
+    def answer(body: dict) -> dict:
+        content = body["messages"][0]["content"]
+        token, p = next((one for text, one in told.items() if f" {text}." in content), ("No", 0.5))
+        first = {"top_logprobs": [{"token": token, "logprob": np.log(p)}]}
+        return {"choices": [{"logprobs": {"content": [first]}}]}
+
+    monkeypatch.setattr(chat, "answer", answer)
+    table = judge(url).score_table([f"The judge is {text}." for text in told])
+    assert np.exp(table.score) == pytest.approx([0.05, 0.4, 0.7, 0], abs=1e-6)
+    assert table.shown.tolist() == [False, False, True, False] and np.isfinite(table.score).all()
+
+
 def test_a_model_that_mostly_answers_something_else_is_an_error(url: str) -> None:
     with pytest.raises(
         ValueError, match=r'"yes" nor "no" is among the 2 likeliest first tokens of \d+ of \d+ answers'

@@ -244,6 +244,21 @@ def test_budgets_beside_rates_are_shared_out_by_the_weights_as_well(own: Workspa
         assert INVARIANTS["random/subset"][check](own).passed, check
 
 
+def test_a_budget_that_sources_with_a_weight_cannot_fill_is_refused(own: Workspace) -> None:
+    there = _sizes(own)["books"]
+    alone = _again(own, "weight = 0.3", "weight = 0")
+    assert what_if(alone, ["random"], f"{there} documents").documents == there
+    with pytest.raises(ValueError, match=f"cannot keep {there + 1} documents: there are {there} to choose"):
+        what_if(alone, ["random"], f"{there + 1} documents")
+
+
+def test_a_source_that_has_another_name_before_its_files_are_listed_again_is_told_of(own: Workspace) -> None:
+    with pytest.raises(
+        ValueError, match=r"books/all\.parquet has documents of a source that corpus\.sources does"
+    ):
+        what_if(_again(own, "sources.books", "sources.novels"), ["random"], "20%")
+
+
 def test_a_new_file_of_one_source_is_the_only_one_that_is_read(own: Workspace, tmp_path: Path) -> None:
     now = time.time() + 1000
     assert not check_listing(own, None, now).changed
