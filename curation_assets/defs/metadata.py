@@ -134,6 +134,8 @@ def _chosen(workspace: Workspace, receipt: Receipt) -> Metadata:
 
 def _texts(workspace: Workspace, subset: Receipt) -> Metadata:
     """Return the first texts of a subset as a table."""
+    if "subset.parquet" not in subset.files:
+        return {}
     with open_parquet(workspace, subset, "subset.parquet") as file:
         rows = pick(rows_of_subset(file), "first", _PREVIEW_ROWS)
     table = [

@@ -36,7 +36,7 @@ CASES: dict[str, tuple[Callable[[Profile], dict[str, Any]], set[str]]] = {
     "ladder.small": (_pretraining, set()),
     "judge": (
         lambda p: asdict(distill_config(p)),
-        {"teacher", "documents", "teacher_max_tokens", "held_out", "bases"},
+        {"teacher", "documents", "teacher_max_tokens", "held_out", "bases", "student"},
     ),
     "evaluation.finetuning": (_fine_tuning, set()),
     "corpus.builtin": (_builtin, set()),

@@ -63,5 +63,5 @@ def test_a_hybrid_is_made_of_both_stages_and_a_new_first_stage_scores_nothing(
     assert sum(strata["candidates"].to_pylist()) == metadata["candidates"]
     section = read_section(workspace.open("report/composition"))
     (table,) = [one for one in section.tables if one.source == "strata.parquet"]
-    assert table.columns[:3] == ["sampler", "rate", "documents"] and len(table.rows) == 1 + len(RATES)
+    assert table.columns[:3] == ["sampler", "amount", "documents"] and len(table.rows) == 1 + len(RATES)
     assert any("keeps its rate within each cluster" in sentence for sentence in section.findings)

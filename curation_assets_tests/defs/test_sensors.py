@@ -176,7 +176,7 @@ def test_a_job_is_waited_for_where_it_comes_to_what_is_due(listed: Ticks) -> Non
     listed.instance.report_run_canceled(report)
     listed.cursor = None
 
-    cell = {"sampler": "random", "rate": 40, "size": "small"}
+    cell = {"sampler": "random", "amount": "40%", "size": "small"}
     run = listed.at_work("train_and_evaluate_one_cell", dg.DagsterRunStatus.STARTED, **cell)
     assert f"train_and_evaluate_one_cell is at work (run {run.run_id[:8]})" in listed.tick()[1]
     workspace = Workspace(listed.profile)

@@ -33,7 +33,6 @@ NOT_RUN: dict[tuple[str, ...], str] = {
     ("make", "check"): "takes minutes",
     ("make", "format"): "would look at nothing: there is no source in the reader's folder",
     ("make", "bench"): "takes minutes",
-    ("make", "docs"): "there is no source in the reader's folder: test_packaging.py",
     ("make", "ui"): "serves until it is stopped",
     ("make", "clean"): "would take away what the other commands need: run in a folder of its own",
     ("pip", "install"): "needs the package index",

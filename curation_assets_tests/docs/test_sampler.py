@@ -17,7 +17,15 @@ pytestmark = pytest.mark.graph
 
 PAGE = ROOT / "docs" / "your-sampler.md"
 COPIED = ("curation_assets", "curation_assets_tests", "docs")
-FILES = ("README.md", "Makefile", "pyproject.toml", "constraints.txt", "workspace.yaml")
+FILES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "Makefile",
+    "pyproject.toml",
+    "constraints.txt",
+    "workspace.yaml",
+)
 EXAMPLE = ROOT / "examples" / "curation-repetition"
 TOUCHED = {
     "curation_assets/samplers/repetition.py",

@@ -164,7 +164,7 @@ def other_pieces(t: Trouble) -> str:
     t5.save(t5.build(t5.Shape(32, 8, 64, 1, 4), pieces.vocab_size, seed=3), folder)
     t.profile(f'[judge]\ndocuments = 12\n[judge.bases]\nsmall = "path:{folder}"\n', "based")
     before = ("corpus/tokenizer", "corpus/tokens", "corpus/index", "full_data/checkpoint")
-    t.make([*CORPUS, *before, "judge/teacher", "judge/labels"], "based.toml")
+    t.make([*CORPUS, *before, "judge/teacher", "judge/labels", "judge/label_embeddings"], "based.toml")
     return t.making("judge/checkpoint", judge, "small", "based.toml")
 
 

@@ -24,6 +24,7 @@ NOT_READ = {
     "corpus/source": {"corpus.builtin"},  # the corpus lies in files
     "evaluation/examples": {"evaluation.instructions"},  # no suite is tuned on any
     "ask_llm_small/model": {"pretraining.seeds"},  # of a rung of the ladder, not of a judge
+    "ask_llm_small/scores": {"corpus/embeddings"},  # the better student is a T5 here
     "q_classifier/scores": {
         "samplers.q_classifier"
     },  # the classifier reads them; a sampler's scores declare its settings
