@@ -94,7 +94,7 @@ def choose(students: list[Student], teacher: NDArray[np.float64], seed: int) -> 
 
     Being the best of two it looks a little better than it is: by at most the half-width of the interval of the advantage.
     """
-    agreement: dict[str, Agreement] = {one.kind: kendall(one.scores, teacher, seed=seed) for one in students}
+    agreement: dict[Kind, Agreement] = {one.kind: kendall(one.scores, teacher, seed=seed) for one in students}
     best, *others = sorted(students, key=lambda one: -_rank(agreement[one.kind]))
     advantage = difference(best.scores, others[0].scores, teacher, seed=seed) if others else None
     return Choice(best, agreement, advantage)
