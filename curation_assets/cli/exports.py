@@ -125,7 +125,7 @@ def _add_layout(parser: argparse.ArgumentParser, *, required: bool) -> None:
 def _export(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.graph import STEPS
     from curation_assets.engine.staleness import Versions
-    from curation_assets.engine.workspace import MissingInput, Workspace, title
+    from curation_assets.engine.workspace import Workspace, title
     from curation_assets.selection.export.sources import of_subset
 
     workspace, key, partition = Workspace(profile), options.subset, options.partition
@@ -133,10 +133,9 @@ def _export(profile: Profile, options: argparse.Namespace) -> int:
     if stage != "subset" or key not in STEPS:
         raise ValueError(f"{key!r} is no subset: name one of a sampler, as density/subset")
     if partition not in (there := workspace.partitions("rate")):
-        raise ValueError(f"{key} has no partition {partition!r}; there are {', '.join(there)}")
+        raise ValueError(f"{key} has no partition {partition!r}: there are {', '.join(there)}")
     to, versions = _destination(workspace, options), Versions(workspace)
-    if (receipt := versions.receipt(key, partition)) is None:
-        raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
+    receipt = workspace.artifact(key, partition)
     if not versions.current(STEPS[key], partition):
         raise ValueError(f"{title(key, partition)} is out of date: run the graph first")
     chosen = of_subset(
@@ -212,7 +211,7 @@ def _write(workspace: Workspace, chosen: Chosen, to: Destination, options: argpa
     again = f" ({manifest['rows']:,} rows)" if manifest["repeat"] else ""
     print(
         f"{manifest['documents']:,} documents{again} with {manifest['tokens']:,} tokens in {files:,} "
-        f"file{'s' if files > 1 else ''} of together {size / 1e6:,.1f} MB: {to.url}",
+        f"file{'s' if files > 1 else ''}, {size / 1e6:,.1f} MB: {to.url}",
         flush=True,
     )
     if options.push:

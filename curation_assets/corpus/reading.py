@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.config.settings import SOURCE_NAME
 from curation_assets.engine.artifacts import Artifacts
 
 Repeats = Mapping[str, NDArray[np.int64]]
@@ -30,6 +31,11 @@ def open_table(
 ) -> AbstractContextManager[pq.ParquetFile]:
     """Open a shard's documents, or its held-out ones (`name` "validation"), to read some columns or rows of them."""
     return workspace.open_parquet("corpus/documents", shard, f"{name}.parquet")
+
+
+def source_field(documents: pa.Schema) -> str | None:
+    """Return the column of documents that says where they are from: which of several sources, or else their own field `source`."""
+    return next((field for field in (SOURCE_NAME, "source") if field in documents.names), None)
 
 
 def open_hashes(workspace: Artifacts, shard: str, name: str = "documents") -> NDArray[np.uint64]:

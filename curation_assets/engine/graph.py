@@ -253,6 +253,7 @@ def _export(sampler: SamplerSpec) -> Step:
         sampler.family,
         ("parquet",),
         (*_DOCUMENTS, "corpus.sources", "export", "samplers.semdedup.threshold"),
+        code=2,
         borrows=exported(name),
     )
 

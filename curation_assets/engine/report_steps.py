@@ -142,7 +142,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
             ("polars", "python"),
             ("evaluation.decontaminate", *hybrids),
             versions_of=(*chosen, *scores, *counted),
-            code=6,
+            code=7,
             partial=True,
             borrows=contaminated,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
@@ -202,8 +203,9 @@ class Workspace:
         """Return an artifact's receipt; MissingInput where there is none."""
         receipt = self.receipt(key, partition)
         if receipt is None:
+            only = f" --partition {shlex.quote(partition)}" if partition else ""
             raise MissingInput(
-                f"{title(key, partition)} has not been materialized (or is damaged); do that first"
+                f"{title(key, partition)} has not been materialized (or is damaged): `curation run {key}{only}` makes it"
             )
         return receipt
 

@@ -24,6 +24,7 @@ from curation_assets.common.markdown import number, text_table
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.terminal import wrapped
 from curation_assets.corpus.names import decoded, visible
+from curation_assets.corpus.reading import source_field
 from curation_assets.engine.reasons import short
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.staleness import Versions
@@ -37,7 +38,7 @@ from curation_assets.selection.output import free_place, new_folder
 from curation_assets.selection.subset_rows import rows_by_shard
 
 Hashes = NDArray[np.uint64]
-_SOURCE, _NO_SOURCE = "source", "no source"
+_NO_SOURCE = "no source"
 _MOST_SOURCES = 100_000  # told apart; the rarest are summed up beyond that
 _OTHERS = "all others"
 _ROWS = 10  # of a table in a terminal
@@ -67,7 +68,7 @@ class Difference:
     kept : documents that both have; `moved` of these are in another file, or have another row's shard.
     came, went : documents that the second has alone, and the first; their tokens.
     by_shard : {shard: (came, went)} of those where something differs.
-    by_source : {source: (came, went)}; {} where documents have no such field.
+    by_source : {source: (came, went)}, of several sources their names, else the field `source`; {} where there is neither.
     examples_came, examples_went : some of each, drawn by the noise of their hashes.
     """
 
@@ -269,12 +270,12 @@ def _sources(workspace: Workspace, shard: str, hashes: Hashes) -> Counter[str]:
     sources: Counter[str] = Counter()
     for receipt in kept_versions(workspace, "corpus/documents", shard):
         with open_parquet(workspace, receipt, "documents.parquet") as file:
-            if _SOURCE not in file.schema_arrow.names:
+            if (source := source_field(file.schema_arrow)) is None:
                 break
-            rows = file.read(columns=["doc_hash", _SOURCE])
+            rows = file.read(columns=["doc_hash", source])
         held, first = np.unique(rows["doc_hash"].to_numpy(), return_index=True)
         known = _among(held, hashes)
-        values = rows[_SOURCE].take(pa.array(first[known])).cast(pa.string()).fill_null(_NO_SOURCE)
+        values = rows[source].take(pa.array(first[known])).cast(pa.string()).fill_null(_NO_SOURCE)
         sources.update({one["values"]: one["counts"] for one in pc.value_counts(values).to_pylist()})
         hashes = np.setdiff1d(hashes, held[known], assume_unique=True)
         if not len(hashes):
@@ -318,7 +319,7 @@ def _lines(d: Difference) -> Iterator[str]:
         f"+{d.came:,} documents ({d.came_tokens:,} tokens), -{d.went:,} ({d.went_tokens:,} tokens); {d.kept:,} are in both{moved}"
     )
     shards = {visible(decoded(shard)): counts for shard, counts in d.by_shard.items()}
-    for name, counts in ((_SOURCE, d.by_source), ("file", shards)):
+    for name, counts in (("source", d.by_source), ("file", shards)):
         if counts:
             largest = sorted(counts.items(), key=lambda one: -sum(one[1]))
             rows = [{name: part, "came": came, "went": went} for part, (came, went) in largest]

@@ -27,6 +27,7 @@ COLUMNS = ["doc_id", "shard", "row", "score", "doc_hash", "source_row"]
 """Columns of a subset, or of scores with their shard, by which documents are named."""
 _BATCH = 1 << 16
 _CUT = 600  # characters of a text that a terminal is shown
+_SALT = 0x510E527FADE682D1  # no sampler's noise: by that, those of a subset that only just stayed would come first
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Document:
 def pick(batches: Iterable[pa.RecordBatch], order: Order, count: int, seed: int = 0) -> pa.Table:
     """Return the `count` rows that come first in an order; held are these and a batch.
 
-    Of random ones those with the smallest noise of the seed, and of equal scores those with the smaller hashes: the choice
+    Of random ones those with the smallest `shuffle_keys`, and of equal scores those with the smaller hashes: the choice
     depends on the documents alone.
     """
     held: pa.Table | None = None
@@ -69,9 +70,15 @@ def pick(batches: Iterable[pa.RecordBatch], order: Order, count: int, seed: int 
     return pa.schema([]).empty_table() if held is None else held
 
 
+def shuffle_keys(hashes: NDArray[np.uint64], seed: int = 0) -> NDArray[np.float64]:
+    """Return the keys whose rising order is a random one of documents, [n]; it has nothing to do with how subsets are drawn."""
+    noise(hashes[:0], seed)  # raises where it is no seed
+    return noise(hashes, seed ^ _SALT)
+
+
 def _in_order(rows: pa.Table, order: Order, seed: int) -> NDArray[np.intp]:
     hashes, scores = rows["doc_hash"].to_numpy(), rows["score"].to_numpy()
-    values = noise(hashes, seed) if order == "random" else scores if order == "lowest" else -scores
+    values = shuffle_keys(hashes, seed) if order == "random" else scores if order == "lowest" else -scores
     return np.lexsort((hashes, values))
 
 

@@ -55,7 +55,7 @@ def checked_step(versions: Versions, key: str, partition: str) -> Step:
     there = ", ".join(known[:_LISTED]) + more if known else "none: the corpus has not been listed"
     if not partition:
         raise ValueError(f"{key} has one artifact for each {UNITS[step.by]}: name one of {there}")
-    raise ValueError(f"{key} has no partition {partition!r}{nearest(partition, known)}; there are {there}")
+    raise ValueError(f"{key} has no partition {partition!r}: there are {there}{nearest(partition, known)}")
 
 
 def json_pieces(node: Node) -> Iterator[str]:

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from curation_assets.common.files import read_batches, read_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
-from curation_assets.config.settings import SOURCE_NAME
-from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents
+from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents, source_field
 from curation_assets.engine.context import Context, DeclaredVersions
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, title
 from curation_assets.report import composition as compute
@@ -30,7 +29,6 @@ from curation_assets.report.texts import Drawn
 from curation_assets.selection.candidates import token_counts
 from curation_assets.selection.subset_rows import rows_by_shard
 
-_FIELD = "source"
 _ROOM = (
     2000  # sources held while the frequent ones are looked for: all with more than 0.05 % of the documents
 )
@@ -130,7 +128,7 @@ class _Reader:
         result = compute.Frequent(_ROOM)
         for shard in self._shards:
             path = open_documents(self._workspace, shard)
-            if (field := _source_field(path)) is None:
+            if (field := source_field(pq.read_schema(path))) is None:
                 self._done = len(self._shards)
                 return []
             for batch in read_batches(path, [field], _BATCH):
@@ -170,7 +168,7 @@ class _Reader:
         result = {"length": compute.length_bins(tokens)}
         if sources:
             path = open_documents(self._workspace, shard)
-            field = _source_field(path)
+            field = source_field(pq.read_schema(path))
             column = pq.read_table(path, columns=[field])[field]
             place = pc.index_in(column, pa.array(sources, pa.string())).fill_null(len(sources))
             result["source"] = place.to_numpy().astype(np.int64)
@@ -188,12 +186,6 @@ class _Reader:
     def _tell(self) -> None:
         self._done += 1
         self._progress(self._done, 2 * len(self._shards), "shards")
-
-
-def _source_field(documents: Path) -> str | None:
-    """Return the field that says where documents are from: which of several sources, or else their own."""
-    names = pq.read_schema(documents).names
-    return next((field for field in (SOURCE_NAME, _FIELD) if field in names), None)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ METHOD = (
 
 def findings(table: pl.DataFrame, rate: str) -> list[str]:
     """Return sentences at one rate: what chance gives, who is most and least alike, and who draws by the same noise."""
-    own = table.filter(pl.col("rate") == rate).drop_nulls("share").sort("share", descending=True)
+    own = _pairs(table, rate)
     if own.is_empty():
         return []
     smaller = np.minimum(own["documents"].to_numpy(), own["documents_other"].to_numpy())
@@ -60,13 +60,19 @@ def findings(table: pl.DataFrame, rate: str) -> list[str]:
     return sentences
 
 
+def _pairs(table: pl.DataFrame, rate: str) -> pl.DataFrame:
+    """Return the pairs at one rate of which neither is empty, the most alike first."""
+    own = table.filter(pl.col("rate") == rate).drop_nulls("share")
+    return own.sort("share", descending=True, maintain_order=True)
+
+
 def _named(row: dict[str, Any]) -> str:
     return f"{row['sampler']} and {row['other']} ({row['share']:.1%} in common)"
 
 
 def shown(table: pl.DataFrame, rate: str) -> list[Table]:
     """Return the table of pairs at one rate, the most alike first; none where there is no pair."""
-    own = table.filter(pl.col("rate") == rate).drop_nulls("share").sort("share", descending=True)
+    own = _pairs(table, rate)
     if own.is_empty():
         return []
     columns = ["sampler", "and", "in common", "share, %", "by chance, %", "Jaccard, %", "beyond chance"]
@@ -96,15 +102,11 @@ def figures(table: pl.DataFrame, rate: str) -> Iterator[Drawn]:
     if len(names) < 3:
         return
     title = f"Documents in common beyond chance at {label(rate)}"
-    spread = (
-        (
-            table.filter(pl.col("rate") == rate).select(
-                pl.col("sd") / (pl.col("documents") - pl.col("expected"))
-            )
-        )
-        .to_series()
-        .max()
+    smaller = pl.min_horizontal("documents", "documents_other")
+    spreads = (
+        _pairs(table, rate).drop_nulls("beyond_chance").select(pl.col("sd") / (smaller - pl.col("expected")))
     )
+    spread = spreads.to_series().max()
     noise = f" Independent choices spread around 0 by {spread:.2g}." if isinstance(spread, float) else ""
     caption = f"0 is what two independent choices have in common, 1 the same choice; all rates are in the data.{noise}"
     yield (

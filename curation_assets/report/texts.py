@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from curation_assets.common.hashing import noise
 from curation_assets.engine.context import Context
+from curation_assets.lineage.texts import shuffle_keys
 from curation_assets.report.composition import Floats, Ints, Key
 from curation_assets.report.documents import Best, Picked, Scored, merge
 from curation_assets.report.documents_build import documents_at, kept_fields
@@ -17,7 +17,6 @@ from curation_assets.report.schemas import schema
 CUT = 300
 """Characters shown of a text."""
 _SHOWN = 10  # documents of a subset
-_SEED = 0
 
 TEXTS = schema(
     "text sampler rate version",
@@ -42,7 +41,7 @@ class Drawn:
 
     def add(self, shard: int, key: Key, rows: Ints, doc_hash: np.ndarray, scores: Floats) -> None:
         """Take in what a subset has of a shard: rows of its documents table, hashes and scores [n]."""
-        self._best[key].add(-noise(doc_hash, _SEED), Scored(shard, rows, doc_hash, scores[None]))
+        self._best[key].add(-shuffle_keys(doc_hash), Scored(shard, rows, doc_hash, scores[None]))
 
     def table(self, context: Context, shards: list[str], versions: Mapping[Key, str]) -> pl.DataFrame:
         """Return one row (TEXTS) for each document drawn; `versions` are the subsets'."""

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curation_assets.common.hashing import noise
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.defs.metadata import AssetLink, about
 from curation_assets.engine.graph import STEPS
@@ -18,6 +17,7 @@ from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.lineage.explain import explain
 from curation_assets.lineage.show import show, to_text
 from curation_assets.lineage.subset_behind import SubsetGone
+from curation_assets.lineage.texts import shuffle_keys
 from curation_assets_tests.conftest import stdlib_texts, write_shard
 from curation_assets_tests.lineage.conftest import make
 from curation_assets_tests.report.test_untrusted import EVIL
@@ -81,7 +81,7 @@ def test_which_documents_are_shown(made: Profile) -> None:
     for order, seed, values in (
         ("highest", 0, -score),
         ("lowest", 0, score),
-        ("random", 7, noise(hashes, 7)),
+        ("random", 7, shuffle_keys(hashes, 7)),
     ):
         shown = show(workspace, "random/subset", "60", 5, order, seed)  # type: ignore[arg-type]
         assert [d.doc_hash for d in shown.documents] == hashes[np.argsort(values)[:5]].tolist()

@@ -247,7 +247,7 @@ def test_a_corpus_that_has_not_been_listed(
         ("nothing like it", "", "there is no asset 'nothing like it'$"),
         ("random/subset", "30", "no partition '30'.*there are 10, 20, 40, 60, 80"),
         ("random/subset", "", "one artifact for each amount: name one of 10, 20, 40, 60, 80"),
-        ("random/scores", "s1.json", r"did you mean 's1.jsonl'\?; there are s0.jsonl, s1.jsonl, s2.jsonl"),
+        ("random/scores", "s1.json", r"there are s0.jsonl, s1.jsonl, s2.jsonl; did you mean 's1.jsonl'\?"),
         ("corpus/index", "20", "corpus/index is one artifact, without partitions: leave '20' out"),
     ],
 )

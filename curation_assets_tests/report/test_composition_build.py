@@ -12,12 +12,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.common.hashing import noise
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.registry import RATES, SAMPLERS
 from curation_assets.corpus.reading import open_documents
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import BuildOne, Metadata, MissingInput, Workspace
+from curation_assets.lineage.texts import shuffle_keys
 from curation_assets.report.build import correlation
 from curation_assets.report.composition import (
     WHOLE,
@@ -164,7 +164,7 @@ def test_texts_are_drawn_of_each_subset_by_the_noise_of_its_documents(
     for name, rate in _MADE:
         subset = pl.read_parquet(small.open(f"{name}/subset", rate) / "subset.parquet")
         own = table.filter(sampler=name, rate=rate)
-        first = subset[np.argsort(noise(subset["doc_hash"].to_numpy(), 0))[:10].tolist()]
+        first = subset[np.argsort(shuffle_keys(subset["doc_hash"].to_numpy()))[:10].tolist()]
         for column, other in (
             ("doc_id", "doc_id"),
             ("shard", "shard"),

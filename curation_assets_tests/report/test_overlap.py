@@ -115,6 +115,17 @@ def test_what_chance_explains_is_told_from_what_it_does_not() -> None:
     assert figure.name == "overlap" and "Independent choices spread around 0 by 0.0038." in figure.caption
 
 
+def test_the_spread_of_chance_is_that_of_the_smaller_choice() -> None:
+    choices = {
+        ("density", "20"): [np.arange(1000)],
+        ("random", "20"): [np.arange(100)],
+        ("semdedup", "20"): [np.arange(0)],
+    }
+    ((figure, _),) = figures(_table(choices, [10_000]), "20")
+    spread = hypergeom(10_000, 1000, 100).std() / (100 - 10)
+    assert f"Independent choices spread around 0 by {spread:.2g}." in figure.caption
+
+
 def test_choices_that_are_too_small_are_not_called_independent() -> None:
     table = _table({("random", "20"): [np.arange(4)], ("density", "20"): [np.arange(4)]}, [20])
     assert table["p"].to_list() == [None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
 from curation_assets.invariants import INVARIANTS
+from curation_assets.lineage.diff import diff
 from curation_assets.lineage.notices import notices
 from curation_assets.samplers.build import scores
 from curation_assets.sampling import select
@@ -198,6 +200,16 @@ def test_subsets_have_the_shares_of_the_weights_and_tell_where_a_source_is_too_s
     assert line.startswith(
         "source books has too few documents for its weight of 70.0% at 60, 80 %: all of them are kept"
     )
+
+
+def test_what_came_is_told_by_source(mix: Workspace) -> None:
+    (few, many), tables = (
+        [mix.artifact("random/subset", rate) for rate in ("20", "60")],
+        [_chosen(mix, rate) for rate in ("20", "60")],
+    )
+    counts = [Counter(shard.split("/")[0] for shard in table["shard"].to_pylist()) for table in tables]
+    told = diff(mix, few, many, texts=0)
+    assert told.by_source == {name: (counts[1][name] - counts[0][name], 0) for name in ("books", "web")}
 
 
 def test_the_choice_is_that_of_the_library_on_arrays(mix: Workspace) -> None:

@@ -16,6 +16,8 @@ from curation_assets.common.hashing import noise
 from curation_assets.config.export_settings import MOST_TIMES, Band
 from curation_assets.selection.threshold import Block, Threshold, count_thresholds
 
+_SALT = 0x9B05688C2B3E6C1F  # no sampler's noise: of documents that were drawn by that, the draw would take too few or too many
+
 Ranked = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
 """Called once a pass: gives (selection key float64, `doc_hash` uint64) of the chosen documents, some at a time."""
 
@@ -40,7 +42,7 @@ class Repeats:
         for band, cut in reversed([*zip(self.bands, self.cuts, strict=True)]):
             factor[cut.keep(keys, doc_hash)] = band.times
         whole = np.floor(factor)
-        return (whole + (noise(doc_hash, self.seed) < factor - whole)).astype(np.int64)
+        return (whole + (noise(doc_hash, self.seed ^ _SALT) < factor - whole)).astype(np.int64)
 
     def passes(self, ranked: Ranked) -> list[int]:
         """Return how many documents each pass has."""

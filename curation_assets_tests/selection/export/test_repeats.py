@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from curation_assets.config.export_settings import bands, file_size
 from curation_assets.selection.export.documents import kept_columns
 from curation_assets.selection.export.repeats import repeats
+from curation_assets.selection.keys import selection_keys
 
 SHARES = st.lists(st.tuples(st.integers(1, 25), st.integers(4, 20)), min_size=1, max_size=4)
 
@@ -46,6 +47,15 @@ def test_a_fraction_is_drawn_at_its_rate() -> None:
     doc_hash = (np.arange(20_000, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     found = repeats(bands(["top 100% x 1.25"]), lambda: [(keys, doc_hash)], len(keys), 0)
     assert found.times(keys, doc_hash).mean() == pytest.approx(1.25, abs=0.01)
+
+
+def test_a_fraction_of_what_noise_chose_is_drawn_at_its_rate_as_well() -> None:
+    doc_hash = (np.arange(50_000, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    keys = selection_keys(doc_hash, np.zeros(len(doc_hash)), "uniform", seed=0)
+    best = np.argsort(-keys)[:10_000]
+    found = repeats(bands(["top 50% x 1.25"]), lambda: [(keys[best], doc_hash[best])], len(best), seed=0)
+    times = found.times(keys[best], doc_hash[best])
+    assert times[:5_000].mean() == pytest.approx(1.25, abs=0.02) and (times[5_000:] == 1).all()
 
 
 @pytest.mark.parametrize(
