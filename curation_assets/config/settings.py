@@ -210,7 +210,8 @@ class Judge(Section):
     """Judges distilled from a teacher: its labels on a sample of the corpus, and the models that learn from them.
 
     `target`: a judge learns the teacher's "probability" of yes, or the "rank" of it among the labels.
-    `student`: what learns it, a "t5" of each size, ridge regression on the "embeddings", or of both the "better" by the labels held out.
+    `student`: what learns it, a "t5" of each size, ridge regression on the "embeddings", or the "better": a T5, unless the regression
+    agrees better with the labels held out beyond the interval of the difference.
     """
 
     teacher: Model

@@ -34,7 +34,7 @@ MODELS = (
         imported("curation_assets.judges.build:judge"),
         "A small judge that answers the Ask-LLM prompt as the teacher does.",
         "A T5 fine-tuned on the labels, as Flan-T5 is an instruction-tuned T5, or ridge regression on embeddings, which is one and the same "
-        "for all sizes: as `judge.student` says, or the better of both. Its agreement with the teacher (Kendall's tau, with an interval) is "
+        "for all sizes: as `judge.student` says, or where it is better beyond noise. Its agreement with the teacher (Kendall's tau, with an interval) is "
         "measured on labels held out; `student` says which was taken, `advantage` by how much.",
         files="`model/` (weights), `distillation.json` (agreement of each student, losses)",
         paper="Flan-T5 of five sizes",

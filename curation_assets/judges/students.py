@@ -1,4 +1,4 @@
-"""What learns a teacher's labels: a T5, or ridge regression on embeddings; and which of the two agrees better with labels held out."""
+"""What learns a teacher's labels: a T5, or ridge regression on embeddings where that agrees better with labels held out."""
 
 from __future__ import annotations
 
@@ -90,19 +90,21 @@ def _figures(name: str, agreement: Agreement) -> list[tuple[str, float]]:
 
 
 def choose(students: list[Student], teacher: NDArray[np.float64], seed: int) -> Choice:
-    """Take the student whose scores agree best with the teacher's, by Kendall's tau; of equals the first.
+    """Take the first student, or the second where that agrees better with the teacher beyond noise: Kendall's tau, documents held out.
 
-    Being the best of two it looks a little better than it is: by at most the half-width of the interval of the advantage.
+    Beyond noise is where the interval of the difference lies above 0. Of two that cannot be told apart the point estimates would be a draw, and
+    judges of all sizes would be one by chance. One that gives all documents the same score orders nothing, and gives way.
     """
-    agreement: dict[Kind, Agreement] = {one.kind: kendall(one.scores, teacher, seed=seed) for one in students}
-    best, *others = sorted(students, key=lambda one: -_rank(agreement[one.kind]))
-    advantage = difference(best.scores, others[0].scores, teacher, seed=seed) if others else None
-    return Choice(best, agreement, advantage)
-
-
-def _rank(agreement: Agreement) -> float:
-    """Return what students are compared by: one that gives all the same score orders nothing, as chance would."""
-    return 0.0 if agreement.tau is None else agreement.tau
+    agreement: dict[str, Agreement] = {one.kind: kendall(one.scores, teacher, seed=seed) for one in students}
+    first, *others = students
+    if not others:
+        return Choice(first, agreement, None)
+    second = others[0]
+    ahead = difference(second.scores, first.scores, teacher, seed=seed)
+    orders_nothing = agreement[first.kind].tau is None and agreement[second.kind].tau is not None
+    if orders_nothing or (ahead.low is not None and ahead.low > 0):
+        return Choice(second, agreement, ahead)
+    return Choice(first, agreement, difference(first.scores, second.scores, teacher, seed=seed))
 
 
 def t5_student(result: DistillResult, base: str, digest: str) -> Student:

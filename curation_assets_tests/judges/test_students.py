@@ -32,7 +32,7 @@ def labelled(n: int = 200) -> tuple[Labelled, np.ndarray]:
     return Labelled([f"text {i}" for i in range(n)], hashes, teacher, np.arange(n) % 4 == 0), x
 
 
-def test_the_better_is_taken_whichever_comes_first() -> None:
+def test_the_second_is_taken_where_it_is_better_beyond_noise() -> None:
     rng = np.random.default_rng(0)
     teacher = rng.normal(size=80)
     good, bad = teacher + 0.5 * rng.normal(size=80), teacher + 3 * rng.normal(size=80)
@@ -51,15 +51,26 @@ def test_the_better_is_taken_whichever_comes_first() -> None:
         assert record["student"] == "t5" and record["agreement"]["tau"] == about["tau"]
 
 
-def test_one_that_orders_nothing_is_no_better_than_chance_and_the_first_of_equals_is_taken() -> None:
+def test_of_two_that_cannot_be_told_apart_the_first_is_taken() -> None:
+    rng = np.random.default_rng(4)
+    teacher = rng.normal(size=40)
+    little, less = teacher + 2 * rng.normal(size=40), teacher + 2 * rng.normal(size=40)
+    kinds = []
+    for students in (
+        [student("t5", little), student("embeddings", less)],
+        [student("t5", less), student("embeddings", little)],
+    ):
+        choice = choose(students, teacher, seed=0)
+        assert choice.advantage is not None and choice.advantage.low < 0 < choice.advantage.high
+        kinds.append((choice.taken.kind, choice.advantage.tau > 0))
+    assert sorted(kinds) == [("t5", False), ("t5", True)], "whichever has the better point estimate"
+
+
+def test_one_that_orders_nothing_gives_way() -> None:
     teacher = np.arange(30.0)
-    assert (
-        choose([student("t5", np.zeros(30)), student("embeddings", teacher)], teacher, 0).taken.kind
-        == "embeddings"
-    )
-    backwards = choose([student("t5", -teacher), student("embeddings", np.zeros(30))], teacher, 0)
-    assert backwards.taken.kind == "embeddings" and backwards.advantage is not None
-    assert backwards.advantage.tau is None and "advantage" not in backwards.metadata()
+    constant = choose([student("t5", np.zeros(30)), student("embeddings", teacher)], teacher, 0)
+    assert constant.taken.kind == "embeddings" and constant.advantage is not None
+    assert constant.advantage.tau is None and "advantage" not in constant.metadata()
     assert choose([student("t5", teacher), student("embeddings", teacher)], teacher, 0).taken.kind == "t5"
     alone = choose([student("embeddings", teacher)], teacher, 0)
     assert alone.advantage is None and alone.record()["advantage"] is None
