@@ -95,7 +95,7 @@ def choose(students: list[Student], teacher: NDArray[np.float64], seed: int) -> 
     Beyond noise is where the interval of the difference lies above 0. Of two that cannot be told apart the point estimates would be a draw, and
     judges of all sizes would be one by chance. One that gives all documents the same score orders nothing, and gives way.
     """
-    agreement: dict[str, Agreement] = {one.kind: kendall(one.scores, teacher, seed=seed) for one in students}
+    agreement: dict[Kind, Agreement] = {one.kind: kendall(one.scores, teacher, seed=seed) for one in students}
     first, *others = students
     if not others:
         return Choice(first, agreement, None)
