@@ -22,7 +22,7 @@ _NAMED = 3
 METHOD = (
     "Two choices overlap by the documents that both have; the share is of the smaller one, Jaccard's index of those that either has. "
     "Two independent choices of these sizes have a hypergeometric number in common: its mean and standard deviation stand beside it, and "
-    "(+) and (−) mark what they do not explain: the normal test with continuity correction, by Holm's method over all pairs and rates, has p "
+    "(+) and (−) mark what they do not explain: the normal test with continuity correction, by Holm's method over all pairs and amounts, has p "
     "below 5 %. The figure has what is beyond chance, (common − expected) / (smaller choice − expected): 0 for independent choices, 1 where "
     "one choice holds the other."
 )

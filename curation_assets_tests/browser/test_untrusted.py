@@ -78,7 +78,7 @@ def _opened(page: Page) -> Iterator[str]:
     for fold in page.get_by_text("[Show Markdown]").all():
         fold.click()
         dialog = page.get_by_role("dialog")
-        dialog.locator("table, img").first.wait_for()
+        dialog.locator("table, img, p").first.wait_for()
         yield dialog.inner_text()
         dialog.get_by_role("button", name="Close").click()
         dialog.wait_for(state="detached")
