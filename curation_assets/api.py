@@ -170,7 +170,7 @@ def load_scorer(
     """
     from curation_assets.config.profile import Profile, load_profile
     from curation_assets.config.registry import SAMPLERS
-    from curation_assets.products import PRODUCTS
+    from curation_assets.products import BUILDERS
     from curation_assets.samplers.ask import as_sampler
     from curation_assets.samplers.scorer import TextScorer
 
@@ -178,9 +178,8 @@ def load_scorer(
     sampler = name
     if name not in SAMPLERS and ":" in name:
         settings, sampler = as_sampler(settings, name, perplexity)
-    builders = {product.key: product.build for product in PRODUCTS}
     arguments = (name, settings.source, column, ids, perplexity)
-    return Scorer(TextScorer(settings, sampler, builders), arguments, sampler)
+    return Scorer(TextScorer(settings, sampler, BUILDERS), arguments, sampler)
 
 
 def _load_again(arguments: tuple[str, str, str, str | None, bool], fingerprint: str) -> Scorer:

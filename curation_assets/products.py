@@ -23,6 +23,9 @@ PRODUCTS = (
 )
 """What each asset is and how it is made."""
 
+BUILDERS = {product.key: product.build for product in PRODUCTS}
+"""{asset key: how it is made}."""
+
 CHECKS = INVARIANTS
 """{asset key: {name: check}}."""
 

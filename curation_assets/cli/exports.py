@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
 from curation_assets.cli.queries import Command, add_command
+from curation_assets.common.progress import on_stderr
+from curation_assets.common.terminal import counted
 from curation_assets.config.export_settings import Export, Format
-from curation_assets.config.profile import Profile, absolute
+from curation_assets.config.profile import Profile, address
 
 if TYPE_CHECKING:
-    from curation_assets.common.progress import Progress
     from curation_assets.engine.workspace import Workspace
     from curation_assets.selection.export.chosen import Chosen
     from curation_assets.selection.export.destination import Destination
@@ -150,7 +150,7 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.selection.export.sources import of_selection
     from curation_assets.selection.what_if import to_text, what_if
 
-    workspace, progress = Workspace(profile), _progress("select")
+    workspace, progress = Workspace(profile), on_stderr("select")
     how: dict[str, Any] = {
         name: getattr(options, name)
         for name in ("technique", "combine", "seed", "first", "within", "allow_stale")
@@ -170,12 +170,6 @@ def _select(profile: Profile, options: argparse.Namespace) -> int:
     return 0
 
 
-def _progress(label: str) -> Progress:
-    from curation_assets.common.progress import Throttled
-
-    return Throttled(lambda line: print(line, file=sys.stderr, flush=True), label)
-
-
 def _duplicates(workspace: Workspace) -> bool:
     """Tell whether near-duplicates are known of the corpus as it is now."""
     from curation_assets.engine.graph import STEPS
@@ -190,7 +184,7 @@ def _destination(workspace: Workspace, options: argparse.Namespace) -> Destinati
     from curation_assets.selection.export.destination import Destination
     from curation_assets.selection.export.hub import check_target
 
-    url = options.to if "://" in options.to else str(absolute(options.to))
+    url = address(options.to)
     if options.push:
         check_target(url, options.push)
     to = Destination(url, storage_options(workspace.profile, url), workspace.store.temporary)
@@ -203,15 +197,15 @@ def _write(workspace: Workspace, chosen: Chosen, to: Destination, options: argpa
     from curation_assets.selection.export.export import export
     from curation_assets.selection.export.hub import push
 
-    profile, progress = workspace.profile, _progress("export")
+    profile, progress = workspace.profile, on_stderr("export")
     places = {name: visible(source.url) for name, source in profile.corpus.sources.items()}
     chosen.corpus.update(profile=profile.name, url=places or visible(profile.corpus.url))
     manifest = export(chosen, _layout(profile, options), to, progress)
     files, size = len(manifest["files"]), sum(file["bytes"] for file in manifest["files"])
     again = f" ({manifest['rows']:,} rows)" if manifest["repeat"] else ""
     print(
-        f"{manifest['documents']:,} documents{again} with {manifest['tokens']:,} tokens in {files:,} "
-        f"file{'s' if files > 1 else ''}, {size / 1e6:,.1f} MB: {to.url}",
+        f"{manifest['documents']:,} documents{again} with {manifest['tokens']:,} tokens in {counted(files, 'file')}, "
+        f"{size / 1e6:,.1f} MB: {to.url}",
         flush=True,
     )
     if options.push:
@@ -232,10 +226,9 @@ def _layout(profile: Profile, options: argparse.Namespace) -> Export:
 def storage_options(profile: Profile, url: str) -> dict[str, Any]:
     """Return what is known of a store of this kind: `execution.store_options`, or `corpus.storage_options`; else its driver finds its own."""
     scheme, corpus = url.partition("://")[0], profile.corpus
-    urls = [corpus.url, *(source.url for source in corpus.sources.values())]
     for place, options in (
         (profile.execution.store, profile.execution.store_options),
-        *((place, corpus.storage_options) for place in urls),
+        *((place, corpus.storage_options) for place in corpus.urls.values()),
     ):
         if "://" in place and place.partition("://")[0] == scheme:
             return options

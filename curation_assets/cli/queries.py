@@ -120,11 +120,12 @@ def _plan(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.lineage.plan import planned, to_text
 
     plan = planned(Workspace(profile))
-    print(_json(plan) if options.json else to_text(plan))
+    print(to_json(plan) if options.json else to_text(plan))
     return 0
 
 
-def _json(value: Any, *, ensure_ascii: bool = True) -> str:
+def to_json(value: Any, *, ensure_ascii: bool = True) -> str:
+    """Return an answer for programs."""
     from curation_assets.engine.reasons import as_data
 
     return json.dumps(value, default=as_data, indent=1, ensure_ascii=ensure_ascii)
@@ -158,7 +159,7 @@ def _explain(profile: Profile, options: argparse.Namespace) -> int:
     for number, document in enumerate(explain(Workspace(profile), options.doc_id, shard=options.shard)):
         if number and not options.json:
             print()
-        print(_json(document, ensure_ascii=False) if options.json else to_text(document))
+        print(to_json(document, ensure_ascii=False) if options.json else to_text(document))
     return 0
 
 
@@ -167,7 +168,7 @@ def _status(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.lineage.status import status, to_text
 
     state = status(Workspace(profile))
-    print(_json(state) if options.json else to_text(state))
+    print(to_json(state) if options.json else to_text(state))
     return 1 if state.failed else 0
 
 

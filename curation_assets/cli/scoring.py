@@ -74,9 +74,10 @@ def add(commands: Any) -> dict[str, Command]:
 
 
 def _ask(profile: Profile, options: argparse.Namespace) -> int:
+    from curation_assets.products import BUILDERS
     from curation_assets.samplers.ask import ask, to_text
 
-    answer = ask(profile, options.model, _text(options), _builders(), perplexity=options.perplexity)
+    answer = ask(profile, options.model, _text(options), BUILDERS, perplexity=options.perplexity)
     print(json.dumps(asdict(answer), indent=1, ensure_ascii=False) if options.json else to_text(answer))
     return 0
 
@@ -94,22 +95,17 @@ def _text(options: argparse.Namespace) -> str:
         raise ValueError(f"{name} is no UTF-8 text: byte {error.start} cannot be read") from None
 
 
-def _builders() -> dict[str, Any]:
-    from curation_assets.products import PRODUCTS
-
-    return {product.key: product.build for product in PRODUCTS}
-
-
 def _score(profile: Profile, options: argparse.Namespace) -> int:
-    from curation_assets.common.progress import Throttled
+    from curation_assets.common.progress import on_stderr
     from curation_assets.engine.workspace import Workspace
+    from curation_assets.products import BUILDERS
     from curation_assets.samplers.scorer import Scorer, scoring_sampler
     from curation_assets.selection.placement import Corpus
 
     scoring_sampler(options.sampler)
-    progress = Throttled(_tell, options.sampler)
+    progress = on_stderr(options.sampler)
     with ExitStack() as stack:
-        scorer = stack.enter_context(Scorer(profile, options.sampler, _builders()))
+        scorer = stack.enter_context(Scorer(profile, options.sampler, BUILDERS))
         urls = list(dict.fromkeys(url for given in options.files for url in scorer.files(given)))
         corpus = Corpus.of(Workspace(profile), options.sampler)
         for note in corpus.notes:

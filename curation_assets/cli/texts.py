@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import Any
 
-from curation_assets.cli.queries import Command, add_command
-from curation_assets.common.progress import Throttled
+from curation_assets.cli.queries import Command, add_command, to_json
+from curation_assets.common.progress import on_stderr
 from curation_assets.config.profile import Profile
 
 
@@ -79,7 +77,7 @@ def _show(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
     from curation_assets.lineage.show import show, to_text
 
-    progress = _progress("show")
+    progress = on_stderr("show")
     shown = show(
         Workspace(profile),
         options.asset,
@@ -89,7 +87,7 @@ def _show(profile: Profile, options: argparse.Namespace) -> int:
         options.seed,
         progress,
     )
-    print(_json(shown) if options.json else to_text(shown))
+    print(to_json(shown) if options.json else to_text(shown))
     return 0
 
 
@@ -99,16 +97,6 @@ def _diff(profile: Profile, options: argparse.Namespace) -> int:
 
     workspace = Workspace(profile)
     before, after = two_subsets(workspace, options.asset, options.partition, options.others)
-    difference = diff(workspace, before, after, options.texts, options.out, _progress("diff"))
-    print(_json(difference) if options.json else to_text(difference))
+    difference = diff(workspace, before, after, options.texts, options.out, on_stderr("diff"))
+    print(to_json(difference) if options.json else to_text(difference))
     return 0
-
-
-def _progress(name: str) -> Throttled:
-    return Throttled(lambda line: print(line, file=sys.stderr, flush=True), name)
-
-
-def _json(value: Any) -> str:
-    from curation_assets.engine.reasons import as_data
-
-    return json.dumps(value, default=as_data, indent=1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from curation_assets.cli.exports import storage_options
 from curation_assets.cli.queries import Command, add_command
-from curation_assets.config.profile import Profile, absolute
+from curation_assets.common.progress import on_stderr
+from curation_assets.common.terminal import counted
+from curation_assets.config.profile import Profile, absolute, address
 
 _CORPUS = "corpus"
 
@@ -53,7 +54,6 @@ def add(commands: Any) -> dict[str, Command]:
 
 
 def _tokenize(profile: Profile, options: argparse.Namespace) -> int:
-    from curation_assets.common.progress import Throttled
     from curation_assets.engine.workspace import Workspace
     from curation_assets.selection.export.document_tokenizer import tokenizer_of_corpus, tokenizer_of_source
     from curation_assets.selection.export.exported import open_export
@@ -65,20 +65,19 @@ def _tokenize(profile: Profile, options: argparse.Namespace) -> int:
         if options.tokenizer == _CORPUS
         else tokenizer_of_source(options.tokenizer, workspace.scratch / "models", options.end)
     )
-    url = options.export if "://" in options.export else str(absolute(options.export))
+    url = address(options.export)
     exported = open_export(url, storage_options(profile, url))
-    progress = Throttled(lambda line: print(line, file=sys.stderr, flush=True), "tokenize")
     folder = absolute(options.to)
-    manifest = write_token_files(exported, tokenizer, folder, options.trainer, progress)
+    manifest = write_token_files(exported, tokenizer, folder, options.trainer, on_stderr("tokenize"))
     documents, tokens, files = manifest["documents"], manifest["tokens"], len(manifest["files"])
     print(
         f"{documents:,} documents with {tokens:,} tokens, of which {documents:,} end one ({tokenizer.end}), "
-        f"in {files:,} file{'s' if files > 1 else ''}: {folder}"
+        f"in {counted(files, 'file')}: {folder}"
     )
-    counted = exported.manifest["tokens"]
-    if tokens - documents != counted:
+    corpus_tokens = exported.manifest["tokens"]
+    if tokens - documents != corpus_tokens:
         print(
-            f"the corpus's tokenizer counts {counted:,} tokens in these documents, this one {tokens - documents:,}"
+            f"the corpus's tokenizer counts {corpus_tokens:,} tokens in these documents, this one {tokens - documents:,}"
         )
     if options.trainer == "megatron":
         print(f"--data-path {' '.join(prefixes(folder, manifest))}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.cli.queries import Command, add_command, add_profile, described
+from curation_assets.common.progress import on_stderr
+from curation_assets.common.terminal import counted
 from curation_assets.config.profile import Profile
 
 if TYPE_CHECKING:
-    from curation_assets.common.progress import Progress
     from curation_assets.engine.garbage import Removed
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -86,7 +86,7 @@ def _check(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.report.page_build import mend_published
 
     workspace = Workspace(profile)
-    verdict = verify(workspace, digests=options.digests, progress=_progress("check"))
+    verdict = verify(workspace, digests=options.digests, progress=on_stderr("check"))
     wrong = [f"{name}: {problem}; withdrawn" for name, problem in sorted(verdict.damaged.items())]
     wrong += [f"{name}: its manifest was damaged or gone; written anew" for name in sorted(verdict.manifests)]
     if options.digests and (mended := mend_published(workspace)):
@@ -97,10 +97,10 @@ def _check(profile: Profile, options: argparse.Namespace) -> int:
         print(f"and {len(wrong) - _SHOWN:,} more")
     looked = "every byte read" if options.digests else "names and sizes; --digests reads the files as well"
     print(
-        f"{_counted(verdict.artifacts, 'artifact')}, {_size(verdict.bytes)} ({looked}): {len(wrong):,} wrong"
+        f"{counted(verdict.artifacts, 'artifact')}, {_size(verdict.bytes)} ({looked}): {len(wrong):,} wrong"
     )
     if verdict.unreferenced:
-        folders = _counted(len(verdict.unreferenced), "folder")
+        folders = counted(len(verdict.unreferenced), "folder")
         print(
             f"nothing refers to {folders}, {_size(sum(verdict.unreferenced))}: `curation gc` removes what is old of that"
         )
@@ -115,17 +115,17 @@ def _rebuild(profile: Profile, options: argparse.Namespace) -> int:
 
     workspace = Workspace(profile)
     rebuilt = rebuild_catalog(
-        profile.execution.catalog, workspace.store, workspace.data, _progress("rebuild")
+        profile.execution.catalog, workspace.store, workspace.data, on_stderr("rebuild")
     )
     if rebuilt.set_aside is not None:
         print(f"the catalog was damaged; it is {rebuilt.set_aside} now")
     current, replaced = rebuilt.current.total(), rebuilt.replaced.total()
     print(
-        f"the catalog {workspace.catalog.name} has {_counted(current, 'artifact')}, and {replaced:,} that they replaced"
+        f"the catalog {workspace.catalog.name} has {counted(current, 'artifact')}, and {replaced:,} that they replaced"
     )
     if rebuilt.incomplete:
         print(
-            f"{_counted(len(rebuilt.incomplete), 'folder')} without a whole manifest or with files missing: `curation gc` removes "
+            f"{counted(len(rebuilt.incomplete), 'folder')} without a whole manifest or with files missing: `curation gc` removes "
             "what is old of that"
         )
     if rebuilt.began_anew:
@@ -141,7 +141,7 @@ def _gc(profile: Profile, options: argparse.Namespace) -> int:
     from curation_assets.engine.workspace import Workspace
 
     garbage = collect_garbage(
-        Workspace(profile), options.older_than, dry_run=options.dry_run, progress=_progress("gc")
+        Workspace(profile), options.older_than, dry_run=options.dry_run, progress=on_stderr("gc")
     )
     kinds = {
         "left by processes that were killed": garbage.staged,
@@ -159,17 +159,7 @@ def _gc(profile: Profile, options: argparse.Namespace) -> int:
 
 def _removed(removed: Removed, kind: str, dry_run: bool) -> str:
     did = "would remove" if dry_run else "removed"
-    return f"{did} {_counted(removed.folders, 'folder')} {kind}: {_size(removed.bytes)}"
-
-
-def _progress(label: str) -> Progress:
-    from curation_assets.common.progress import Throttled
-
-    return Throttled(lambda line: print(line, file=sys.stderr, flush=True), label)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{did} {counted(removed.folders, 'folder')} {kind}: {_size(removed.bytes)}"
 
 
 def _size(size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Literal, Protocol
@@ -101,6 +102,11 @@ class Throttled:
         self._emit(
             f"{self._label}: {done:,.0f} of {total:,.0f} {unit}{speed}{left}{'; ' + note if note else ''}"
         )
+
+
+def on_stderr(label: str) -> Throttled:
+    """Return the progress of a command, whose lines go where its output does not."""
+    return Throttled(lambda line: print(line, file=sys.stderr, flush=True), label)
 
 
 def duration(seconds: float) -> str:

@@ -20,6 +20,11 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
+def counted(count: int, what: str) -> str:
+    """Return "1 file", "2,000 files"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def shortened(name: str, width: int) -> str:
     """Return a name of at most `width` characters: where it is longer, its middle is left out."""
     if len(name) <= width:

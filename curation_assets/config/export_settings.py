@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter, ValidationError, field_validator
 
-from curation_assets.config.registry import SAMPLERS
 from curation_assets.config.section import EXECUTION, Section
-from curation_assets.config.settings import unknown_sampler
+from curation_assets.config.settings import Samplers
 
 Format = Literal["parquet", "jsonl.zst"]
 MOST_TIMES = 100
@@ -80,7 +79,7 @@ class Export(Section):
     license : what the dataset card says, as the hub spells it: "cc-by-4.0", "other". A choice has that of its corpus.
     """
 
-    samplers: list[str] = Field(json_schema_extra=EXECUTION)
+    samplers: Samplers = Field(json_schema_extra=EXECUTION)
     format: Format
     shard_size: Annotated[int, BeforeValidator(file_size)]
     normalized: bool
@@ -89,10 +88,7 @@ class Export(Section):
 
     @field_validator("samplers")
     @classmethod
-    def _known(cls, samplers: list[str]) -> list[str]:
-        for name in samplers:
-            if name not in SAMPLERS:
-                raise ValueError(unknown_sampler(name))
+    def _each_once(cls, samplers: list[str]) -> list[str]:
         return list(dict.fromkeys(samplers))
 
     @field_validator("repeat")

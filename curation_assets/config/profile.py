@@ -321,6 +321,11 @@ def absolute(path: str | Path, folder: Path | None = None) -> Path:
     return full if full.is_absolute() else Path(os.path.realpath(Path(folder or "", full)))
 
 
+def address(place: str) -> str:
+    """Return where somebody means: a URL as it is, a path counted from the working folder."""
+    return place if "://" in place else str(absolute(place))
+
+
 def _file(path: str, folder: Path | None = None) -> str:
     """Return the absolute path of a profile's file; where that is a link, the folder that counts is the link's own."""
     place, name = os.path.split(os.path.expanduser(path))  # noqa: PTH111

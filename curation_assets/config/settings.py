@@ -55,6 +55,17 @@ def unknown_sampler(name: str) -> str:
     return f"unknown sampler {name!r}{nearest(name, SAMPLERS) or '; there are ' + ', '.join(SAMPLERS)}"
 
 
+def _known_samplers(names: list[str]) -> list[str]:
+    for name in names:
+        if name not in SAMPLERS:
+            raise ValueError(unknown_sampler(name))
+    return names
+
+
+Samplers = Annotated[list[str], AfterValidator(_known_samplers)]
+"""Names of samplers that there are."""
+
+
 class Builtin(Section):
     """The corpus built from installed texts when `corpus.url` is "builtin": at most so many documents of each source."""
 
@@ -171,6 +182,11 @@ class Corpus(DocumentSettings):
         return self
 
     @property
+    def urls(self) -> dict[str, str]:
+        """Where documents come from, by source; of a corpus without several sources the name is ""."""
+        return {name: source.url for name, source in self.sources.items()} or {"": self.url}
+
+    @property
     def weights(self) -> dict[str, float]:
         """The weight of each source; {} where they have none."""
         return {name: one.weight for name, one in self.sources.items() if one.weight is not None}
@@ -282,17 +298,9 @@ class Run(Section):
     No samplers means all of them; of amounts ("20%", "2.5B tokens", "100k documents") and sizes there is at least one.
     """
 
-    samplers: list[str] = Field(json_schema_extra=EXECUTION)
+    samplers: Samplers = Field(json_schema_extra=EXECUTION)
     amounts: list[str] = Field(json_schema_extra=EXECUTION)
     sizes: list[Size] = Field(json_schema_extra=EXECUTION)
-
-    @field_validator("samplers")
-    @classmethod
-    def _known(cls, samplers: list[str]) -> list[str]:
-        for name in samplers:
-            if name not in SAMPLERS:
-                raise ValueError(unknown_sampler(name))
-        return samplers
 
     @model_validator(mode="before")
     @classmethod

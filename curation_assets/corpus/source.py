@@ -35,8 +35,7 @@ def source(context: Context) -> BuildOne:
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         corpus = profile.corpus
-        urls = [corpus.url, *(source.url for source in corpus.sources.values())]
-        if "builtin" in (*urls, corpus.hq_url, corpus.reference_url):
+        if "builtin" in (*corpus.urls.values(), corpus.hq_url, corpus.reference_url):
             home = context.data / "builtin"
             settings = corpus.builtin
             documents = tuple(settings.documents.items())

@@ -36,8 +36,7 @@ class ListingCheck:
 def corpus_urls(workspace: Artifacts) -> dict[str, str]:
     """Return {source: URL} of the corpus, "builtin" resolved; of one without several sources the name is ""."""
     corpus, home = workspace.profile.corpus, str(workspace.data / "builtin" / "shards")
-    urls = {name: source.url for name, source in corpus.sources.items()} or {"": corpus.url}
-    return {name: home if url == "builtin" else url for name, url in urls.items()}
+    return {name: home if url == "builtin" else url for name, url in corpus.urls.items()}
 
 
 def urls_beside(workspace: Artifacts) -> dict[str, str]:

@@ -100,11 +100,11 @@ def choose(students: list[Student], teacher: NDArray[np.float64], seed: int) -> 
     if not others:
         return Choice(first, agreement, None)
     second = others[0]
-    ahead = difference(second.scores, first.scores, teacher, seed=seed)
+    lead = difference(first.scores, second.scores, teacher, seed=seed)
     orders_nothing = agreement[first.kind].tau is None and agreement[second.kind].tau is not None
-    if orders_nothing or (ahead.low is not None and ahead.low > 0):
-        return Choice(second, agreement, ahead)
-    return Choice(first, agreement, difference(first.scores, second.scores, teacher, seed=seed))
+    if orders_nothing or (lead.high is not None and lead.high < 0):
+        return Choice(second, agreement, difference(second.scores, first.scores, teacher, seed=seed))
+    return Choice(first, agreement, lead)
 
 
 def t5_student(result: DistillResult, base: str, digest: str) -> Student:

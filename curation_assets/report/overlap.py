@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation_assets.report.composition import Floats, Ints, Key, adjusted
+from curation_assets.report.composition import Floats, Ints, Key, adjusted, deviations
 from curation_assets.report.schemas import schema
 
 OVERLAP = schema(
@@ -22,7 +22,6 @@ choices of these sizes have in common; `beyond_chance` is (common - expected) / 
 other. z and p (Holm's over the table) are null where that is too small to tell."""
 
 _BLOCK = 1 << 16  # documents multiplied together; float32 counts them exactly
-_LEAST_VARIANCE = 9.0  # of a count, for the normal approximation
 
 
 class Overlaps:
@@ -62,18 +61,23 @@ class Overlaps:
 
 def _pair(one: int, other: int, common: int, documents: int) -> tuple[int | float | None, ...]:
     """Return what OVERLAP has of two subsets after their names and rate; their overlap by chance is hypergeometric."""
-    smaller, expected = min(one, other), one * other / max(documents, 1)
-    variance = expected * (1 - one / max(documents, 1)) * (documents - other) / max(documents - 1, 1)
-    off = common - expected
-    z = (
-        float(np.sign(off) * max(abs(off) - 0.5, 0.0) / np.sqrt(variance))
-        if variance >= _LEAST_VARIANCE
-        else None
-    )
-    beyond = off / (smaller - expected) if smaller > expected else None
+    kept, there = np.array([common, one - common]), np.array([other, documents - other])
+    (expected, _), (sd, _), (z, _) = deviations(kept, there)
+    smaller, off = min(one, other), common - float(expected)
+    beyond = off / (smaller - float(expected)) if smaller > expected else None
     union = one + other - common
     shares = (common / union if union else None, common / smaller if smaller else None)
-    return (one, other, common, *shares, expected, float(np.sqrt(variance)), beyond, z, None)
+    return (
+        one,
+        other,
+        common,
+        *shares,
+        float(expected),
+        float(sd),
+        beyond,
+        None if np.isnan(z) else float(z),
+        None,
+    )
 
 
 def matrix(table: pl.DataFrame, rate: str) -> tuple[list[str], Floats]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from curation_assets.common.files import fingerprint
 from curation_assets.common.hashing import text_digest
 from curation_assets.common.progress import Progress, after, silent
-from curation_assets.config.profile import Profile, absolute
+from curation_assets.config.profile import Profile, address
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.config.settings import unknown_sampler
 from curation_assets.corpus.discover import READ, find_files
@@ -116,10 +116,7 @@ class Scorer:
         FileNotFoundError, ValueError
             There is nothing, or no file in a format of corpus files.
         """
-        address = os.fspath(url)
-        if "://" not in address:
-            address = str(absolute(address))
-        files = find_files(address, self.workspace.profile.corpus.storage_options).files
+        files = find_files(address(os.fspath(url)), self.workspace.profile.corpus.storage_options).files
         if not files:
             raise ValueError(f"{visible(os.fspath(url))} has no file that can be read: expected {READ}")
         return [file.url for file in files]

@@ -12,13 +12,12 @@ import pytest
 from curation_assets.config.profile import Profile
 from curation_assets.engine.workspace import MissingInput
 from curation_assets.models.loading import load_scorer
-from curation_assets.products import PRODUCTS
+from curation_assets.products import BUILDERS
 from curation_assets.samplers.ask import CUT, Fluency, Judgement, ask, to_text, with_model
 from curation_assets.scoring.ask_llm import AskLLM
 from curation_assets_tests.samplers.test_server_judge import answering
 from curation_assets_tests.scoring.openai_server import serving
 
-BUILDERS = {product.key: product.build for product in PRODUCTS}
 TEXT = "Water boils at 100 degrees at sea level."
 
 

@@ -13,12 +13,11 @@ import pytest
 
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.workspace import MissingInput, Workspace
-from curation_assets.products import PRODUCTS
+from curation_assets.products import BUILDERS
 from curation_assets.samplers.ask import with_model
 from curation_assets.samplers.scorer import Scorer, TextScorer
 from curation_assets_tests.conftest import make_current, work_in, write_tiny
 
-BUILDERS = {product.key: product.build for product in PRODUCTS}
 SCORED = [
     *("random", "density", "prototypes", "dsir", "q_classifier", "heuristic"),
     *("ask_llm_small", "perplexity_small", "perplexity_base"),

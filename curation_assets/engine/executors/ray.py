@@ -430,9 +430,8 @@ class _Mark:
         if self._store.local:
             Path(self._store.root).mkdir(parents=True, exist_ok=True)
         self._store.write(self._path, b"A run on a cluster looks whether all its nodes see this.")
-        corpus = workspace.profile.corpus
-        urls = [corpus.url, *(source.url for source in corpus.sources.values())]
-        there = [url for url in urls if url and "://" not in url and Path(url).exists()]
+        urls = workspace.profile.corpus.urls.values()
+        there = [url for url in urls if "://" not in url and Path(url).exists()]
         self.proof = (self._path, there)
 
     def remove(self) -> None:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from curation_assets.common.files import fingerprint
-from curation_assets.common.progress import Progress, silent
+from curation_assets.common.progress import Progress, after, silent
 from curation_assets.config.export_settings import Export
 from curation_assets.selection.export.card import dataset_card
 from curation_assets.selection.export.chosen import Chosen
@@ -97,7 +97,7 @@ def _write(
     for number in range(first, len(passes)):
         groups = documents.groups(number, behind)
         for group in groups:
-            part_progress = _shifted(progress, sum(passes[:number]) + behind, sum(passes))
+            part_progress = after(progress, sum(passes[:number]) + behind, sum(passes))
             file = _write_file(documents, layout, to, len(files), chain([group], groups), part_progress)
             behind += file["rows"]
             files = [*files, {**file, "pass": number, "behind": behind}]
@@ -105,12 +105,8 @@ def _write(
         behind = 0
     if not files:  # so that readers see the columns
         nothing = iter([Group(documents.schema.empty_table(), 0)])
-        files = [_write_file(documents, layout, to, 0, nothing, _shifted(progress, 0, 1))]
+        files = [_write_file(documents, layout, to, 0, nothing, after(progress, 0, 1))]
     return files
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    return lambda done, _, unit, note="": progress(before + done, total, unit, note)
 
 
 def _write_file(
