@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import pyarrow.parquet as pq
 
+from curation_assets.common.files import parquet_file
 from curation_assets.engine.receipt import Receipt, title
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ def open_parquet(workspace: Workspace, receipt: Receipt, name: str) -> Iterator[
     """Open a Parquet file of an artifact."""
     if workspace.store.local:  # read by Arrow itself, without the interpreter's lock
         path = workspace.store.path(receipt, name)
-        with _damage_checked(workspace, receipt), pq.ParquetFile(path) as table:
+        with _damage_checked(workspace, receipt), parquet_file(path) as table:
             yield table
         return
-    with open_file(workspace, receipt, name) as file, pq.ParquetFile(file) as table:
+    with open_file(workspace, receipt, name) as file, parquet_file(file) as table:
         yield table
 
 

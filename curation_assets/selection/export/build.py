@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curation_assets.common.files import safe_name
+from curation_assets.common.files import parquet_file, safe_name
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SamplerSpec
@@ -75,5 +74,5 @@ def _first_documents(folder: Path, manifest: dict[str, Any]) -> Metadata:
     first = folder / manifest["files"][0]["name"]
     if first.suffix != ".parquet" or not manifest["rows"]:
         return {}
-    with pq.ParquetFile(first) as source:
+    with parquet_file(first) as source:
         return {"first_documents": Markdown(preview(pa.Table.from_batches([next(source.iter_batches(10))])))}
