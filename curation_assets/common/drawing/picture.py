@@ -46,8 +46,9 @@ class Picture:
     @cached_property
     def _laid_out(self) -> Figure:
         """The figure with all places fixed, so that each form need not find them again."""
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine("none")
+        if (engine := self.figure.get_layout_engine()) is not None:
+            engine.execute(self.figure)
+            self.figure.set_layout_engine("none")
         return self.figure
 
     @cached_property
