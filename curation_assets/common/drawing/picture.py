@@ -61,7 +61,7 @@ class Picture:
         canvas.draw()
         image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
         buffer = io.BytesIO()
-        image.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG")
+        image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, format="PNG")
         return buffer.getvalue()
 
     def svg(self) -> str:
