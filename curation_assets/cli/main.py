@@ -244,15 +244,16 @@ def _show_results(workspace: Workspace) -> None:
 
 def _corpus_must_be_there(profile: Profile) -> None:
     """Raise ProfileError where the corpus is a folder that there is not, or made with what is not installed: nothing is started for that."""
-    if profile.corpus.url == "builtin":
+    corpus = profile.corpus
+    if "builtin" in (*corpus.urls.values(), corpus.hq_url, corpus.reference_url):
         from curation_assets.corpus.demo.build import must_be_installed
 
         try:
             must_be_installed()
         except ModuleNotFoundError as error:
             raise ProfileError(str(error)) from None
-    for name in ("url", "hq_url", "reference_url"):
-        url = getattr(profile.corpus, name)
+    named = {f"sources.{name}.url" if name else "url": url for name, url in corpus.urls.items()}
+    for name, url in {**named, "hq_url": corpus.hq_url, "reference_url": corpus.reference_url}.items():
         elsewhere = url in ("", "builtin") or "://" in url or Path(url).exists()
         glob = re.search(r"[*?\[]", url)  # of which the folder before it must be there
         if not elsewhere and not (glob and Path(url[: glob.start()].rpartition("/")[0]).exists()):

@@ -214,18 +214,19 @@ class Catalog:
             Another one has the role.
         """
         writer = Writer(uuid.uuid4().hex, socket.gethostname(), os.getpid())
-        self._database.write(lambda connection: self._enter(connection, writer, role))
         stop = threading.Event()
         heart = threading.Thread(
             target=self._beats, args=(writer, role, stop), daemon=True, name="catalog heartbeat"
         )
-        heart.start()
-        try:
-            yield writer
-        finally:
-            stop.set()
-            with suppress(CatalogUnavailable):  # then its silence ends it
-                self._database.write(lambda connection: self._leave(connection, writer))
+        with self._database.kept_open():
+            self._database.write(lambda connection: self._enter(connection, writer, role))
+            heart.start()
+            try:
+                yield writer
+            finally:
+                stop.set()
+                with suppress(CatalogUnavailable):  # then its silence ends it
+                    self._database.write(lambda connection: self._leave(connection, writer))
 
     def _enter(self, connection: sa.Connection, writer: Writer, role: str) -> None:
         others, now = WRITERS.c.id != writer.id, self._time(connection)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,6 +101,20 @@ class Database:
                     raise CatalogUnavailable(f"the catalog {self.name}: {_line(error)}") from error
                 time.sleep(_PAUSE)
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep connections to a SQLite file open meanwhile: to open one takes longer than most queries."""
+        if not self.sqlite:
+            yield
+            return
+        engine = self._open(sa.QueuePool)
+        self._engine_of = os.getpid(), engine
+        try:
+            yield
+        finally:
+            self._engine_of = -1, None
+            engine.dispose()
+
     @property
     def _engine(self) -> sa.Engine:
         """The pool of this process: a forked one opens its own."""
@@ -109,12 +124,12 @@ class Database:
             self._engine_of = (os.getpid(), engine)
         return engine
 
-    def _open(self) -> sa.Engine:
+    def _open(self, pool: type[sa.Pool] = sa.NullPool) -> sa.Engine:
         if not self.sqlite:
             engine = sa.create_engine(self.url, pool_pre_ping=True, pool_size=2, connect_args=_POSTGRES)
         else:
-            # No pool: a data folder may be removed and made anew under a process that goes on.
-            engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.NullPool)
+            # No pool but while a run writes: a data folder may be removed and made anew under a process that goes on.
+            engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=pool)
             sa.event.listen(engine, "begin", _begin)
         return engine
 
