@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -229,13 +230,17 @@ def _t5(card: Card, shape: Shape) -> Any:
         return T5ForConditionalGeneration(t5.t5_config(shape, card.sizes.vocabulary))
 
 
-def _ask_t5(card: Card, shape: Shape) -> Measured:
+@lru_cache
+def _tokenizer(vocabulary: int) -> Any:
     from curation_assets.models.tokenizer import load_tokenizer, train_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
-        train_tokenizer([*texts(300), *["yes yes yes"] * 3000], min(4000, card.sizes.vocabulary), folder)
-        tokenizer = load_tokenizer(folder)
-    return _ask(card, _t5(card, shape), tokenizer, shape)
+        train_tokenizer([*texts(300), *["yes yes yes"] * 3000], vocabulary, folder)
+        return load_tokenizer(folder)
+
+
+def _ask_t5(card: Card, shape: Shape) -> Measured:
+    return _ask(card, _t5(card, shape), _tokenizer(min(4000, card.sizes.vocabulary)), shape)
 
 
 def _ask_decoder(card: Card) -> Measured:
