@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,7 +102,10 @@ def test_a_record_is_made_into_the_tables_of_the_docs():
     }  # fmt: skip
     text = table(written)
     assert "NVIDIA H100, 80 GiB, torch 2.13, CUDA 12.9, 2026-11-27, real shapes" in text
-    assert "| Ask-LLM, Flan-T5-XL | 1,234 tokens/s | 41.4% | 40% | n |" in text and "| k-means |  |  |  | took long |" in text
+    assert (
+        "| Ask-LLM, Flan-T5-XL | 1,234 tokens/s | 41.4% | 40% | n |" in text
+        and "| k-means |  |  |  | took long |" in text
+    )
     assert "| Ask-LLM, Flan-T5-XL | 100% | 9.9 GiB | `ampere_gemm\\|x` 50%, `triton` 25% |" in text
 
 
@@ -136,3 +140,12 @@ def test_without_a_gpu_it_says_so(monkeypatch):
     monkeypatch.setattr(subprocess, "run", None)
     (row,) = bench_gpu.rows()
     assert "torch sees no GPU here" in str(row)
+
+
+def test_the_docs_have_the_estimate_that_the_command_prints():
+    page = (Path(bench_gpu.__file__).parents[1] / "docs" / "gpu.md").read_text(encoding="utf-8")
+    assert gpu_estimate.estimate() in page
+    assert all(
+        f"| {word}" in page
+        for word in ("Ask-LLM", "density", "training", "perplexity", "embeddings", "SemDeDup")
+    )

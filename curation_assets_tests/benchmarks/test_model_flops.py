@@ -7,7 +7,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import MistralConfig, MistralForCausalLM, T5Config, T5EncoderModel
 
-from benchmarks import model_flops
+from benchmarks import model_flops, roofline
+from benchmarks.gpu_rows import TINY
 from benchmarks.model_flops import MISTRAL_7B, Decoder, decoder_flops, encoder_flops, pair_flops, span_flops
 from curation_assets.models.t5 import V1_1, Shape, build
 from curation_assets.pretraining.flops import forward_flops
@@ -73,3 +74,13 @@ def test_the_real_shapes_have_the_sizes_that_they_are_known_by():
     assert per_token == pytest.approx(7.24e9 - 32000 * 4096, rel=0.001)
     encoder = encoder_flops(V1_1["xl"], 1, matrices=3) / 2
     assert encoder == pytest.approx(24 * (4 * 2048 * 2048 + 3 * 2048 * 5120), rel=0.001)
+
+
+def test_fused_layers_move_fewer_bytes():
+    """By the roofline at small shapes, where nearly all of the time is memory's: norms and activations are a good part of it."""
+    shape = Shape(d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
+    (plain, slow), (fused, fast) = (roofline.ask(shape, 100, kind, 2048, 64) for kind in (False, True))
+    assert 0 < plain < fused < 1
+    assert slow["pow"] > 0 and not fast["pow"] and not fast["tanh"]
+    assert slow["mm"] == pytest.approx(fast["mm"]) and slow["mm"] > 0
+    assert "Flan-T5-xl" in roofline.report(TINY, 256, 32)
