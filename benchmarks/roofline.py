@@ -22,6 +22,11 @@ from curation_assets.models.transfer import padding_mask
 
 MEMORY = 3.0e12  # bytes a second that an H100's memory gives a good kernel, of 3.35e12
 TOKENS, LENGTH = 65_536, 512
+aten = torch.ops.aten
+_WHOLE = (
+    aten.scaled_dot_product_attention,
+    aten.rms_norm,
+)  # one kernel on a GPU, many operations on the meta device
 
 
 class Roofline(TorchDispatchMode):
@@ -32,20 +37,23 @@ class Roofline(TorchDispatchMode):
         self.seconds: Counter[str] = Counter()
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
-        options = options or {}
-        if function.overloadpacket not in flop_registry and function._can_decompose():
+        options, packet = options or {}, function.overloadpacket
+        if packet not in _WHOLE and packet not in flop_registry and function._can_decompose():
             with self:
                 inner = function.decompose(*arguments, **options)
             if inner is not NotImplemented:
                 return inner
         result = function(*arguments, **options)
-        if not function.is_view:
-            name = function.overloadpacket.__name__
+        if not function.is_view and packet is not aten._unsafe_view:
             moved = sum(_bytes(tensor) for tensor in _tensors((arguments, options, result)))
-            count = flop_registry.get(function.overloadpacket)
+            count = _attention if packet is _WHOLE[0] else flop_registry.get(packet)
             flops = count(*arguments, **options, out_val=result) if count else 0
-            self.seconds[name] += max(flops / GEMM, moved / MEMORY)
+            self.seconds[packet.__name__] += max(flops / GEMM, moved / MEMORY)
         return result
+
+
+def _attention(query: torch.Tensor, key: torch.Tensor, *_: Any, **__: Any) -> int:
+    return 4 * query.numel() * key.shape[-2]
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:

@@ -198,7 +198,7 @@ class _Training:
             self._train_step(step, inputs, targets)
             step += 1
             full = step - self.flushed == len(self.recent)
-            due = time.monotonic() - saved >= max(self.execution.resume_seconds, took / _WRITING)
+            due = time.monotonic() - saved >= resume_pause(self.execution.resume_seconds, took)
             if step in snapshot_steps or self._agree(due, full):
                 self._flush(step)
                 begun = time.monotonic()
@@ -340,6 +340,11 @@ class _Training:
             f"{self.run_folder.path}: training diverged at step {step} of {self.config.steps}: {why}; {last}. "
             f"Lower learning_rate ({self.config.learning_rate}) or raise warmup_share, in another folder"
         )
+
+
+def resume_pause(wanted: float, took: float) -> float:
+    """Return after how many seconds the next resume point is due, if the last one took so long to write; 0 is after every step, whatever it costs."""
+    return max(wanted, took / _WRITING) if wanted else 0.0
 
 
 def compile_blocks(model: Any) -> None:
