@@ -13,11 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import platform
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,16 +105,25 @@ def record(
 def in_a_process(name: str, device: str, shapes: str, rate: float, seconds: float) -> Measured:
     """Measure a row in a process of its own, which is killed when its time is over."""
     command = [sys.executable, "-m", "benchmarks.gpu_rows", name, "--device", device, "--shapes", shapes]
+    process = subprocess.Popen(
+        [*command, "--rate", str(rate)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(
-            [*command, "--rate", str(rate)], capture_output=True, text=True, check=False, timeout=seconds
-        )
+        told, failed = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"it took more than {seconds:.0f} s") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"ended with code {done.returncode}: {last[:300]}")
-    measured: Measured = json.loads(done.stdout.strip().splitlines()[-1])
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what it has started
+        process.wait()
+    if process.returncode:
+        last = (failed.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"ended with code {process.returncode}: {last[:300]}")
+    measured: Measured = json.loads(told.strip().splitlines()[-1])
     return measured
 
 
@@ -134,7 +146,9 @@ def table(written: dict[str, Any]) -> str:
             measured.append([title, "", "", wanted, row["error"]])
             continue
         speed = f"{row['value']:,.{0 if row['value'] >= 100 else 1}f} {row['unit']}"
-        measured.append([title, speed, f"{row['share']:.1%}" if "share" in row else "", wanted, row["note"]])
+        share = f"{row['share']:.1%}" if "share" in row else ""
+        share += f", {row['own_gemm']:.0%} of its own" if "own_gemm" in row else ""
+        measured.append([title, speed, share, wanted, row["note"]])
         if "top" in row:
             top = ", ".join(f"`{op}` {part:.0%}" for op, part in row["top"])
             memory = f"{row['peak_gib']:.1f} GiB" if row["peak_gib"] else ""

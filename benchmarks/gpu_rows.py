@@ -34,6 +34,7 @@ from benchmarks.model_flops import (
     sketch_flops,
     span_flops,
 )
+from curation_assets.common.allocator import release_device_memory
 from curation_assets.models import span_corruption, t5
 from curation_assets.models.t5 import V1_1, Shape
 
@@ -125,6 +126,12 @@ class Card:
         """The type of the models' weights; a CPU multiplies bfloat16 slowly."""
         return "bfloat16" if self.on_gpu else "float32"
 
+    @property
+    def activities(self) -> list[torch.profiler.ProfilerActivity]:
+        """What the profiler looks at."""
+        kinds = torch.profiler.ProfilerActivity
+        return [kinds.CPU, kinds.CUDA] if self.on_gpu else [kinds.CPU]
+
     def seconds(self, work: Callable[[], object]) -> float:
         """Return how long a call takes until the device has done it."""
         self._wait()
@@ -139,10 +146,7 @@ class Card:
 
     def profile(self, work: Callable[[], object]) -> Measured:
         """Return where the time of a call goes, measured apart from its speed: `top` five [name, share], `busy` share of the wall time."""
-        kinds = [torch.profiler.ProfilerActivity.CPU]
-        if self.on_gpu:
-            kinds.append(torch.profiler.ProfilerActivity.CUDA)
-        with torch.profiler.profile(activities=kinds) as seen:
+        with torch.profiler.profile(activities=self.activities) as seen:
             wall = self.seconds(work)
         return self.summary(seen, wall)
 
@@ -460,51 +464,60 @@ def _semdedup(card: Card) -> Measured:
 
 
 def _training(card: Card, shape: Shape, micro: int) -> Measured:
-    """Train as the graph does; the median step after the first third, the last flush under the profiler."""
+    """Train as the graph does, with half as much on the card where it does not fit."""
+    while True:
+        try:
+            return _steps(card, shape, micro)
+        except torch.OutOfMemoryError:
+            if micro == 1:
+                raise
+        micro //= 2  # outside of the handler, which holds the tensors of what failed
+        release_device_memory()
+
+
+def _steps(card: Card, shape: Shape, micro: int) -> Measured:
+    """Train for a few steps: the median after the first third, the last flush under the profiler."""
     from benchmarks.bench_training import random_stream
     from curation_assets.pretraining.config import RuntimeConfig, TrainConfig
     from curation_assets.pretraining.flops import training_flops
     from curation_assets.pretraining.trainer import train
 
     sizes, flush = card.sizes, 2
-    raw = span_corruption.lengths(512)[0]
     config = TrainConfig(
         shape,
         sizes.vocabulary,
-        tokens=sizes.steps * sizes.batch * raw,
+        tokens=sizes.steps * sizes.batch * span_corruption.lengths(512)[0],
         first_sentinel=sizes.vocabulary - 29,
         batch_size=sizes.batch,
         snapshots=(1.0,),
         precision="bfloat16" if card.on_gpu else "float32",
     )
-    times: list[float] = []
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    kinds += [torch.profiler.ProfilerActivity.CUDA] if card.on_gpu else []
-    profiler = torch.profiler.profile(activities=kinds)
-    flushes = sizes.steps // flush
-
-    def told(*_: object) -> None:
-        times.append(time.perf_counter())
-        if len(times) == flushes - 1:
-            profiler.start()
-        elif len(times) == flushes:
-            profiler.stop()
-
     execution = RuntimeConfig(
         card.device, micro_batch_size=micro, compile=card.on_gpu, flush_steps=flush, resume_seconds=3600
     )
-    begun = time.perf_counter()
+    times, profiled = [time.perf_counter()], []
+    profiler = torch.profiler.profile(activities=card.activities)
+
+    def told(*_: object) -> None:
+        times.append(time.perf_counter())
+        if len(times) == sizes.steps // flush:
+            profiler.start()
+            profiled.append(time.perf_counter())
+        elif len(times) == sizes.steps // flush + 1:
+            profiled.append(time.perf_counter())
+            profiler.stop()
+
     with tempfile.TemporaryDirectory() as folder:
         train(config, random_stream(2_000, sizes.vocabulary), folder, execution=execution, progress=told)
     laps = np.diff(times)
-    seconds = float(np.median(laps[len(laps) // 3 : -1])) / flush
+    seconds = float(np.median(laps[1 + len(laps) // 3 : -1])) / flush
     return {
         "value": config.tokens_per_step / seconds,
         "unit": "tokens/s",
         "flops": training_flops(config) / config.steps / seconds,
         "seconds": seconds,
-        "note": f"raw tokens; {seconds:.3f} s a step of {sizes.batch}, {micro} at a time; the first steps after {times[0] - begun:.0f} s",
-        **card.summary(profiler, float(laps[-1])),
+        "note": f"raw tokens; {seconds:.3f} s a step of {sizes.batch}, {micro} at a time; the first {flush} after {laps[0]:.0f} s",
+        **card.summary(profiler, profiled[1] - profiled[0]),
     }
 
 
@@ -570,13 +583,13 @@ ROWS: dict[str, tuple[str, float, float | None, Callable[[Card], Measured]]] = {
     "density": (
         "density, the paper's kernel (L2)",
         40,
-        None,
+        0.50,
         lambda card: _density(card, kernel="l2", bits=1),
     ),
     "density_cosine": (
         "density, the default kernel (cosine)",
         40,
-        None,
+        0.50,
         lambda card: _density(card, bits=12),
     ),
     "graph": ("the graph, two samplers", 120, None, _graph),
@@ -599,7 +612,7 @@ ROWS: dict[str, tuple[str, float, float | None, Callable[[Card], Measured]]] = {
     "semdedup": ("SemDeDup", 40, None, _semdedup),
     "kmeans": ("k-means", 40, None, _kmeans),
 }
-"""Each row's name in words, the seconds that it may take, the share of the matrix rate that is aimed for, and what measures it; what matters most comes first."""
+"""Each row's name in words, the seconds that it may take, the share of the matrix rate (of density: of its own float32 product) that is aimed for, and what measures it; what matters most comes first."""
 
 
 def measure(name: str, device: str, shapes: str, rate: float) -> Measured:
