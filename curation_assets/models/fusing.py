@@ -27,15 +27,17 @@ def fuse_layers(model: Any, device: torch.device) -> Any:
 
 
 def _fuse(model: nn.Module) -> nn.Module:
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            kind = type(child).__name__
-            if kind in _NORMS:
-                setattr(parent, name, _norm(child))
-            elif kind in _ACTIVATIONS:
-                setattr(parent, name, nn.GELU(approximate="tanh"))
-            elif kind == "T5Attention" and child.has_relative_attention_bias:
-                child.compute_bias = _contiguous(child.compute_bias)
+    children: list[tuple[nn.Module, str, Any]] = [
+        (p, *named) for p in model.modules() for named in p.named_children()
+    ]
+    for parent, name, child in children:
+        kind = type(child).__name__
+        if kind in _NORMS:
+            setattr(parent, name, _norm(child))
+        elif kind in _ACTIVATIONS:
+            setattr(parent, name, nn.GELU(approximate="tanh"))
+        elif kind == "T5Attention" and child.has_relative_attention_bias:
+            child.compute_bias = _contiguous(child.compute_bias)
     return model
 
 
