@@ -27,14 +27,12 @@ _OPEN = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_SUBMITTED = (
-    600.0  # seconds in which a run that was created is queued, and one that has started is signed, or never
-)
+_SUBMITTED = 600.0  # seconds in which a run that was created is queued, started or signed, or never
 _STORAGE = "# From here on: execution.dagster_storage of the profile, written anew when that changes.\n"
 _DRIVER = "postgresql+psycopg2"
 _REPEAT_WARNING = 60.0
 _warned = [0.0]
-_BELIEVED = 24 * 3600.0  # seconds for which a silent run of another machine is taken to go on
+_BELIEVED = 24 * 3600.0  # seconds for which a silent run of another machine, or a daemon, is taken to go on
 _YIELD = "OMP_WAIT_POLICY=PASSIVE"
 
 
@@ -117,11 +115,10 @@ def bury_orphans(instance: dg.DagsterInstance) -> None:
 
 
 def _orphan(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
-    """Tell whether nobody is at work on a run or will be: its process died, or who created it did before it was queued.
+    """Tell whether nobody is at work on a run or will be: its process died, or who created or started it did before it was there.
 
-    What the UI has queued or is starting is its daemon's, also after a restart; it bears no process until it has started.
-    A process of another machine (or of a container before its restart) is believed as long as its run tells something
-    within a day.
+    What is queued is the daemon's, also after a restart, unless for a day none was there that could have started it. A
+    process of another machine (or of a container before its restart) is believed as long as its run tells something within a day.
     """
     run, created, now = record.dagster_run, record.create_timestamp.timestamp(), time.time()
     host, pid = _signature(instance, run)
@@ -131,7 +128,10 @@ def _orphan(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
         return now - created > _BELIEVED and now - _last_event(instance, run, created) > _BELIEVED
     if run.status == dg.DagsterRunStatus.STARTED:
         return JOB in run.tags and now - (record.start_time or created) > _SUBMITTED
-    return run.status == dg.DagsterRunStatus.NOT_STARTED and now - created > _SUBMITTED
+    if run.status == dg.DagsterRunStatus.QUEUED:
+        beats = (beat.timestamp for beat in instance.get_daemon_heartbeats().values())
+        return now - max(record.update_timestamp.timestamp(), *beats, 0.0) > _BELIEVED
+    return now - record.update_timestamp.timestamp() > _SUBMITTED
 
 
 def _signature(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, str]:
