@@ -47,15 +47,31 @@ def dagster_home(profile: Profile) -> Path:
 def _write_settings(settings: Path, profile: Profile) -> None:
     """Write the packaged settings where there are none; their storage is what the profile says now."""
     url = profile.execution.dagster_storage
-    present = settings.read_text("utf-8") if settings.exists() else ""
+    present = settings.read_text("utf-8", errors="replace") if settings.exists() else ""
     own = present.partition(_STORAGE)[0] or files("curation_assets.defs").joinpath("dagster.yaml").read_text()
-    if url and "storage" in (yaml.safe_load(own) or {}):
+    if "storage" in _parsed(settings, own) and url:
         raise ProfileError(
             f"{settings} names a storage itself: remove that there, or execution.dagster_storage in {profile.source}"
         )
     wanted = own + (_STORAGE + yaml.safe_dump(_postgres(url)) if url else "")
     if wanted != present:
         write_bytes(settings, wanted.encode())
+
+
+def _parsed(settings: Path, text: str) -> dict[str, Any]:
+    try:
+        parsed = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise _unusable(settings, str(error)) from None
+    if not isinstance(parsed, dict):
+        raise _unusable(settings, "it has no settings, but something else")
+    return parsed
+
+
+def _unusable(settings: Path, why: str) -> ProfileError:
+    return ProfileError(
+        f"{settings} cannot be used ({' '.join(why.split())}): mend it, or remove it and it is written anew"
+    )
 
 
 def _postgres(url: str) -> dict[str, Any]:
@@ -75,11 +91,19 @@ def prepare(profile: Profile) -> None:
 @contextmanager
 def instance_for(profile: Profile) -> Iterator[dg.DagsterInstance]:
     """Open the Dagster instance, with the runs of dead processes reported as failed."""
-    dagster_home(profile)
+    home = dagster_home(profile)
     _try_database(profile)
-    with dg.DagsterInstance.get() as instance:
+    with _opened(home / "dagster.yaml") as instance:
         bury_orphans(instance)
         yield instance
+
+
+def _opened(settings: Path) -> dg.DagsterInstance:
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterInvalidConfigError as error:
+        what, _, _ = error.errors[0].message.partition(" Expected: ")  # all that could be there, at length
+        raise _unusable(settings, what) from None
 
 
 def _try_database(profile: Profile) -> None:
