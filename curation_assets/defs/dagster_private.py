@@ -33,7 +33,7 @@ def leave_output(instance: dg.DagsterInstance) -> None:
     manager = NoOpComputeLogManager()
     manager.register_instance(instance)
     instance._compute_log_manager = manager
-    types.sys = SimpleNamespace(exc_info=sys.exc_info, stderr=io.StringIO())  # type: ignore[attr-defined]
+    types.sys = SimpleNamespace(exc_info=sys.exc_info, stderr=io.StringIO())  # type: ignore[assignment]
 
 
 def delete_partitions(instance: dg.DagsterInstance, name: str, partitions: Sequence[str]) -> None:
