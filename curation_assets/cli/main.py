@@ -17,6 +17,7 @@ from curation_assets.cli.live_progress import Watching
 from curation_assets.cli.queries import Command, add_command, add_profile, described
 from curation_assets.cli.train import follow, train
 from curation_assets.common.stopping import INTERRUPTED, stoppable
+from curation_assets.common.terminal import plain
 from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.defs.webserver.command import serve
 from curation_assets.defs.webserver.listening import add_options
@@ -189,7 +190,7 @@ def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int
     except (ValueError, MissingInput, FileNotFoundError) as error:
         if isinstance(error, ProfileError) or getattr(error, "errno", None) is not None:
             raise
-        print(f"curation: {error}", file=sys.stderr)
+        print(f"curation: {plain(str(error))}", file=sys.stderr)
         return 1
 
 
@@ -210,7 +211,7 @@ def _run(profile: Profile, options: argparse.Namespace) -> int:
         except ValueError as error:
             if isinstance(error, ProfileError):
                 raise
-            print(f"curation: {error}", file=sys.stderr)
+            print(f"curation: {plain(str(error))}", file=sys.stderr)
             return 1
         try:
             with watching:
@@ -219,7 +220,7 @@ def _run(profile: Profile, options: argparse.Namespace) -> int:
                 else:
                     outcome = run_scope(profile, watching, scope, apart=True)
         except WorkerDied as error:
-            print(f"curation: {error}", file=sys.stderr)
+            print(f"curation: {plain(str(error))}", file=sys.stderr)
             return 1
         workspace = Workspace(profile)
         if scope is None:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from curation_assets.config.profile import ProfileError
 
 _WAIT = 60.0  # seconds for which a server may be away, or another writer at it
+_FIRST = 5.0  # seconds for which it may be away before it has been reached once: as a restart, not as long as a person waits
 _PAUSE = 0.5
 # Autocommit of sqlite3's own: `_begin` says what a transaction is. A pool may close a connection in another thread.
 _OPTIONS: dict[str, Any] = {"timeout": _WAIT, "isolation_level": None, "check_same_thread": False}
@@ -49,6 +50,7 @@ class Database:
     def __init__(self, url: str | URL) -> None:
         self.url = _parsed(url)
         self._engine_of: tuple[int, sa.Engine | None] = -1, None
+        self._reached = False
         self.sqlite = self.url.get_backend_name() == "sqlite"
 
     @property
@@ -86,10 +88,11 @@ class Database:
         return self._try(change, write=True)
 
     def _try(self, function: Callable[[sa.Connection], Result], *, write: bool) -> Result:
-        end = time.monotonic() + _WAIT
+        end = time.monotonic() + (_WAIT if self._reached else min(_FIRST, _WAIT))
         while True:
             try:
                 with self._engine.connect().execution_options(write=write) as connection, connection.begin():
+                    self._reached = True
                     if write and not self.sqlite:
                         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_WRITER)))
                     return function(connection)
@@ -98,7 +101,9 @@ class Database:
                 if self.sqlite:
                     raise _of_sqlite(self.name, error) from error
                 if not away or _refused(error) or time.monotonic() > end:
-                    raise CatalogUnavailable(f"the catalog {self.name}: {_line(error)}") from error
+                    raise CatalogUnavailable(
+                        f"the catalog {self.name} cannot be used ({_line(error)}): {_advice(error)}"
+                    ) from error
                 time.sleep(_PAUSE)
 
     @contextmanager
@@ -210,8 +215,23 @@ def _refused(error: DBAPIError) -> bool:
     text = str(error.orig)
     return any(
         words in text
-        for words in ("authentication failed", "does not exist", "no pg_hba.conf", "permission denied")
+        for words in (
+            "authentication failed",
+            "no password supplied",
+            "does not exist",
+            "no pg_hba.conf",
+            "permission denied",
+        )
     )
+
+
+def _advice(error: DBAPIError) -> str:
+    text = str(error.orig)
+    if any(words in text for words in ("authentication failed", "no pg_hba.conf", "no password supplied")):
+        return "mend execution.catalog in the profile, or the password (PGPASSWORD, or ~/.pgpass)"
+    if _refused(error):
+        return "make it and let this user write there, or mend execution.catalog in the profile"
+    return "start the server, or mend execution.catalog in the profile; what is finished is kept, and the same command continues"
 
 
 def _of_sqlite(name: str, error: DBAPIError) -> CatalogUnavailable:

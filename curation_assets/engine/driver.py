@@ -19,6 +19,7 @@ from curation_assets.engine.commits import Commits
 from curation_assets.engine.executors import Check, Checked, Ended, Executor, Failed, Made, Make, Message
 from curation_assets.engine.follow import Follow, Refusal, never
 from curation_assets.engine.forecast import Plan
+from curation_assets.engine.garbage import remove_abandoned
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
 from curation_assets.engine.receipt import Receipt, title
@@ -114,7 +115,7 @@ def bring_up_to_date(
     checks : evaluate the checks of what was made; where false, the caller does, unless something failed.
     refusal : asked once a run.
     """
-    workspace.store.remove_abandoned()
+    remove_abandoned(workspace)
     with workspace.catalog.writer() as writer:
         yield from _Run(workspace, scope, executor, writer, run_id, relearn, checks, refusal).events()
     prune_marks(workspace, Versions(workspace))

@@ -16,10 +16,12 @@ import math
 import os
 import posixpath
 import shutil
+import stat
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from curation_assets.common.files import (
     write_bytes,
 )
 from curation_assets.engine.artifact_cache import ArtifactCache, Hold, NotAsStored, check
+from curation_assets.engine.attempts import this_machine
 from curation_assets.engine.receipt import Receipt, parse_receipt, title
 
 MANIFEST = "receipt.json"
@@ -159,16 +162,24 @@ class Store:
         """Give a fresh folder in the cache, for what is needed meanwhile; it is removed afterwards."""
         return _owned(self.cache / "temporary")
 
-    def remove_abandoned(self, *, dry_run: bool = False) -> list[int]:
-        """Remove the folders that `staged` and `temporary` gave to processes that were killed since; return their bytes."""
+    def remove_abandoned(self, before: float = 0.0, *, dry_run: bool = False) -> list[int]:
+        """Remove what `staged` and `temporary` gave to processes that were killed since; return the bytes of each folder.
+
+        Of processes of this machine a lock says whether they live. It may say nothing of those of another one that shares the
+        folder: what is theirs goes if it was last written `before` that time, in seconds since the epoch.
+        """
         locks = [*self.cache.glob(f"*/{_STAGING}*.lock")]
         if self.local:
             locks += Path(self.root, _STAGED).glob(f"{_STAGING}*.lock")
         removed = []
         for lock in locks:
+            folder, ours = lock.with_suffix(""), lock.name.startswith(f"{_STAGING}{_kernel()}-")
             with contextlib.suppress(Timeout), FileLock(lock, blocking=False):
-                folder = lock.with_suffix("")
-                removed.append(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+                files = [path.stat() for path in (folder, *folder.rglob("*")) if path.exists()]
+                if not ours and any(state.st_mtime >= before for state in files):
+                    continue
+                if files:
+                    removed.append(sum(state.st_size for state in files if stat.S_ISREG(state.st_mode)))
                 if not dry_run:
                     shutil.rmtree(folder, ignore_errors=True)
                     lock.unlink(missing_ok=True)
@@ -186,7 +197,7 @@ class Store:
         }
         digests = sorted((name, digest) for name, (_, digest) in files.items() if name != PREVIEW)
         version = draft.version or fingerprint(draft.key, digests)
-        folder = f"{self.place(draft.key, draft.partition)}/{version}-{staged.name.removeprefix(_STAGING)}"
+        folder = f"{self.place(draft.key, draft.partition)}/{version}-{staged.name.rpartition('-')[2]}"
         receipt = replace(draft, version=version, files=files, folder=folder)
         (staged / MANIFEST).write_bytes(seal(asdict(receipt)))
         if self.local:
@@ -326,11 +337,17 @@ def _owned_by(catalog: str) -> bytes:
     return (json.dumps({"catalog": catalog}) + "\n").encode()
 
 
+@cache
+def _kernel() -> str:
+    """Return what tells the system that keeps this process's locks from others: containers of one machine have the same."""
+    return fingerprint(this_machine().partition("/")[0])[:8]
+
+
 @contextlib.contextmanager
 def _owned(home: Path) -> Iterator[Path]:
     """Give a fresh folder, which is removed afterwards; the lock beside it says that its process lives."""
     home.mkdir(parents=True, exist_ok=True)
-    folder = home / f"{_STAGING}{uuid.uuid4().hex[:12]}"
+    folder = home / f"{_STAGING}{_kernel()}-{uuid.uuid4().hex[:12]}"
     lock = folder.with_name(f"{folder.name}.lock")
     with FileLock(lock):
         folder.mkdir()

@@ -45,6 +45,12 @@ class MissingInput(RuntimeError):
     """An input has not been materialized yet; the message names the asset and partition."""
 
 
+def not_made(key: str, partition: str) -> str:
+    """Say that an artifact is not there, and which command makes it."""
+    only = f" --partition {shlex.quote(partition)}" if partition else ""
+    return f"{title(key, partition)} has not been materialized (or is damaged): `curation run {key}{only}` makes it"
+
+
 class Workspace:
     """Everything that a step needs to know of where it runs. Opening one writes nothing but the data folder's owner.
 
@@ -203,10 +209,7 @@ class Workspace:
         """Return an artifact's receipt; MissingInput where there is none."""
         receipt = self.receipt(key, partition)
         if receipt is None:
-            only = f" --partition {shlex.quote(partition)}" if partition else ""
-            raise MissingInput(
-                f"{title(key, partition)} has not been materialized (or is damaged): `curation run {key}{only}` makes it"
-            )
+            raise MissingInput(not_made(key, partition))
         return receipt
 
     def metadata(self, key: str, partition: str = "") -> Metadata:

@@ -106,5 +106,6 @@ def test_a_postgres_that_cannot_be_reached_says_which_file_names_it(monkeypatch:
     )
     assert one_line(refused, DATA) == (
         'Dagster\'s database cannot be reached (connection to server at "127.0.0.1", port 5432 failed: Connection refused): '
-        "start it, or mend /home/me/data/dagster_home/dagster.yaml"
+        "start it, or mend execution.dagster_storage in the profile (or /home/me/data/dagster_home/dagster.yaml), "
+        "or the password (PGPASSWORD, or ~/.pgpass)"
     )
