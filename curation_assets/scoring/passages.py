@@ -47,6 +47,7 @@ class Passage(NamedTuple):
 
 _I = re.IGNORECASE
 _BEFORE, _AFTER = 300, 300  # characters to look back and ahead for the ends of a sentence
+_ASKING, _LABEL = 160, 60  # of a question, of a label
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])(?<!etc\.)[\"'”’)\]]*(?=\s|$)|\n", _I
 )  # "etc. content." is one of the prompt's
@@ -116,6 +117,13 @@ _SAY_YES = _answer(
     rf"\b{_SAY}\b[^.!?\n]{{0,90}}?\b(?:(?P<at>YES)\b|(?:in|with)\s+(?:the|an)\s+(?P<at2>affirmative))|\byes\b[\"'”’*]*\s+(?:is|must\s+be|should\s+be)\s+"
     rf"(?:\w+\s+){{0,3}}(?P<at3>answer|reply|response|option|choice)\b"
 )
+_SHOWN = re.compile(
+    r"[^\w\n]{0,4}(?:input|text|example|sample|item|user|human|document|paragraph|passage|prompt)\b\s?\d{0,3}\s?:",
+    _I,
+)
+_NARRATED = re.compile(
+    r"(?:\b(?:i|he|she|they|we)\b[\s\w'’]{0,24}|\b(?:the|an|my|his|her|their)\s)$", _I
+)  # "they asked, and I had to say"
 _OF_THE_QUESTION = re.compile(
     rf"\b(?:questions?|asked|options?|prompts?|readers?|model|assistant|judge|grader|annotator|whatever|regardless|always|only|must|the\s+word"
     rf"|affirmative|(?:this|the|following|previous|above)\s+{_TEXT}|it\s+(?:deserves|merits|earns|warrants))\b",
@@ -214,7 +222,8 @@ def passages(text: str) -> Iterator[Passage]:
     if answered:
         yield from _answers(seen)
         if "option" in low:
-            yield from _matches(_OPTIONS, Flag.OPTIONS, seen)
+            for match in _OPTIONS.finditer(seen):
+                yield Passage(Flag.OPTIONS, _frame_start(seen, match.start()), match.end(), [_mark(match)])
     yield from _orders(seen, low, answered)
     if "<" in seen or "[" in seen:
         yield from _matches(_CONTROL, Flag.CONTROL, seen)
@@ -226,11 +235,11 @@ def _answers(seen: str) -> Iterator[Passage]:
     """Yield frames of question and answer: with an answer goes the question before it."""
     for pattern in (_LABELLED, _ANSWER, _ROLE, _YES_LAST):
         for match in pattern.finditer(seen):
-            start = _question_before(seen, match.start())
+            start = _frame_start(seen, match.start())
             yield Passage(Flag.ANSWER, start, match.end(), [_mark(match)])
     for match in _ASKED.finditer(seen):
         start, _ = _sentence(seen, match.start(), match.start())
-        if _ABOUT.search(seen, start, match.start()):
+        if _ABOUT.search(seen, max(start, match.start() - _ASKING), match.start()):
             yield Passage(Flag.QUESTION, start, _sentence(seen, *match.span())[1], [_mark(match)])
     for run in _ASKED_RUN.finditer(seen):
         start, _ = _sentence(seen, run.start(), run.start())
@@ -247,7 +256,8 @@ def _orders(seen: str, low: str, answered: bool) -> Iterator[Passage]:
     if answered or "affirmative" in low:
         for match in _SAY_YES.finditer(seen):
             start, end = _sentence(seen, *match.span())
-            if _OF_THE_QUESTION.search(seen, start, end):
+            told = _NARRATED.search(seen[max(start, match.start() - 32) : match.start()])
+            if not told and _OF_THE_QUESTION.search(seen, start, end):
                 yield Passage(Flag.ORDER, start, end, [_mark(match)])
     if not any(verb in low for verb in _RATING) or not any(noun in low for noun in _RATED):
         return
@@ -274,13 +284,20 @@ def _sentence(seen: str, start: int, end: int) -> tuple[int, int]:
     return start - len(_STOPS.split(before)[-1]), end + len(_SENTENCE_END.split(after, maxsplit=1)[0])
 
 
-def _question_before(seen: str, at: int) -> int:
-    """Return where the question begins that the text before `at` ends with, but for a label; else where the line of `at` begins."""
-    line = max(seen.rfind("\n", max(0, at - _BEFORE), at) + 1, at - _BEFORE)
-    asked = seen.rfind("?", max(0, line - 4), at)
-    if asked < 0:
-        return max(0, line)
-    return _sentence(seen, asked, asked)[0]
+def _frame_start(seen: str, at: int) -> int:
+    """Return where a frame begins whose answer's label ends at `at`: with the question before it, its tag, or its label's line or sentence."""
+    line = max(seen.rfind("\n", 0, at) + 1, at - _BEFORE)
+    if (asked := seen.rfind("?", max(0, line - 4), at)) >= 0:
+        return _sentence(seen, asked, asked)[0]
+    if seen[at : at + 1] == ">" and (tag := seen.rfind("<", max(line, at - _LABEL), at)) >= 0:
+        return tag
+    start, _ = _sentence(seen, at, at)
+    if at - start > _LABEL:
+        return at
+    shown = (
+        seen[max(0, start - _BEFORE) : start].rstrip().rpartition("\n")[2]
+    )  # the line before: "Input: ..."
+    return start if not _SHOWN.match(shown) else seen.rindex(shown, 0, start)
 
 
 @lru_cache(maxsize=1)
