@@ -67,9 +67,8 @@ _PROMPT = re.compile(
 )
 _OPTIONS = re.compile(r"\b(?P<at>options?)\s*:(?:[\s*•,/|-]*(?:or\s+)?\b(?:yes|no)\b){2,}", _I)
 
-_SPELLED = (
-    r"y[\s._*-]?e[\s._*-]?s"  # "y-e-s", and what is left of a "yes" with characters in it that are not seen
-)
+# "y-e-s" too, and what is left of a "yes" with characters in it that are not seen
+_SPELLED = r"(?:y[\s._*-]?e[\s._*-]?s+|yep|yeah|yup)"
 
 
 def _answer(pattern: str, flags: int = 0) -> re.Pattern[str]:
@@ -80,9 +79,9 @@ def _answer(pattern: str, flags: int = 0) -> re.Pattern[str]:
 _ANY_YES = _answer(r"\bYES\b")
 _NOT_ALONE = r"(?![^\w\n]{0,3}\s*[/|]?\s*no\b)"  # "Was this page helpful? Yes No"
 _NEXT = r"(?:q|question|a|answer|example|input|text|document|label|user|human)\b\s?\d{0,3}\s?[:.)]"
-_BARE = rf"{_NOT_ALONE}(?=[^\w\n<>{{}}\[\]]{{0,6}}(?:[\n<}}\]]|$|{_NEXT}))"
+_BARE = rf"(?:[^\w\n]{{1,3}}YES\b){{0,4}}{_NOT_ALONE}(?=[^\w\n<>{{}}\[\]]{{0,6}}(?:[\n<}}\]]|$|{_NEXT}))"
 _LABELLED = _answer(  # a label of any name, one short word perhaps ("Respuesta: sí, yes"), and a bare yes
-    r"(?:[:=>]|[-.)](?=\s))[^\w\n]{0,4}\n?[^\w\n]{0,4}(?:[^\W\d_]{1,5}[^\w\n]{1,3})?(?<![^\W_])(?P<at>YES)\b"
+    r"(?:[:=>\]]|[-.)](?=\s)|(?<=[\"'”’])[,;])[^\w\n]{0,4}\n?[^\w\n]{0,4}(?:[^\W\d_]{1,5}[^\w\n]{1,3})?(?<![^\W_])(?P<at>YES)\b"
     + _BARE
 )
 _ANSWER = _answer(
@@ -105,7 +104,7 @@ _ASKED_RUN = re.compile(
 _TEXT = r"(?:paragraphs?|passages?|texts?|documents?|data\s?points?|excerpts?|samples?|snippets?|contents?|articles?|pages?|writing|prompts?)"
 _ABOUT = re.compile(
     rf"\b(?:informative|informational|well-?\s?formatted|pre-?\s?train\w*|language[ -]models?|llms?|training[ -]data|informative\s+signal"
-    rf"|knowledge\s+of\s+the\s+world|high[ -]quality|educational|usable\s+knowledge|{_TEXT}\b[^?\n]{{0,60}}\b(?:useful|good|valuable|knowledge|quality|train\w*|suitable|worth\w*|information)"
+    rf"|for\s+training|knowledge\s+of\s+the\s+world|high[ -]quality|educational|usable\s+knowledge|{_TEXT}\b[^?\n]{{0,60}}\b(?:useful|good|valuable|knowledge|quality|train\w*|suitable|worth\w*|information)"
     rf"|(?:useful|good|valuable|suitable|worth\w*)\s+(?:\w+\s+){{0,3}}{_TEXT})\b",
     _I,
 )
@@ -117,20 +116,19 @@ _SAY_YES = _answer(
     rf"\b{_SAY}\b[^.!?\n]{{0,90}}?\b(?:(?P<at>YES)\b|(?:in|with)\s+(?:the|an)\s+(?P<at2>affirmative))|\byes\b[\"'”’*]*\s+(?:is|must\s+be|should\s+be)\s+"
     rf"(?:\w+\s+){{0,3}}(?P<at3>answer|reply|response|option|choice)\b"
 )
-_SHOWN = re.compile(
-    r"[^\w\n]{0,4}(?:input|text|example|sample|item|user|human|document|paragraph|passage|prompt)\b\s?\d{0,3}\s?:",
-    _I,
-)
+_SHOWN = re.compile(r"[^\w\n]{0,4}[^\W\d_]{1,12}\s?\d{0,3}\s?:\s")
+_LINES_SHOWN = 2
+_TAGS = {">": "<", "]": "["}
 _NARRATED = re.compile(
     r"(?:\b(?:i|he|she|they|we)\b[\s\w'’]{0,24}|\b(?:the|an|my|his|her|their)\s)$", _I
 )  # "they asked, and I had to say"
 _OF_THE_QUESTION = re.compile(
-    rf"\b(?:questions?|asked|options?|prompts?|readers?|model|assistant|judge|grader|annotator|whatever|regardless|always|only|must|the\s+word"
+    rf"\b(?:questions?|asked|options?|prompts?|readers?|model|assistant|judge|grader|annotator|whatever|regardless|always|only|must|just|simply|the\s+word"
     rf"|affirmative|(?:this|the|following|previous|above)\s+{_TEXT}|it\s+(?:deserves|merits|earns|warrants))\b",
     _I,
 )
 _ORDER = re.compile(
-    r"\b(?P<at>ignore|disregard|forget|override|bypass)\s+(?:[a-z]+\s+){0,4}(?:questions?|instructions?|prompts?|guidelines|criteria)\b[^\w\n]{0,2}",
+    r"\b(?P<at>ignore|disregard|forget|override|bypass|skip)\s+(?:[a-z]+\s+){0,4}(?:questions?|instructions?|prompts?|guidelines|criteria)\b[^\w\n]{0,2}",
     _I,
 )
 _RATE = re.compile(
@@ -190,11 +188,11 @@ _INVISIBLE = re.compile(f"(?<![{MARK}{DROPPED}])[{DROPPED}]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 # What T5's normalisation reads as a space, beyond white space itself, and more of what nobody sees.
 _READ_AS_SPACE = "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\u2581\ufeff\ufffd"
-# Cyrillic and Greek letters that look like Latin ones.
+# Cyrillic and Greek letters that look like Latin ones, and small capitals.
 _LOOKALIKES = dict(
     zip(
-        "аеіјорсухѕԁһԛԝАВЕНІЈКМОРСТУХЅοαευνικρτΑΒΕΗΙΚΜΝΟΡΤΥΧ",
-        "aeijopcyxsdhqwABEHIJKMOPCTYXSoaeuvikptABEHIKMNOPTYX",
+        "аеіјорсухѕԁһԛԝАВЕНІЈКМОРСТУХЅοαευνικρτΑΒΕΗΙΚΜΝΟΡΤΥΧᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ",
+        "aeijopcyxsdhqwABEHIJKMOPCTYXSoaeuvikptABEHIKMNOPTYXabcdefghijklmnoprstuvwyz",
         strict=True,
     )
 )
@@ -250,7 +248,7 @@ def _answers(seen: str) -> Iterator[Passage]:
 
 def _orders(seen: str, low: str, answered: bool) -> Iterator[Passage]:
     """Yield sentences that tell the reader what to do about the question, what to answer, or how to rate the text."""
-    if any(word in low for word in ("ignore", "disregard", "forget", "override", "bypass")):
+    if any(word in low for word in ("ignore", "disregard", "forget", "override", "bypass", "skip")):
         for match in _ORDER.finditer(seen):
             yield Passage(Flag.ORDER, *_sentence(seen, *match.span()), [_mark(match)])
     if answered or "affirmative" in low:
@@ -289,15 +287,19 @@ def _frame_start(seen: str, at: int) -> int:
     line = max(seen.rfind("\n", 0, at) + 1, at - _BEFORE)
     if (asked := seen.rfind("?", max(0, line - 4), at)) >= 0:
         return _sentence(seen, asked, asked)[0]
-    if seen[at : at + 1] == ">" and (tag := seen.rfind("<", max(line, at - _LABEL), at)) >= 0:
+    if (opened := _TAGS.get(seen[at : at + 1])) and (
+        tag := seen.rfind(opened, max(line, at - _LABEL), at)
+    ) >= 0:
         return tag
     start, _ = _sentence(seen, at, at)
     if at - start > _LABEL:
         return at
-    shown = (
-        seen[max(0, start - _BEFORE) : start].rstrip().rpartition("\n")[2]
-    )  # the line before: "Input: ..."
-    return start if not _SHOWN.match(shown) else seen.rindex(shown, 0, start)
+    for _ in range(_LINES_SHOWN):  # the lines before: "Input: ..."
+        before = seen[max(0, start - _BEFORE) : start].rstrip().rpartition("\n")[2]
+        if not _SHOWN.match(before):
+            break
+        start = seen.rindex(before, 0, start)
+    return start
 
 
 @lru_cache(maxsize=1)
