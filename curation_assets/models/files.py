@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock
-from safetensors import SafetensorError, safe_open
 
 from curation_assets.common.files import TEMPORARY, atomic_file, sha256
+from curation_assets.models.vetting import read_shapes
 
 _LOG = logging.getLogger(__name__)
 _GGUF_MAGIC = b"GGUF"
@@ -151,9 +151,4 @@ def count_parameters(paths: Iterable[Path]) -> int:
 
 
 def _count_in_file(path: Path) -> int:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118  (no dictionary)
-            return sum(math.prod(t.get_shape()) for t in tensors if t.get_dtype().startswith(("F", "BF")))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    return sum(math.prod(shape) for kind, shape in read_shapes(path).values() if kind.startswith(("F", "BF")))

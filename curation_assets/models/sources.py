@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from curation_assets.config.model_sources import PARTS, ModelSource, parse
 from curation_assets.models.files import count_parameters, file_digest, find_packaged, join_parts
 from curation_assets.models.pickled import PICKLED, converted
+from curation_assets.models.vetting import check_settings
 
 # File names, in any folder of the model: these are downloaded and digested, and nothing else is.
 _WEIGHTS = ("*.safetensors", "*.gguf")
@@ -83,7 +84,8 @@ def resolve(
     ConnectionError
         The hub cannot be reached and the cache has no complete copy.
     ValueError
-        The folder has no weights in a format that is safe to load, or a repository's pickled ones hold more than tensors.
+        The folder has no weights in a format that is safe to load, a repository's pickled ones hold more than tensors, or settings are
+        out of bounds (`models.vetting`).
     """
     if isinstance(source, str):
         source = parse(source)
@@ -208,6 +210,7 @@ def _describe(source: ModelSource, place: Path, weights: bool) -> ResolvedModel:
     files = tuple(name for name in here if name in loadable or _matches(name, _SETTINGS))
     if not files:
         raise ValueError(f"model source {source}: {place} has neither settings nor a tokenizer")
+    check_settings(folder / name for name in files if name.endswith(".json"))
     digest = hashlib.sha256()
     for name in files:
         digest.update(f"{name}\0{file_digest(folder / name)}\n".encode())
