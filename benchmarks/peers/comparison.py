@@ -89,7 +89,7 @@ def measure(module: str, comparison: Comparison, folder: Path) -> Result:
     found = comparison.installed()
     if not found:
         return Result(comparison, problem=f"{comparison.package} is not installed")
-    best = {"ours": (math.inf, math.inf), "theirs": (math.inf, math.inf)}
+    best = {"theirs": (math.inf, math.inf), "ours": (math.inf, math.inf)}
     answers = {}
     with tempfile.TemporaryDirectory() as scratch:
         for _ in range(_ROUNDS):
@@ -99,9 +99,8 @@ def measure(module: str, comparison: Comparison, folder: Path) -> Result:
                 try:
                     run = figures("benchmarks.peers.run", *arguments)
                 except subprocess.CalledProcessError as error:
-                    return Result(
-                        comparison, found, problem=f"{side} failed with exit code {error.returncode}"
-                    )
+                    last = error.stderr.strip().splitlines()[-1]
+                    return Result(comparison, found, problem=f"{side} failed: {last}")
                 best[side] = min(seconds, run["seconds"]), min(memory, run["peak_mib"])
                 answers[side] = np.load(answer)
     agreement = comparison.agreement(folder, answers["ours"], answers["theirs"])
