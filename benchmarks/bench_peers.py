@@ -108,7 +108,7 @@ def _speed(result: Result) -> str:
 
 
 def _machine() -> str:
-    cpu = platform.processor() or platform.machine()
+    cpu = platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         named = [
