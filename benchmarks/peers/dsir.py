@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.peers import material
 from benchmarks.peers.comparison import READY, Comparison
 
-_DOCUMENTS, _REFERENCE, _BUCKETS = 400, 120, 10_000
+_DOCUMENTS, _REFERENCE, _BUCKETS = 1500, 300, 10_000
 
 
 def ours(folder: Path) -> Iterator[np.ndarray]:

@@ -135,7 +135,8 @@ def is_plain(model: Any) -> bool:
 
     if type(model) is not T5ForConditionalGeneration:
         return False
-    crossing = [block.layer[1].EncDecAttention for block in model.decoder.block]
+    blocks: Any = model.decoder.block
+    crossing = [block.layer[1].EncDecAttention for block in blocks]
     return all(type(linear) is nn.Linear for one in crossing for linear in (one.k, one.v))
 
 

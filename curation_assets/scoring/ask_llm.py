@@ -109,7 +109,7 @@ class AskLLM:
         pad = model.config.pad_token_id
         self._pad = int(pad if pad is not None else self._before[0])
         self._is_plain_t5 = t5.is_plain(model)
-        self._start = getattr(model.config, "decoder_start_token_id", None)
+        self._start: Any = getattr(model.config, "decoder_start_token_id", None)
         if self.is_encoder_decoder and self._start is None:
             raise ValueError("the model's configuration has no decoder_start_token_id")
 
