@@ -1,9 +1,9 @@
-"""Ask-LLM by a T5 of Flan-T5-Small's shape with random weights, on documents as long and as short as the corpus has them: nano-askllm."""
+"""Ask-LLM by T5s with random weights, on documents as long and as short as the corpus has them, against nano-askllm."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,29 +13,35 @@ import numpy as np
 from benchmarks.peers import material
 from benchmarks.peers.comparison import READY, Comparison
 
-_DOCUMENTS, _MAX_TOKENS, _VOCABULARY = 32, 512, 32_128
+_MAX_TOKENS = 512
+_SMALLEST, _FLAN = "the local profile's smallest T5", "Flan-T5-Small's shape"
+_DOCUMENTS = {_SMALLEST: 160, _FLAN: 32}
 
 
-def _judge() -> Any:
+def _judge(name: str) -> Any:
     from curation_assets.models import t5
 
-    return t5.build(t5.V1_1["small"], _VOCABULARY, seed=0).eval()
+    shape, vocabulary = {
+        _SMALLEST: (t5.Shape(96, 24, 256, 2, 4), 4_096),
+        _FLAN: (t5.V1_1["small"], 32_128),
+    }[name]
+    return t5.build(shape, vocabulary, seed=0).eval()
 
 
-def ours(folder: Path) -> Iterator[np.ndarray]:
+def ours(folder: Path, judge: str) -> Iterator[np.ndarray]:
     """Yield log P(yes) of each document, and whether it was cut: rows of two."""
     from curation_assets.models.tokenizer import load_tokenizer
     from curation_assets.scoring.ask_llm import AskLLM
 
-    texts = material.texts(folder, _DOCUMENTS)
-    ask = AskLLM(_judge(), load_tokenizer(folder / "tokenizer"), max_tokens=_MAX_TOKENS, device="cpu")
+    texts = material.texts(folder, _DOCUMENTS[judge])
+    ask = AskLLM(_judge(judge), load_tokenizer(folder / "tokenizer"), max_tokens=_MAX_TOKENS, device="cpu")
     ask.score(texts[:2])
     yield READY
     table = ask.score_table(texts)
     yield np.stack([table.score, table.cut])
 
 
-def nano_askllm(folder: Path, size: int) -> Iterator[np.ndarray]:
+def nano_askllm(folder: Path, judge: str, size: int) -> Iterator[np.ndarray]:
     """Yield log P(yes) of each document; in batches of `size`, as they come."""
     from nano_askllm import AskLLM
     from transformers import PreTrainedTokenizerFast
@@ -43,11 +49,11 @@ def nano_askllm(folder: Path, size: int) -> Iterator[np.ndarray]:
     from curation_assets.scoring import prompt
 
     logging.getLogger("nano_askllm").setLevel(logging.ERROR)
-    texts = material.texts(folder, _DOCUMENTS)
+    texts = material.texts(folder, _DOCUMENTS[judge])
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
     ask = AskLLM(
         tokenizer,
-        _judge(),
+        _judge(judge),
         prompt_template_postfix=prompt.SUFFIX,
         yes_tokens=["yes"],
         max_tokens=_MAX_TOKENS,
@@ -66,10 +72,10 @@ def agreement(folder: Path, one: np.ndarray, other: np.ndarray) -> str:
     return f"log P(yes) of the {whole.sum()} documents of {len(whole)} that are not cut differs by at most {apart:.0e}"
 
 
-def _comparison(size: int, aim: float | None) -> Comparison:
-    theirs: Callable[[Path], Iterator[np.ndarray]] = partial(nano_askllm, size=size)
-    work = f"Ask-LLM, Flan-T5-Small's shape, its batches of {size}"
-    return Comparison("nano-askllm", "nano-askllm", work, ours, theirs, agreement, aim)
+def _comparison(judge: str, size: int) -> Comparison:
+    sides = partial(ours, judge=judge), partial(nano_askllm, judge=judge, size=size)
+    work = f"Ask-LLM by {judge}, its batches of {size}"
+    return Comparison("nano-askllm", "nano-askllm", work, *sides, agreement, 3.0)
 
 
-COMPARISONS = (_comparison(2, None), _comparison(16, 3.0))
+COMPARISONS = (_comparison(_SMALLEST, 2), _comparison(_SMALLEST, 16), _comparison(_FLAN, 16))

@@ -1,4 +1,4 @@
-"""Read a corpus, keep what looks like prose, write it: the graph and `curation export`, against datatrove and NeMo Curator.
+"""Read a corpus, keep what looks like prose, write it: the graph and `curation export`, or the package as a library, against datatrove and NeMo Curator.
 
 The peers are given the rule as a function of one text, in plain Python, as a user of theirs would write it, and the threshold at
 which it keeps a fifth: the graph finds that by itself, since its rate is a share. The graph also checks ids and repeats, counts the
@@ -28,6 +28,7 @@ name = "peers"
 [corpus]
 url = "{texts}"
 hq_url = ""
+validation_share = 0
 [tokenizer]
 vocab_size = 600
 training_documents = 300
@@ -51,6 +52,29 @@ def ours(folder: Path) -> Iterator[np.ndarray]:
         _make(workspace, "heuristic/subset", "20")
         _export(str(profile), f"{scratch}/kept")
         yield _kept(Path(scratch, "kept", "data"))
+
+
+def library(folder: Path) -> Iterator[np.ndarray]:
+    """Read, score, select and write by the package's functions, without the graph: what they leave out the graph does."""
+    import polars as pl
+    import pyarrow as pa
+    from pyarrow import json as arrow_json
+
+    from curation_assets import heuristic, select
+
+    with _corpus(folder) as scratch:
+        paths = sorted(Path(scratch, "texts").iterdir())
+        heuristic(["a text"])
+        yield READY
+        rows = pa.concat_tables(
+            [arrow_json.read_json(pa.input_stream(path, compression="zstd")) for path in paths]
+        )
+        frame = pl.DataFrame(pl.from_arrow(rows))
+        kept = frame.filter(select(frame["id"], heuristic(frame), f"{_KEPT:.0%}"))
+        Path(scratch, "kept").mkdir()
+        with zstandard.open(Path(scratch, "kept", "part.jsonl.zst"), "wb") as out:
+            kept.write_ndjson(out)
+        yield _kept(Path(scratch, "kept"))
 
 
 def _make(workspace: Any, key: str, amount: str) -> None:
@@ -121,8 +145,8 @@ def nemo_curator(folder: Path) -> Iterator[np.ndarray]:
         for stage in stages:
             stage.setup(None)
         yield READY
-        for number, path in enumerate(sorted(Path(scratch, "texts").iterdir())):
-            task: Any = FileGroupTask(dataset_name="peers", data=[str(path)], task_id=str(number))
+        for path in sorted(Path(scratch, "texts").iterdir()):
+            task: Any = FileGroupTask(dataset_name="peers", data=[str(path)])
             for stage in stages:
                 task = stage.process(task)
         yield _kept(Path(scratch, "kept"))
@@ -134,7 +158,7 @@ def _corpus(folder: Path) -> tempfile.TemporaryDirectory[str]:
     place = Path(made.name, "texts")
     place.mkdir()
     lines = [
-        json.dumps({"id": f"{copy}-{number}", "text": f"{text}\n{copy}"}) + "\n"
+        json.dumps({"id": f"{copy}-{number}", "text": f"{copy} {text}"}) + "\n"
         for copy in range(_COPIES)
         for number, text in enumerate(material.texts(folder))
     ]
@@ -189,8 +213,9 @@ def agreement(folder: Path, one: np.ndarray, other: np.ndarray) -> str:
     return f"{len(one):,} and {len(other):,} documents kept, {same:.0%} of them by both"
 
 
-_WORK = f"read, keep a fifth by a heuristic, write; {_COPIES} x 2,457 documents"
+_WORK = f"read, keep a fifth by a heuristic, write; {_COPIES} variants of each text"
 COMPARISONS = (
-    Comparison("datatrove", "datatrove", _WORK, ours, datatrove, agreement),
-    Comparison("NeMo Curator", "nemo-curator", _WORK, ours, nemo_curator, agreement),
+    Comparison("datatrove", "datatrove", f"the graph, {_WORK}", ours, datatrove, agreement),
+    Comparison("datatrove", "datatrove", f"as a library, {_WORK}", library, datatrove, agreement),
+    Comparison("NeMo Curator", "nemo-curator", f"as a library, {_WORK}", library, nemo_curator, agreement),
 )
