@@ -113,7 +113,9 @@ def test_a_killed_asset_goes_on(mine: Workspace, monkeypatch: pytest.MonkeyPatch
         progress.write_bytes(progress.read_bytes().replace(b'"behind": ', b'"behind": 1'))
     _make(mine, "density/export", "60")
     files = len(read_json(mine.open("density/export", "60") / "manifest.json")["files"])
-    assert written.count("file") == files + damaged, "the first is written twice where it is not known how far it was"
+    assert written.count("file") == files + damaged, (
+        "the first is written twice where it is not known how far it was"
+    )
     assert len(_rows(mine.open("density/export", "60"))) == mine.metadata("density/subset", "60")["documents"]
 
 
