@@ -11,13 +11,15 @@ leaves a folder that nothing refers to, and two that write at once leave two fol
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import math
 import os
 import posixpath
 import shutil
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
@@ -44,6 +46,7 @@ PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its
 _OWNER = "catalog.json"
 _STAGING = ".staging-"
 _STAGED = ".staged"  # where artifacts of a local store are written: all in one place, so that what was left is found at once
+_BLOCK = 1 << 20
 _THREADS = 16  # most of reading a manifest is waiting for it
 
 
@@ -132,6 +135,31 @@ class Store:
             if there != size:
                 return f"{name} is gone" if there is None else f"{name} has {there:,} bytes, not {size:,}"
         return ""
+
+    def changed(self, receipt: Receipt, read: Callable[[int], object] = bool) -> str:
+        """Say which file in the store is not what was written, by the digest of all of it; "" where all are.
+
+        `read` hears of the bytes that were read.
+        """
+        for name, (_, digest) in receipt.files.items():
+            try:
+                if self._sha256(self.path(receipt, name), read) != digest:
+                    return f"{name} changed since it was written"
+            except FileNotFoundError:
+                return f"{name} is gone"
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                return f"{name} cannot be read ({error.strerror})"
+        return ""
+
+    def _sha256(self, path: str, read: Callable[[int], object]) -> str:
+        digest = hashlib.sha256()
+        with self.fs.open(path, "rb") as source:
+            while block := source.read(_BLOCK):
+                digest.update(block)
+                read(len(block))
+        return digest.hexdigest()
 
     def _sizes_hold(self, receipt: Receipt) -> bool:
         if not receipt.sound:

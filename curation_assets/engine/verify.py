@@ -6,8 +6,6 @@ itself: one of the two that is damaged, the catalog's entry or the manifest, is 
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +20,6 @@ from curation_assets.engine.store import MANIFEST, Folder, Store
 from curation_assets.engine.workspace import Workspace
 
 _THREADS = 8
-_BLOCK = 1 << 20
 _MEGABYTE = 1e6
 
 
@@ -138,7 +135,7 @@ class _Reader:
         if not self._digests:
             self._advance(1)
             return _Finding(receipt, "", folder is None or MANIFEST in folder.files)
-        problem, manifest = self._changed(receipt), self._store.manifest(receipt.folder)
+        problem, manifest = self._store.changed(receipt, self._advance), self._store.manifest(receipt.folder)
         if not problem and manifest is not None and not _agree(manifest, receipt):
             problem = "the catalog and its manifest contradict each other"
         return _Finding(receipt, problem, manifest is not None)
@@ -148,28 +145,6 @@ class _Reader:
         if folder is not None and folder.holds(receipt):
             return ""
         return self._store.problem(receipt)  # "": it was written after the listing
-
-    def _changed(self, receipt: Receipt) -> str:
-        """Say which file is not what was written; "" where all are."""
-        for name, (_, digest) in receipt.files.items():
-            try:
-                if self._sha256(self._store.path(receipt, name)) != digest:
-                    return f"{name} changed since it was written"
-            except FileNotFoundError:
-                return f"{name} is gone"
-            except OSError as error:
-                if error.errno != errno.EIO:
-                    raise
-                return f"{name} cannot be read ({error.strerror})"
-        return ""
-
-    def _sha256(self, path: str) -> str:
-        digest = hashlib.sha256()
-        with self._store.fs.open(path, "rb") as source:
-            while block := source.read(_BLOCK):
-                digest.update(block)
-                self._advance(len(block))
-        return digest.hexdigest()
 
     def _advance(self, by: int) -> None:
         with self._lock:
