@@ -167,16 +167,8 @@ def _download(source: ModelSource, cache: Path, names: tuple[str, ...]) -> Path:
         _LOG.warning("%s is damaged: fetched again", path)
         path.resolve().unlink()
         path.unlink()
-    if damaged:
-        place = _fetch(source, cache, names)
-        if not all(path.exists() for path in damaged):
-            raise ConnectionError(
-                f"model source {source}: {damaged[0]} was damaged, and the hub cannot be reached to fetch it again"
-            )
-        if damaged := _damaged(place):
-            raise OSError(
-                f"model source {source}: {damaged[0]} came twice as another file than the hub names"
-            )
+    if damaged and _damaged(place := _fetch(source, cache, names)):
+        raise OSError(f"model source {source}: {damaged[0]} came twice as another file than the hub names")
     return place
 
 
