@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from curation_assets.cli.queries import Command, add_command, add_profile, descr
 from curation_assets.cli.train import follow, train
 from curation_assets.common.stopping import INTERRUPTED, stoppable
 from curation_assets.config.profile import Profile, ProfileError, load_profile
+from curation_assets.config.settings import MADE
 from curation_assets.defs.webserver.command import serve
 from curation_assets.defs.webserver.listening import add_options
 from curation_assets.engine.errors import one_line
@@ -244,16 +246,21 @@ def _show_results(workspace: Workspace) -> None:
 
 def _corpus_must_be_there(profile: Profile) -> None:
     """Raise ProfileError where the corpus is a folder that there is not, or made with what is not installed: nothing is started for that."""
-    if profile.corpus.url == "builtin":
+    if "builtin" in profile.corpus.made:
         from curation_assets.corpus.demo.build import must_be_installed
 
         try:
             must_be_installed()
         except ModuleNotFoundError as error:
             raise ProfileError(str(error)) from None
-    for name in ("url", "hq_url", "reference_url"):
-        url = getattr(profile.corpus, name)
-        elsewhere = url in ("", "builtin") or "://" in url or Path(url).exists()
+    for name in (
+        "url",
+        "hq_url",
+        "reference_url",
+        *(["planted.url"] if "planted" in profile.corpus.made else []),
+    ):
+        url = attrgetter(name)(profile.corpus)
+        elsewhere = url in ("", *MADE) or "://" in url or Path(url).exists()
         glob = re.search(r"[*?\[]", url)  # of which the folder before it must be there
         if not elsewhere and not (glob and Path(url[: glob.start()].rpartition("/")[0]).exists()):
             raise ProfileError(

@@ -94,6 +94,10 @@ class Documents:
         """The cluster of each document, int32 [n] (`clusters/assignments`)."""
         return np.load(self.open("clusters/assignments") / "clusters.npy")[self.rows]
 
+    def kept(self, field: str) -> list[str | None]:
+        """Return the values of a field of `corpus.keep_fields`, for what is no judgement of a text (`corpus/documents`)."""
+        return self._column(field).to_pylist()
+
     def _column(self, name: str) -> pa.ChunkedArray:
         path = self.open("corpus/documents") / "documents.parquet"
         if self.rows.stop is None:
