@@ -91,7 +91,7 @@ class Planted(Section):
     min_chars, max_chars : shortest and longest clean document.
     """
 
-    url: Annotated[str, Field(min_length=1)] = Field("builtin", json_schema_extra=EXECUTION)
+    url: Annotated[str, Field(min_length=1, json_schema_extra=EXECUTION)] = "builtin"
     text_field: FieldName = "text"
     id_field: str = "id"
     documents: Positive = 600
@@ -100,7 +100,7 @@ class Planted(Section):
     field: str = ""
     values: Annotated[tuple[str, ...], Field(strict=False)] = ()
     min_chars: Positive = 300
-    max_chars: Positive = 2_500
+    max_chars: Positive = 2_700
     shards: Positive = 4
     seed: Annotated[int, Field(ge=0)] = 0
 

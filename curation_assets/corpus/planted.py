@@ -177,25 +177,36 @@ def _topics(text: str, rng: np.random.Generator, count: int) -> list[str]:
     return [str(word) for word in rng.choice(words, count)]
 
 
+def _until(length: int, joint: str, entry: Callable[[], str]) -> str:
+    """Return as many entries, joined, as it takes to be that long."""
+    parts: list[str] = []
+    while sum(len(part) + 1 for part in parts) < length:
+        parts.append(entry())
+    return joint.join(parts)
+
+
 def _keyword_stuffing(text: str, rng: np.random.Generator) -> str:
-    topics, parts = _topics(text, rng, 4), []
-    while sum(map(len, parts)) + len(parts) < len(text):
+    topics = _topics(text, rng, 4)
+
+    def phrase() -> str:
         a, b = rng.choice(topics, 2)
-        parts.append(str(rng.choice(_PHRASES)).format(a=a, b=b))
-    return " ".join(parts)
+        return str(rng.choice(_PHRASES)).format(a=a, b=b)
+
+    return _until(len(text), " ", phrase)
 
 
 def _menu(text: str, rng: np.random.Generator) -> str:
-    joint, parts = str(rng.choice(["\n", "\n", " | ", " > "])), []
-    while sum(map(len, parts)) + len(parts) < len(text):
+    joint = str(rng.choice(["\n", "\n", " | ", " > "]))
+
+    def entry() -> str:
         draw = rng.random()
         if draw < 0.6:
-            parts.append(str(rng.choice(_ENTRIES)))
-        elif draw < 0.9:
-            parts.append(f"{_topics(text, rng, 1)[0].title()} ({int(rng.integers(1, 500))})")
-        else:
-            parts.append(str(rng.choice(_BOILERPLATE)).format(year=int(rng.integers(1999, 2025))))
-    return joint.join(parts)
+            return str(rng.choice(_ENTRIES))
+        if draw < 0.9:
+            return f"{_topics(text, rng, 1)[0].title()} ({int(rng.integers(1, 500))})"
+        return str(rng.choice(_BOILERPLATE)).format(year=int(rng.integers(1999, 2025)))
+
+    return _until(len(text), joint, entry)
 
 
 KINDS: dict[str, Callable[[str, np.random.Generator], str]] = {
