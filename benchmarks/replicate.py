@@ -44,22 +44,25 @@ from curation_assets.report.intervals import Difference, compare_all
 
 SIZE, RANDOM, ORACLE, FULL = "small", "random", "oracle", "full_data"
 POWER, LEVEL = 0.8, 0.05
-_MARKS = re.compile(
+MARKS = re.compile(
     r"(<!-- experiment: benchmarks/replicate.py writes this -->\n).*?(<!-- /experiment -->)", re.DOTALL
 )
 Floats = NDArray[np.float64]
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("profile", nargs="?", default="replicate")
+    found.add_argument("--all-samplers", action="store_true")
+    found.add_argument("--page", type=Path)
+    found.add_argument("--power", action="store_true")
+    return found
+
+
 def main() -> None:
     """Make what is missing, or write what there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("profile", nargs="?", default="replicate")
-    parser.add_argument("--all-samplers", action="store_true")
-    parser.add_argument("--page", type=Path)
-    parser.add_argument("--power", action="store_true")
-    asked = parser.parse_args()
+    asked = parser().parse_args()
     profile = load_profile(asked.profile)
     if asked.page or asked.power:
         experiment = Experiment(Workspace(profile))
@@ -130,10 +133,10 @@ class Experiment:
     def write(self, page: Path) -> str:
         """Write the tables into a page, and the figure beside it; return the tables."""
         text = page.read_text("utf-8")
-        if not _MARKS.search(text):
-            raise SystemExit(f"{page}: has no place for the tables: {_MARKS.pattern}")
+        if not MARKS.search(text):
+            raise SystemExit(f"{page}: has no place for the tables: {MARKS.pattern}")
         tables = self.tables()
-        page.write_text(_MARKS.sub(lambda marks: f"{marks[1]}{tables}\n{marks[2]}", text), "utf-8")
+        page.write_text(MARKS.sub(lambda marks: f"{marks[1]}{tables}\n{marks[2]}", text), "utf-8")
         if self.seeds > 1:
             (page.parent / "images" / "experiment.svg").write_text(self.picture().svg(), "utf-8")
         return tables
