@@ -18,6 +18,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -143,7 +144,10 @@ class Experiment:
 
     def tables(self) -> str:
         """Return all tables, Markdown."""
-        parts = ["**What is chosen.** Per cent of the chosen documents, by kind.", self.chosen()]
+        parts = [
+            f"**What is chosen**, counted: per cent of the documents; the kinds of noise at {self.rates[-1]} %.",
+            self.chosen(),
+        ]
         if self.seeds:
             asked = len(self.workspace.profile.pretraining.seeds)
             parts += [
@@ -158,21 +162,30 @@ class Experiment:
         return "\n\n".join(parts) + "\n"
 
     def chosen(self) -> str:
-        """Return which share of each choice is of which kind; first the corpus itself."""
-        kinds = self._kinds()
-        names = [CLEAN, *(kind for kind in self.workspace.profile.corpus.planted.noise)]
-        rows = [{"sampler": "the corpus", "rate": 100} | _shares(kinds["source"], names)]
-        for name in SAMPLERS:
-            for rate in self.rates:
-                if self.workspace.receipt(f"{name}/subset", rate) is None:
-                    continue
-                subset = pl.read_parquet(
-                    self.workspace.open(f"{name}/subset", rate) / "subset.parquet", columns=["shard", "row"]
-                )
-                of_kind = subset.join(kinds, on=["shard", "row"], how="left")["source"]
-                rows.append({"sampler": name, "rate": int(rate)} | _shares(of_kind, names))
+        """Return which share of each choice is clean, and at the largest amount of which kind the others are; first the corpus itself."""
+        kinds = [CLEAN, *self.workspace.profile.corpus.planted.noise]
+        shares = {rate: self.shares(rate) for rate in self.rates}
+        rows = []
+        for name in ("the corpus", *SAMPLERS):
+            if any(name not in shares[rate] for rate in self.rates):
+                continue
+            row = {f"{CLEAN} at {rate} %": f"{100 * shares[rate][name][CLEAN]:.1f}" for rate in self.rates}
+            largest = shares[self.rates[-1]][name]
+            rows.append({"sampler": name} | row | {kind: f"{100 * largest[kind]:.1f}" for kind in kinds[1:]})
         return markdown_table(rows)
 
+    def shares(self, rate: str) -> dict[str, dict[str, float]]:
+        """Return {sampler: {kind: its share of the documents chosen at a rate}} of all samplers with a choice, and of the corpus."""
+        kinds = self._kinds
+        found = {"the corpus": _shares(kinds["source"])}
+        for name in SAMPLERS:
+            if self.workspace.receipt(f"{name}/subset", rate) is not None:
+                path = self.workspace.open(f"{name}/subset", rate) / "subset.parquet"
+                subset = pl.read_parquet(path, columns=["shard", "row"])
+                found[name] = _shares(subset.join(kinds, on=["shard", "row"], how="left")["source"])
+        return found
+
+    @cached_property
     def _kinds(self) -> pl.DataFrame:
         parts = []
         for shard in self.workspace.shards():
@@ -200,7 +213,7 @@ class Experiment:
     def unigram(self) -> float:
         """Nats per target token of the frequencies of pieces in clean documents; where spans end is uniform, sentinels are known."""
         counts = np.zeros(load_tokenizer(self.workspace.open("corpus/tokenizer")).vocab_size)
-        kinds = self._kinds()
+        kinds = self._kinds
         for shard in self.workspace.shards():
             ids, offsets = read_tokens(self.workspace.open("corpus/tokens", shard), "documents")
             clean = (kinds.filter(shard=shard)["source"] == CLEAN).to_numpy()
@@ -237,7 +250,12 @@ class Experiment:
                     "": "" if one is None or not one.beyond_noise else "better" if one.mean < 0 else "worse",
                 }
             )
-        return markdown_table(rows)
+        shares = self.shares(rate)
+        names = [name for name, at in self.losses if at == rate]
+        tau = stats.kendalltau(
+            [shares[name][CLEAN] for name in names], [self.losses[name, rate].mean() for name in names]
+        )
+        return f"{markdown_table(rows)}\n\nKendall's tau between the share of clean documents and these nats: {tau.statistic:+.2f}."
 
     def picture(self) -> Picture:
         """Draw differences from random, a panel a rate."""
@@ -284,9 +302,8 @@ class Experiment:
         )
 
 
-def _shares(kinds: pl.Series, names: list[str]) -> dict[str, str]:
-    counts = dict(kinds.value_counts().iter_rows())
-    return {name: f"{100 * counts.get(name, 0) / len(kinds):.1f}" for name in names}
+def _shares(kinds: pl.Series) -> dict[str, float]:
+    return defaultdict(float, {kind: count / len(kinds) for kind, count in kinds.value_counts().iter_rows()})
 
 
 def detectable(seeds: int, level: float) -> float:
