@@ -81,13 +81,29 @@ def main() -> None:
 
 def _run(profile: Profile, seeds: list[int], assets: Iterable[str] = ()) -> int:
     """Run the graph with some of the seeds: what earlier calls have trained is not trained again."""
+    command = [
+        sys.executable,
+        "-m",
+        "curation_assets.cli",
+        "run",
+        "--profile",
+        str(with_seeds(profile, seeds)),
+        *assets,
+    ]
+    environment = os.environ | {"CURATION_DATA": str(profile.data)}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def with_seeds(profile: Profile, seeds: list[int]) -> Path:
+    """Write a profile that has these seeds and is the same otherwise, also to the data folder, which belongs to one name."""
     profile.data.mkdir(parents=True, exist_ok=True)
-    path = profile.data / f"seeds-{len(seeds)}.toml"
-    path.write_text(f"extends = {json.dumps(profile.source)}\n\n[pretraining]\nseeds = {seeds}\n", "utf-8")
-    command = [sys.executable, "-m", "curation_assets.cli", "run", "--profile", str(path), *assets]
-    return subprocess.run(
-        command, env=os.environ | {"CURATION_DATA": str(profile.data)}, check=False
-    ).returncode
+    path, base, name = (
+        profile.data / f"seeds-{len(seeds)}.toml",
+        json.dumps(profile.source),
+        json.dumps(profile.name),
+    )
+    path.write_text(f"extends = {base}\nname = {name}\n\n[pretraining]\nseeds = {seeds}\n", "utf-8")
+    return path
 
 
 @dataclass(frozen=True)

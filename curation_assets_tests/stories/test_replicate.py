@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.replicate import Experiment, detectable
+from benchmarks.replicate import Experiment, detectable, with_seeds
 from curation_assets.config.profile import ProfileError, load_profile
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current, stdlib_texts
@@ -70,6 +70,17 @@ def test_a_corpus_of_ones_own_is_counted_from_the_profiles_folder(tmp_path: Path
         ProfileError, match=r"labels\.field names no field of the corpus: sampler oracle goes by it"
     ):
         load_profile(_profile(tmp_path, SMALL + '[labels]\nfield = ""\n'))
+
+
+def test_seeds_are_all_that_differs_from_one_call_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CURATION_DATA", str(tmp_path / "data"))
+    for base in (load_profile("replicate"), load_profile(_profile(tmp_path))):
+        some = load_profile(with_seeds(base, [0, 1]))
+        assert some.pretraining.seeds == [0, 1] and some.name == base.name and some.data == base.data
+        same = base.pretraining.model_copy(update={"seeds": [0, 1]})
+        assert some.identity() == base.model_copy(update={"pretraining": same}).identity()
 
 
 def test_power_is_that_of_noncentral_t() -> None:
