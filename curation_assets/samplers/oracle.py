@@ -13,8 +13,10 @@ from curation_assets.samplers.spec import Sampler, Scores
 
 
 def setup(context: Context) -> Labels:
-    """Return which field has the labels, and which of them are good."""
+    """Return which field has the labels, and which of them are good; ValueError where the profile names none."""
     labels = context.profile.labels
+    if not labels.field:
+        raise ValueError("labels.field names no field of the corpus: oracle goes by it")
     return Labels(url="", field=labels.field, positive=labels.positive)
 
 
