@@ -131,10 +131,10 @@ def index(context: Context) -> BuildOne:
         if lost := no_documents(context):
             raise ValueError(lost)
         shards_, aside = context.shards(), context.set_aside()
-        context.scratch.mkdir(parents=True, exist_ok=True)
         read = [context.metadata("corpus/documents", shard) for shard in shards_]
         total = sum(about["documents"] + about["validation"] for about in read)
-        repeated = find_repeats(shards_, partial(open_table, context), total, context.scratch, progress)
+        with context.temporary() as scratch:
+            repeated = find_repeats(shards_, partial(open_table, context), total, scratch, progress)
         write_table(folder / "repeats.parquet", repeated.repeats)
         write_table(folder / "shared_ids.parquet", repeated.examples)
         totals: Counter[str] = Counter()

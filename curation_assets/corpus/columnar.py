@@ -61,7 +61,8 @@ def columnar_rows(
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:  # a schema may name a column in bytes
         if isinstance(error, OSError) and error.errno is not None:  # the store failed, not the file's content
             raise
-        raise CorruptShardError(f"{url} is damaged at or after row {row}: {error}") from error
+        reason = " ".join(str(error).split())  # Thrift's have several lines
+        raise CorruptShardError(f"{url} is damaged at or after row {row}: {reason}") from error
 
 
 def _parquet(file: Any, settings: DocumentSettings) -> Iterator[pa.RecordBatch]:
