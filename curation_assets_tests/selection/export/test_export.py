@@ -283,7 +283,7 @@ def test_the_table_of_a_choice_is_opened_once_for_all_files(
 ) -> None:
     """Its footer tells of every corpus file: read for each, that would take the square of their number."""
     opened, open_file = list[Any](), pq.ParquetFile
-    monkeypatch.setattr(pq, "ParquetFile", lambda path: opened.append(path) or open_file(path))
+    monkeypatch.setattr(pq, "ParquetFile", lambda path, **how: opened.append(path) or open_file(path, **how))
     files = dict(corpus.chosen().by_file(["source_row"]))
     assert len(files) == len(corpus.workspace.shards()) > len(opened) == 1
     subset = corpus.subset()
