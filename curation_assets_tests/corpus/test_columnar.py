@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
@@ -216,3 +217,17 @@ def test_offsets_that_point_outside_are_damage_and_no_crash(tmp_path: Path, writ
         writer.write_table(table)
     with pytest.raises(CorruptShardError, match=r"a\.arrow is damaged at or after row 0"):
         list(read_rows(str(path), DocumentSettings()))
+
+
+def test_of_a_large_parquet_file_a_row_group_is_held(tmp_path: Path) -> None:
+    noise, groups, rows = np.random.default_rng(0), 10, 1000
+    texts = [noise.bytes(300).hex() for _ in range(groups * rows)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=rows)
+    before, held, read = pa.total_allocated_bytes(), [], []
+    for raw in read_rows(str(path), DocumentSettings()):
+        held.append(pa.total_allocated_bytes() - before)
+        assert raw.fields is not None
+        read.append(raw.fields["text"])
+    assert read == texts
+    assert max(held) < path.stat().st_size / 2
