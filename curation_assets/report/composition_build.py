@@ -196,6 +196,7 @@ class _Reader:
 def _places(documents: pq.ParquetFile, rows: slice, sources: list[str | None]) -> Ints:
     """Return the number of the source of each of some documents [n]: one more than the last for all others."""
     field = source_field(documents.schema_arrow)
+    assert field is not None, "sources were found in every shard"
     column = rows_of(documents, [field], rows)[field]
     place = pc.index_in(column, pa.array(sources, pa.string())).fill_null(len(sources))
     return place.to_numpy().astype(np.int64)
