@@ -112,5 +112,5 @@ class AsideWorkspace(Workspace):
         """Return the shards that the graph works on: none of those that are here for a while."""
         return [shard for shard in super().shards() if shard not in self._files]
 
-    def withdraw(self, receipt: Receipt) -> None:
+    def withdraw(self, receipt: Receipt, problem: str = "withdrawn") -> None:
         """Leave the workspace's artifacts as they are: who runs the graph sees what is damaged."""

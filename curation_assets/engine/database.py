@@ -96,6 +96,8 @@ class Database:
                     if write and not self.sqlite:
                         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_WRITER)))
                     return function(connection)
+            except UnicodeDecodeError as error:  # of names in the schema, as SQLite tells of them
+                raise CatalogDamaged(damaged(self.name, "a name in it is no text")) from error
             except DBAPIError as error:
                 away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
                 if self.sqlite:
@@ -175,7 +177,7 @@ class Database:
         if not self.sqlite:
             return True
         try:
-            return self.read(lambda c: c.exec_driver_sql("PRAGMA quick_check(1)").scalar()) == "ok"
+            return self.read(lambda c: c.exec_driver_sql("PRAGMA integrity_check(1)").scalar()) == "ok"
         except CatalogDamaged:
             return False
 
@@ -237,10 +239,10 @@ def _advice(error: DBAPIError) -> str:
 def _of_sqlite(name: str, error: DBAPIError) -> CatalogUnavailable:
     """Return what to say of an error of SQLite's, with what to do."""
     what, home = _line(error), Path(name).parent
-    if type(error.orig) is sqlite3.DatabaseError:  # of an operation: a kind of its own
-        return CatalogDamaged(
-            f"the catalog {name} is damaged ({what}): `curation catalog rebuild` makes it anew of what lies in the store"
-        )
+    # Of an operation: a kind of its own. One writer at a time breaks no constraint, so an index is not what was written.
+    kind = type(error.orig)
+    if kind in (sqlite3.DatabaseError, sqlite3.IntegrityError) or "decode to UTF-8" in what:
+        return CatalogDamaged(damaged(name, what))
     if "full" in what or "disk I/O" in what:
         return CatalogUnavailable(
             f"the catalog {name} cannot be written ({what}): free some space; what is finished is kept, and the same "
@@ -252,6 +254,11 @@ def _of_sqlite(name: str, error: DBAPIError) -> CatalogUnavailable:
         f"the catalog {name} cannot be used ({what}): make {home} and what is in it writable, or name another folder "
         "(execution.data in the profile, or CURATION_DATA)"
     )
+
+
+def damaged(name: str, what: str) -> str:
+    """Return what to say of a catalog that is not what was written."""
+    return f"the catalog {name} is damaged ({what}): `curation catalog rebuild` makes it anew of what lies in the store"
 
 
 def _line(error: DBAPIError) -> str:

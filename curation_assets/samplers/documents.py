@@ -93,6 +93,18 @@ class Documents:
         """The cluster of each document, int32 [n] (`clusters/assignments`)."""
         return np.load(self.open("clusters/assignments") / "clusters.npy")[self.rows]
 
+    def kept(self, field: str) -> list[str | None]:
+        """Return the values of a field of `corpus.keep_fields`, for what is no judgement of a text (`corpus/documents`).
+
+        Raises
+        ------
+        ValueError
+            The documents carry no such field: texts that are given without a file, say.
+        """
+        if field not in pq.read_schema(self.open("corpus/documents") / "documents.parquet").names:
+            raise ValueError(f"these documents carry no field {field!r}, which the score goes by")
+        return self._column(field).to_pylist()
+
     def _column(self, name: str) -> pa.ChunkedArray:
         path = self.open("corpus/documents") / "documents.parquet"
         if self.rows.stop is None:

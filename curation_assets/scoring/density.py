@@ -157,9 +157,9 @@ class RaceSketch:
         keys, counts = [], []
         for first, rows in enumerate(self.counts.split(_DENSE_ROWS)):
             flat = rows.reshape(-1).cpu().numpy()
-            filled = np.flatnonzero(flat)
-            keys.append((filled + first * _DENSE_ROWS * self.cells).astype(np.int32))
-            counts.append(flat[filled])
+            cells = np.flatnonzero(flat)
+            keys.append((cells + first * _DENSE_ROWS * self.cells).astype(np.int32))
+            counts.append(flat[cells])
         return np.concatenate(keys), np.concatenate(counts)
 
     def clear(self) -> RaceSketch:

@@ -17,7 +17,7 @@ from curation_assets.common.files import fingerprint
 from curation_assets.common.progress import Line, Progress, Throttled
 from curation_assets.engine.check_result import verdict
 from curation_assets.engine.context import LoadedBuilder, shared_inputs
-from curation_assets.engine.executors import Check, Checked, Ended, Failed, Made, Make, Message, Task
+from curation_assets.engine.executors import Check, Checked, Damage, Ended, Failed, Made, Make, Message, Task
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.product import Product
@@ -76,7 +76,7 @@ class Worker:
                 receipt = materialize(versions, step, partition, build_one, progress, task.run_id)
             except Exception as error:
                 missing, kind = isinstance(error, MissingInput), type(error).__name__
-                damaged = error.receipt if isinstance(error, DamagedArtifact) else None
+                damaged = Damage(error.receipt, error.problem) if isinstance(error, DamagedArtifact) else None
                 trace = "" if missing else traceback.format_exc()  # what is missing says all by itself
                 reason = (str(error) or kind) + _REMEDIES.get(kind, "")
                 yield Failed(step.key, partition, reason, kind, trace, missing, damaged)
