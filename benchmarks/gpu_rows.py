@@ -539,7 +539,7 @@ vocab_size = 2000
 samplers = ["density", "perplexity_small"]
 sizes = ["small"]
 [pretraining]
-tokens = 200_000
+tokens = 20_000
 [evaluation]
 suites = ["perplexity"]
 [execution]
@@ -554,7 +554,7 @@ def _graph(card: Card) -> Measured:
         (folder / "texts").mkdir()
         for number in range(2):
             lines = [
-                json.dumps({"id": f"{number}-{i}", "text": t}) for i, t in enumerate(texts(60, seed=number))
+                json.dumps({"id": f"{number}-{i}", "text": t}) for i, t in enumerate(texts(30, seed=number))
             ]
             (folder / "texts" / f"{number}.jsonl").write_text("\n".join(lines) + "\n")
         (folder / "gpu.toml").write_text(PROFILE.replace("{device}", card.device))
@@ -573,12 +573,12 @@ def _graph(card: Card) -> Measured:
             raise RuntimeError(
                 f"curation run ended with {done.returncode}: {(done.stderr or done.stdout)[-1500:]}"
             )
-        artifacts = sum(1 for _ in (folder / "data" / "artifacts").rglob("manifest.json"))
+        artifacts = sum(1 for _ in (folder / "data" / "artifacts").rglob("receipt.json"))
     return {
         "value": seconds,
         "unit": "s",
         "seconds": seconds,
-        "note": f"120 documents, {artifacts} artifacts",
+        "note": f"60 documents, {artifacts} artifacts",
     }
 
 
