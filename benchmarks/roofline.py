@@ -47,7 +47,7 @@ class Roofline(TorchDispatchMode):
         if not function.is_view and packet is not aten._unsafe_view:
             moved = sum(_bytes(tensor) for tensor in _tensors((arguments, options, result)))
             count = _attention if packet is _WHOLE[0] else flop_registry.get(packet)
-            flops = count(*arguments, **options, out_val=result) if count else 0
+            flops = float(count(*arguments, **options, out_val=result)) if count else 0.0
             self.seconds[packet.__name__] += max(flops / GEMM, moved / MEMORY)
         return result
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from curation_assets.common.batching import Flat, Ids, encode_beginnings, length_batches
 from curation_assets.common.progress import Progress, silent
+from curation_assets.models import t5
 from curation_assets.models.encoding import document_encoder
 from curation_assets.models.fusing import fuse_layers
 from curation_assets.models.loading import torch_settings
@@ -111,7 +112,8 @@ class AskLLM:
         self._answers = torch.tensor(self.answer_ids, device=self.device)
         pad = model.config.pad_token_id
         self._pad = int(pad if pad is not None else self._before[0])
-        self._start = getattr(model.config, "decoder_start_token_id", None)
+        self._is_plain_t5 = t5.is_plain(model)
+        self._start: Any = getattr(model.config, "decoder_start_token_id", None)
         if self.is_encoder_decoder and self._start is None:
             raise ValueError("the model's configuration has no decoder_start_token_id")
 
@@ -230,16 +232,22 @@ class AskLLM:
         for row, line in enumerate(inputs):
             place = slice(0, len(line)) if self.is_encoder_decoder else slice(padded - len(line), padded)
             ids[row, place], mask[row, place] = line, 1
+        with self.model.get_output_embeddings().register_forward_hook(_in_float32):
+            return self._first_logits(ids, mask).float().log_softmax(dim=-1)
+
+    def _first_logits(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> torch.Tensor:
+        present = None if mask.all() else self._tensor(mask)
+        if self._is_plain_t5:
+            return t5.first_logits(self.model, self._tensor(ids), present, self._start)
         tensors: dict[str, Any] = {"input_ids": self._tensor(ids), "use_cache": False}
-        if not mask.all():
-            tensors["attention_mask"] = padding_mask(self.model, self._tensor(mask))
+        if present is not None:
+            tensors["attention_mask"] = padding_mask(self.model, present)
         if self.is_encoder_decoder:
-            tensors["decoder_input_ids"] = self._tensor(np.full((len(inputs), 1), self._start, np.int64))
+            tensors["decoder_input_ids"] = self._tensor(np.full((len(ids), 1), self._start, np.int64))
         else:  # padded on the left, so that the last position is every document's
             tensors["position_ids"] = self._tensor(np.maximum(mask.cumsum(axis=1) - 1, 0))
             tensors["logits_to_keep"] = 1
-        with self.model.get_output_embeddings().register_forward_hook(_in_float32):
-            return self.model(**tensors).logits[:, -1].float().log_softmax(dim=-1)
+        return self.model(**tensors).logits[:, -1]
 
     def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
         return to_device(array, self.device)
