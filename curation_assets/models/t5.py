@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from curation_assets.models.transfer import padding_mask
+
 if TYPE_CHECKING:
     from transformers import T5Config, T5ForConditionalGeneration
 
@@ -154,7 +156,8 @@ def first_logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None, start
     start
         The decoder's first token.
     """
-    states = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    seen = None if mask is None else padding_mask(model, mask)
+    states = model.encoder(input_ids=ids, attention_mask=seen).last_hidden_state
     x = model.decoder.embed_tokens.weight[start].expand(len(ids), -1)
     for block in model.decoder.block:
         own, cross, feed_forward = block.layer
