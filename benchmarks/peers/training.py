@@ -24,11 +24,11 @@ def _config(steps: int) -> Any:
 
 def ours(folder: Path) -> Iterator[np.ndarray]:
     """Yield the loss of each step. Batches are made and corrupted on the way, and the weights are kept at the end."""
-    from benchmarks.bench_training import _stream
+    from benchmarks.bench_training import random_stream
     from curation_assets.pretraining.config import RuntimeConfig
     from curation_assets.pretraining.trainer import read_losses, train
 
-    stream, execution = _stream(2000), RuntimeConfig(device="cpu")
+    stream, execution = random_stream(2000), RuntimeConfig(device="cpu")
     with tempfile.TemporaryDirectory() as scratch:
         train(_config(2), stream, f"{scratch}/first", execution=execution)
         yield READY
@@ -78,10 +78,10 @@ def hf_trainer(folder: Path) -> Iterator[np.ndarray]:
 
 def _examples(steps: int) -> list[dict[str, Any]]:
     """Return the sequences of our trainer's batches, corrupted as it does it."""
-    from benchmarks.bench_training import _stream
+    from benchmarks.bench_training import random_stream
     from curation_assets.models import span_corruption
 
-    config, stream, examples = _config(steps), _stream(2000), []
+    config, stream, examples = _config(steps), random_stream(2000), []
     for step in range(steps):
         tokens = stream.batch(step, config.batch_size, config.raw_length)
         keys = span_corruption.batch_keys(config.seed, step, np.arange(len(tokens)))

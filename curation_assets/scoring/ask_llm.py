@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from curation_assets.common.batching import Flat, Ids, encode_beginnings, length
 from curation_assets.common.progress import Progress, silent
 from curation_assets.models import t5
 from curation_assets.models.encoding import document_encoder
+from curation_assets.models.fusing import fuse_layers
 from curation_assets.models.loading import torch_settings
+from curation_assets.models.transfer import fetched, padding_mask, to_device
 from curation_assets.scoring import prompt
 from curation_assets.scoring.frames import answer_ids, chat_frame, named_id, plain_frame
 
@@ -105,7 +108,8 @@ class AskLLM:
         # A CPU needs no large batches, and a padding mask costs a small T5 a third of its speed there. An accelerator needs
         # them: on an H100 T5-Large reads 29,000 tokens a second with buckets of 1, 92,000 with 8 and 97,000 with 32.
         self._bucket = 1 if on_cpu else 32
-        self.model = model.to(device=self.device, dtype=kind).eval()
+        self.model = fuse_layers(model.to(device=self.device, dtype=kind).eval(), self.device)
+        self._answers = torch.tensor(self.answer_ids, device=self.device)
         pad = model.config.pad_token_id
         self._pad = int(pad if pad is not None else self._before[0])
         self._is_plain_t5 = t5.is_plain(model)
@@ -148,8 +152,9 @@ class AskLLM:
             lengths = np.fromiter(map(len, documents), np.int32, len(documents))
             scores = np.empty(len(documents))
             whole = lengths + len(self._before) + len(self._after)
-            for batch, padded in length_batches(whole, self.batch_tokens, self.max_tokens, self._bucket):
-                scores[batch] = self._log_yes([documents[row] for row in batch], padded)
+            batches = length_batches(whole, self.batch_tokens, self.max_tokens, self._bucket)
+            for (batch, _), logs in fetched(batches, partial(self._log_yes, documents)):
+                scores[batch] = logs
                 done += int((batch < len(window)).sum())
                 progress(done, n, "documents")
             rows = slice(start, start + len(window))
@@ -205,10 +210,10 @@ class AskLLM:
     def _framed(self, document: Ids) -> Ids:
         return np.concatenate([self._before, document, self._after])
 
-    def _log_yes(self, documents: Sequence[Ids], padded: int) -> NDArray[np.float64]:
-        logs = self._log_softmax(documents, padded)
-        answers = torch.tensor(self.answer_ids, device=logs.device)
-        return logs[:, answers].logsumexp(dim=-1).double().cpu().numpy()
+    def _log_yes(self, documents: Sequence[Ids], batch: tuple[NDArray[np.int64], int]) -> torch.Tensor:
+        rows, padded = batch
+        logs = self._log_softmax([documents[row] for row in rows], padded)
+        return logs[:, self._answers].logsumexp(dim=-1).double()
 
     @torch.inference_mode()
     def _log_softmax(self, documents: Sequence[Ids], padded: int) -> torch.Tensor:
@@ -234,11 +239,9 @@ class AskLLM:
         present = None if mask.all() else self._tensor(mask)
         if self._is_plain_t5:
             return t5.first_logits(self.model, self._tensor(ids), present, self._start)
-        tensors: dict[str, Any] = {
-            "input_ids": self._tensor(ids),
-            "attention_mask": present,
-            "use_cache": False,
-        }
+        tensors: dict[str, Any] = {"input_ids": self._tensor(ids), "use_cache": False}
+        if present is not None:
+            tensors["attention_mask"] = padding_mask(self.model, present)
         if self.is_encoder_decoder:
             tensors["decoder_input_ids"] = self._tensor(np.full((len(ids), 1), self._start, np.int64))
         else:  # padded on the left, so that the last position is every document's
@@ -247,7 +250,7 @@ class AskLLM:
         return self.model(**tensors).logits[:, -1]
 
     def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.device)
+        return to_device(array, self.device)
 
 
 def _in_float32(head: torch.nn.Linear, inputs: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
