@@ -268,9 +268,10 @@ class _Run:
         receipts = self.workspace.catalog.current_of(step.key, asked if len(asked) <= _MOST else None)
         intact = {receipt.partition for receipt in store.intact(receipts.values(), listed=True)}
         for receipt in [receipt for partition, receipt in receipts.items() if partition not in intact]:
-            self.workspace.withdraw(receipt)
+            problem = store.problem(receipt) or "its entry in the catalog is damaged"
+            self.workspace.withdraw(receipt, problem)
             self._look = None
-            yield f"{title(step.key, receipt.partition)}: a file of {store.path(receipt)} is gone or has another size"
+            yield f"{title(step.key, receipt.partition)}: {problem} ({store.path(receipt)}); it is made anew"
 
     def _current(self, versions: Versions, step: Step, current: tuple[str, ...]) -> Iterator[Event]:
         """Tell what is current; and note that it was announced, of what was committed by a run that died then."""
@@ -376,7 +377,7 @@ class _Run:
         if failure.damaged is None:
             self._commits.fail(failure.key, failure.partition, str(failure))
         else:
-            self.workspace.withdraw(failure.damaged)
+            self.workspace.withdraw(*failure.damaged)
             self._commits.give_up(failure.key, failure.partition)
 
     def _committed(self, event: Committed) -> Iterator[Event]:

@@ -11,6 +11,8 @@ leaves a folder that nothing refers to, and two that write at once leave two fol
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import math
 import os
@@ -18,10 +20,11 @@ import posixpath
 import shutil
 import stat
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +49,16 @@ PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its
 _OWNER = "catalog.json"
 _STAGING = ".staging-"
 _STAGED = ".staged"  # where artifacts of a local store are written: all in one place, so that what was left is found at once
+_BLOCK = 1 << 20
 _THREADS = 16  # most of reading a manifest is waiting for it
 
 
 class DamagedArtifact(RuntimeError):
     """Bytes of an artifact no longer match its receipt, or are gone: it is withdrawn, so that the next run makes it anew."""
 
-    def __init__(self, message: str, receipt: Receipt) -> None:
-        super().__init__(message)
-        self.receipt = receipt
+    def __init__(self, problem: str, receipt: Receipt) -> None:
+        super().__init__(f"{title(receipt.key, receipt.partition)}: {problem}; it will be made anew")
+        self.problem, self.receipt = problem, receipt
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Store:
         if self.local:
             return [receipt for receipt in receipts if self._sizes_hold(receipt)]
         if not listed or not receipts:
-            return list(receipts)
+            return [receipt for receipt in receipts if receipt.sound]
         above = f"{self.root}/{posixpath.commonpath([receipt.folder for receipt in receipts])}"
         try:
             sizes = {path: about["size"] for path, about in self.fs.find(above, detail=True).items()}
@@ -120,10 +124,49 @@ class Store:
         return [
             receipt
             for receipt in receipts
-            if all(sizes.get(self.path(receipt, name)) == size for name, (size, _) in receipt.files.items())
+            if receipt.sound
+            and all(sizes.get(self.path(receipt, name)) == size for name, (size, _) in receipt.files.items())
         ]
 
+    def problem(self, receipt: Receipt) -> str:
+        """Say which file of an artifact is gone or of another size; "" where none is."""
+        sizes: dict[str, int] = {}
+        with contextlib.suppress(FileNotFoundError):
+            sizes = {path: size for path, size, _ in self._files(f"{self.path(receipt)}/")}
+        for name, (size, _) in receipt.files.items():
+            there = sizes.get(self.path(receipt, name))
+            if there != size:
+                return f"{name} is gone" if there is None else f"{name} has {there:,} bytes, not {size:,}"
+        return ""
+
+    def changed(self, receipt: Receipt, read: Callable[[int], object] = bool) -> str:
+        """Say which file in the store is not what was written, by the digest of all of it; "" where all are.
+
+        `read` hears of the bytes that were read.
+        """
+        for name, (_, digest) in receipt.files.items():
+            try:
+                if self._sha256(self.path(receipt, name), read) != digest:
+                    return f"{name} changed since it was written"
+            except FileNotFoundError:
+                return f"{name} is gone"
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                return f"{name} cannot be read ({error.strerror})"
+        return ""
+
+    def _sha256(self, path: str, read: Callable[[int], object]) -> str:
+        digest = hashlib.sha256()
+        with self.fs.open(path, "rb") as source:
+            while block := source.read(_BLOCK):
+                digest.update(block)
+                read(len(block))
+        return digest.hexdigest()
+
     def _sizes_hold(self, receipt: Receipt) -> bool:
+        if not receipt.sound:
+            return False
         try:
             for name, (size, _) in receipt.files.items():  # of each artifact, at each look: no paths
                 if os.stat(f"{self.root}/{receipt.folder}/{name}").st_size != size:  # noqa: PTH116
@@ -151,8 +194,7 @@ class Store:
                 self._verified.add(str(folder))
             return folder
         except NotAsStored as error:
-            name = title(receipt.key, receipt.partition)
-            raise DamagedArtifact(f"{name}: {error}; it will be made anew", receipt) from None
+            raise DamagedArtifact(str(error), receipt) from None
 
     def staged(self) -> contextlib.AbstractContextManager[Path]:
         """Give a fresh local folder to write an artifact's files into; it is removed unless `publish` adopts it."""
@@ -217,8 +259,8 @@ class Store:
         self.fs.put_file(str(staged / name), self.path(receipt, name))
 
     def remove(self, receipts: Iterable[Receipt]) -> None:
-        """Remove the folders of artifacts, as far as they are there."""
-        for receipt in receipts:
+        """Remove the folders of artifacts, as far as they are there, and it is known which they are."""
+        for receipt in filter(attrgetter("sound"), receipts):
             self.remove_folder(receipt.folder, (*receipt.files, MANIFEST))
 
     def remove_folder(self, folder: str, names: Iterable[str]) -> None:
@@ -232,6 +274,8 @@ class Store:
 
     def disown(self, receipt: Receipt) -> None:
         """Remove an artifact's manifest, so that a catalog made from manifests has it no more; its files may be read on."""
+        if not receipt.sound:  # nobody knows that it is this artifact's
+            return
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path(receipt, MANIFEST))
 

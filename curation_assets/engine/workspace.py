@@ -183,13 +183,13 @@ class Workspace:
         """Return a local folder with the files of an artifact, current or replaced; what is damaged is withdrawn."""
         try:
             return self.store.folder(receipt, hold or self.hold)
-        except DamagedArtifact:
-            self.withdraw(receipt)
+        except DamagedArtifact as error:
+            self.withdraw(receipt, error.problem)
             raise
 
-    def withdraw(self, receipt: Receipt) -> None:
-        """Make an artifact count as missing, unless it was made anew meanwhile."""
-        self.catalog.withdraw(receipt)
+    def withdraw(self, receipt: Receipt, problem: str = "withdrawn") -> None:
+        """Make an artifact count as missing, unless it was made anew meanwhile; `problem` says why, for plans."""
+        self.catalog.withdraw(receipt, problem)
         self.store.disown(receipt)
 
     def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:

@@ -27,8 +27,8 @@ def _os_error(number: int, name: str | None = None) -> OSError:
     [
         (ProfileError("mine.toml: a mistake"), "mine.toml: a mistake"),
         (
-            DamagedArtifact("a[b] changed", Receipt("a", "b", "", "", "", {}, "", {})),
-            "a[b] changed: call `curation run`",
+            DamagedArtifact("c changed", Receipt("a", "b", "", "", "", {}, "", {})),
+            "a[b]: c changed; it will be made anew: call `curation run`",
         ),
         (_os_error(errno.EACCES, "/home/me/data/x"), "the data folder cannot be used: make it one"),
         (_os_error(errno.EROFS, "/home/me"), "the data folder cannot be used: make it one"),
