@@ -7,7 +7,6 @@ import random
 import re
 import resource
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,13 +91,6 @@ def _a_folder(name: str) -> Callable[[Path], None]:
     return damage
 
 
-def _rows(home: Path) -> None:
-    """Damage what the catalog says of each artifact, which SQLite does not notice."""
-    with sqlite3.connect(home / "data" / "catalog.sqlite") as connection:
-        connection.execute("UPDATE artifacts SET files = '{\"x\": [1', inputs = '['")
-    connection.close()
-
-
 def _gone(pattern: str) -> Callable[[Path], None]:
     def damage(home: Path) -> None:
         for path in _paths(home, pattern):
@@ -111,7 +103,7 @@ SCORES, SUBSET, DOCUMENTS = (
     f"data/artifacts/{key}/*/*/*.parquet" for key in ("density/scores", "*/subset", "corpus/documents")
 )
 READ_SCORES = ("explain", "show", "show scores", "select", "select --to", "export")
-AGAIN = r"changed on disk since it was written; it will be made anew: call `curation run`"
+AGAIN = r"changed since it was written; it will be made anew: call `curation run`"
 ELSEWHERE = r"the data folder cannot be used: make it one that can be written, or name another"
 REBUILD = r"`curation catalog rebuild` makes it anew of what lies in the store"
 
@@ -144,7 +136,6 @@ FAULTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], int, str]] = {
         2,
         rf"catalog \S+ is damaged \(.*\): {REBUILD}",
     ),
-    "catalog's rows": (_rows, ("plan", "status", "trace", "show", "select", "gc"), 2, REBUILD),
     "catalog is a folder": (
         _a_folder("data/catalog.sqlite"),
         ASKING,
