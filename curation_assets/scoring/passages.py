@@ -81,7 +81,7 @@ _NOT_ALONE = r"(?![^\w\n]{0,3}\s*[/|]?\s*no\b)"  # "Was this page helpful? Yes N
 _NEXT = r"(?:q|question|a|answer|example|input|text|document|label|user|human)\b\s?\d{0,3}\s?[:.)]"
 _BARE = rf"(?:[^\w\n]{{1,3}}YES\b){{0,4}}{_NOT_ALONE}(?=[^\w\n<>{{}}\[\]]{{0,6}}(?:[\n<}}\]]|$|{_NEXT}))"
 _LABELLED = _answer(  # a label of any name, one short word perhaps ("Respuesta: sí, yes"), and a bare yes
-    r"(?:[:=>\]]|[-.)](?=\s)|(?<=[\"'”’])[,;])[^\w\n]{0,4}\n?[^\w\n]{0,4}(?:[^\W\d_]{1,5}[^\w\n]{1,3})?(?<![^\W_])(?P<at>YES)\b"
+    r"(?:[:=>\]]|\s-{1,2}(?=\s)|(?<=\b\w)[.)](?=\s)|(?<=[\"'”’])[,;])[^\w\n]{0,4}\n?[^\w\n]{0,4}(?:[^\W\d_]{1,5}[^\w\n]{1,3})?(?<![^\W_])(?P<at>YES)\b"
     + _BARE
 )
 _ANSWER = _answer(
@@ -178,7 +178,7 @@ _CONTROL = re.compile(
     r"(?P<at><)(?:\|[^|<>\n]{1,40}\|>|/?s>|extra_id_\d+>"
     r"|(?:pad|unk|bos|eos|cls|sep|mask|end_of_text)>"
     r"|(?:start|end)_of_(?:turn|image)>|</?SYS>>|/?think>|0x[0-9a-f]{2}>|/?(?:document|paragraph|passage|question|answer|prompt|assistant|instructions?)>)"
-    r"(?:\s*(?:system|user|assistant)\b)?(?:\s*yes\b)?"
+    r"(?:\s*(?:system|user|assistant|model)\b)?(?:\s*yes\b)?"
     r"|(?P<at2>\[)/?(?:INST|SYSTEM_PROMPT|CLS|SEP|MASK|PAD|UNK)\](?:\s*yes\b)?",
     _I,
 )
