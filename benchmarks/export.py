@@ -44,8 +44,8 @@ url = "texts"
 hq_url = ""
 keep_fields = ["source"]
 [tokenizer]
-vocab_size = 600
-training_documents = 300
+vocab_size = 4000
+training_documents = 2000
 [run]
 samplers = ["random"]
 [execution]
@@ -70,8 +70,11 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["CURATION_PROFILE"] = str(options.folder.resolve() / "export.toml")
     os.environ["CURATION_DATA"] = ""
+    options.folder.mkdir(parents=True, exist_ok=True)
     if not (options.folder / "made").exists():
-        _write_corpus(options)
+        (options.folder / "export.toml").write_text(_PROFILE, "utf-8")
+        if not (options.folder / "texts").exists():
+            _write_corpus(options)
         _make()
         (options.folder / "made").touch()
     asked = [f"--{option}" for option in options.options]
@@ -80,9 +83,8 @@ def main() -> None:
 
 
 def _write_corpus(options: argparse.Namespace) -> None:
-    texts = options.folder / "texts"
+    texts = options.folder / "texts.part"
     texts.mkdir(parents=True)
-    (options.folder / "export.toml").write_text(_PROFILE, "utf-8")
     documents = _documents(options.corpus)
     each = -(-options.documents // options.files)
     for number in range(options.files):
@@ -92,6 +94,7 @@ def _write_corpus(options: argparse.Namespace) -> None:
         )
         with _written(texts / f"s{number:03}.jsonl.{options.compression}") as out:
             out.writelines(lines)
+    texts.rename(options.folder / "texts")
 
 
 def _documents(corpus: Path) -> Iterator[dict[str, str]]:

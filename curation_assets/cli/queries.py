@@ -33,7 +33,7 @@ def add_profile(parser: argparse.ArgumentParser, default: str | None = argparse.
         "--profile",
         metavar="PROFILE",
         default=default,
-        help='"local", "hub" or a TOML file (default: CURATION_PROFILE, or "local")',
+        help='"local", "hub", "replicate" or a TOML file (default: CURATION_PROFILE, or "local")',
     )
 
 

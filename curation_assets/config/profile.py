@@ -22,6 +22,7 @@ from curation_assets.config.registry import RATES, SAMPLERS, SIZES, has_defaults
 from curation_assets.config.section import Section, model_settings
 from curation_assets.config.settings import (
     CLUSTER,
+    MADE,
     SOURCE_NAME,
     Automation,
     Corpus,
@@ -39,7 +40,7 @@ from curation_assets.config.settings import (
 )
 from curation_assets.config.training_settings import Evaluation, LadderShape, Pretraining
 
-PACKAGED = ("local", "hub")
+PACKAGED = ("local", "hub", "replicate")
 PATHS = (
     ("corpus", "url"),
     ("corpus", "hq_url"),
@@ -142,6 +143,8 @@ class Profile(Section):
                 f"corpus.reference_url and corpus.hq_url are empty: sampler {sampler} needs reference text "
                 "(or leave it out of run.samplers)"
             )
+        if SAMPLERS[sampler].reads_labels and (self.labels.url or not self.labels.field):
+            return f"labels.field names no field of the corpus: sampler {sampler} goes by it (or leave it out of run.samplers)"
         return self._lacks_model(sampler)
 
     def _lacks_model(self, sampler: str) -> str:
@@ -219,7 +222,9 @@ class Profile(Section):
 
     def _may_lack(self, sampler: str) -> bool:
         spec = SAMPLERS[sampler]
-        return spec.reads_reference or bool(spec.model and not value_at(self, spec.model))
+        return (
+            spec.reads_reference or spec.reads_labels or bool(spec.model and not value_at(self, spec.model))
+        )
 
 
 def check_first(where: str, first: FirstStage | None, of: str) -> None:
@@ -280,7 +285,7 @@ def profile_type() -> type[Profile]:
 
 
 def load_profile(name_or_path: str | os.PathLike[str] | None = None) -> Profile:
-    """Read a packaged profile ("local", "hub") or a TOML file; default: CURATION_PROFILE, or else "local".
+    """Read a packaged profile ("local", "hub", "replicate") or a TOML file; default: CURATION_PROFILE, or else "local".
 
     A file says `extends = "local"` (the default), "hub" or another file, and overrides any field of it. Relative paths
     in it count from its own folder, also the `execution.data` that it takes over from a packaged profile.
@@ -346,7 +351,7 @@ def _merged(source: str, asked: str, seen: tuple[str, ...], mistakes: list[str])
         raise ProfileError(f"{asked}: cannot read this profile: {error.strerror}{hint}") from None
     except ValueError as error:  # also of bytes that are no UTF-8, and of a name that no file can have
         raise ProfileError(f"{asked}: not valid TOML: {error}") from None
-    if source in PACKAGED:
+    if source in PACKAGED and "extends" not in settings:
         return settings
     path = Path(source)
     base = settings.pop("extends", "local")
@@ -359,9 +364,10 @@ def _merged(source: str, asked: str, seen: tuple[str, ...], mistakes: list[str])
     if base not in PACKAGED:
         base = _file(base, path.parent)
     try:
-        _from_folder(path.parent, settings, (*PATHS, *MODELS))
-        _from_folder(path.parent, settings.get("samplers"), sampler_models())
-        _sources_from_folder(path.parent, settings.get("corpus"))
+        if source not in PACKAGED:
+            _from_folder(path.parent, settings, (*PATHS, *MODELS))
+            _from_folder(path.parent, settings.get("samplers"), sampler_models())
+            _sources_from_folder(path.parent, settings.get("corpus"))
     except ValueError as error:  # a NUL character
         raise ProfileError(f"{asked}: a path that there cannot be: {error}") from None
     settings.setdefault("name", path.stem)
@@ -412,15 +418,17 @@ def _from_folder(folder: Path, settings: Any, names: tuple[tuple[str, str], ...]
 
 
 def _sources_from_folder(folder: Path, corpus: Any) -> None:
-    """Do as `_from_folder` for the URLs of several sources."""
-    sources = corpus.get("sources") if isinstance(corpus, dict) else None
-    for source in sources.values() if isinstance(sources, dict) else ():
+    """Do as `_from_folder` for the URLs of several sources, and of what a planted corpus is made from."""
+    if not isinstance(corpus, dict):
+        return
+    sources = corpus.get("sources")
+    for source in (*(sources.values() if isinstance(sources, dict) else ()), corpus.get("planted")):
         if isinstance(source, dict) and "url" in source:
             source["url"] = _path_from(folder, source["url"])
 
 
 def _path_from(folder: Path, given: Any) -> Any:
-    plain = isinstance(given, str) and given not in ("", "builtin") and "://" not in given
+    plain = isinstance(given, str) and given not in ("", *MADE) and "://" not in given
     return str(absolute(given, folder)) if plain and not given.startswith("/") else given
 
 

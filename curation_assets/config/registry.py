@@ -28,6 +28,7 @@ MODULES = (
     "curation_assets.samplers.dsir:SAMPLER",
     "curation_assets.samplers.q_classifier:SAMPLER",
     "curation_assets.samplers.heuristic:SAMPLER",
+    "curation_assets.samplers.oracle:SAMPLER",
     "curation_assets.samplers.hybrids:SAMPLERS",
 )
 """MODULE:ATTRIBUTE, a sampler or several; those of the paper (v1, appendix B) first, in its order, then what its ICLR version adds."""
@@ -162,6 +163,11 @@ class SamplerSpec:
     def reads_reference(self) -> bool:
         """Whether it is fitted to the reference text."""
         return not {*self.inputs, *(key for step in self.steps for key in step.needs)}.isdisjoint(REFERENCE)
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether it goes by labels that the corpus carries."""
+        return "labels.field" in self.reads
 
     @property
     def sections(self) -> dict[str, type[Section]]:

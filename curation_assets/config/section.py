@@ -57,10 +57,11 @@ def is_execution(field: FieldInfo) -> bool:
 
 
 def is_unset(section: BaseModel, name: str) -> bool:
-    """Tell whether a setting is marked LATER and has its default."""
+    """Tell whether a setting is marked LATER and has its default, in all that changes results."""
     field = type(section).model_fields[name]
     later = isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("later"))
-    return later and getattr(section, name) == field.get_default(call_default_factory=True)
+    default = field.get_default(call_default_factory=True)
+    return later and identity(getattr(section, name)) == identity(default)
 
 
 def identity(setting: Any) -> Any:

@@ -17,7 +17,11 @@ from curation_assets.config.section import EXECUTION, LATER, Model, Positive, Se
 Size = Literal["small", "base", "large", "xl", "xxl"]
 FieldName = Annotated[str, Field(min_length=1)]
 SampleBy = Literal["line", "paragraph", "document"]
+NoiseKind = Literal["exact_copy", "near_copy", "menu", "keyword_stuffing", "shuffled_words"]
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+MADE = ("builtin", "planted")
+"""What `corpus.url` and those beside it say for texts that are made in the data folder."""
 
 CLUSTER = "cluster"
 """What `selection.within` calls the clusters of k-means."""
@@ -73,6 +77,32 @@ class Builtin(Section):
     shards: Positive
     max_chars: Positive
     per_package: Positive
+
+
+class Planted(Section):
+    """The corpus that is made when `corpus.url` is "planted": clean documents of another one, and noise among them (`corpus.planted`).
+
+    Attributes
+    ----------
+    url, text_field, id_field : of the corpus that the clean documents are taken from, as `corpus.url` and so on.
+    documents, held_out : clean ones in the corpus, and beside it: `hq_url = "planted"` is these.
+    noise : documents of each kind.
+    field, values : only documents of which this field has one of these values are taken to be clean; "" for all.
+    min_chars, max_chars : shortest and longest clean document.
+    """
+
+    url: Annotated[str, Field(min_length=1, json_schema_extra=EXECUTION)] = "builtin"
+    text_field: FieldName = "text"
+    id_field: str = "id"
+    documents: Positive = 600
+    held_out: Positive = 500
+    noise: dict[NoiseKind, Positive] = Field(default_factory=lambda: dict.fromkeys(get_args(NoiseKind), 240))
+    field: str = ""
+    values: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    min_chars: Positive = 300
+    max_chars: Positive = 2_700
+    shards: Positive = 4
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class DocumentSettings(Section):
@@ -165,6 +195,7 @@ class Corpus(DocumentSettings):
     reference_documents: Positive
     storage_options: dict[str, Any] = Field(json_schema_extra=EXECUTION)
     builtin: Builtin
+    planted: Planted = Field(default_factory=Planted, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Self:
@@ -196,6 +227,12 @@ class Corpus(DocumentSettings):
         """The columns of documents that are not the same in every corpus."""
         return (*self.keep_fields, *([SOURCE_NAME] if self.sources else []))
 
+    @property
+    def made(self) -> set[str]:
+        """Those of `MADE` that are needed."""
+        named = {*self.urls.values(), self.hq_url, self.reference_url} & {*MADE}
+        return named | ({self.planted.url} & {"builtin"} if "planted" in named else set())
+
     def documents(self, **others: Any) -> DocumentSettings:
         """Return which rows count as documents, with `others` in place of what the profile says."""
         names = DocumentSettings.model_fields
@@ -219,7 +256,7 @@ class Embeddings(Section):
     model: str
     max_tokens: Positive
     windows: Positive
-    batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
+    batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
 
 
 class Judge(Section):

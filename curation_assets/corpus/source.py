@@ -10,7 +10,7 @@ from curation_assets.common.files import fingerprint, write_json
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.config.settings import Corpus
-from curation_assets.corpus import discover
+from curation_assets.corpus import discover, planted
 from curation_assets.corpus.demo import build as builtin
 from curation_assets.corpus.names import decoded, visible
 from curation_assets.corpus.skipped_files import grouped
@@ -30,16 +30,18 @@ _REASONS = 20  # of the most frequent that the metadata count
 
 
 def source(context: Context) -> BuildOne:
-    """List the corpus: {shard: url, bytes, modified}; first build it where the profile says "builtin"."""
+    """List the corpus: {shard: url, bytes, modified}; first make it where the profile says "builtin" or "planted"."""
     profile = context.profile
 
     def build(partition: str, folder: Path, progress: Progress) -> Metadata:
         corpus = profile.corpus
-        if "builtin" in (*corpus.urls.values(), corpus.hq_url, corpus.reference_url):
+        if "builtin" in corpus.made:
             home = context.data / "builtin"
             settings = corpus.builtin
             documents = tuple(settings.documents.items())
             builtin.build(home, settings.to(builtin.BuiltinSettings, documents=documents), progress)
+        if "planted" in corpus.made:
+            _plant(context, progress)
         places, others, (listed, beside) = corpus_urls(context), urls_beside(context), listings(context)
         for name, contents in listed.items():
             _check(places[name], contents)
@@ -75,6 +77,17 @@ def source(context: Context) -> BuildOne:
         }
 
     return build
+
+
+def _plant(context: Context, progress: Progress) -> None:
+    """Make the planted corpus in the data folder, from the corpus that `corpus.planted.url` names."""
+    corpus = context.profile.corpus
+    settings = corpus.planted
+    url = str(context.data / "builtin" / "shards") if settings.url == "builtin" else settings.url
+    listing = discover.find_files(url, corpus.storage_options)
+    _check(url, listing)
+    home, made = context.data / "planted", settings.to(planted.PlantedSettings)
+    planted.build(home, listing.files, made, corpus.storage_options, progress)
 
 
 def _of_places(corpus: Corpus, places: dict[str, str], listed: dict[str, discover.Listing]) -> Metadata:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curation_assets.common.files import fingerprint, read_json
+from curation_assets.config.settings import MADE
 from curation_assets.corpus import discover
 from curation_assets.corpus.hub import at_a_commit
 from curation_assets.corpus.names import decoded, visible
@@ -34,16 +35,18 @@ class ListingCheck:
 
 
 def corpus_urls(workspace: Artifacts) -> dict[str, str]:
-    """Return {source: URL} of the corpus, "builtin" resolved; of one without several sources the name is ""."""
-    corpus, home = workspace.profile.corpus, str(workspace.data / "builtin" / "shards")
-    return {name: home if url == "builtin" else url for name, url in corpus.urls.items()}
+    """Return {source: URL} of the corpus, what is made in the data folder resolved; of one without several sources the name is ""."""
+    urls = workspace.profile.corpus.urls.items()
+    return {name: str(workspace.data / url / "shards") if url in MADE else url for name, url in urls}
 
 
 def urls_beside(workspace: Artifacts) -> dict[str, str]:
-    """Return the URLs of what is listed besides the corpus, "builtin" resolved, "" where there is none."""
-    corpus, home = workspace.profile.corpus, str(workspace.data / "builtin" / "hq_validation.jsonl")
+    """Return the URLs of what is listed besides the corpus, what is made in the data folder resolved, "" where there is none."""
+    corpus = workspace.profile.corpus
     urls = zip(BESIDE, (corpus.hq_url, corpus.reference_url), strict=True)
-    return {name: home if url == "builtin" else url for name, url in urls}
+    return {
+        name: str(workspace.data / url / "hq_validation.jsonl") if url in MADE else url for name, url in urls
+    }
 
 
 def listings(workspace: Artifacts) -> tuple[dict[str, discover.Listing], dict[str, discover.Listing]]:

@@ -27,7 +27,15 @@ _FIRST_SEED = "pretraining.seeds"
 """Of a model that is lent, the first seed's weights are."""
 
 _CORPUS = (
-    Step("corpus/source", "", (), "corpus", ("python",), ("corpus.builtin", "corpus.sources"), code=3),
+    Step(
+        "corpus/source",
+        "",
+        (),
+        "corpus",
+        ("python",),
+        ("corpus.builtin", "corpus.planted", "corpus.sources"),
+        code=3,
+    ),
     Step("corpus/shards", "shard", ("corpus/source",), "corpus", ("file",)),
     Step(
         "corpus/documents",

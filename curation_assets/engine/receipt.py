@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.common.files import unseal
+from curation_assets.config.profile import ProfileError
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class Receipt:
     run_id: str = ""
 
     @classmethod
+    def damaged(cls, key: object, partition: object, folder: object, created: object) -> Receipt:
+        """Return what is left of an entry of the catalog that is not what was written: where it stands, and nothing that it says."""
+        since = created if isinstance(created, float) and math.isfinite(created) else 0.0
+        return cls(str(key), str(partition), "", "", "", {}, str(folder), {}, created=since)
+
+    @classmethod
     def of_row(cls, row: Iterable[Any]) -> Receipt:
         """Return a receipt by the values of its fields; those of `AS_JSON` are decoded when they are asked for.
 
@@ -57,11 +65,22 @@ class Receipt:
             """Decode a field that was given as JSON; asked for what is not there yet, and so once."""
             if name not in AS_JSON:
                 raise AttributeError(name)
-            value, _ = _decode(vars(self)[_ENCODED[name]])
-            if name == "files":
-                value = {file: (size, digest) for file, (size, digest) in value.items()}
+            try:
+                value, _ = _decode(vars(self)[_ENCODED[name]])
+                if name == "files":
+                    value = {file: (size, digest) for file, (size, digest) in value.items()}
+            except (ValueError, TypeError, AttributeError):  # SQLite notices no flipped bits
+                raise ProfileError(
+                    f"the catalog is damaged (its {name} of {title(self.key, self.partition)} cannot be read): "
+                    "`curation catalog rebuild` makes it anew of what lies in the store"
+                ) from None
             vars(self)[name] = value
             return value
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether it is what was written; of a `damaged` one nothing is to be believed, and no file to be touched."""
+        return self.recipe != ""
 
     @property
     def seen(self) -> dict[str, list[int]]:

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import logging
 import math
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -18,6 +19,7 @@ from curation_assets.common.files import TEMPORARY, atomic_file, sha256
 from curation_assets.models.vetting import read_shapes
 
 _LOG = logging.getLogger(__name__)
+_HEX = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _GGUF_MAGIC = b"GGUF"
 
 
@@ -97,6 +99,20 @@ def check_gguf(file: Path) -> None:
     with file.open("rb") as opened:
         if opened.read(4) != _GGUF_MAGIC:
             raise ValueError(f"{file} is not GGUF: it does not begin with {_GGUF_MAGIC.decode()}")
+
+
+def blob_holds(path: Path) -> bool:
+    """Tell whether a file of the hub's cache is what it was at the hub: a blob is named by its SHA-256, a small one as git names it.
+
+    Where the cache has no blobs, since its disk has no links, nothing says what a file was.
+    """
+    blob = path.resolve()
+    if blob.parent.name != "blobs" or not _HEX.fullmatch(blob.name):
+        return True
+    if len(blob.name) == hashlib.sha256().digest_size * 2:
+        return file_digest(blob) == blob.name
+    content = blob.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == blob.name
 
 
 def file_digest(path: Path) -> str:

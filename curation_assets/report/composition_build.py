@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.common.files import read_batches, read_json
+from curation_assets.common.files import parquet_file, read_batches, read_json
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents, source_field
@@ -203,5 +203,5 @@ def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Ite
         raise ValueError(
             f"{title(f'{key[0]}/subset', key[1])} is not of the shards as they are: run the graph first"
         )
-    with pq.ParquetFile(folder / "subset.parquet") as source:
+    with parquet_file(folder / "subset.parquet") as source:
         yield (rows for _, rows in rows_by_shard(source, counts, ["row", "doc_hash", "score"]))

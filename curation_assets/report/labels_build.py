@@ -13,12 +13,12 @@ from curation_assets.common.files import read_batches
 from curation_assets.common.hashing import noise
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
+from curation_assets.corpus.label_files import LabelFiles, labels_of, read_label_files
 from curation_assets.corpus.reading import open_documents
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import BuildOne, Metadata
 from curation_assets.report import labels_view
 from curation_assets.report.documents import Best, Picked, Scored
-from curation_assets.report.label_files import LabelFiles, labels_of, read_label_files
 from curation_assets.report.labels import LENGTH, baselines, measured
 from curation_assets.report.scored import Corpus, scored
 from curation_assets.report.section import publish

@@ -39,8 +39,7 @@ class Documents:
         """Return how many documents they are."""
         if self.rows.stop is not None:
             return self.rows.stop - self.rows.start
-        with pq.ParquetFile(self.open("corpus/documents") / "documents.parquet") as file:
-            return file.metadata.num_rows
+        return pq.read_metadata(self.open("corpus/documents") / "documents.parquet").num_rows
 
     def part(self, rows: slice) -> Documents:
         """Return others of the same corpus file."""
@@ -93,6 +92,18 @@ class Documents:
     def clusters(self) -> NDArray[np.int32]:
         """The cluster of each document, int32 [n] (`clusters/assignments`)."""
         return np.load(self.open("clusters/assignments") / "clusters.npy")[self.rows]
+
+    def kept(self, field: str) -> list[str | None]:
+        """Return the values of a field of `corpus.keep_fields`, for what is no judgement of a text (`corpus/documents`).
+
+        Raises
+        ------
+        ValueError
+            The documents carry no such field: texts that are given without a file, say.
+        """
+        if field not in pq.read_schema(self.open("corpus/documents") / "documents.parquet").names:
+            raise ValueError(f"these documents carry no field {field!r}, which the score goes by")
+        return self._column(field).to_pylist()
 
     def _column(self, name: str) -> pa.ChunkedArray:
         path = self.open("corpus/documents") / "documents.parquet"

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 import pytest
 from packaging.requirements import Requirement
 
+import benchmarks.replicate
 from curation_assets.cli.main import main as cli
 from curation_assets.common.files import write_json
 from curation_assets.config.profile import load_profile
@@ -40,6 +41,8 @@ NOT_RUN: dict[tuple[str, ...], str] = {
     ("ray",): "starts nodes that stay",
     ("ssh",): "needs another machine",
     ("torchrun",): "waits for the other nodes",
+    ("curation", "run", "--profile", "replicate"): "takes hours",
+    ("python", "-m", "benchmarks.replicate"): "takes hours",
 }
 """Commands that are not carried out, and why; `_instead` tests what can be tested of them."""
 
@@ -224,6 +227,14 @@ def _launches_a_subcommand(command: Command, reader: Reader) -> None:
     _is_a_subcommand(Command(command.where, {}, ("curation", launch.training_script_args[0])), reader)
 
 
+def _is_of_the_experiment(command: Command, reader: Reader) -> None:
+    """Have its own parser read it, and look up its profile; `stories/test_replicate.py` runs what it does, small."""
+    asked = benchmarks.replicate.parser().parse_args(command.words[3:])
+    profile = load_profile(asked.profile)
+    assert profile.corpus.url == "planted"
+    assert asked.page is None or benchmarks.replicate.MARKS.search((ROOT / asked.page).read_text("utf-8"))
+
+
 INSTEAD: dict[tuple[str, ...], Callable[[Command, Reader], None]] = {
     ("make", "test"): _its_recipe_exists,
     ("make", "check"): _its_recipe_exists,
@@ -236,6 +247,8 @@ INSTEAD: dict[tuple[str, ...], Callable[[Command, Reader], None]] = {
     ("ray",): _is_of_ray,
     ("ssh",): _goes_to_loopback,
     ("torchrun",): _launches_a_subcommand,
+    ("curation", "run", "--profile", "replicate"): _is_a_subcommand,
+    ("python", "-m", "benchmarks.replicate"): _is_of_the_experiment,
 }
 
 

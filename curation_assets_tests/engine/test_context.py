@@ -21,7 +21,7 @@ from curation_assets.engine.workspace import BuildOne, MissingInput, Workspace
 from curation_assets_tests.making import load, materialize
 
 NOT_READ = {
-    "corpus/source": {"corpus.builtin"},  # the corpus lies in files
+    "corpus/source": {"corpus.builtin", "corpus.planted"},  # the corpus lies in files
     "evaluation/examples": {"evaluation.instructions"},  # no suite is tuned on any
     "ask_llm_small/model": {"pretraining.seeds"},  # of a rung of the ladder, not of a judge
     "ask_llm_small/scores": {"corpus/embeddings"},  # the better student is a T5 here

@@ -11,9 +11,9 @@ from curation_assets.common.auc import auc, length_controlled_auc
 from curation_assets.common.progress import silent
 from curation_assets.config.profile import ProfileError, load_profile
 from curation_assets.config.settings import Labels
+from curation_assets.corpus.label_files import is_good, read_label_files
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
-from curation_assets.report.label_files import is_good, read_label_files
 from curation_assets.report.labels import LENGTH, baselines, measured
 from curation_assets.report.labels_build import labels
 from curation_assets.report.labels_view import findings

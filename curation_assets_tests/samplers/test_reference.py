@@ -36,7 +36,7 @@ def test_without_reference_text_who_needs_it_is_left_out_and_refused_by_name(tmp
     path = tmp_path / "mine.toml"
     path.write_text('[corpus]\nhq_url = ""\n')
     bare = load_profile(path)
-    assert {"dsir", "q_classifier", "ask_llm_gemma"} == bare.left_out.keys()
+    assert {"dsir", "q_classifier", "ask_llm_gemma", "oracle"} == bare.left_out.keys()
     assert "heuristic" in bare.chosen_samplers and "dsir" not in bare.chosen_samplers
     with pytest.raises(ProfileError, match="hq_url are empty: sampler q_classifier needs reference text"):
         narrowed(bare, Chosen(samplers=("q_classifier",)))
@@ -45,7 +45,10 @@ def test_without_reference_text_who_needs_it_is_left_out_and_refused_by_name(tmp
         load_profile(path)
     path.write_text('[corpus]\nhq_url = ""\nreference_url = "good"\n')
     mine = load_profile(path)
-    assert mine.left_out.keys() == {"ask_llm_gemma"} and mine.corpus.reference_url == f"{tmp_path}/good"
+    assert (
+        mine.left_out.keys() == {"ask_llm_gemma", "oracle"}
+        and mine.corpus.reference_url == f"{tmp_path}/good"
+    )
 
 
 def test_the_judge_of_ones_own_is_off_until_the_profile_names_it(tmp_path: Path) -> None:
@@ -57,7 +60,7 @@ def test_the_judge_of_ones_own_is_off_until_the_profile_names_it(tmp_path: Path)
         load_profile(path)
     path.write_text('[samplers.ask_llm.models]\ngemma = "path:judge"\n')
     mine = load_profile(path)
-    assert "ask_llm_gemma" in mine.chosen_samplers and not mine.left_out
+    assert "ask_llm_gemma" in mine.chosen_samplers and mine.left_out.keys() == {"oracle"}
     assert mine.samplers.ask_llm.models["gemma"] == f"path:{tmp_path}/judge"
 
 

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.common.files import fingerprint, read_batches
+from curation_assets.common.files import fingerprint, parquet_file, read_batches
 from curation_assets.common.hashing import noise
 from curation_assets.engine.artifacts import Artifacts
 
@@ -51,7 +50,7 @@ class Chosen:
 
     def by_file(self, columns: list[str]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """Yield each corpus file of which something was chosen, and numbers of these documents, by column."""
-        with pq.ParquetFile(self.table) as source:
+        with parquet_file(self.table) as source:
 
             def shard(group: int) -> str:
                 first = next(source.iter_batches(1, row_groups=[group], columns=["shard"]))

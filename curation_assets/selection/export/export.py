@@ -63,23 +63,18 @@ def _there(to: Destination, plan: str) -> tuple[dict[str, Any] | None, list[dict
     begun = to.begun()
     if not begun:
         return None, []
-    state = to.read(begun)
+    state = to.read(begun) if begun == MANIFEST else to.progress()
     if not isinstance(state, dict) or state.get("plan") != plan:
         raise ValueError(
             f"{to.url} holds another export, or of another version: name another folder, or remove it first"
         )
-    sizes, whole = to.sizes(), list[dict[str, Any]]()
-    for file in state["files"]:
-        if sizes.get(file["name"]) != file["bytes"]:
-            break
-        whole.append(file)
+    files = state["files"]
+    whole = to.whole(files)
     if begun != MANIFEST:
-        return None, whole
-    if len(whole) < len(state["files"]):
-        raise ValueError(
-            f"{to.url}/{state['files'][len(whole)]['name']} is gone or damaged: remove the folder"
-        )
-    return state, whole
+        return None, files[:whole]
+    if whole < len(files):
+        raise ValueError(f"{to.url}/{files[whole]['name']} is gone or damaged: remove the folder")
+    return state, files
 
 
 def _write(
@@ -92,7 +87,7 @@ def _write(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Write the files that are not there yet; each is noted before the next one begins."""
-    to.write(PROGRESS, {"format": FORMAT, "plan": plan, "files": files})
+    to.note({"format": FORMAT, "plan": plan, "files": files})
     first, behind = (files[-1]["pass"], files[-1]["behind"]) if files else (0, 0)
     for number in range(first, len(passes)):
         groups = documents.groups(number, behind)
@@ -101,7 +96,7 @@ def _write(
             file = _write_file(documents, layout, to, len(files), chain([group], groups), part_progress)
             behind += file["rows"]
             files = [*files, {**file, "pass": number, "behind": behind}]
-            to.write(PROGRESS, {"format": FORMAT, "plan": plan, "files": files})
+            to.note({"format": FORMAT, "plan": plan, "files": files})
         behind = 0
     if not files:  # so that readers see the columns
         nothing = iter([Group(documents.schema.empty_table(), 0)])
