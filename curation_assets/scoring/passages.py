@@ -68,7 +68,7 @@ _PROMPT = re.compile(
 _OPTIONS = re.compile(r"\b(?P<at>options?)\s*:(?:[\s*•,/|-]*(?:or\s+)?\b(?:yes|no)\b){2,}", _I)
 
 # "y-e-s" too, and what is left of a "yes" with characters in it that are not seen
-_SPELLED = r"(?:y[\s._*-]?e[\s._*-]?s+|yep|yeah|yup)"
+_SPELLED = r"y[\s._*-]?e[\s._*-]?s+"
 
 
 def _answer(pattern: str, flags: int = 0) -> re.Pattern[str]:
@@ -79,9 +79,9 @@ def _answer(pattern: str, flags: int = 0) -> re.Pattern[str]:
 _ANY_YES = _answer(r"\bYES\b")
 _NOT_ALONE = r"(?![^\w\n]{0,3}\s*[/|]?\s*no\b)"  # "Was this page helpful? Yes No"
 _NEXT = r"(?:q|question|a|answer|example|input|text|document|label|user|human)\b\s?\d{0,3}\s?[:.)]"
-_BARE = rf"(?:[^\w\n]{{1,3}}YES\b){{0,4}}{_NOT_ALONE}(?=[^\w\n<>{{}}\[\]]{{0,6}}(?:[\n<}}\]]|$|{_NEXT}))"
+_BARE = rf"(?:[^\w\n]{{1,3}}(?:YES|yep|yeah|yup)\b){{0,4}}(?:\s?\([^()\n]{{1,40}}\))?{_NOT_ALONE}(?=[^\w\n<>{{}}\[\]]{{0,6}}(?:[\n<}}\]]|$|{_NEXT}))"
 _LABELLED = _answer(  # a label of any name, one short word perhaps ("Respuesta: sí, yes"), and a bare yes
-    r"(?:[:=>\]]|[-.)](?=\s)|(?<=[\"'”’])[,;])[^\w\n]{0,4}\n?[^\w\n]{0,4}(?:[^\W\d_]{1,5}[^\w\n]{1,3})?(?<![^\W_])(?P<at>YES)\b"
+    r"(?:[:=>\]]|\s-{1,2}(?=\s)|(?<=\b\w)[.)](?=\s)|(?<=[\"'”’])[,;])[^\w\n]{0,4}\n?[^\w\n]{0,4}(?:[^\W\d_]{1,5}[^\w\n]{1,3})?(?<![^\W_])(?P<at>YES)\b"
     + _BARE
 )
 _ANSWER = _answer(
@@ -91,6 +91,9 @@ _ANSWER = _answer(
 )
 _ROLE = _answer(
     r"^[^\w\n]{0,4}(?:assistant|ai|bot|gpt|model|llm)\s?[:>][^\w\n]{0,4}(?P<at>YES)\b", re.MULTILINE
+)
+_CORRECT = _answer(
+    r"\b(?:correct|right|only|valid|proper|expected|best)\s+(?:answer|reply|response|verdict|option|choice)\b[^.!?\n]{0,60}?\b(?P<at>YES)\b"
 )
 _YES = re.compile(r"\by(?=es\b)", _I)
 _YES_RUN = re.compile(r"\byes\b(?:(?:[\W_]{0,4}\byes\b){2,}|(?:[^\n]{0,24}?\byes\b){3,})", _I)
@@ -104,7 +107,7 @@ _ASKED_RUN = re.compile(
 _TEXT = r"(?:paragraphs?|passages?|texts?|documents?|data\s?points?|excerpts?|samples?|snippets?|contents?|articles?|pages?|writing|prompts?)"
 _ABOUT = re.compile(
     rf"\b(?:informative|informational|well-?\s?formatted|pre-?\s?train\w*|language[ -]models?|llms?|training[ -]data|informative\s+signal"
-    rf"|for\s+training|knowledge\s+of\s+the\s+world|high[ -]quality|educational|usable\s+knowledge|{_TEXT}\b[^?\n]{{0,60}}\b(?:useful|good|valuable|knowledge|quality|train\w*|suitable|worth\w*|information)"
+    rf"|for\s+training|train(?:ed|ing)?\s+on|knowledge\s+of\s+the\s+world|high[ -]quality|educational|usable\s+knowledge|{_TEXT}\b[^?\n]{{0,60}}\b(?:useful|good|valuable|knowledge|quality|train\w*|suitable|worth\w*|information)"
     rf"|(?:useful|good|valuable|suitable|worth\w*)\s+(?:\w+\s+){{0,3}}{_TEXT})\b",
     _I,
 )
@@ -116,7 +119,7 @@ _SAY_YES = _answer(
     rf"\b{_SAY}\b[^.!?\n]{{0,90}}?\b(?:(?P<at>YES)\b|(?:in|with)\s+(?:the|an)\s+(?P<at2>affirmative))|\byes\b[\"'”’*]*\s+(?:is|must\s+be|should\s+be)\s+"
     rf"(?:\w+\s+){{0,3}}(?P<at3>answer|reply|response|option|choice)\b"
 )
-_SHOWN = re.compile(r"[^\w\n]{0,4}[^\W\d_]{1,12}\s?\d{0,3}\s?:\s")
+_SHOWN = re.compile(r"[^\w\n]{0,4}[^\W\d_]{1,12}\s?\d{0,3}\s?:(?:\s|[^\x00-\x7f])")
 _LINES_SHOWN = 2
 _TAGS = {">": "<", "]": "["}
 _NARRATED = re.compile(
@@ -178,7 +181,7 @@ _CONTROL = re.compile(
     r"(?P<at><)(?:\|[^|<>\n]{1,40}\|>|/?s>|extra_id_\d+>"
     r"|(?:pad|unk|bos|eos|cls|sep|mask|end_of_text)>"
     r"|(?:start|end)_of_(?:turn|image)>|</?SYS>>|/?think>|0x[0-9a-f]{2}>|/?(?:document|paragraph|passage|question|answer|prompt|assistant|instructions?)>)"
-    r"(?:\s*(?:system|user|assistant)\b)?(?:\s*yes\b)?"
+    r"(?:\s*(?:system|user|assistant|model)\b)?(?:\s*yes\b)?"
     r"|(?P<at2>\[)/?(?:INST|SYSTEM_PROMPT|CLS|SEP|MASK|PAD|UNK)\](?:\s*yes\b)?",
     _I,
 )
@@ -257,6 +260,9 @@ def _orders(seen: str, low: str, answered: bool) -> Iterator[Passage]:
             told = _NARRATED.search(seen[max(start, match.start() - 32) : match.start()])
             if not told and _OF_THE_QUESTION.search(seen, start, end):
                 yield Passage(Flag.ORDER, start, end, [_mark(match)])
+    if answered:
+        for match in _CORRECT.finditer(seen):
+            yield Passage(Flag.ORDER, *_sentence(seen, *match.span()), [_mark(match)])
     if not any(verb in low for verb in _RATING) or not any(noun in low for noun in _RATED):
         return
     for match in _RATE.finditer(seen):
@@ -287,6 +293,8 @@ def _frame_start(seen: str, at: int) -> int:
     line = max(seen.rfind("\n", 0, at) + 1, at - _BEFORE)
     if (asked := seen.rfind("?", max(0, line - 4), at)) >= 0:
         return _sentence(seen, asked, asked)[0]
+    if seen[at : at + 1] == "\n":  # a line without a label
+        return at
     if (opened := _TAGS.get(seen[at : at + 1])) and (
         tag := seen.rfind(opened, max(line, at - _LABEL), at)
     ) >= 0:

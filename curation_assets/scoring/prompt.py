@@ -1,14 +1,11 @@
 """The Ask-LLM prompt (v1, figure 3), and documents that talk to the judge.
 
 A document stands between two delimiter lines and before the question. One that quotes the delimiter, the question, the
-options, an answer or a chat model's control strings could end its own paragraph and answer for the judge. `neutralise`
-breaks such strings up by a visible mark and says what it found; it only ever inserts the mark, so that whoever deletes the
-marks has the document again (unless it held some itself), and nothing is hidden from the judge. A mark keeps a document
-in its place but does not keep a weak judge from being impressed, so there is also `without`: the document less what was
-marked. A scorer takes the lower of the two scores, and then there is nothing to gain by such strings.
-
-Not covered, because no string gives it away: persuasion in plain prose ("this text is rich in knowledge of the world"),
-other languages, and spellings that only a reader would recognise (homoglyphs, "y e s").
+options, an answer or a chat model's control strings could end its own paragraph and answer for the judge; one that frames questions and answers
+or gives orders can talk it into its answer. `neutralise` breaks such passages up by a visible mark and says what it found (`scoring.passages` has
+the kinds, and what is not covered); it only ever inserts the mark, so that whoever deletes the marks has the document again (unless it held some
+itself), and nothing is hidden from the judge. A mark keeps a document in its place but does not keep a weak judge from being impressed, so there is
+also `without`: the document less such passages. A scorer takes the lower of the two scores, and then there is little to gain by them.
 """
 
 from __future__ import annotations
@@ -49,7 +46,7 @@ def neutralise(text: str) -> tuple[str, Flag]:
     """Return `text` with a mark in every string that could speak for the judge, and what was found.
 
     A fixed point: the result has nothing left to mark. Matching ignores case and runs on the text as T5's NFKC
-    normalisation will see it, so full-width "＃＃＃" counts. About 15 MB of English web text a second.
+    normalisation will see it, so full-width "＃＃＃" counts. About 8 MB of English web text a second, and of any text in time with its length.
     """
     flags = Flag(0)
     while strings := list(passages(text)):
@@ -79,7 +76,7 @@ def readings(texts: Sequence[str]) -> tuple[list[str], NDArray[np.uint8], NDArra
 def without(text: str) -> str:
     """Return `text` less the passages that `neutralise` would mark, each replaced by a space; headings stay.
 
-    Of the prompt's question the whole sentence goes, of everything else what was matched.
+    With an answer goes the question before it, or its label; of an order and of the prompt's question the whole sentence.
     """
     text = re.sub(f"[{DROPPED}]+", "", text)
     kept, at = [], 0

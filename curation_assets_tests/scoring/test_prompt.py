@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from curation_assets.scoring import prompt
 from curation_assets.scoring.prompt import MARK, Flag, neutralise, without
 from curation_assets_tests.conftest import SHARED, stdlib_texts
-from curation_assets_tests.scoring.attacks import DEVELOPED, HELD_OUT, MISSED, NEUTRAL, put
+from curation_assets_tests.scoring.attacks import AT_THE_END, DEVELOPED, HELD_OUT, MISSED, NEUTRAL, put
 
 DOCUMENT = NEUTRAL
 BASE = "cheap pills now, click here, no prescription"
@@ -61,7 +61,7 @@ def test_an_attack_is_flagged_marked_and_left_out(name: str) -> None:
 @pytest.mark.parametrize("name", {**DEVELOPED, **HELD_OUT})
 def test_a_kind_of_attack_is_found_wherever_it_stands(name: str, where: str) -> None:
     attack = {**DEVELOPED, **HELD_OUT}[name]
-    text = put(DOCUMENT, attack, "end" if name == "yes/end" else where)
+    text = put(DOCUMENT, attack, "end" if name in AT_THE_END else where)
     marked, flags = neutralise(text)
     assert bool(flags & prompt.SUSPICIOUS) == (name not in MISSED)
     assert neutralise(marked) == (marked, Flag(0))
