@@ -470,7 +470,7 @@ class _Life(RuleBasedStateMachine):
         holder = self.owner.get(partition, writer)
         assert attempt.writer == self.writers[holder].id
         if holder == writer:
-            self.owner[partition], self.leases[writer][partition] = writer, attempt
+            self._lease(writer, partition, attempt)
 
     @rule(writer=writer, partition=partition)
     def write(self, writer: int, partition: str) -> None:
@@ -551,7 +551,7 @@ class _Life(RuleBasedStateMachine):
         for partition in [p for p, holder in self.owner.items() if holder == writer]:
             begun = _begin(self.catalog, self.writers[1 - writer], partition, self.key)
             assert begun.writer == self.writers[1 - writer].id
-            self.owner[partition], self.leases[1 - writer][partition] = 1 - writer, begun
+            self._lease(1 - writer, partition, begun)
         self._beat(writer)
 
     @rule(dead=st.none() | writer, dry_run=st.booleans())
@@ -566,6 +566,13 @@ class _Life(RuleBasedStateMachine):
             self.owner = {p: holder for p, holder in self.owner.items() if holder != dead}
         if dead is not None:
             self._beat(dead)
+
+    def _lease(self, writer: int, partition: str, attempt: Attempt) -> None:
+        """What was made under another lease is not committed under this one: its folder may be gone."""
+        before = self.leases[writer].get(partition)
+        if before is None or (before.number, before.started) != (attempt.number, attempt.started):
+            self.written[writer].pop(partition, None)
+        self.owner[partition], self.leases[writer][partition] = writer, attempt
 
     def _beat(self, writer: int) -> None:
         who = self.writers[writer]
