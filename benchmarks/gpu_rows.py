@@ -62,6 +62,8 @@ class Sizes:
     batch: int
     micro: tuple[int, int]
     """Sequences on the card at a time, of T5-Base and T5-Large."""
+    length: int
+    """Encoder tokens of a sequence that is trained on."""
     steps: int
 
 
@@ -87,6 +89,7 @@ REAL = Sizes(
     clusters=1_000,
     batch=128,
     micro=(128, 64),
+    length=512,
     steps=16,
 )
 _SMALL = Shape(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
@@ -104,6 +107,7 @@ TINY = Sizes(
     clusters=8,
     batch=4,
     micro=(4, 2),
+    length=32,
     steps=8,
 )
 SIZES = {"real": REAL, "tiny": TINY}
@@ -239,7 +243,7 @@ def _tokenizer(vocabulary: int) -> Any:
     from curation_assets.models.tokenizer import load_tokenizer, train_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
-        train_tokenizer([*texts(300), *["yes yes yes"] * 3000], vocabulary, folder)
+        train_tokenizer([*texts(100), *["yes yes yes"] * 1000], vocabulary, folder)
         return load_tokenizer(folder)
 
 
@@ -334,7 +338,7 @@ def _sentence_t5(card: Card, folder: Path) -> Path:
     from curation_assets.models.tokenizer import train_tokenizer
 
     vocabulary = card.sizes.vocabulary
-    train_tokenizer(texts(300), min(4000, vocabulary), folder / "base")
+    train_tokenizer(texts(100), min(4000, vocabulary), folder / "base")
     shape = vars(card.sizes.encoder) | {"vocab_size": vocabulary, "feed_forward_proj": "relu"}
     with torch.device(card.device):
         T5EncoderModel(T5Config(**shape)).save_pretrained(folder / "base")
@@ -486,7 +490,8 @@ def _steps(card: Card, shape: Shape, micro: int) -> Measured:
     config = TrainConfig(
         shape,
         sizes.vocabulary,
-        tokens=sizes.steps * sizes.batch * span_corruption.lengths(512)[0],
+        tokens=sizes.steps * sizes.batch * span_corruption.lengths(sizes.length)[0],
+        input_length=sizes.length,
         first_sentinel=sizes.vocabulary - 29,
         batch_size=sizes.batch,
         snapshots=(1.0,),
@@ -534,7 +539,7 @@ vocab_size = 2000
 samplers = ["density", "perplexity_small"]
 sizes = ["small"]
 [pretraining]
-tokens = 200_000
+tokens = 20_000
 [evaluation]
 suites = ["perplexity"]
 [execution]
@@ -549,7 +554,7 @@ def _graph(card: Card) -> Measured:
         (folder / "texts").mkdir()
         for number in range(2):
             lines = [
-                json.dumps({"id": f"{number}-{i}", "text": t}) for i, t in enumerate(texts(60, seed=number))
+                json.dumps({"id": f"{number}-{i}", "text": t}) for i, t in enumerate(texts(30, seed=number))
             ]
             (folder / "texts" / f"{number}.jsonl").write_text("\n".join(lines) + "\n")
         (folder / "gpu.toml").write_text(PROFILE.replace("{device}", card.device))
@@ -568,12 +573,12 @@ def _graph(card: Card) -> Measured:
             raise RuntimeError(
                 f"curation run ended with {done.returncode}: {(done.stderr or done.stdout)[-1500:]}"
             )
-        artifacts = sum(1 for _ in (folder / "data" / "artifacts").rglob("manifest.json"))
+        artifacts = sum(1 for _ in (folder / "data" / "artifacts").rglob("receipt.json"))
     return {
         "value": seconds,
         "unit": "s",
         "seconds": seconds,
-        "note": f"120 documents, {artifacts} artifacts",
+        "note": f"60 documents, {artifacts} artifacts",
     }
 
 

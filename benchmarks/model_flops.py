@@ -46,10 +46,21 @@ def encoder_flops(shape: Shape, inputs: float, *, matrices: int) -> float:
 
 
 def ask_flops(shape: Shape | Decoder, vocabulary: int, lengths: Sequence[int]) -> float:
-    """Return the operations of asking for the first token of an answer to inputs of these lengths, padding left out."""
+    """Return the operations of asking for the first token of an answer to inputs of these lengths, padding left out.
+
+    Of a T5 those that `t5.first_logits` takes: no encoder token is projected to a key and a value of the cross-attention.
+    """
     if isinstance(shape, Decoder):
         return sum(decoder_flops(shape, length, 1) for length in lengths)
-    return sum(forward_flops(shape, vocabulary, length, 1) for length in lengths)
+    d, inner = shape.d_model, shape.num_heads * shape.d_kv
+    layer = 2 * (
+        6 * d * inner + 3 * d * shape.d_ff
+    )  # value, query, two outputs, and the cross-attention's key and value of one token
+    fixed = shape.num_layers * layer + 2 * d * vocabulary
+    looks = (
+        4 * shape.num_layers * shape.num_heads * d
+    )  # for a token of the input: its score and its share of the mean
+    return sum(encoder_flops(shape, length, matrices=3) + fixed + looks * length for length in lengths)
 
 
 def span_flops(shape: Shape, vocabulary: int, windows: np.ndarray) -> float:

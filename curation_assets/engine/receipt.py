@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.common.files import unseal
-from curation_assets.config.profile import ProfileError
 
 
 @dataclass(frozen=True)
@@ -65,15 +64,9 @@ class Receipt:
             """Decode a field that was given as JSON; asked for what is not there yet, and so once."""
             if name not in AS_JSON:
                 raise AttributeError(name)
-            try:
-                value, _ = _decode(vars(self)[_ENCODED[name]])
-                if name == "files":
-                    value = {file: (size, digest) for file, (size, digest) in value.items()}
-            except (ValueError, TypeError, AttributeError):  # SQLite notices no flipped bits
-                raise ProfileError(
-                    f"the catalog is damaged (its {name} of {title(self.key, self.partition)} cannot be read): "
-                    "`curation catalog rebuild` makes it anew of what lies in the store"
-                ) from None
+            value, _ = _decode(vars(self)[_ENCODED[name]])
+            if name == "files":
+                value = {file: (size, digest) for file, (size, digest) in value.items()}
             vars(self)[name] = value
             return value
 

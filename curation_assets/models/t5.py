@@ -141,7 +141,7 @@ def is_plain(model: Any) -> bool:
 
 
 def first_logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None, start: int) -> torch.Tensor:
-    """Return what a plain T5 says of the first token of its answer, [B, vocabulary], as its own forward does but for rounding.
+    """Return what a plain T5 in evaluation mode says of the first token of its answer, [B, vocabulary], as its own forward but for rounding.
 
     One token attends to itself alone, so its self-attention is its value. In the cross-attention a single query is brought to the
     encoder's states, and their weighted mean to the values, since q . (K s) = (K' q) . s: so no state is projected to a key and a
@@ -154,7 +154,7 @@ def first_logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None, start
     start
         The decoder's first token.
     """
-    states = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    states = _encoded(model.encoder, ids, mask)
     x = model.decoder.embed_tokens.weight[start].expand(len(ids), -1)
     for block in model.decoder.block:
         own, cross, feed_forward = block.layer
@@ -171,3 +171,25 @@ def first_logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None, start
         x = feed_forward(x)
     x = model.decoder.final_layer_norm(x)
     return model.lm_head(x * model.model_dim**-0.5 if model.config.scale_decoder_outputs else x)
+
+
+def _encoded(encoder: Any, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Return the encoder's states, [B, L, d_model]; bias and mask are put together once, which its own forward does in each layer."""
+    bias = _position_bias(encoder.block[0].layer[0].SelfAttention, ids.shape[1])
+    if mask is not None:
+        bias = bias.masked_fill(mask[:, None, None] == 0, torch.finfo(bias.dtype).min)
+    x = encoder.embed_tokens(ids)
+    for block in encoder.block:
+        x = block(x, position_bias=bias)[0]
+    return encoder.final_layer_norm(x)
+
+
+def _position_bias(attention: Any, length: int) -> torch.Tensor:
+    """Return the bias of each pair of positions, [1, heads, L, L]: looked up for each distance, not for each pair."""
+    weight = attention.relative_attention_bias.weight
+    bucket = attention._relative_position_bucket(
+        torch.arange(1 - length, length, device=weight.device),
+        num_buckets=attention.relative_attention_num_buckets,
+        max_distance=attention.relative_attention_max_distance,
+    )
+    return weight[bucket].T.unfold(1, length, 1).flip(1)[None].contiguous()

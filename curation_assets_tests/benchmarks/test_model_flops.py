@@ -10,13 +10,13 @@ from transformers import MistralConfig, MistralForCausalLM, T5Config, T5EncoderM
 from benchmarks import model_flops, roofline
 from benchmarks.gpu_rows import TINY
 from benchmarks.model_flops import MISTRAL_7B, Decoder, decoder_flops, encoder_flops, pair_flops, span_flops
-from curation_assets.models.t5 import V1_1, Shape, build
+from curation_assets.models.t5 import V1_1, Shape, build, first_logits
 from curation_assets.pretraining.flops import forward_flops
 
 
 def counted(work):
     """Return torch's count, with unfused attention: the fused one of a CPU is not counted."""
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         work()
     return counter.get_total_flops()
 
@@ -48,13 +48,8 @@ def test_an_encoder_is_counted_as_torch_counts_it(activation, matrices):
 
 def test_a_question_and_a_likelihood_are_counted_as_torch_counts_them():
     shape = Shape(d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=3)
-    model, lengths = build(shape, 50, 0), [5, 9]
-    asked = sum(
-        counted(
-            lambda n=n: model(torch.full((1, n), 7), decoder_input_ids=torch.zeros(1, 1, dtype=torch.long))
-        )
-        for n in lengths
-    )
+    model, lengths = build(shape, 50, 0).requires_grad_(False), [5, 9]
+    asked = sum(counted(lambda n=n: first_logits(model, torch.full((1, n), 7), None, 0)) for n in lengths)
     assert asked == model_flops.ask_flops(shape, 50, lengths)
     # 20 raw tokens: 3 of noise in 1 span; 17 and a sentinel and the end are read, 3 and a sentinel and the end predicted.
     assert span_flops(shape, 50, np.array([20, 20])) == 2 * forward_flops(shape, 50, 19, 5)
@@ -82,5 +77,5 @@ def test_fused_layers_move_fewer_bytes():
     (plain, slow), (fused, fast) = (roofline.ask(shape, 100, kind, 2048, 64) for kind in (False, True))
     assert 0 < plain < fused < 1
     assert slow["pow"] > 0 and not fast["pow"] and not fast["tanh"]
-    assert slow["mm"] == pytest.approx(fast["mm"]) and slow["mm"] > 0
+    assert slow["mm"] == pytest.approx(fast["mm"]) and fast["clone"] < slow["clone"]
     assert "Flan-T5-xl" in roofline.report(TINY, 256, 32)

@@ -7,7 +7,6 @@ import random
 import re
 import resource
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,13 +91,6 @@ def _a_folder(name: str) -> Callable[[Path], None]:
     return damage
 
 
-def _rows(home: Path) -> None:
-    """Damage what the catalog says of each artifact, which SQLite does not notice."""
-    with sqlite3.connect(home / "data" / "catalog.sqlite") as connection:
-        connection.execute("UPDATE artifacts SET files = '{\"x\": [1', inputs = '['")
-    connection.close()
-
-
 def _gone(pattern: str) -> Callable[[Path], None]:
     def damage(home: Path) -> None:
         for path in _paths(home, pattern):
@@ -111,7 +103,7 @@ SCORES, SUBSET, DOCUMENTS = (
     f"data/artifacts/{key}/*/*/*.parquet" for key in ("density/scores", "*/subset", "corpus/documents")
 )
 READ_SCORES = ("explain", "show", "show scores", "select", "select --to", "export")
-AGAIN = r"changed on disk since it was written; it will be made anew: call `curation run`"
+AGAIN = r"changed since it was written; it will be made anew: call `curation run`"
 ELSEWHERE = r"the data folder cannot be used: make it one that can be written, or name another"
 REBUILD = r"`curation catalog rebuild` makes it anew of what lies in the store"
 
@@ -144,7 +136,6 @@ FAULTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], int, str]] = {
         2,
         rf"catalog \S+ is damaged \(.*\): {REBUILD}",
     ),
-    "catalog's rows": (_rows, ("plan", "status", "trace", "show", "select", "gc"), 2, REBUILD),
     "catalog is a folder": (
         _a_folder("data/catalog.sqlite"),
         ASKING,
@@ -272,33 +263,34 @@ def test_a_full_disk_is_one_line(home: Path, command: str, capsys: pytest.Captur
     assert "free some space; what is finished is kept" in _one_line(capsys.readouterr().err)
 
 
+ON_POSTGRES = {
+    "catalog": ("run", "plan", "status", "select", "gc"),
+    "dagster_storage": ("run", "train"),
+}
+"""Which commands need what a setting of [execution] puts on a server."""
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("command", ["run", "plan", "status", "select", "gc"])
 @pytest.mark.parametrize(
-    ("password", "away", "said"),
-    [
-        (
-            "wrong",
-            False,
-            r"authentication failed.*\): mend execution\.catalog in the profile, or the password",
-        ),
-        (PASSWORD, True, r"refused.*\): start the server, or mend execution\.catalog in the profile"),
-    ],
+    ("setting", "command"),
+    [(name, command) for name, commands in ON_POSTGRES.items() for command in commands],
 )
-def test_a_catalog_on_postgres_that_cannot_be_had_is_one_line(
+@pytest.mark.parametrize("away", [False, True], ids=["wrong password", "away"])
+def test_a_server_that_cannot_be_had_is_one_line(
     home: Path,
     postgres: PostgresServer,
+    setting: str,
     command: str,
-    password: str,
     away: bool,
-    said: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("curation_assets.engine.database._FIRST", 0.5)
-    monkeypatch.setenv("PGPASSWORD", password)
-    url = postgres.url(postgres.database())
-    _in_execution(home / "tiny.toml", f'catalog = "{url}"')
+    monkeypatch.setenv("PGPASSWORD", PASSWORD if away else "wrong")
+    driver = "postgresql+psycopg" if setting == "catalog" else "postgresql"
+    url, profile = postgres.url(postgres.database(), driver), home / "tiny.toml"
+    text = profile.read_text("utf-8")
+    profile.write_text(text.replace("[execution]\n", f'[execution]\n{setting} = "{url}"\n'), "utf-8")
     if away:
         postgres.stop()
     try:
@@ -307,10 +299,6 @@ def test_a_catalog_on_postgres_that_cannot_be_had_is_one_line(
         if away:
             postgres.start()
     line = _one_line(capsys.readouterr().err)
-    assert re.search(said, line) and PASSWORD not in line
-
-
-def _in_execution(profile: Path, setting: str) -> None:
-    profile.write_text(
-        profile.read_text("utf-8").replace("[execution]\n", f"[execution]\n{setting}\n"), "utf-8"
-    )
+    assert ("refused" if away else "authentication failed") in line and PASSWORD not in line
+    assert re.search(rf"\): .*execution\.{setting} in the profile", line), line
+    assert ("PGPASSWORD" if not away else "start ") in line

@@ -58,8 +58,14 @@ class Chosen:
 
             filled = (n for n in range(source.num_row_groups) if source.metadata.row_group(n).num_rows)
             for name, groups in groupby(filled, shard):
-                read = source.read_row_groups(list(groups), columns=columns)
-                yield name, {column: read[column].to_numpy() for column in columns}
+                of_file = list(groups)
+                yield (
+                    name,
+                    {
+                        column: source.read_row_groups(of_file, columns=[column])[column].to_numpy()
+                        for column in columns  # one by one, so that no more than one is held twice
+                    },
+                )
 
     def by_source(self) -> dict[str, tuple[int, int]]:
         """Return {corpus file: (documents that were chosen of it, their tokens)}."""

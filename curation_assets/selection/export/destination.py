@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from curation_assets.common.files import TEMPORARY, atomic_file, file_system, seal, sha256, unseal
 
 MANIFEST = "manifest.json"
@@ -17,6 +19,7 @@ PROGRESS = "_progress.json"
 """Which files are there, and where the next one begins, as long as the export is at work."""
 DATA = "data"
 CARD = "README.md"
+_LOCK = f"{TEMPORARY}lock"
 
 
 class DamagedExport(ValueError):
@@ -38,11 +41,36 @@ class Destination:
         protocol = self._fs.protocol
         self._local = "file" in (protocol if isinstance(protocol, tuple) else (protocol,))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold a folder of this machine against a second export; the kernel lets go of it when this process dies.
+
+        Raises
+        ------
+        ValueError
+            Another export is at work there.
+        """
+        if not self._local:
+            yield
+            return
+        Path(self._root).mkdir(parents=True, exist_ok=True)
+        path = Path(self._root, _LOCK)
+        try:
+            lock = FileLock(path, blocking=False).acquire()
+        except Timeout:
+            raise ValueError(f"{self.url}: another export is at work in this folder") from None
+        with lock:
+            try:
+                yield
+            finally:
+                path.unlink()
+
     def begin(self) -> None:
         """Remove what a killed export was writing."""
         if self._local:
             for left in Path(self._root).glob(f"**/{TEMPORARY}*"):
-                left.unlink(missing_ok=True)
+                if left.name != _LOCK:
+                    left.unlink(missing_ok=True)
 
     def begun(self) -> str:
         """Return the name of the file that says what export lies there, complete or not; "" where nothing does.

@@ -29,24 +29,25 @@ def export(chosen: Chosen, layout: Export, to: Destination, progress: Progress =
     Raises
     ------
     ValueError
-        The folder holds something else or another export; or the corpus is not any more what was scored.
+        The folder holds something else or another export, or another process exports there; or the corpus is not any more what was scored.
     """
     again = _repeats(chosen, layout)
     documents = Documents(chosen, again, normalized=layout.normalized)
     how = {**layout.identity(), "license": ""}  # which stands in the card alone, and that is always written
     plan = fingerprint(FORMAT, chosen.selection, chosen.near_duplicates, documents.schema.to_string(), how)
-    finished, files = _there(to, plan)
-    if (manifest := finished) is None:
-        to.begin()
-        passes = again.passes(chosen.ranked) if again else [chosen.documents]
-        files = _write(documents, layout, to, plan, files, passes, progress)
-        manifest = _manifest(chosen, layout, documents, plan, files, passes)
-    with to.file(CARD) as draft:
-        card = dataset_card(manifest, documents.schema, chosen.by_source(), layout.license)
-        draft.write_text(card, "utf-8")
-    if finished is None:
-        to.write(MANIFEST, manifest)
-    to.remove(PROGRESS)
+    with to.held():
+        finished, files = _there(to, plan)
+        if (manifest := finished) is None:
+            to.begin()
+            passes = again.passes(chosen.ranked) if again else [chosen.documents]
+            files = _write(documents, layout, to, plan, files, passes, progress)
+            manifest = _manifest(chosen, layout, documents, plan, files, passes)
+        with to.file(CARD) as draft:
+            card = dataset_card(manifest, documents.schema, chosen.by_source(), layout.license)
+            draft.write_text(card, "utf-8")
+        if finished is None:
+            to.write(MANIFEST, manifest)
+        to.remove(PROGRESS)
     return manifest
 
 

@@ -168,6 +168,22 @@ def test_killed_before_anything_was_noted_it_begins_anew(corpus: Corpus, tmp_pat
     assert len(read(tmp_path, manifest)) == len(corpus.subset())
 
 
+def test_a_second_export_to_a_folder_at_the_same_time_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    """It neither waits nor takes what the first one is writing for what a killed one left."""
+    to, refused = Destination(str(tmp_path)), []
+
+    def second(*_: object) -> None:
+        if not refused:
+            with pytest.raises(ValueError, match="another export is at work in this folder") as found:
+                export(corpus.chosen(), how(), Destination(str(tmp_path)))
+            refused.append(found)
+
+    manifest = export(corpus.chosen(), how(), to, second)
+    assert refused and len(read(tmp_path, manifest)) == manifest["rows"]
+    assert not list(tmp_path.rglob(".tmp-*")), "no lock is left in what people upload"
+    assert export(corpus.chosen(), how(), to) == manifest
+
+
 @pytest.mark.parametrize("damage", ["cut off", "flip"])
 def test_a_file_that_was_damaged_after_a_kill_is_written_anew(
     corpus: Corpus, tmp_path: Path, damage: str
@@ -283,7 +299,7 @@ def test_the_table_of_a_choice_is_opened_once_for_all_files(
 ) -> None:
     """Its footer tells of every corpus file: read for each, that would take the square of their number."""
     opened, open_file = list[Any](), pq.ParquetFile
-    monkeypatch.setattr(pq, "ParquetFile", lambda path: opened.append(path) or open_file(path))
+    monkeypatch.setattr(pq, "ParquetFile", lambda path, **how: opened.append(path) or open_file(path, **how))
     files = dict(corpus.chosen().by_file(["source_row"]))
     assert len(files) == len(corpus.workspace.shards()) > len(opened) == 1
     subset = corpus.subset()
