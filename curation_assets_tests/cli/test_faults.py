@@ -103,7 +103,7 @@ SCORES, SUBSET, DOCUMENTS = (
     f"data/artifacts/{key}/*/*/*.parquet" for key in ("density/scores", "*/subset", "corpus/documents")
 )
 READ_SCORES = ("explain", "show", "show scores", "select", "select --to", "export")
-AGAIN = r"changed since it was written; it will be made anew: call `curation run`"
+AGAIN = r"changed (on disk )?since it was written; it will be made anew: call `curation run`"
 ELSEWHERE = r"the data folder cannot be used: make it one that can be written, or name another"
 REBUILD = r"`curation catalog rebuild` makes it anew of what lies in the store"
 
