@@ -81,7 +81,7 @@ def as_it_is(judge: AskLLM, texts: list[str]) -> np.ndarray:
     scores = np.empty(len(texts))
     whole = np.array([len(judge._framed(one)) for one in ids])
     for batch, padded in length_batches(whole, judge.batch_tokens, judge.max_tokens):
-        scores[batch] = judge._log_yes([ids[row] for row in batch], padded)
+        scores[batch] = judge._log_yes(ids, (batch, padded)).cpu().numpy()
     return scores
 
 
