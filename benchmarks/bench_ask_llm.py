@@ -1,13 +1,8 @@
-"""Ask-LLM: against the bare forward of as many tokens, the teacher's speed, and the public package nano-askllm.
-
-nano-askllm is optional and only compared with: `pip install --no-deps nano-askllm` (its pin on transformers < 5 is
-older than what it runs with).
-"""
+"""Ask-LLM: against the bare forward of as many tokens, the teacher's speed, and memory. nano-askllm: `bench_peers`."""
 
 from __future__ import annotations
 
 import importlib.util
-import logging
 import sys
 import tempfile
 import time
@@ -53,7 +48,6 @@ def _small_t5() -> Iterator[Row]:
         tokenizer = load_tokenizer(folder)
         judge = t5.build(t5.Shape(96, 24, 256, 2, 4), tokenizer.vocab_size, seed=0).eval()
         yield from _against_bare("a small T5", judge, tokenizer, _texts(300), repeats=2, aim=None)
-        yield from _against_nano("a small T5", judge, tokenizer, folder, _texts(200), repeats=1)
 
 
 def _teacher() -> Iterator[Row]:
@@ -89,38 +83,6 @@ def _against_bare(
     note = f"{len(texts)} documents, {tokens:,} tokens with the prompt"
     yield Row(f"Ask-LLM {name} over its bare forward", forward / scoring, "x", aim, note)
     yield Row(f"Ask-LLM {name}, one core", tokens / scoring, "tokens/s")
-
-
-def _against_nano(
-    name: str, judge: Any, tokenizer: Any, folder: str, texts: list[str], repeats: int
-) -> Iterator[Row]:
-    """The same judge and documents, nano-askllm in its README's batches of two, and in batches of 16."""
-    if importlib.util.find_spec("nano_askllm") is None:
-        yield Row(f"Ask-LLM {name} over nano-askllm", float("nan"), "x", note="nano-askllm is not installed")
-        return
-    from nano_askllm import AskLLM as Nano
-    from transformers import PreTrainedTokenizerFast
-
-    logging.getLogger("nano_askllm").setLevel(logging.ERROR)
-    face = PreTrainedTokenizerFast.from_pretrained(folder)
-    nano = Nano(face, judge, prompt_template_postfix=prompt.SUFFIX, yes_tokens=["yes"], max_tokens=MAX_TOKENS)
-    ask = AskLLM(judge, tokenizer, max_tokens=MAX_TOKENS, device="cpu")
-
-    def theirs(size: int) -> np.ndarray:
-        return np.concatenate([nano.ask(texts[at : at + size]).numpy() for at in range(0, len(texts), size)])
-
-    short = ~ask.score_table(texts).cut
-    apart = float(np.abs(np.exp(ask.score(texts)) - theirs(2))[short].max())
-    ours, *others = _best(repeats, lambda: ask.score(texts), lambda: theirs(2), lambda: theirs(16))
-    for size, seconds in zip((2, 16), others, strict=True):
-        note = f"P(yes) of documents that are not cut differs by at most {apart:.1e}"
-        yield Row(
-            f"Ask-LLM {name} over nano-askllm, batches of {size}",
-            seconds / ours,
-            "x",
-            3 if size == 2 else None,
-            note,
-        )
 
 
 def _memory() -> Row:

@@ -1,4 +1,4 @@
-"""Embedding: how much of the bare transformer's speed the encoder keeps, and whether its memory grows."""
+"""Embedding: how much of the bare transformer's speed the encoder keeps, and whether its memory grows. sentence-transformers: `bench_peers`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BATCH = 2000  # documents per call in the memory test, as a shard's are streame
 
 
 def rows() -> Iterable[Row]:
-    """Yield the ratios to the bare forward pass and to sentence-transformers, and the memory at two sizes."""
+    """Yield the ratio to the bare forward pass, and the memory at two sizes."""
     # Memory first: a child's peak begins at what its parent held when it was started.
     few, many = peak_mib(__name__, "20000"), peak_mib(__name__, "100000")
     with tempfile.TemporaryDirectory() as cache:
@@ -34,29 +34,21 @@ def rows() -> Iterable[Row]:
 
 
 def _speed(encoder: Encoder) -> Iterator[Row]:
-    """Time the encoder, the bare transformer on as many tokens, and sentence-transformers, turn by turn."""
+    """Time the encoder, and the bare transformer on as many tokens, turn by turn."""
     import torch
 
     texts = list(islice(_texts(longest=150), _DOCUMENTS))
     tokens = int(encoder.seen(encoder.tokenize(texts)).sum()) + 2 * len(texts)
-    theirs = encoder._model
-    theirs.max_seq_length = encoder.max_tokens
-
-    def reference() -> object:
-        return theirs.encode(texts, batch_size=32, show_progress_bar=False)
-
     threads = torch.get_num_threads()
     torch.set_num_threads(
         1
     )  # processor time on one thread: the same figure on a busy machine as on an idle one
     try:
-        works = (lambda: encoder.encode(texts), _bare(encoder, tokens, batch=32), reference)
-        ours, bare, other = _best_in_turn(*works)
+        ours, bare = _best_in_turn(lambda: encoder.encode(texts), _bare(encoder, tokens, batch=32))
     finally:
         torch.set_num_threads(threads)
     note = f"{_DOCUMENTS} documents of {tokens / _DOCUMENTS:.0f} tokens; tokenizing and padding included"
     yield Row("tokens/s, encoder over bare transformer", bare / ours, "ratio", 0.8, note)
-    yield Row("tokens/s, encoder over sentence-transformers", other / ours, "ratio", 1.0, "same documents")
     note = f"{_DOCUMENTS / ours:,.0f} documents/s: MiniLM, at most {encoder.max_tokens} tokens"
     yield Row("speed per core of this machine", tokens / ours, "tokens/s", note=note)
 

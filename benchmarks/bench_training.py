@@ -1,15 +1,9 @@
-"""Pre-training against the bare forward and backward pass, memory against corpus size, and on a GPU the paper's own sizes.
-
-The GPU part trains T5 v1.1 on random tokens as `trainer.train` does, in a process of its own for each row: some 5 minutes, most of
-it torch.compile.
-"""
+"""Pre-training against the bare forward and backward pass, and memory against corpus size; on a GPU: `bench_gpu`."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +15,7 @@ import torch
 
 from benchmarks.harness import Row, peak_mib, report_peak
 from curation_assets.models import span_corruption
-from curation_assets.models.t5 import V1_1, Shape, build, parameter_count
+from curation_assets.models.t5 import Shape, build, parameter_count
 from curation_assets.pretraining.config import RuntimeConfig, TrainConfig
 from curation_assets.pretraining.flops import device_flops, training_flops
 from curation_assets.pretraining.packing import Shard, TokenStream
@@ -42,7 +36,7 @@ CONFIG = TrainConfig(
 
 def rows() -> Iterable[Row]:
     """Measure. Ratios are of CPU seconds on one thread, taken in turns, so that a busy machine does not blur them."""
-    stream = _stream(2_000)
+    stream = random_stream(2_000)
     note = f"{parameter_count(CONFIG.shape, VOCABULARY) / 1e6:.1f}M parameters, 16 x 141 raw tokens, all cores, wall clock"
     speed = CONFIG.tokens_per_step / _seconds_per_step(stream, time.perf_counter)
     yield Row("training, raw tokens a second", speed, "tokens/s", None, note)
@@ -56,10 +50,10 @@ def rows() -> Iterable[Row]:
     finally:
         torch.set_num_threads(threads)
     yield from _memory()
-    yield from _gpu()
 
 
-def _stream(documents: int, vocabulary: int = VOCABULARY) -> TokenStream:
+def random_stream(documents: int, vocabulary: int = VOCABULARY) -> TokenStream:
+    """Return documents of 50 to 550 random tokens."""
     rng = np.random.default_rng(0)
     offsets = np.concatenate([[0], rng.integers(50, 550, documents).cumsum()])
     ids = rng.integers(2, vocabulary - 100, offsets[-1]).astype(np.uint16)
@@ -141,70 +135,5 @@ def _read_memory_map(documents: int) -> None:
             report_peak()
 
 
-A100_SECONDS, A100_PEAK = (
-    0.56,
-    312e12,
-)  # nanoT5's README: a step of T5-Base in bf16, compiled; NVIDIA's data sheet
-PEAKS = {"A100": A100_PEAK, "H100": 989e12, "H200": 989e12}  # dense bf16 of the SXM boards, data sheets
-
-
-def _gpu() -> Iterable[Row]:
-    if not torch.cuda.is_available():
-        yield Row("training on a GPU", math.nan, "", None, "not run: there is no GPU here")
-        return
-    for compiled in (False, True):
-        found = _on_gpu("base", 128, compiled)
-        how = "compiled" if compiled else "not compiled"
-        about = f"128 x 512 inputs and 114 targets, micro-batch {found['micro']:.0f}"
-        yield Row(f"T5-Base on a GPU, {how}, seconds a step", found["seconds"], "s", None, about)
-        yield Row(f"T5-Base on a GPU, {how}, share of GEMM rate", found["share"], "x")
-    peak = next((peak for name, peak in PEAKS.items() if name in torch.cuda.get_device_name()), None)
-    basis = "data sheets" if peak else "its measured GEMM rate"
-    wanted = A100_SECONDS * A100_PEAK / (peak or found["rate"])
-    note = f"{wanted:.3f} s here: {A100_SECONDS} s on an A100, scaled by {basis}"
-    yield Row("T5-Base on a GPU, nanoT5's step against ours", wanted / found["seconds"], "x", 1.0, note)
-    large = _on_gpu("large", 128, True)
-    about = f"{large['seconds']:.3f} s a step, micro-batch {large['micro']:.0f}"
-    yield Row("T5-Large on a GPU, compiled, share of GEMM rate", large["share"], "x", 0.45, about)
-
-
-def _on_gpu(size: str, batch: int, compiled: bool) -> dict[str, float]:
-    """Train in a process of its own, with the largest micro-batch that fits."""
-    micro = batch
-    while micro:
-        command = [sys.executable, "-m", "benchmarks.bench_training", size, str(micro), str(int(compiled))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return {"micro": micro, **json.loads(done.stdout.strip().splitlines()[-1])}
-        if "OutOfMemoryError" not in done.stderr:
-            raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
-        micro //= 2
-    raise RuntimeError(f"T5-{size} does not fit on this GPU")
-
-
-def _train_on_gpu(size: str, micro: int, compiled: bool) -> None:
-    """Train 24 steps and print seconds a step (the median after a third of them), the GEMM rate and the share of it."""
-    config = TrainConfig(
-        V1_1[size], 32_128, tokens=24 * 128 * 568, batch_size=128, snapshots=(1.0,), precision="bfloat16"
-    )
-    execution = RuntimeConfig(device="cuda", micro_batch_size=micro, compile=compiled, flush_steps=2)
-    times: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        train(
-            config,
-            _stream(4_000, 32_128),
-            folder,
-            execution=execution,
-            progress=lambda *_: times.append(time.perf_counter()),
-        )
-    seconds = float(np.median(np.diff(times)[4:])) / execution.flush_steps
-    rate = device_flops("cuda", torch.bfloat16)
-    share = training_flops(config) / config.steps / seconds / rate
-    print(json.dumps({"seconds": seconds, "rate": rate, "share": share}))
-
-
 if __name__ == "__main__":
-    if sys.argv[1] in V1_1:
-        _train_on_gpu(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1")
-    else:
-        _read_memory_map(int(sys.argv[1]))
+    _read_memory_map(int(sys.argv[1]))

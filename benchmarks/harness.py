@@ -51,9 +51,13 @@ def figures(module: str, *arguments: str) -> dict[str, float]:
 
     A process of its own, because a peak cannot be reset inside one.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.PIPE, text=True
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True
+        )
+    except subprocess.CalledProcessError as error:
+        error.add_note(error.stderr[-2000:])
+        raise
     return {name: float(value) for name, value in json.loads(done.stdout.strip().splitlines()[-1]).items()}
 
 

@@ -3,44 +3,57 @@
     python -m benchmarks.shards --shards 2000 --fewer 200 --corpus FOLDER
 
 Files have equally many documents, since a corpus that grows has more files: what a file costs is to stay as it is. Each
-step is made by the engine in a process of its own, checks included, forked from one that has imported everything: so
-its processor time and its peak are its own. Models are tiny, and come from folders: nothing is trained.
+step is made in a process of its own, checks included, forked from one that has imported everything: so its processor time
+and its peak are its own. Models are tiny, and come from folders: nothing is trained. `--made-up` draws the embeddings, `--dagster`
+makes each step as `curation run` does, with its events, `--profiled STEP,...` says where the time of the larger one goes.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
 import importlib
 import json
 import multiprocessing
 import os
+import pstats
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from benchmarks.bench_embeddings import _texts
 from benchmarks.harness import peak
+from curation_assets.common.progress import Progress
 from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.discover import find_files
 from curation_assets.corpus.documents import parse_shard
-from curation_assets.defs.materializing import PRODUCTS
+from curation_assets.corpus.reading import open_documents
+from curation_assets.defs import materializing
+from curation_assets.defs.run_graph import run_graph
+from curation_assets.engine.context import Context
 from curation_assets.engine.driver import Blocked, bring_up_to_date
 from curation_assets.engine.executors import Failed
 from curation_assets.engine.executors.inline import InlineExecutor
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.scope import everything
-from curation_assets.engine.workspace import Workspace
+from curation_assets.engine.workspace import BuildOne, Metadata, Workspace
 from curation_assets.models import t5
 from curation_assets.models.tokenizer import train_tokenizer
+from curation_assets.products import CHECKED_WITH as CHECKED_WITH
+from curation_assets.products import CHECKS as CHECKS
+from curation_assets.products import PRODUCTS as ALL
 from curation_assets_tests.models.small_models import save_teacher
 
 _PROFILE = """
@@ -61,12 +74,14 @@ windows = 1
 samplers = {samplers}
 [execution]
 device = "cpu"
+workers = 1
 [samplers.perplexity.models]
 {perplexity}
 [samplers.ask_llm.models]
 {ask_llm}
 """
 _DEFAULT = "random,density,semdedup,prototypes,perplexity_small,ask_llm_small"
+_DIMENSIONS = 64
 _IMPORTED = ("curation_assets.products", "faiss", "polars", "sentence_transformers", "torch", "transformers")
 
 
@@ -76,6 +91,26 @@ class Cost:
 
     cpu: float
     peak: float
+
+
+def _embeddings(context: Context) -> BuildOne:
+    """Draw unit vectors."""
+
+    def build(shard: str, folder: Path, progress: Progress) -> Metadata:
+        with pq.ParquetFile(open_documents(context, shard)) as file:
+            n = file.metadata.num_rows
+        x = np.random.default_rng([*shard.encode()]).standard_normal((n, _DIMENSIONS), np.float32)
+        np.save(folder / "embeddings.npy", x / np.linalg.norm(x, axis=1, keepdims=True))
+        np.save(folder / "readable.npy", np.ones(n, bool))
+        return {"documents": n, "unreadable_documents": 0, "dimensions": _DIMENSIONS}
+
+    return build
+
+
+PRODUCTS = [
+    replace(product, build=_embeddings) if product.key == "corpus/embeddings" else product for product in ALL
+]
+"""The products, with embeddings that are made up."""
 
 
 def main() -> None:
@@ -90,6 +125,9 @@ def main() -> None:
         "--corpus", default="", help="where documents are taken from; empty for Python's manual"
     )
     parser.add_argument("--samplers", default=_DEFAULT, help='separated by commas; "all" for all of them')
+    parser.add_argument("--made-up", action="store_true", help="draw embeddings")
+    parser.add_argument("--dagster", action="store_true", help="with Dagster's events")
+    parser.add_argument("--profiled", default="", help="steps to profile, separated by commas")
     options = parser.parse_args()
     samplers = [*SAMPLERS] if options.samplers == "all" else options.samplers.split(",")
     for module in _IMPORTED:
@@ -98,7 +136,7 @@ def main() -> None:
     for count in (options.fewer, options.shards):
         with tempfile.TemporaryDirectory() as name:
             profile = _written(Path(name), count, options.documents, options.corpus, samplers)
-            costs.append({key: _cost(key) for key in _keys(profile)})
+            costs.append({key: _cost(key, options) for key in _keys(profile)})
     few, many = costs
     print(
         f"{'':<28} ms of CPU a file: {options.fewer:,} files, {options.shards:,}, ratio; MiB at most: of both"
@@ -147,6 +185,7 @@ def _written(folder: Path, shards: int, documents: int, corpus: str, samplers: l
     os.environ |= {
         "CURATION_PROFILE": str(folder / "shards.toml"),
         "CURATION_DATA": str(folder / "data"),
+        "DAGSTER_HOME": str(folder / "data" / "dagster_home"),
     }
     return load_profile()
 
@@ -166,11 +205,11 @@ def _keys(profile: Profile) -> list[str]:
     return [key for key in STEPS if key in keys]
 
 
-def _cost(key: str) -> Cost:
+def _cost(key: str, options: argparse.Namespace) -> Cost:
     """Make a step of all partitions by a process of its own."""
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=_make, args=(key, theirs))
+    process = fork.Process(target=_made, args=(key, options, theirs))
     started = time.perf_counter()
     process.start()
     theirs.close()
@@ -186,14 +225,33 @@ def _cost(key: str) -> Cost:
     return cost
 
 
-def _make(key: str, result: Connection) -> None:
-    spent, workspace = time.process_time(), Workspace(load_profile())
+def _made(key: str, options: argparse.Namespace, result: Connection) -> None:
+    """Make a step of all partitions, and say what it took."""
+    products = "benchmarks.shards" if options.made_up else materializing.PRODUCTS
+    materializing.PRODUCTS = products
+    make = _make_with_events if options.dagster else _make
+    profiler, spent = cProfile.Profile(), time.process_time()
+    if key in options.profiled.split(","):
+        profiler.runcall(make, key, products)
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(40)
+    else:
+        make(key, products)
+    result.send(Cost(time.process_time() - spent, peak()))
+
+
+def _make(key: str, products: str) -> None:
+    workspace = Workspace(load_profile())
     scope = everything(workspace.profile, [STEPS[key]])
-    with InlineExecutor(workspace, PRODUCTS, lambda line: None) as executor:
+    with InlineExecutor(workspace, products, lambda line: None) as executor:
         for event in bring_up_to_date(workspace, scope, executor):
             if isinstance(event, Failed | Blocked):
                 raise SystemExit(f"{event.key} {event.partition}: {event}")
-    result.send(Cost(time.process_time() - spent, peak()))
+
+
+def _make_with_events(key: str, products: str) -> None:
+    outcome = run_graph(load_profile(), lambda line: None, [STEPS[key]])
+    if outcome.failed:
+        raise SystemExit(f"{key}: {outcome.failed}")
 
 
 if __name__ == "__main__":

@@ -70,8 +70,13 @@ tokens = 12_000
 batch_size = 8
 micro_batch_size = 8
 input_length = 64
+snapshots = [0.1, 0.5, 1.0]
 [samplers.perplexity]
 window = 64
+[samplers.perplexity.models]
+large_20k = "asset:full_data/checkpoint#large@0.1"
+large_300k = "asset:full_data/checkpoint#large@0.5"
+large_700k = "asset:full_data/checkpoint#large@0.5"
 [samplers.ask_llm]
 max_tokens = 220
 [judge]

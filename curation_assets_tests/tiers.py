@@ -1,7 +1,8 @@
 """Tiers of tests: one without a mark is `fast` and stays in its process, which is checked; the others say what they need.
 
-`make check` runs the fast ones alone. With pytest-xdist the tests of a file stay in one process, those of whole runs start
-first, and the tests in a browser are one group: they share what takes long to start.
+`make check` runs the fast ones alone. With pytest-xdist the tests of a file stay in one process, the tests in a browser are
+one group, since they share what takes long to start, and the groups that take longest start first: so none is left at the end
+with one process at work.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-LIMITS = {"graph": 600, "browser": 600, "process": 180, "slow": 180}
+LIMITS = {"browser": 600, "graph": 600, "process": 180, "slow": 180}
 """The marks, and the seconds that a test with one may take; `timeout` of pyproject.toml is for all others."""
 _STARTS = {
     "subprocess.Popen": "a subprocess",

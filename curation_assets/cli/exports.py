@@ -182,13 +182,15 @@ def _duplicates(workspace: Workspace) -> bool:
 def _destination(workspace: Workspace, options: argparse.Namespace) -> Destination:
     """Return where to write; what lies there already and is no export is refused before anything is looked for."""
     from curation_assets.selection.export.destination import Destination
-    from curation_assets.selection.export.hub import check_target
+    from curation_assets.selection.export.hub import check_login, check_target
 
     url = address(options.to)
     if options.push:
         check_target(url, options.push)
     to = Destination(url, storage_options(workspace.profile, url), workspace.store.temporary)
     to.begun()
+    if options.push:
+        check_login(options.push)
     return to
 
 

@@ -9,7 +9,6 @@ import re
 import sys
 import time
 from importlib.metadata import version
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from curation_assets.cli.live_progress import Watching
 from curation_assets.cli.queries import Command, add_command, add_profile, described
 from curation_assets.cli.train import follow, train
 from curation_assets.common.stopping import INTERRUPTED, stoppable
+from curation_assets.common.terminal import plain
 from curation_assets.config.profile import Profile, ProfileError, load_profile
 from curation_assets.config.settings import MADE
 from curation_assets.defs.webserver.command import serve
@@ -191,7 +191,7 @@ def _ask(command: Command, profile: Profile, options: argparse.Namespace) -> int
     except (ValueError, MissingInput, FileNotFoundError) as error:
         if isinstance(error, ProfileError) or getattr(error, "errno", None) is not None:
             raise
-        print(f"curation: {error}", file=sys.stderr)
+        print(f"curation: {plain(str(error))}", file=sys.stderr)
         return 1
 
 
@@ -212,7 +212,7 @@ def _run(profile: Profile, options: argparse.Namespace) -> int:
         except ValueError as error:
             if isinstance(error, ProfileError):
                 raise
-            print(f"curation: {error}", file=sys.stderr)
+            print(f"curation: {plain(str(error))}", file=sys.stderr)
             return 1
         try:
             with watching:
@@ -221,7 +221,7 @@ def _run(profile: Profile, options: argparse.Namespace) -> int:
                 else:
                     outcome = run_scope(profile, watching, scope, apart=True)
         except WorkerDied as error:
-            print(f"curation: {error}", file=sys.stderr)
+            print(f"curation: {plain(str(error))}", file=sys.stderr)
             return 1
         workspace = Workspace(profile)
         if scope is None:
@@ -246,20 +246,19 @@ def _show_results(workspace: Workspace) -> None:
 
 def _corpus_must_be_there(profile: Profile) -> None:
     """Raise ProfileError where the corpus is a folder that there is not, or made with what is not installed: nothing is started for that."""
-    if "builtin" in profile.corpus.made:
+    corpus = profile.corpus
+    if "builtin" in corpus.made:
         from curation_assets.corpus.demo.build import must_be_installed
 
         try:
             must_be_installed()
         except ModuleNotFoundError as error:
             raise ProfileError(str(error)) from None
-    for name in (
-        "url",
-        "hq_url",
-        "reference_url",
-        *(["planted.url"] if "planted" in profile.corpus.made else []),
-    ):
-        url = attrgetter(name)(profile.corpus)
+    named = {f"sources.{name}.url" if name else "url": url for name, url in corpus.urls.items()}
+    named |= {"hq_url": corpus.hq_url, "reference_url": corpus.reference_url}
+    if "planted" in corpus.made:
+        named["planted.url"] = corpus.planted.url
+    for name, url in named.items():
         elsewhere = url in ("", *MADE) or "://" in url or Path(url).exists()
         glob = re.search(r"[*?\[]", url)  # of which the folder before it must be there
         if not elsewhere and not (glob and Path(url[: glob.start()].rpartition("/")[0]).exists()):

@@ -88,6 +88,10 @@ def _check(profile: Profile, options: argparse.Namespace) -> int:
     workspace = Workspace(profile)
     verdict = verify(workspace, digests=options.digests, progress=on_stderr("check"))
     wrong = [f"{name}: {problem}; withdrawn" for name, problem in sorted(verdict.damaged.items())]
+    wrong += [
+        f"{name}: its entry in the catalog was damaged; written anew from its manifest"
+        for name in sorted(verdict.entries)
+    ]
     wrong += [f"{name}: its manifest was damaged or gone; written anew" for name in sorted(verdict.manifests)]
     if options.digests and (mended := mend_published(workspace)):
         wrong.append(f"{mended} was not what was published; copied anew")

@@ -1,8 +1,9 @@
-"""The C library's allocator, told to keep what tensors free for the tensors that come next."""
+"""Memory that tensors free: the C library is told to keep it for those that come next, a GPU's is given back when another step comes."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 _TRIM, _MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
@@ -19,3 +20,11 @@ def keep_freed_memory() -> None:
         # An older glibc takes no more than 32 MiB; the other alone would make it slower.
         if mallopt(_MAP, _LARGEST):
             mallopt(_TRIM, _KEPT)
+
+
+def release_device_memory() -> None:
+    """Give back what torch keeps of a GPU's memory beyond its tensors, for libraries and processes that take their own; nothing where no GPU is in use."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()

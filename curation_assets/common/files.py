@@ -182,29 +182,38 @@ def sha256(path: Path) -> str:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file (zstd)."""
-    pq.write_table(table, path, compression="zstd")
+    """Write a Parquet file (zstd), each page with its checksum."""
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
 def write_batches(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
-    """Stream record batches into a Parquet file; return the number of rows."""
+    """Stream record batches into a Parquet file, each page with its checksum; return the number of rows."""
     rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
             writer.write_batch(batch)
             rows += batch.num_rows
+            del batch  # before the next one is made
     return rows
+
+
+def parquet_file(source: Any, **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file, of which a row group at a time is held when it is read in batches.
+
+    By default Arrow fetches all row groups before the first batch, and keeps them to the end.
+    """
+    return pq.ParquetFile(source, pre_buffer=False, **options)
 
 
 def read_batches(path: Path, columns: list[str] | None = None, size: int = 4096) -> Iterator[pa.RecordBatch]:
     """Stream a Parquet file in record batches of at most `size` rows."""
-    with pq.ParquetFile(path) as source:
+    with parquet_file(path) as source:
         yield from source.iter_batches(batch_size=size, columns=columns)
 
 
 def read_rows(path: Path, columns: list[str], rows: slice) -> pa.Table:
     """Read rows `start` to `stop` of a Parquet file, and of the rest no more than the row groups that they lie in."""
-    with pq.ParquetFile(path) as source:
+    with parquet_file(path) as source:
         return rows_of(source, columns, rows)
 
 

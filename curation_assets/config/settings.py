@@ -256,7 +256,7 @@ class Embeddings(Section):
     model: str
     max_tokens: Positive
     windows: Positive
-    batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
+    batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
 
 
 class Judge(Section):

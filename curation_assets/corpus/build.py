@@ -10,12 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.common.files import (
-    fingerprint,
-    read_batches,
-    write_json,
-    write_table,
-)
+from curation_assets.common.files import fingerprint, parquet_file, read_batches, write_json, write_table
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
 from curation_assets.corpus import discover, tokens
@@ -84,7 +79,7 @@ def documents(context: Context) -> BuildOne:
             raise ValueError(
                 f"{listed['url']} changed while it was read; materialize corpus/shards[{shard}] again"
             )
-        table = pq.ParquetFile(folder / "documents.parquet")
+        table = parquet_file(folder / "documents.parquet")
         first = next(table.iter_batches(10), None)
         shown: Metadata = (
             {"first_documents": Markdown(preview(pa.Table.from_batches([first])))}
@@ -122,7 +117,7 @@ def token_ids(context: Context) -> BuildOne:
 
 
 def _texts(path: Path, progress: Progress) -> Iterator[list[str]]:
-    total, done = pq.ParquetFile(path).metadata.num_rows, 0
+    total, done = pq.read_metadata(path).num_rows, 0
     for batch in read_batches(path, ["text"], 1024):
         yield batch["text"].to_pylist()
         done += batch.num_rows
@@ -136,10 +131,10 @@ def index(context: Context) -> BuildOne:
         if lost := no_documents(context):
             raise ValueError(lost)
         shards_, aside = context.shards(), context.set_aside()
-        context.scratch.mkdir(parents=True, exist_ok=True)
         read = [context.metadata("corpus/documents", shard) for shard in shards_]
         total = sum(about["documents"] + about["validation"] for about in read)
-        repeated = find_repeats(shards_, partial(open_table, context), total, context.scratch, progress)
+        with context.temporary() as scratch:
+            repeated = find_repeats(shards_, partial(open_table, context), total, scratch, progress)
         write_table(folder / "repeats.parquet", repeated.repeats)
         write_table(folder / "shared_ids.parquet", repeated.examples)
         totals: Counter[str] = Counter()

@@ -38,7 +38,7 @@ def rows_add_up(workspace: Workspace) -> Outcome:
     for shard in shards:
         with workspace.opened("corpus/documents", shard) as folder:
             tables = {
-                name: pq.ParquetFile(folder / f"{name}.parquet").metadata.num_rows
+                name: pq.read_metadata(folder / f"{name}.parquet").num_rows
                 for name in ("documents", "validation", "quarantine")
             }
         rows = workspace.metadata("corpus/documents", shard)["rows"]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation_assets.common.files import parquet_file
 from curation_assets.config.settings import DocumentSettings
 from curation_assets.corpus.rows import HEAD, CorruptShardError, RawRow, shown_names, splits
 
@@ -61,11 +61,12 @@ def columnar_rows(
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:  # a schema may name a column in bytes
         if isinstance(error, OSError) and error.errno is not None:  # the store failed, not the file's content
             raise
-        raise CorruptShardError(f"{url} is damaged at or after row {row}: {error}") from error
+        reason = " ".join(str(error).split())  # Thrift's have several lines
+        raise CorruptShardError(f"{url} is damaged at or after row {row}: {reason}") from error
 
 
 def _parquet(file: Any, settings: DocumentSettings) -> Iterator[pa.RecordBatch]:
-    with closing(pq.ParquetFile(file, page_checksum_verification=True)) as parquet:
+    with closing(parquet_file(file, page_checksum_verification=True)) as parquet:
         schema = parquet.schema_arrow
         empty = pa.StructArray.from_arrays([pa.nulls(0, f.type) for f in schema], fields=list(schema))
         columns = [name for name in settings.fields if _column(empty, name) is not None]

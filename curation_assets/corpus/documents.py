@@ -301,7 +301,9 @@ def write_documents(
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(
-                pq.ParquetWriter(Path(folder) / f"{name}.parquet", schema, compression="zstd")
+                pq.ParquetWriter(
+                    Path(folder) / f"{name}.parquet", schema, compression="zstd", write_page_checksum=True
+                )
             )
             for name, schema in schemas.items()
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -92,17 +91,15 @@ def find_repeats(
     meet by their 64-bit `doc_hash`, a hash of id and text, and by `hash_ids` of their ids, so that two ids of equal hash are no
     repeat; ids meet by the latter. Every id is read once, and once more where something was found; of the texts nothing is.
     Memory: about 50 bytes for each of at most `in_memory` documents, and 20 bytes and its row of the result for each that stands
-    several times; disk below `scratch`: 16 bytes a document.
+    several times; disk in `scratch`, which is this call's alone: 16 bytes a document.
     """
     shards = sorted(shards)
     repeated, named, ids, documents = [np.zeros(0, _PAIR)], np.zeros(0, np.uint64), 0, 0
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="repeats-") as folder:
-        buckets = _spread(shards, tables, Path(folder), max(1, -(-total // in_memory)), progress)
-        for bucket in buckets:
-            again, shared, counts = _compare(np.fromfile(bucket, _PAIR))
-            repeated.append(again)
-            named = np.concatenate([named, shared[: _EXAMPLES - len(named)]])
-            ids, documents = ids + len(shared), documents + int(counts.sum())
+    for bucket in _spread(shards, tables, scratch, max(1, -(-total // in_memory)), progress):
+        again, shared, counts = _compare(np.fromfile(bucket, _PAIR))
+        repeated.append(again)
+        named = np.concatenate([named, shared[: _EXAMPLES - len(named)]])
+        ids, documents = ids + len(shared), documents + int(counts.sum())
     repeats = _repeats(shards, tables, np.sort(np.concatenate(repeated), order=_BY_DOCUMENT))
     return Repeats(repeats, ids, documents, _examples(shards, tables, named))
 

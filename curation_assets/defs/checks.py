@@ -6,7 +6,7 @@ import dagster as dg
 
 from curation_assets.common.markdown import escaped
 from curation_assets.defs.resources import Curation
-from curation_assets.engine.check_result import Outcome
+from curation_assets.engine.check_result import Outcome, verdict
 from curation_assets.invariants import INVARIANTS, Invariant
 
 
@@ -39,7 +39,7 @@ def _check(key: str, name: str, check: Invariant) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(asset=key.split("/"), name=name, description=documented.__doc__)
     def run(curation: dg.ResourceParam[Curation]) -> dg.AssetCheckResult:
-        outcome = check(curation.workspace)
+        outcome = verdict(check, curation.workspace)
         return dg.AssetCheckResult(
             passed=outcome.passed,
             metadata=outcome.metadata,

@@ -27,14 +27,12 @@ _OPEN = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_SUBMITTED = (
-    600.0  # seconds in which a run that was created is queued, and one that has started is signed, or never
-)
+_SUBMITTED = 600.0  # seconds in which a run that was created is queued, started or signed, or never
 _STORAGE = "# From here on: execution.dagster_storage of the profile, written anew when that changes.\n"
 _DRIVER = "postgresql+psycopg2"
 _REPEAT_WARNING = 60.0
 _warned = [0.0]
-_BELIEVED = 24 * 3600.0  # seconds for which a silent run of another machine is taken to go on
+_BELIEVED = 24 * 3600.0  # seconds for which a silent run of another machine, or a daemon, is taken to go on
 _YIELD = "OMP_WAIT_POLICY=PASSIVE"
 
 
@@ -49,15 +47,31 @@ def dagster_home(profile: Profile) -> Path:
 def _write_settings(settings: Path, profile: Profile) -> None:
     """Write the packaged settings where there are none; their storage is what the profile says now."""
     url = profile.execution.dagster_storage
-    present = settings.read_text("utf-8") if settings.exists() else ""
+    present = settings.read_text("utf-8", errors="replace") if settings.exists() else ""
     own = present.partition(_STORAGE)[0] or files("curation_assets.defs").joinpath("dagster.yaml").read_text()
-    if url and "storage" in (yaml.safe_load(own) or {}):
+    if "storage" in _parsed(settings, own) and url:
         raise ProfileError(
             f"{settings} names a storage itself: remove that there, or execution.dagster_storage in {profile.source}"
         )
     wanted = own + (_STORAGE + yaml.safe_dump(_postgres(url)) if url else "")
     if wanted != present:
         write_bytes(settings, wanted.encode())
+
+
+def _parsed(settings: Path, text: str) -> dict[str, Any]:
+    try:
+        parsed = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise _unusable(settings, str(error)) from None
+    if not isinstance(parsed, dict):
+        raise _unusable(settings, "it has no settings, but something else")
+    return parsed
+
+
+def _unusable(settings: Path, why: str) -> ProfileError:
+    return ProfileError(
+        f"{settings} cannot be used ({' '.join(why.split())}): mend it, or remove it and it is written anew"
+    )
 
 
 def _postgres(url: str) -> dict[str, Any]:
@@ -77,11 +91,19 @@ def prepare(profile: Profile) -> None:
 @contextmanager
 def instance_for(profile: Profile) -> Iterator[dg.DagsterInstance]:
     """Open the Dagster instance, with the runs of dead processes reported as failed."""
-    dagster_home(profile)
+    home = dagster_home(profile)
     _try_database(profile)
-    with dg.DagsterInstance.get() as instance:
+    with _opened(home / "dagster.yaml") as instance:
         bury_orphans(instance)
         yield instance
+
+
+def _opened(settings: Path) -> dg.DagsterInstance:
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterInvalidConfigError as error:
+        what, _, _ = error.errors[0].message.partition(" Expected: ")  # all that could be there, at length
+        raise _unusable(settings, what) from None
 
 
 def _try_database(profile: Profile) -> None:
@@ -117,11 +139,10 @@ def bury_orphans(instance: dg.DagsterInstance) -> None:
 
 
 def _orphan(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
-    """Tell whether nobody is at work on a run or will be: its process died, or who created it did before it was queued.
+    """Tell whether nobody is at work on a run or will be: its process died, or who created or started it did before it was there.
 
-    What the UI has queued or is starting is its daemon's, also after a restart; it bears no process until it has started.
-    A process of another machine (or of a container before its restart) is believed as long as its run tells something
-    within a day.
+    What is queued is the daemon's, also after a restart, unless for a day none was there that could have started it. A
+    process of another machine (or of a container before its restart) is believed as long as its run tells something within a day.
     """
     run, created, now = record.dagster_run, record.create_timestamp.timestamp(), time.time()
     host, pid = _signature(instance, run)
@@ -131,7 +152,10 @@ def _orphan(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
         return now - created > _BELIEVED and now - _last_event(instance, run, created) > _BELIEVED
     if run.status == dg.DagsterRunStatus.STARTED:
         return JOB in run.tags and now - (record.start_time or created) > _SUBMITTED
-    return run.status == dg.DagsterRunStatus.NOT_STARTED and now - created > _SUBMITTED
+    if run.status == dg.DagsterRunStatus.QUEUED:
+        beats = (beat.timestamp for beat in instance.get_daemon_heartbeats().values())
+        return now - max(record.update_timestamp.timestamp(), *beats, 0.0) > _BELIEVED
+    return now - record.update_timestamp.timestamp() > _SUBMITTED
 
 
 def _signature(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from curation_assets.common.files import parquet_file
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.engine.step import Step
@@ -62,7 +63,7 @@ def tables(step: Step, profile: Profile) -> dict[str, list[Column]]:
 def written(file: Path | pq.ParquetFile, known: list[Column]) -> tuple[list[Column], int]:
     """Return the columns that a Parquet file has, told of where something is known of them, and its number of rows."""
     descriptions = {column.name: column for column in known}
-    file = pq.ParquetFile(file) if isinstance(file, Path) else file
+    file = parquet_file(file) if isinstance(file, Path) else file
     columns = []
     for one in file.schema_arrow:
         kind, about = (

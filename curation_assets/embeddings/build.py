@@ -75,7 +75,7 @@ class Embedder:
 
     def write(self, path: Path, folder: Path, progress: Progress) -> Metadata:
         """Embed the column `text` of a Parquet file into a folder."""
-        encoder, n = self._encoder, pq.ParquetFile(path).metadata.num_rows
+        encoder, n = self._encoder, pq.read_metadata(path).num_rows
         out = np.lib.format.open_memmap(
             folder / "embeddings.npy", mode="w+", dtype=np.float32, shape=(n, encoder.dim)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from curation_assets.common.batching import length_batches
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.windows import cut_windows
 from curation_assets.embeddings.tokenization import Reader, Tokens
+
+if TYPE_CHECKING:
+    import torch
 
 _BUCKET = 8  # a document is padded to a multiple of this, whatever its neighbours: about 4 wasted tokens
 _FP16_OVERFLOWS = ("t5", "mt5", "umt5", "longt5")  # their activations leave float16's range and turn to NaN
@@ -73,7 +76,7 @@ class Encoder:
         self._model = _load(self.folder, device, dtype)
         self.device: str = str(self._model.device)
         self.max_tokens = _token_limit(self._model, max_tokens, self.folder)
-        if batch_tokens is None:
+        if not batch_tokens:
             batch_tokens = max(self.max_tokens, 4096 if self.device == "cpu" else 65536)
         if batch_tokens < self.max_tokens:
             raise ValueError(
@@ -108,6 +111,8 @@ class Encoder:
         ValueError
             A text without tokens or with a vector that has no direction; the message names its row.
         """
+        from curation_assets.models.transfer import fetched
+
         n, lengths = len(tokens.readable), np.diff(tokens.offsets)
         document, begin, end = self._windows(lengths)
         place, size = tokens.offsets[:-1][document] + begin, end - begin + self._special
@@ -119,8 +124,14 @@ class Encoder:
         vectors = np.empty((len(document), self.dim), dtype=np.float32)
         done = 0
         progress(0, n, "documents")
-        for part, padded in length_batches(size, self.batch_tokens, self.max_tokens, _BUCKET):
-            vectors[part] = self._forward(*self._padded(tokens.ids, place[part], size[part], padded))
+
+        def launch(batch: tuple[np.ndarray, int]) -> torch.Tensor:
+            part, padded = batch
+            return self._forward(*self._padded(tokens.ids, place[part], size[part], padded))
+
+        batches = length_batches(size, self.batch_tokens, self.max_tokens, _BUCKET)
+        for (part, _), some in fetched(batches, launch):
+            vectors[part] = some
             done += len(part)
             progress(n * done / len(document), n, "documents")
         return _means(_unit(vectors, rows), rows)
@@ -154,20 +165,23 @@ class Encoder:
         np.put_along_axis(padded, end + np.arange(len(after)), after[None], axis=1)
         return padded, (column < size[:, None]).astype(np.int64)
 
-    def _forward(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def _forward(self, ids: np.ndarray, mask: np.ndarray) -> torch.Tensor:
         import torch
+
+        from curation_assets.models.transfer import to_device
 
         with torch.inference_mode():
             features: dict[str, Any] = {
-                "input_ids": torch.from_numpy(ids).to(self._model.device),
-                "attention_mask": torch.from_numpy(mask).to(self._model.device),
+                "input_ids": to_device(ids, self._model.device),
+                "attention_mask": to_device(mask, self._model.device),
             }
             transformer, *heads = self._model
             features = transformer(features)
             features["token_embeddings"] = features["token_embeddings"].float()
             for head in heads:
                 features = head(features)
-            return features["sentence_embedding"].cpu().numpy()
+            vectors: torch.Tensor = features["sentence_embedding"]
+            return vectors
 
 
 def _means(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -219,6 +233,8 @@ def _load(folder: Path, device: str, dtype: str) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
+    from curation_assets.models.fusing import fuse_layers
+
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype not in kinds:
         raise ValueError(f"dtype is {dtype!r}, expected one of {', '.join(kinds)}")
@@ -243,7 +259,7 @@ def _load(folder: Path, device: str, dtype: str) -> Any:
             logging.enable_progress_bar()
     for head in list(model)[1:]:
         head.float()
-    return model.eval()
+    return fuse_layers(model.eval(), model.device)
 
 
 def _token_limit(model: Any, max_tokens: int | None, folder: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from curation_assets.common.files import safe_name
+from curation_assets.common.files import parquet_file, safe_name
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.profile import Profile
 from curation_assets.engine.artifact_cache import Hold
@@ -98,7 +98,7 @@ class AsideWorkspace(Workspace):
     def open_parquet(self, key: str, partition: str, name: str) -> Iterator[pq.ParquetFile]:
         """Open a Parquet file of an artifact; MissingInput where there is none."""
         if partition in self._files:
-            with pq.ParquetFile(self.open(key, partition) / name) as table:
+            with parquet_file(self.open(key, partition) / name) as table:
                 yield table
             return
         with super().open_parquet(key, partition, name) as table:
@@ -112,5 +112,5 @@ class AsideWorkspace(Workspace):
         """Return the shards that the graph works on: none of those that are here for a while."""
         return [shard for shard in super().shards() if shard not in self._files]
 
-    def withdraw(self, receipt: Receipt) -> None:
+    def withdraw(self, receipt: Receipt, problem: str = "withdrawn") -> None:
         """Leave the workspace's artifacts as they are: who runs the graph sees what is damaged."""

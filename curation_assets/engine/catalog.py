@@ -30,7 +30,9 @@ from curation_assets.engine.catalog_tables import (
     TABLES,
     UNANNOUNCED,
     UNLISTED,
+    WITHDRAWN,
     WRITERS,
+    add_digests,
     all_where,
     current_where,
     delete,
@@ -39,10 +41,12 @@ from curation_assets.engine.catalog_tables import (
     row_of,
     row_of_attempt,
 )
-from curation_assets.engine.database import CatalogUnavailable, Database
+from curation_assets.engine.database import CatalogDamaged, CatalogUnavailable, Database, damaged
 from curation_assets.engine.receipt import Receipt, title
 
-FORMAT = "2"
+FORMAT = "3"
+BEFORE = "2"
+"""The format that `upgrade` makes one of this."""
 _NAME = ("key", "partition", "folder")  # of an artifact
 ALONE = "curation catalog rebuild"  # the role of a writer beside which there is no other one
 
@@ -90,7 +94,10 @@ class Catalog:
 
     def about(self) -> dict[str, str]:
         """Return {id, store, format} of the catalog; {} where there is none yet."""
-        return self._database.read(_about)
+        about = self._database.read(_about)
+        if about and not about.keys() >= {"id", "store", "format"}:
+            raise CatalogDamaged(damaged(self.name, "it does not say whose it is"))
+        return about
 
     def create(self, store: str, receipts: Iterable[tuple[Receipt, bool]], marks: Mapping[str, float]) -> str:
         """Begin a catalog of a store, with (artifact, whether it is current) of what is there; return its id.
@@ -118,6 +125,30 @@ class Catalog:
 
         return self._database.write(create)
 
+    def upgrade(self) -> None:
+        """Make a catalog of the format before one of this: what it says is believed once more, and has digests from now on.
+
+        Raises
+        ------
+        RoleTaken
+            A run of the version before is at work.
+        """
+
+        def upgrade(connection: sa.Connection) -> None:
+            if _about(connection).get("format") != BEFORE:
+                return  # somebody else did it meanwhile
+            now = self._time(connection)
+            for row in connection.execute(sa.select(WRITERS)).mappings().all():
+                if _lives(row, now):
+                    raise RoleTaken(
+                        f"the catalog {self.name} is of the version before, and process {row['pid']} of {row['host']} is at work: "
+                        "it is brought up to this version when that has ended"
+                    )
+            add_digests(connection)
+            connection.execute(ABOUT.update().where(ABOUT.c.name == "format").values(value=FORMAT))
+
+        self._database.write(upgrade)
+
     def rebuild(self, key: str, receipts: Iterable[tuple[Receipt, bool]]) -> None:
         """Forget which artifacts there are of a key, and take these instead: (artifact, whether it is current).
 
@@ -138,7 +169,9 @@ class Catalog:
 
     def intact(self) -> bool:
         """Tell whether the database is what was written, as far as it can tell itself."""
-        return self._database.intact()
+        with suppress(CatalogDamaged):
+            return self._database.intact() and self.about() is not None
+        return False
 
     def set_aside(self) -> Path:
         """Give a damaged file another name, which is returned: then there is no catalog."""
@@ -151,7 +184,7 @@ class Catalog:
             for table in (ARTIFACTS, ATTEMPTS, WRITERS):
                 if connection.execute(sa.select(table).limit(1)).first() is not None:
                     return False
-            for table in (MARKS, UNANNOUNCED, ABOUT):
+            for table in (MARKS, UNANNOUNCED, WITHDRAWN, ABOUT):
                 connection.execute(table.delete())
             return True
 
@@ -161,7 +194,7 @@ class Catalog:
 
     def current(self, key: str, partition: str) -> Receipt | None:
         """Return the receipt of the current artifact, or None."""
-        return next(iter(self._receipts(_at(key, partition) & CURRENT)), None)
+        return self.current_of(key, [partition]).get(partition)
 
     def replaced(self, key: str, partition: str) -> list[Receipt]:
         """Return the receipts of what was current before and is there still, the latest first."""
@@ -178,7 +211,9 @@ class Catalog:
         of = (ARTIFACTS.c.key == key) & CURRENT
         if partitions is not None:
             of &= ARTIFACTS.c.partition.in_(partitions)
-        return self._database.read(lambda connection: current_where(connection, of, known or {}))
+        there = self._database.read(lambda connection: current_where(connection, of, known or {}))
+        # A damaged index of SQLite gives rows that were not asked for.
+        return {partition: receipt for partition, receipt in there.items() if receipt.key == key}
 
     def partitions_of(self, key: str) -> set[str]:
         """Return the partitions of a key that have a current artifact."""
@@ -214,18 +249,19 @@ class Catalog:
             Another one has the role.
         """
         writer = Writer(uuid.uuid4().hex, socket.gethostname(), os.getpid())
-        self._database.write(lambda connection: self._enter(connection, writer, role))
         stop = threading.Event()
         heart = threading.Thread(
             target=self._beats, args=(writer, role, stop), daemon=True, name="catalog heartbeat"
         )
-        heart.start()
-        try:
-            yield writer
-        finally:
-            stop.set()
-            with suppress(CatalogUnavailable):  # then its silence ends it
-                self._database.write(lambda connection: self._leave(connection, writer))
+        with self._database.kept_open():
+            self._database.write(lambda connection: self._enter(connection, writer, role))
+            heart.start()
+            try:
+                yield writer
+            finally:
+                stop.set()
+                with suppress(CatalogUnavailable):  # then its silence ends it
+                    self._database.write(lambda connection: self._leave(connection, writer))
 
     def _enter(self, connection: sa.Connection, writer: Writer, role: str) -> None:
         others, now = WRITERS.c.id != writer.id, self._time(connection)
@@ -384,7 +420,8 @@ class Catalog:
         connection.execute(ARTIFACTS.delete().where(_is(receipt)))
         connection.execute(ARTIFACTS.update().where(at).values(current=False))
         insert(connection, ARTIFACTS, [row_of(receipt, current=True)])
-        connection.execute(UNANNOUNCED.delete().where(_at(receipt.key, receipt.partition, UNANNOUNCED)))
+        for table in (UNANNOUNCED, WITHDRAWN):
+            connection.execute(table.delete().where(_at(receipt.key, receipt.partition, table)))
         whose = {name: getattr(receipt, name) for name in _NAME} | {"writer": attempt.writer}
         connection.execute(UNANNOUNCED.insert().values(**whose))
         name = title(receipt.key, receipt.partition)
@@ -418,10 +455,37 @@ class Catalog:
 
         return self._database.write(adopt)
 
-    def withdraw(self, receipt: Receipt) -> bool:
-        """Make an artifact count as missing, also where it is other partitions'; tell whether it was there still."""
-        gone = ARTIFACTS.delete().where(ARTIFACTS.c.key == receipt.key, ARTIFACTS.c.folder == receipt.folder)
-        return self._database.write(lambda connection: connection.execute(gone).rowcount > 0)
+    def withdraw(self, receipt: Receipt, problem: str) -> bool:
+        """Make an artifact count as missing, also where it is other partitions', and say why; tell whether it was there still."""
+        of = (ARTIFACTS.c.key == receipt.key) & (ARTIFACTS.c.folder == receipt.folder)
+
+        def withdraw(connection: sa.Connection) -> bool:
+            _note_withdrawn(connection, of, problem)
+            return connection.execute(ARTIFACTS.delete().where(of)).rowcount > 0
+
+        return self._database.write(withdraw)
+
+    def withdrawn(self) -> dict[tuple[str, str], str]:
+        """Return {(key, partition): why} of the artifacts that were withdrawn and have not been made anew."""
+        query = sa.select(WITHDRAWN)
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        return {(key, partition): problem for key, partition, problem in rows}
+
+    def mend(self, damaged: Receipt, manifest: Receipt | None, problem: str) -> bool:
+        """Replace an entry that is damaged by what the artifact's manifest says, or withdraw it; tell whether it was there still."""
+
+        def mend(connection: sa.Connection) -> bool:
+            its = _is(damaged)
+            current = connection.execute(sa.select(ARTIFACTS.c.current).where(its)).first()
+            if current is None:
+                return False
+            if manifest is None:
+                _note_withdrawn(connection, its, problem)
+            connection.execute(ARTIFACTS.delete().where(its))
+            insert(connection, ARTIFACTS, [row_of(manifest, current=current[0])] if manifest else [])
+            return True
+
+        return self._database.write(mend)
 
     def unreferenced(self, receipts: list[Receipt]) -> list[Receipt]:
         """Return those artifacts whose folders nothing refers to."""
@@ -447,7 +511,8 @@ class Catalog:
         def forget(connection: sa.Connection) -> None:
             shards = _unlisted(connection, before)
             delete(connection, UNLISTED.c.partition, shards)
-            delete(connection, ATTEMPTS.c.partition, shards)
+            for table in (ATTEMPTS, WITHDRAWN):
+                delete(connection, table.c.partition, shards)
 
         self._database.write(forget)
 
@@ -579,6 +644,14 @@ def _never_began(connection: sa.Connection, which: sa.ColumnElement[bool]) -> No
     before = {"ended": True, "number": ATTEMPTS.c.number - 1}
     connection.execute(ATTEMPTS.update().where(which, failed).values(**before))
     connection.execute(ATTEMPTS.delete().where(which, ~failed))
+
+
+def _note_withdrawn(connection: sa.Connection, which: sa.ColumnElement[bool], problem: str) -> None:
+    """Write down why artifacts count as missing, of those that are current."""
+    query = sa.select(ARTIFACTS.c.key, ARTIFACTS.c.partition).where(which, CURRENT)
+    for key, partition in connection.execute(query).tuples().all():
+        connection.execute(WITHDRAWN.delete().where(_at(key, partition, WITHDRAWN)))
+        connection.execute(WITHDRAWN.insert().values(key=key, partition=partition, problem=problem))
 
 
 def _unlisted(connection: sa.Connection, before: float) -> set[str]:

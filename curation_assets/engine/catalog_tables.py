@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -37,7 +39,11 @@ ARTIFACTS = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
     _text("run_id"),
     sa.Column("current", sa.Boolean, nullable=False),
+    _text("digest"),
 )
+_COLUMNS = [ARTIFACTS.c[name] for name in (*FIELDS, "digest")]
+_TIMES = struct.Struct("<2d")
+_KNOWN = [FIELDS.index(name) for name in ("key", "partition", "folder", "created")]
 CURRENT = ARTIFACTS.c.current.is_(True)
 sa.Index(
     "one_is_current",
@@ -48,6 +54,14 @@ sa.Index(
     postgresql_where=CURRENT,
 )
 sa.Index("made_by", ARTIFACTS.c.key, ARTIFACTS.c.recipe)
+# Partitions whose artifact was withdrawn, and why, until another one is current.
+WITHDRAWN = sa.Table(
+    "withdrawn",
+    TABLES,
+    _text("key", primary_key=True),
+    _text("partition", primary_key=True),
+    _text("problem"),
+)
 # Artifacts that were committed and not announced yet, and the writer that is to do so.
 UNANNOUNCED = sa.Table(
     "unannounced",
@@ -92,9 +106,9 @@ ABOUT = sa.Table("about", TABLES, _text("name", primary_key=True), _text("value"
 
 def receipts_where(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[Receipt]:
     """Return the receipts of the artifacts for which `which` holds."""
-    query = sa.select(*(ARTIFACTS.c[name] for name in FIELDS)).where(which)
+    query = sa.select(*_COLUMNS).where(which)
     with paused():
-        return [*map(Receipt.of_row, connection.execute(query).all())]
+        return [*map(_receipt, connection.execute(query).all())]
 
 
 def current_where(
@@ -107,7 +121,8 @@ def current_where(
         others = []
         for partition, folder, created in connection.execute(query).tuples():
             receipt = known.get(partition)
-            if receipt is not None and receipt.folder == folder and receipt.created == created:
+            same = receipt is not None and receipt.folder == folder and receipt.created == created
+            if receipt is not None and same and receipt.sound:
                 there[receipt.partition] = receipt
             else:
                 others.append(partition)
@@ -120,9 +135,38 @@ def current_where(
 
 def all_where(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[tuple[Receipt, bool]]:
     """Return (receipt, whether it is current) of the artifacts for which `which` holds."""
-    columns = [ARTIFACTS.c[name] for name in (*FIELDS, "current")]
-    rows = connection.execute(sa.select(*columns).where(which)).all()
-    return [(Receipt.of_row(row[:-1]), row[-1]) for row in rows]
+    rows = connection.execute(sa.select(*_COLUMNS, ARTIFACTS.c.current).where(which)).all()
+    return [(_receipt(row[:-1]), row[-1]) for row in rows]
+
+
+def _receipt(row: Sequence[Any]) -> Receipt:
+    """Return the receipt in a row of `_COLUMNS`, whose digest comes last."""
+    values = row[:-1]
+    try:
+        if _digest(values) == row[-1]:
+            return Receipt.of_row(values)
+    except (TypeError, struct.error):  # SQLite keeps with each value of which kind it is
+        pass
+    return Receipt.damaged(*(values[at] for at in _KNOWN))
+
+
+def _digest(values: Sequence[Any]) -> str:
+    """Return the digest of a receipt's fields as they stand in a row: a look takes some of hundreds of thousands."""
+    *texts, created, seconds, run_id = values
+    content = "\0".join((*texts, run_id)).encode() + _TIMES.pack(created, seconds)
+    return hashlib.sha256(content).hexdigest()
+
+
+def add_digests(connection: sa.Connection) -> None:
+    """Have the rows of a catalog of the format before, which had no digests, carry those of what they say now."""
+    connection.execute(sa.text("ALTER TABLE artifacts ADD COLUMN digest TEXT NOT NULL DEFAULT ''"))
+    WITHDRAWN.create(connection, checkfirst=True)
+    for key in connection.scalars(sa.select(ARTIFACTS.c.key).distinct()).all():
+        rows = connection.execute(sa.select(*_COLUMNS[:-1]).where(ARTIFACTS.c.key == key)).all()
+        names = ("key", "partition", "folder")
+        sealed = [{**{f"its_{n}": getattr(row, n) for n in names}, "digest": _digest(row)} for row in rows]
+        its = sa.and_(*(ARTIFACTS.c[name] == sa.bindparam(f"its_{name}") for name in names))
+        connection.execute(ARTIFACTS.update().where(its), sealed)
 
 
 def delete(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str]) -> None:
@@ -142,7 +186,8 @@ def row_of(receipt: Receipt, **more: Any) -> dict[str, Any]:
     row = {name: getattr(receipt, name) for name in FIELDS}
     for name in AS_JSON:
         row[name] = json.dumps(row[name], separators=(",", ":"))
-    return row | more
+    row |= {name: float(row[name]) for name in ("created", "seconds")}  # as they are read
+    return row | {"digest": _digest([*row.values()])} | more
 
 
 def row_of_attempt(attempt: Attempt) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from curation_assets.config.profile import ProfileError
 
 _WAIT = 60.0  # seconds for which a server may be away, or another writer at it
+_FIRST = 5.0  # seconds for which it may be away before it has been reached once: as a restart, not as long as a person waits
 _PAUSE = 0.5
 # Autocommit of sqlite3's own: `_begin` says what a transaction is. A pool may close a connection in another thread.
 _OPTIONS: dict[str, Any] = {"timeout": _WAIT, "isolation_level": None, "check_same_thread": False}
@@ -48,6 +50,7 @@ class Database:
     def __init__(self, url: str | URL) -> None:
         self.url = _parsed(url)
         self._engine_of: tuple[int, sa.Engine | None] = -1, None
+        self._reached = False
         self.sqlite = self.url.get_backend_name() == "sqlite"
 
     @property
@@ -85,20 +88,39 @@ class Database:
         return self._try(change, write=True)
 
     def _try(self, function: Callable[[sa.Connection], Result], *, write: bool) -> Result:
-        end = time.monotonic() + _WAIT
+        end = time.monotonic() + (_WAIT if self._reached else min(_FIRST, _WAIT))
         while True:
             try:
                 with self._engine.connect().execution_options(write=write) as connection, connection.begin():
+                    self._reached = True
                     if write and not self.sqlite:
                         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_WRITER)))
                     return function(connection)
+            except UnicodeDecodeError as error:  # of names in the schema, as SQLite tells of them
+                raise CatalogDamaged(damaged(self.name, "a name in it is no text")) from error
             except DBAPIError as error:
                 away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
                 if self.sqlite:
                     raise _of_sqlite(self.name, error) from error
                 if not away or _refused(error) or time.monotonic() > end:
-                    raise CatalogUnavailable(f"the catalog {self.name}: {_line(error)}") from error
+                    raise CatalogUnavailable(
+                        f"the catalog {self.name} cannot be used ({_line(error)}): {_advice(error)}"
+                    ) from error
                 time.sleep(_PAUSE)
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep connections to a SQLite file open meanwhile: to open one takes longer than most queries."""
+        if not self.sqlite:
+            yield
+            return
+        engine = self._open(sa.QueuePool)
+        self._engine_of = os.getpid(), engine
+        try:
+            yield
+        finally:
+            self._engine_of = -1, None
+            engine.dispose()
 
     @property
     def _engine(self) -> sa.Engine:
@@ -109,12 +131,12 @@ class Database:
             self._engine_of = (os.getpid(), engine)
         return engine
 
-    def _open(self) -> sa.Engine:
+    def _open(self, pool: type[sa.Pool] = sa.NullPool) -> sa.Engine:
         if not self.sqlite:
             engine = sa.create_engine(self.url, pool_pre_ping=True, pool_size=2, connect_args=_POSTGRES)
         else:
-            # No pool: a data folder may be removed and made anew under a process that goes on.
-            engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.NullPool)
+            # No pool but while a run writes: a data folder may be removed and made anew under a process that goes on.
+            engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=pool)
             sa.event.listen(engine, "begin", _begin)
         return engine
 
@@ -155,7 +177,7 @@ class Database:
         if not self.sqlite:
             return True
         try:
-            return self.read(lambda c: c.exec_driver_sql("PRAGMA quick_check(1)").scalar()) == "ok"
+            return self.read(lambda c: c.exec_driver_sql("PRAGMA integrity_check(1)").scalar()) == "ok"
         except CatalogDamaged:
             return False
 
@@ -195,17 +217,32 @@ def _refused(error: DBAPIError) -> bool:
     text = str(error.orig)
     return any(
         words in text
-        for words in ("authentication failed", "does not exist", "no pg_hba.conf", "permission denied")
+        for words in (
+            "authentication failed",
+            "no password supplied",
+            "does not exist",
+            "no pg_hba.conf",
+            "permission denied",
+        )
     )
+
+
+def _advice(error: DBAPIError) -> str:
+    text = str(error.orig)
+    if any(words in text for words in ("authentication failed", "no pg_hba.conf", "no password supplied")):
+        return "mend execution.catalog in the profile, or the password (PGPASSWORD, or ~/.pgpass)"
+    if _refused(error):
+        return "make it and let this user write there, or mend execution.catalog in the profile"
+    return "start the server, or mend execution.catalog in the profile; what is finished is kept, and the same command continues"
 
 
 def _of_sqlite(name: str, error: DBAPIError) -> CatalogUnavailable:
     """Return what to say of an error of SQLite's, with what to do."""
     what, home = _line(error), Path(name).parent
-    if type(error.orig) is sqlite3.DatabaseError:  # of an operation: a kind of its own
-        return CatalogDamaged(
-            f"the catalog {name} is damaged ({what}): `curation catalog rebuild` makes it anew of what lies in the store"
-        )
+    # Of an operation: a kind of its own. One writer at a time breaks no constraint, so an index is not what was written.
+    kind = type(error.orig)
+    if kind in (sqlite3.DatabaseError, sqlite3.IntegrityError) or "decode to UTF-8" in what:
+        return CatalogDamaged(damaged(name, what))
     if "full" in what or "disk I/O" in what:
         return CatalogUnavailable(
             f"the catalog {name} cannot be written ({what}): free some space; what is finished is kept, and the same "
@@ -217,6 +254,11 @@ def _of_sqlite(name: str, error: DBAPIError) -> CatalogUnavailable:
         f"the catalog {name} cannot be used ({what}): make {home} and what is in it writable, or name another folder "
         "(execution.data in the profile, or CURATION_DATA)"
     )
+
+
+def damaged(name: str, what: str) -> str:
+    """Return what to say of a catalog that is not what was written."""
+    return f"the catalog {name} is damaged ({what}): `curation catalog rebuild` makes it anew of what lies in the store"
 
 
 def _line(error: DBAPIError) -> str:

@@ -19,6 +19,7 @@ from curation_assets.engine.commits import Commits
 from curation_assets.engine.executors import Check, Checked, Ended, Executor, Failed, Made, Make, Message
 from curation_assets.engine.follow import Follow, Refusal, never
 from curation_assets.engine.forecast import Plan
+from curation_assets.engine.garbage import remove_abandoned
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.reasons import Reason
 from curation_assets.engine.receipt import Receipt, title
@@ -114,7 +115,7 @@ def bring_up_to_date(
     checks : evaluate the checks of what was made; where false, the caller does, unless something failed.
     refusal : asked once a run.
     """
-    workspace.store.remove_abandoned()
+    remove_abandoned(workspace)
     with workspace.catalog.writer() as writer:
         yield from _Run(workspace, scope, executor, writer, run_id, relearn, checks, refusal).events()
     prune_marks(workspace, Versions(workspace))
@@ -267,9 +268,10 @@ class _Run:
         receipts = self.workspace.catalog.current_of(step.key, asked if len(asked) <= _MOST else None)
         intact = {receipt.partition for receipt in store.intact(receipts.values(), listed=True)}
         for receipt in [receipt for partition, receipt in receipts.items() if partition not in intact]:
-            self.workspace.withdraw(receipt)
+            problem = store.problem(receipt) or "its entry in the catalog is damaged"
+            self.workspace.withdraw(receipt, problem)
             self._look = None
-            yield f"{title(step.key, receipt.partition)}: a file of {store.path(receipt)} is gone or has another size"
+            yield f"{title(step.key, receipt.partition)}: {problem} ({store.path(receipt)}); it is made anew"
 
     def _current(self, versions: Versions, step: Step, current: tuple[str, ...]) -> Iterator[Event]:
         """Tell what is current; and note that it was announced, of what was committed by a run that died then."""
@@ -375,7 +377,7 @@ class _Run:
         if failure.damaged is None:
             self._commits.fail(failure.key, failure.partition, str(failure))
         else:
-            self.workspace.withdraw(failure.damaged)
+            self.workspace.withdraw(*failure.damaged)
             self._commits.give_up(failure.key, failure.partition)
 
     def _committed(self, event: Committed) -> Iterator[Event]:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from curation_assets.common.terminal import plain
 from curation_assets.config.profile import ProfileError
 from curation_assets.engine.store import DamagedArtifact
 
@@ -31,14 +32,14 @@ def one_line(error: BaseException, data: Path | None = None) -> str | None:
         The profile's data folder, where it is known.
     """
     if isinstance(error, ProfileError):
-        return str(error)
+        return plain(str(error))
     if isinstance(error, DamagedArtifact):
-        return f"{error}: call `curation run`"
+        return plain(f"{error}: call `curation run`")
     for cause in _causes(error):
         if _of_a_database(cause):
             return _database(_first(cause), data)
         if isinstance(cause, OSError) and (said := _file(cause, data)):
-            return said
+            return plain(said)
     return None
 
 
@@ -87,9 +88,12 @@ def _first(error: BaseException) -> BaseException:
 def _database(error: BaseException, data: Path | None) -> str:
     """Tell of Dagster's database, which holds the history of runs: artifacts do not depend on it."""
     home = os.environ.get("DAGSTER_HOME") or (str(data / "dagster_home") if data else "DAGSTER_HOME")
-    what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    what = plain((str(error).strip().splitlines() or [type(error).__name__])[0])
     if not isinstance(error, sqlite3.Error):
-        return f"Dagster's database cannot be reached ({what}): start it, or mend {home}/dagster.yaml"
+        return (
+            f"Dagster's database cannot be reached ({what}): start it, or mend execution.dagster_storage in the profile "
+            f"(or {home}/dagster.yaml), or the password (PGPASSWORD, or ~/.pgpass)"
+        )
     if "full" in what or "disk I/O" in what:
         return f"Dagster's database in {home} cannot be written ({what}): {_FREE}"
     if "locked" in what:

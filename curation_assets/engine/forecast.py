@@ -127,6 +127,9 @@ class Plan:
             for need in needs:
                 self._readers[need].append(key)
         self._left: dict[str, _Left] = {}
+        self._most: dict[
+            str, float
+        ] = {}  # seconds that hung on a step at most, of those that take several tasks
         self.durations = Durations()
 
     def ready(self) -> list[Step]:
@@ -193,11 +196,15 @@ class Plan:
         """Return what hangs on a task, to sort by.
 
         The seconds of the longest chain of steps from it on, as far as they are known; how many of a chain train, how many
-        there are; the size of its own model.
+        there are; the size of its own model. What hangs on a step of many files does not fall as these are made: else workers
+        would go from step to step with each task, and load anew what all files share.
         """
         sizes = self._workspace.profile.sizes
         size = _size(STEPS[key], partitions[0])
-        return *self._tails[key], sizes.index(size) if size in sizes else 0
+        seconds, trains, length = self._tails[key]
+        if STEPS[key].by in ("shard", "group"):
+            seconds = self._most[key] = max(seconds, self._most.get(key, 0.0))
+        return seconds, trains, length, sizes.index(size) if size in sizes else 0
 
     @cached_property
     def _tails(self) -> dict[str, tuple[float, int, int]]:

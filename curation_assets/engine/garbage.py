@@ -6,16 +6,19 @@ What a run may still commit or read is kept, however old: its lease says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from curation_assets.common.progress import Progress, silent
+from curation_assets.engine.catalog import Catalog
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.step import EDGE, By
 from curation_assets.engine.store import MANIFEST, Folder
 from curation_assets.engine.workspace import Workspace
 
+_SILENT = 24 * 3600.0  # seconds for which a process of another machine that writes nothing is taken to go on
 _AMOUNTS: tuple[By, ...] = ("rate", "rate|size")
 
 
@@ -38,7 +41,7 @@ class Garbage:
 
     Attributes
     ----------
-    staged : what killed processes of this machine were writing.
+    staged : what killed processes were writing.
     unreferenced : folders of runs that were killed before they committed, and of artifacts that were damaged.
     replaced : artifacts in whose place others are current.
     unlisted : artifacts of corpus files that are not listed any more, and of amounts and sizes that the profile names no more.
@@ -55,14 +58,15 @@ def collect_garbage(
 ) -> Garbage:
     """Remove what nothing refers to and what was replaced or deleted from the corpus, if that is `older_than` seconds ago."""
     catalog, store, garbage = workspace.catalog, workspace.store, Garbage()
-    for size in store.remove_abandoned(dry_run=dry_run):
+    for size in remove_abandoned(workspace, dry_run=dry_run):
         garbage.staged.add(size)
     if not dry_run and workspace.receipt(EDGE[0]) is not None:
         catalog.note_listed(workspace.listed(), catalog.partitions_of(EDGE[1]))
     if not dry_run:
         _note_amounts(workspace)
-    running = [attempt.started for attempt in catalog.attempts().values() if attempt.running()]
-    before = min([catalog.time() - older_than, *running])  # what a run began with, it may read until it ends
+    before = min(
+        catalog.time() - older_than, _oldest_lease(catalog)
+    )  # what a run began with, it may read until it ends
     keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
     for number, key in enumerate(keys):
         _of_key(workspace, key, before, garbage, dry_run=dry_run)
@@ -70,6 +74,20 @@ def collect_garbage(
     if not dry_run:
         catalog.forget_files(before)
     return garbage
+
+
+def remove_abandoned(workspace: Workspace, *, dry_run: bool = False) -> list[int]:
+    """Remove what killed processes left of what they were writing; return the bytes of each folder.
+
+    What another machine left in a folder that is shared goes a day after it was last written, if no lease is as old.
+    """
+    catalog = workspace.catalog
+    before = min(catalog.time() - _SILENT, _oldest_lease(catalog))
+    return workspace.store.remove_abandoned(before, dry_run=dry_run)
+
+
+def _oldest_lease(catalog: Catalog) -> float:
+    return min((one.started for one in catalog.attempts().values() if one.running()), default=math.inf)
 
 
 def _note_amounts(workspace: Workspace) -> None:

@@ -14,6 +14,7 @@ from curation_assets.engine.workspace import title
 Kind = Literal[
     "missing",
     "damaged",
+    "withdrawn",
     "settings_or_code",
     "code",
     "listed_again",
@@ -152,6 +153,7 @@ _SENTENCES: dict[Kind, Callable[[Reason], str]] = {
     "damaged": lambda r: (
         "damaged: its receipt was changed, or a file is missing or not as long as the receipt says"
     ),
+    "withdrawn": lambda r: f"damaged, and withdrawn: {r.now}",
     "settings_or_code": lambda r: "settings or code changed",
     "code": lambda r: f"code changed{_versions(r)}",
     "listed_again": lambda r: "every run lists the corpus again",

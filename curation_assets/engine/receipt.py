@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -40,6 +41,12 @@ class Receipt:
     run_id: str = ""
 
     @classmethod
+    def damaged(cls, key: object, partition: object, folder: object, created: object) -> Receipt:
+        """Return what is left of an entry of the catalog that is not what was written: where it stands, and nothing that it says."""
+        since = created if isinstance(created, float) and math.isfinite(created) else 0.0
+        return cls(str(key), str(partition), "", "", "", {}, str(folder), {}, created=since)
+
+    @classmethod
     def of_row(cls, row: Iterable[Any]) -> Receipt:
         """Return a receipt by the values of its fields; those of `AS_JSON` are decoded when they are asked for.
 
@@ -62,6 +69,11 @@ class Receipt:
                 value = {file: (size, digest) for file, (size, digest) in value.items()}
             vars(self)[name] = value
             return value
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether it is what was written; of a `damaged` one nothing is to be believed, and no file to be touched."""
+        return self.recipe != ""
 
     @property
     def seen(self) -> dict[str, list[int]]:

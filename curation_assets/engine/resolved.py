@@ -75,5 +75,5 @@ class ResolvedWorkspace(Workspace):
         """Return {shard: reason} of listed files that never could be read."""
         return self._inputs.set_aside
 
-    def withdraw(self, receipt: Receipt) -> None:
+    def withdraw(self, receipt: Receipt, problem: str = "withdrawn") -> None:
         """Leave that to who gave the task out, and hears of the damage."""

@@ -145,6 +145,11 @@ class Versions:
         return self.workspace.catalog.marks()
 
     @cached_property
+    def _withdrawn(self) -> dict[At, str]:
+        """What `Catalog.withdrawn` gave."""
+        return self.workspace.catalog.withdrawn()
+
+    @cached_property
     def listing(self) -> dict[str, dict[str, Any]]:
         """What `Workspace.listing` gave."""
         return self.workspace.listing()
@@ -293,7 +298,7 @@ class Versions:
     def _differences(self, step: Step, partition: str) -> Iterator[Reason]:
         receipt = self.receipt(step.key, partition)
         if receipt is None:
-            yield Reason("damaged" if self.damaged(step.key, partition) else "missing")
+            yield self._absence(step.key, partition)
             return
         if step.key == CORPUS_FILE:
             yield from corpus_file_reasons(receipt, self.listing.get(partition))
@@ -307,6 +312,13 @@ class Versions:
         different = self._pinned_differences if step.pinned else self._input_differences
         yield from different(step, partition, receipt)
         yield from outside_reasons(receipt)
+
+    def _absence(self, key: str, partition: str) -> Reason:
+        """Tell why there is no artifact that can be used."""
+        if self.damaged(key, partition):
+            return Reason("damaged")
+        problem = self._withdrawn.get((key, partition))
+        return Reason("missing") if problem is None else Reason("withdrawn", now=problem)
 
     def code_version(self, step: Step) -> str:
         """Return the code version that artifacts of a step would have now."""

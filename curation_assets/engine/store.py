@@ -11,15 +11,20 @@ leaves a folder that nothing refers to, and two that write at once leave two fol
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import math
 import os
 import posixpath
 import shutil
+import stat
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +41,7 @@ from curation_assets.common.files import (
     write_bytes,
 )
 from curation_assets.engine.artifact_cache import ArtifactCache, Hold, NotAsStored, check
+from curation_assets.engine.attempts import this_machine
 from curation_assets.engine.receipt import Receipt, parse_receipt, title
 
 MANIFEST = "receipt.json"
@@ -43,15 +49,16 @@ PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its
 _OWNER = "catalog.json"
 _STAGING = ".staging-"
 _STAGED = ".staged"  # where artifacts of a local store are written: all in one place, so that what was left is found at once
+_BLOCK = 1 << 20
 _THREADS = 16  # most of reading a manifest is waiting for it
 
 
 class DamagedArtifact(RuntimeError):
     """Bytes of an artifact no longer match its receipt, or are gone: it is withdrawn, so that the next run makes it anew."""
 
-    def __init__(self, message: str, receipt: Receipt) -> None:
-        super().__init__(message)
-        self.receipt = receipt
+    def __init__(self, problem: str, receipt: Receipt) -> None:
+        super().__init__(f"{title(receipt.key, receipt.partition)}: {problem}; it will be made anew")
+        self.problem, self.receipt = problem, receipt
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ class Store:
         if self.local:
             return [receipt for receipt in receipts if self._sizes_hold(receipt)]
         if not listed or not receipts:
-            return list(receipts)
+            return [receipt for receipt in receipts if receipt.sound]
         above = f"{self.root}/{posixpath.commonpath([receipt.folder for receipt in receipts])}"
         try:
             sizes = {path: about["size"] for path, about in self.fs.find(above, detail=True).items()}
@@ -117,10 +124,49 @@ class Store:
         return [
             receipt
             for receipt in receipts
-            if all(sizes.get(self.path(receipt, name)) == size for name, (size, _) in receipt.files.items())
+            if receipt.sound
+            and all(sizes.get(self.path(receipt, name)) == size for name, (size, _) in receipt.files.items())
         ]
 
+    def problem(self, receipt: Receipt) -> str:
+        """Say which file of an artifact is gone or of another size; "" where none is."""
+        sizes: dict[str, int] = {}
+        with contextlib.suppress(FileNotFoundError):
+            sizes = {path: size for path, size, _ in self._files(f"{self.path(receipt)}/")}
+        for name, (size, _) in receipt.files.items():
+            there = sizes.get(self.path(receipt, name))
+            if there != size:
+                return f"{name} is gone" if there is None else f"{name} has {there:,} bytes, not {size:,}"
+        return ""
+
+    def changed(self, receipt: Receipt, read: Callable[[int], object] = bool) -> str:
+        """Say which file in the store is not what was written, by the digest of all of it; "" where all are.
+
+        `read` hears of the bytes that were read.
+        """
+        for name, (_, digest) in receipt.files.items():
+            try:
+                if self._sha256(self.path(receipt, name), read) != digest:
+                    return f"{name} changed since it was written"
+            except FileNotFoundError:
+                return f"{name} is gone"
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                return f"{name} cannot be read ({error.strerror})"
+        return ""
+
+    def _sha256(self, path: str, read: Callable[[int], object]) -> str:
+        digest = hashlib.sha256()
+        with self.fs.open(path, "rb") as source:
+            while block := source.read(_BLOCK):
+                digest.update(block)
+                read(len(block))
+        return digest.hexdigest()
+
     def _sizes_hold(self, receipt: Receipt) -> bool:
+        if not receipt.sound:
+            return False
         try:
             for name, (size, _) in receipt.files.items():  # of each artifact, at each look: no paths
                 if os.stat(f"{self.root}/{receipt.folder}/{name}").st_size != size:  # noqa: PTH116
@@ -148,8 +194,7 @@ class Store:
                 self._verified.add(str(folder))
             return folder
         except NotAsStored as error:
-            name = title(receipt.key, receipt.partition)
-            raise DamagedArtifact(f"{name}: {error}; it will be made anew", receipt) from None
+            raise DamagedArtifact(str(error), receipt) from None
 
     def staged(self) -> contextlib.AbstractContextManager[Path]:
         """Give a fresh local folder to write an artifact's files into; it is removed unless `publish` adopts it."""
@@ -159,16 +204,24 @@ class Store:
         """Give a fresh folder in the cache, for what is needed meanwhile; it is removed afterwards."""
         return _owned(self.cache / "temporary")
 
-    def remove_abandoned(self, *, dry_run: bool = False) -> list[int]:
-        """Remove the folders that `staged` and `temporary` gave to processes that were killed since; return their bytes."""
+    def remove_abandoned(self, before: float = 0.0, *, dry_run: bool = False) -> list[int]:
+        """Remove what `staged` and `temporary` gave to processes that were killed since; return the bytes of each folder.
+
+        Of processes of this machine a lock says whether they live. It may say nothing of those of another one that shares the
+        folder: what is theirs goes if it was last written `before` that time, in seconds since the epoch.
+        """
         locks = [*self.cache.glob(f"*/{_STAGING}*.lock")]
         if self.local:
             locks += Path(self.root, _STAGED).glob(f"{_STAGING}*.lock")
         removed = []
         for lock in locks:
+            folder, ours = lock.with_suffix(""), lock.name.startswith(f"{_STAGING}{_kernel()}-")
             with contextlib.suppress(Timeout), FileLock(lock, blocking=False):
-                folder = lock.with_suffix("")
-                removed.append(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+                files = [path.stat() for path in (folder, *folder.rglob("*")) if path.exists()]
+                if not ours and any(state.st_mtime >= before for state in files):
+                    continue
+                if files:
+                    removed.append(sum(state.st_size for state in files if stat.S_ISREG(state.st_mode)))
                 if not dry_run:
                     shutil.rmtree(folder, ignore_errors=True)
                     lock.unlink(missing_ok=True)
@@ -186,7 +239,7 @@ class Store:
         }
         digests = sorted((name, digest) for name, (_, digest) in files.items() if name != PREVIEW)
         version = draft.version or fingerprint(draft.key, digests)
-        folder = f"{self.place(draft.key, draft.partition)}/{version}-{staged.name.removeprefix(_STAGING)}"
+        folder = f"{self.place(draft.key, draft.partition)}/{version}-{staged.name.rpartition('-')[2]}"
         receipt = replace(draft, version=version, files=files, folder=folder)
         (staged / MANIFEST).write_bytes(seal(asdict(receipt)))
         if self.local:
@@ -206,8 +259,8 @@ class Store:
         self.fs.put_file(str(staged / name), self.path(receipt, name))
 
     def remove(self, receipts: Iterable[Receipt]) -> None:
-        """Remove the folders of artifacts, as far as they are there."""
-        for receipt in receipts:
+        """Remove the folders of artifacts, as far as they are there, and it is known which they are."""
+        for receipt in filter(attrgetter("sound"), receipts):
             self.remove_folder(receipt.folder, (*receipt.files, MANIFEST))
 
     def remove_folder(self, folder: str, names: Iterable[str]) -> None:
@@ -221,6 +274,8 @@ class Store:
 
     def disown(self, receipt: Receipt) -> None:
         """Remove an artifact's manifest, so that a catalog made from manifests has it no more; its files may be read on."""
+        if not receipt.sound:  # nobody knows that it is this artifact's
+            return
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path(receipt, MANIFEST))
 
@@ -326,11 +381,17 @@ def _owned_by(catalog: str) -> bytes:
     return (json.dumps({"catalog": catalog}) + "\n").encode()
 
 
+@cache
+def _kernel() -> str:
+    """Return what tells the system that keeps this process's locks from others: containers of one machine have the same."""
+    return fingerprint(this_machine().partition("/")[0])[:8]
+
+
 @contextlib.contextmanager
 def _owned(home: Path) -> Iterator[Path]:
     """Give a fresh folder, which is removed afterwards; the lock beside it says that its process lives."""
     home.mkdir(parents=True, exist_ok=True)
-    folder = home / f"{_STAGING}{uuid.uuid4().hex[:12]}"
+    folder = home / f"{_STAGING}{_kernel()}-{uuid.uuid4().hex[:12]}"
     lock = folder.with_name(f"{folder.name}.lock")
     with FileLock(lock):
         folder.mkdir()

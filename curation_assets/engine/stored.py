@@ -1,8 +1,8 @@
 """Columns of artifacts read where they lie: nothing else of a file is fetched or hashed, and nothing is changed.
 
 For questions, and for steps that read little of every shard: to compare a file with its digest is to read all of it. What is
-made of one shard is read with `Workspace.open`, which compares; here that is done when a file cannot be read, to tell damage from
-other causes. `read_files` and `read_ranges` are for builders that need a small part of many artifacts.
+made of one shard is read with `Workspace.open`, which compares; here each page of a Parquet file that is read is compared with
+its checksum, and the file with its digest when it cannot be read, to tell damage from other causes. `read_files` and `read_ranges` are for builders that need a small part of many artifacts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation_assets.common.files import parquet_file
 from curation_assets.engine.receipt import Receipt, title
+from curation_assets.engine.store import DamagedArtifact
 
 if TYPE_CHECKING:
     from curation_assets.engine.workspace import Workspace
@@ -40,11 +43,15 @@ def open_parquet(workspace: Workspace, receipt: Receipt, name: str) -> Iterator[
     """Open a Parquet file of an artifact."""
     if workspace.store.local:  # read by Arrow itself, without the interpreter's lock
         path = workspace.store.path(receipt, name)
-        with _damage_checked(workspace, receipt), pq.ParquetFile(path) as table:
+        with _damage_checked(workspace, receipt), _parquet(path) as table:
             yield table
         return
-    with open_file(workspace, receipt, name) as file, pq.ParquetFile(file) as table:
+    with open_file(workspace, receipt, name) as file, _parquet(file) as table:
         yield table
+
+
+def _parquet(source: str | IO[bytes]) -> pq.ParquetFile:
+    return parquet_file(source, page_checksum_verification=True)
 
 
 def read_filtered(
@@ -61,6 +68,7 @@ def read_filtered(
             path,
             columns=columns,
             filters=filters,
+            page_checksum_verification=True,
             filesystem=None if workspace.store.local else workspace.store.fs,
         ).to_pylist()
     return rows
@@ -116,8 +124,10 @@ def _damage_checked(workspace: Workspace, receipt: Receipt) -> Iterator[None]:
     """Raise DamagedArtifact for an error that comes of a file that is not as it was written."""
     try:
         yield
-    except (OSError, ValueError):  # Arrow's own are kinds of these
-        workspace.folder(receipt)
+    except (OSError, ValueError, KeyError, pa.ArrowException):  # a name of a column is in the file, too
+        if problem := workspace.store.changed(receipt):  # there, whatever copy is here
+            workspace.withdraw(receipt, problem)
+            raise DamagedArtifact(problem, receipt) from None
         raise
 
 

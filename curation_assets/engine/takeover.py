@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from curation_assets.common.files import fingerprint, read_json
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.profile import ProfileError
-from curation_assets.engine.catalog import ALONE, FORMAT, Catalog, RoleTaken
+from curation_assets.engine.catalog import ALONE, BEFORE, FORMAT, Catalog, RoleTaken
 from curation_assets.engine.receipt import Receipt, parse_receipt
 from curation_assets.engine.store import Store
 
@@ -55,7 +55,7 @@ def open_catalog(url: str, store: Store, data: Path) -> Catalog:
     """
     catalog = _catalog(url, store, data)
     owner, here = store.owner, _url(store)
-    about = catalog.about()  # after the owner: who begins a catalog has it before it has the store
+    about = _about(catalog)  # after the owner: who begins a catalog has it before it has the store
     if not about:
         if (owner and not Path(store.root).is_relative_to(data)) or not _take_over(catalog, store, data):
             raise ProfileError(
@@ -80,6 +80,13 @@ def _catalog(url: str, store: Store, data: Path) -> Catalog:
     inside = Path(store.root).is_relative_to(data)
     name = _SQLITE if inside else f"catalog-{fingerprint(_url(store))}.sqlite"
     return Catalog(url or URL.create("sqlite", database=str(data / name)))
+
+
+def _about(catalog: Catalog) -> dict[str, str]:
+    """Return what a catalog says of itself; one of the format before becomes one of this first."""
+    if catalog.about().get("format") == BEFORE:
+        catalog.upgrade()
+    return catalog.about()
 
 
 def _url(store: Store) -> str:
@@ -115,7 +122,7 @@ def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = sil
     catalog, aside = _catalog(url, store, data), None
     if not catalog.intact():
         aside = catalog.set_aside()
-    about, here = catalog.about(), _url(store)
+    about, here = _about(catalog), _url(store)
     if about and about["store"] != here and store.owner != about["id"]:
         _refuse(catalog, about, store.owner, here)
     rebuilt = Rebuilt(Counter(), Counter(), [], aside, about.get("format") != FORMAT)

@@ -1,25 +1,25 @@
 """Whether catalog and store agree: every artifact has its files, and on demand every byte is as it was written.
 
-What is damaged is withdrawn, so that the next run makes it anew. A manifest that is damaged is written anew from the catalog.
+What is damaged is withdrawn, so that the next run makes it anew. The receipt of an artifact is there twice, each with a digest of
+itself: one of the two that is damaged, the catalog's entry or the manifest, is written anew from the other.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from curation_assets.common.progress import Progress, silent
+from curation_assets.engine.database import CatalogDamaged, damaged
 from curation_assets.engine.receipt import Receipt, title
 from curation_assets.engine.store import MANIFEST, Folder, Store
 from curation_assets.engine.workspace import Workspace
 
 _THREADS = 8
-_BLOCK = 1 << 20
 _MEGABYTE = 1e6
 
 
@@ -31,20 +31,22 @@ class Verdict:
     ----------
     artifacts, bytes : what was looked at; with digests these bytes were read.
     damaged : {artifact's title: what is wrong with it}; these are withdrawn.
-    manifests : titles of artifacts whose manifest was damaged or gone; it is written anew.
+    entries : titles of artifacts whose entry in the catalog was damaged; it is written anew from the manifest.
+    manifests : titles of artifacts whose manifest was damaged or gone; it is written anew from the catalog.
     unreferenced : bytes of each folder that nothing refers to. That is no damage.
     """
 
     artifacts: int = 0
     bytes: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
+    entries: list[str] = field(default_factory=list)
     manifests: list[str] = field(default_factory=list)
     unreferenced: list[int] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
         """Tell whether nothing is wrong."""
-        return not self.damaged and not self.manifests
+        return not (self.damaged or self.entries or self.manifests)
 
 
 class _Finding(NamedTuple):
@@ -56,9 +58,14 @@ class _Finding(NamedTuple):
 def verify(workspace: Workspace, *, digests: bool, progress: Progress = silent) -> Verdict:
     """Compare the catalog with the store: names and sizes; with `digests` every file's content, and every manifest."""
     catalog, store = workspace.catalog, workspace.store
+    if digests and not catalog.intact():
+        raise CatalogDamaged(damaged(catalog.name, "SQLite finds it inconsistent"))
     keys = sorted({*store.asset_keys(), *catalog.asset_keys()})
+    verdict = Verdict()
+    for key in keys:
+        _mend_entries(workspace, key, verdict)
     sizes = [shared[0].bytes for key in keys for shared in _by_folder(workspace, key).values()]
-    verdict, reader = Verdict(), _Reader(store, digests, sum(sizes) if digests else len(sizes), progress)
+    reader = _Reader(store, digests, sum(sizes) if digests else len(sizes), progress)
     for key in keys:
         folders = {folder.path: folder for folder in store.folders(key)}
         # Read after the listing: what was committed meanwhile is in both, or here alone.
@@ -70,7 +77,7 @@ def verify(workspace: Workspace, *, digests: bool, progress: Progress = silent) 
             original = _original(store, known[receipt.folder])
             if not problem and not manifest and original is None:
                 problem = "its manifest is damaged"
-            if problem and catalog.withdraw(receipt):  # else it was replaced meanwhile
+            if problem and catalog.withdraw(receipt, problem):  # else it was replaced meanwhile
                 store.disown(receipt)
                 names = [title(key, one.partition) for one in known[receipt.folder]]
                 verdict.damaged |= dict.fromkeys(names, problem)
@@ -78,6 +85,20 @@ def verify(workspace: Workspace, *, digests: bool, progress: Progress = silent) 
                 store.write_manifest(original)
                 verdict.manifests.append(title(key, receipt.partition))
     return verdict
+
+
+def _mend_entries(workspace: Workspace, key: str, verdict: Verdict) -> None:
+    """Write the catalog's entries of a key that are damaged anew from manifests; what has none that holds is withdrawn."""
+    catalog, problem = workspace.catalog, "its entry in the catalog is damaged"
+    for entry in [receipt for receipt, _ in catalog.all_of(key) if not receipt.sound]:
+        manifest = None
+        with suppress(OSError, ValueError):  # its folder may have any name
+            manifest = workspace.store.manifest(entry.folder)
+        at = None if manifest is None else (manifest.key, manifest.partition)
+        whose = manifest if at == (entry.key, entry.partition) else None
+        if catalog.mend(entry, whose, problem):
+            name = title(entry.key, entry.partition)
+            verdict.entries.append(name) if whose else verdict.damaged.update({name: problem})
 
 
 def _by_folder(workspace: Workspace, key: str) -> dict[str, list[Receipt]]:
@@ -114,7 +135,7 @@ class _Reader:
         if not self._digests:
             self._advance(1)
             return _Finding(receipt, "", folder is None or MANIFEST in folder.files)
-        problem, manifest = self._changed(receipt), self._store.manifest(receipt.folder)
+        problem, manifest = self._store.changed(receipt, self._advance), self._store.manifest(receipt.folder)
         if not problem and manifest is not None and not _agree(manifest, receipt):
             problem = "the catalog and its manifest contradict each other"
         return _Finding(receipt, problem, manifest is not None)
@@ -123,35 +144,7 @@ class _Reader:
         """Say which file is gone or of another size; "" where none is."""
         if folder is not None and folder.holds(receipt):
             return ""
-        if self._store.intact([receipt], listed=True):  # it was written after the listing
-            return ""
-        for name, (size, _) in receipt.files.items():
-            there = folder.files.get(name) if folder else None
-            if there != size:
-                return f"{name} is gone" if there is None else f"{name} has {there:,} bytes, not {size:,}"
-        return "a file is gone"
-
-    def _changed(self, receipt: Receipt) -> str:
-        """Say which file is not what was written; "" where all are."""
-        for name, (_, digest) in receipt.files.items():
-            try:
-                if self._sha256(self._store.path(receipt, name)) != digest:
-                    return f"{name} changed since it was written"
-            except FileNotFoundError:
-                return f"{name} is gone"
-            except OSError as error:
-                if error.errno != errno.EIO:
-                    raise
-                return f"{name} cannot be read ({error.strerror})"
-        return ""
-
-    def _sha256(self, path: str) -> str:
-        digest = hashlib.sha256()
-        with self._store.fs.open(path, "rb") as source:
-            while block := source.read(_BLOCK):
-                digest.update(block)
-                self._advance(len(block))
-        return digest.hexdigest()
+        return self._store.problem(receipt)  # "": it was written after the listing
 
     def _advance(self, by: int) -> None:
         with self._lock:

@@ -45,6 +45,12 @@ class MissingInput(RuntimeError):
     """An input has not been materialized yet; the message names the asset and partition."""
 
 
+def not_made(key: str, partition: str) -> str:
+    """Say that an artifact is not there, and which command makes it."""
+    only = f" --partition {shlex.quote(partition)}" if partition else ""
+    return f"{title(key, partition)} has not been materialized (or is damaged): `curation run {key}{only}` makes it"
+
+
 class Workspace:
     """Everything that a step needs to know of where it runs. Opening one writes nothing but the data folder's owner.
 
@@ -177,13 +183,13 @@ class Workspace:
         """Return a local folder with the files of an artifact, current or replaced; what is damaged is withdrawn."""
         try:
             return self.store.folder(receipt, hold or self.hold)
-        except DamagedArtifact:
-            self.withdraw(receipt)
+        except DamagedArtifact as error:
+            self.withdraw(receipt, error.problem)
             raise
 
-    def withdraw(self, receipt: Receipt) -> None:
-        """Make an artifact count as missing, unless it was made anew meanwhile."""
-        self.catalog.withdraw(receipt)
+    def withdraw(self, receipt: Receipt, problem: str = "withdrawn") -> None:
+        """Make an artifact count as missing, unless it was made anew meanwhile; `problem` says why, for plans."""
+        self.catalog.withdraw(receipt, problem)
         self.store.disown(receipt)
 
     def open_parquet(self, key: str, partition: str, name: str) -> AbstractContextManager[pq.ParquetFile]:
@@ -203,10 +209,7 @@ class Workspace:
         """Return an artifact's receipt; MissingInput where there is none."""
         receipt = self.receipt(key, partition)
         if receipt is None:
-            only = f" --partition {shlex.quote(partition)}" if partition else ""
-            raise MissingInput(
-                f"{title(key, partition)} has not been materialized (or is damaged): `curation run {key}{only}` makes it"
-            )
+            raise MissingInput(not_made(key, partition))
         return receipt
 
     def metadata(self, key: str, partition: str = "") -> Metadata:

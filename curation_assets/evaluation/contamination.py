@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation_assets.common.files import fingerprint, read_batches, write_batches
+from curation_assets.common.files import fingerprint, parquet_file, read_batches, write_batches
 from curation_assets.common.markdown import markdown_table, preview
 from curation_assets.common.progress import Progress
 from curation_assets.corpus.build import VALIDATION_SETS
@@ -101,7 +101,7 @@ def contamination(context: Context) -> BuildOne:
 
     def build(shard: str, folder: Path, progress: Progress) -> Metadata:
         path, out = open_documents(context, shard), folder / "contamination.parquet"
-        total = pq.ParquetFile(path).metadata.num_rows
+        total = pq.read_metadata(path).num_rows
         tasks: Counter[str] = Counter()
         contaminated = 0
 
@@ -119,7 +119,7 @@ def contamination(context: Context) -> BuildOne:
 
         write_batches(out, overlapping(), CONTAMINATION_SCHEMA)
         rows = [{"task": name, "documents": n} for name, n in tasks.most_common()]
-        first = next(pq.ParquetFile(out).iter_batches(10), CONTAMINATION_SCHEMA.empty_table())
+        first = next(parquet_file(out).iter_batches(10), CONTAMINATION_SCHEMA.empty_table())
         return {
             "version": fingerprint("evaluation/contamination", file_digest(out)),
             "documents": total,

@@ -104,10 +104,7 @@ def open_model(context: Context, key: str) -> ResolvedModel:
     source = parse(note["source"])
     model = resolve_model(context.through(key), source)
     if model.digest != note["digest"]:
-        raise DamagedArtifact(
-            f"{source} has changed since {key} was materialized; that will be made anew",
-            context.artifact(key),
-        )
+        raise DamagedArtifact(f"{source} has changed since it was materialized", context.artifact(key))
     return model
 
 

@@ -7,17 +7,19 @@ import importlib.util
 import json
 import logging
 import math
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock
-from safetensors import SafetensorError, safe_open
 
 from curation_assets.common.files import TEMPORARY, atomic_file, sha256
+from curation_assets.models.vetting import read_shapes
 
 _LOG = logging.getLogger(__name__)
+_HEX = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _GGUF_MAGIC = b"GGUF"
 
 
@@ -99,6 +101,20 @@ def check_gguf(file: Path) -> None:
             raise ValueError(f"{file} is not GGUF: it does not begin with {_GGUF_MAGIC.decode()}")
 
 
+def blob_holds(path: Path) -> bool:
+    """Tell whether a file of the hub's cache is what it was at the hub: a blob is named by its SHA-256, a small one as git names it.
+
+    Where the cache has no blobs, since its disk has no links, nothing says what a file was.
+    """
+    blob = path.resolve()
+    if blob.parent.name != "blobs" or not _HEX.fullmatch(blob.name):
+        return True
+    if len(blob.name) == hashlib.sha256().digest_size * 2:
+        return file_digest(blob) == blob.name
+    content = blob.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == blob.name
+
+
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file's content, hex; kept in this process for as long as size and mtime stay."""
     return _file_digest(*_state(path))
@@ -151,9 +167,4 @@ def count_parameters(paths: Iterable[Path]) -> int:
 
 
 def _count_in_file(path: Path) -> int:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118  (no dictionary)
-            return sum(math.prod(t.get_shape()) for t in tensors if t.get_dtype().startswith(("F", "BF")))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    return sum(math.prod(shape) for kind, shape in read_shapes(path).values() if kind.startswith(("F", "BF")))

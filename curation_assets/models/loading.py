@@ -11,10 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import safe_open
-
 from curation_assets.models.files import check_gguf
 from curation_assets.models.sources import PICKLES
+from curation_assets.models.vetting import (
+    bounded,
+    check_settings,
+    check_vocabulary,
+    read_shapes,
+    refused_in_one_line,
+    weights_in,
+    weights_in_gguf,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +54,8 @@ def load_scorer(
     FileNotFoundError
         There is no model there.
     ValueError
-        Only pickled weights, weights that do not fit the configuration, or an unusable device or dtype.
+        Only pickled weights, weights that do not fit the configuration, settings out of bounds (`models.vetting`), or an unusable
+        device or dtype.
     """
     place = Path(place)
     target, kind = torch_settings(device, dtype)
@@ -60,6 +68,7 @@ def load_scorer(
             model, own = _load_folder(place, kind), None
         if tokenizer is not None or own is None:
             own = _load_tokenizer(Path(tokenizer) if tokenizer is not None else place, model.config)
+        check_vocabulary(Path(tokenizer) if tokenizer is not None else place, model, own)
     return model.to(target).eval().requires_grad_(False), own
 
 
@@ -100,13 +109,17 @@ def _load_gguf(file: Path, kind: torch.dtype, *, with_tokenizer: bool) -> tuple[
 
     options: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
     # Not AutoTokenizer, which reads the whole file's header once more (4 s for 49,000 pieces) to find this class.
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(file.parent, **options) if with_tokenizer else None
+    with refused_in_one_line(file):
+        tokenizer = (
+            PreTrainedTokenizerFast.from_pretrained(file.parent, **options) if with_tokenizer else None
+        )
     causal: Any = AutoModelForCausalLM  # typed as if it returned the model alone
     # dequantize: else transformers may fetch kernels that compute on packed weights.
     packed = GgufConfig(dequantize=True)
-    model, info = causal.from_pretrained(
-        file.parent, **options, dtype=kind, quantization_config=packed, output_loading_info=True
-    )
+    with refused_in_one_line(file), bounded(file, weights_in_gguf(file)):
+        model, info = causal.from_pretrained(
+            file.parent, **options, dtype=kind, quantization_config=packed, output_loading_info=True
+        )
     _check_complete(file, info)
     return model, tokenizer
 
@@ -123,15 +136,17 @@ def _load_folder(folder: Path, kind: torch.dtype) -> Any:
             if pickled
             else f"{folder} has no weights in safetensors"
         )
+    check_settings(folder.glob("*.json"))
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(folder, **options)
-    if _is_own_t5(folder, config):
-        own: torch.nn.Module = t5.load(folder)
-        return own.to(dtype=kind)
-    of_kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    model, info = of_kind.from_pretrained(
-        folder, **options, dtype=kind, use_safetensors=True, output_loading_info=True
-    )
+    with refused_in_one_line(folder), bounded(folder / "config.json", weights_in(folder)):
+        config = AutoConfig.from_pretrained(folder, **options)
+        if _is_own_t5(folder, config):
+            own: torch.nn.Module = t5.load(folder)
+            return own.to(dtype=kind)
+        of_kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model, info = of_kind.from_pretrained(
+            folder, **options, dtype=kind, use_safetensors=True, output_loading_info=True
+        )
     _check_complete(folder, info)
     return model
 
@@ -144,8 +159,7 @@ def _is_own_t5(folder: Path, config: Any) -> bool:
     file = folder / "model.safetensors"
     if config.model_type != "t5" or not file.is_file():
         return False
-    with safe_open(file, framework="numpy") as weights:
-        names = set(weights.keys())
+    names = read_shapes(file).keys()
     return {"lm_head.weight", "shared.weight"} <= names and "encoder.embed_tokens.weight" not in names
 
 
@@ -162,7 +176,10 @@ def _load_tokenizer(place: Path, config: Any) -> Any:
         return load_tokenizer(place)
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+    if place.is_dir():
+        check_settings(place.glob("*.json"))
+    with refused_in_one_line(place):
+        return AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
 
 
 @contextlib.contextmanager

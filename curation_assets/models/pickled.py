@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import zipfile
@@ -13,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from curation_assets.common.files import atomic_folder, sha256, write_json
+from curation_assets.common.files import atomic_folder, seal, sha256, unseal, write_json
+from curation_assets.models.files import file_digest
 
 if TYPE_CHECKING:
     import torch
 
 PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 """Names of the files that are converted, and of their index."""
+_CONVERSION = "conversion.json"
+_LOG = logging.getLogger(__name__)
 _REFUSED = re.compile(r"GLOBAL (\S+)")
 
 
@@ -27,7 +31,7 @@ def converted(snapshot: Path, files: Sequence[str], target: Path) -> Path:
     """Return `target`, a folder with some files of `snapshot` and its pickled weights as safetensors, written unless it is there.
 
     It appears whole or not at all, also when several processes convert at once; `conversion.json` in it has the digests of
-    what it was made from. Memory: a shard of the weights.
+    what it was made from, and of its files: one that is damaged is converted anew. Memory: a shard of the weights.
 
     Raises
     ------
@@ -36,10 +40,24 @@ def converted(snapshot: Path, files: Sequence[str], target: Path) -> Path:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
-        if not target.exists():
+        if not conversion_holds(target):
+            if target.exists():
+                _LOG.warning("%s is damaged: converted anew", target)
+                shutil.rmtree(target)
             with atomic_folder(target) as draft:
                 _convert(snapshot, files, draft)
     return target
+
+
+def conversion_holds(target: Path) -> bool:
+    """Tell whether a folder that `converted` wrote is there, as it was written."""
+    try:
+        about = unseal((target / _CONVERSION).read_bytes())
+        return about is not None and all(
+            file_digest(target / name) == digest for name, digest in about["files"].items()
+        )
+    except FileNotFoundError:
+        return False
 
 
 def _convert(snapshot: Path, files: Sequence[str], draft: Path) -> None:
@@ -56,7 +74,9 @@ def _convert(snapshot: Path, files: Sequence[str], draft: Path) -> None:
         about = json.loads(index.read_text("utf-8"))
         kept = {name: _renamed(file) for name, file in about["weight_map"].items()}
         write_json(draft / "model.safetensors.index.json", {**about, "weight_map": kept})
-    write_json(draft / "conversion.json", digests)
+    names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
+    about = {"made_from": digests, "files": {name: sha256(draft / name) for name in names}}
+    (draft / _CONVERSION).write_bytes(seal(about))
 
 
 def _renamed(name: str) -> str:

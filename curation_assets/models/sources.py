@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from curation_assets.config.model_sources import PARTS, ModelSource, parse
-from curation_assets.models.files import count_parameters, file_digest, find_packaged, join_parts
-from curation_assets.models.pickled import PICKLED, converted
+from curation_assets.models.files import blob_holds, count_parameters, file_digest, find_packaged, join_parts
+from curation_assets.models.pickled import PICKLED, conversion_holds, converted
+from curation_assets.models.vetting import check_settings
 
+_LOG = logging.getLogger(__name__)
 # File names, in any folder of the model: these are downloaded and digested, and nothing else is.
 _WEIGHTS = ("*.safetensors", "*.gguf")
 _SETTINGS = (
@@ -83,7 +86,8 @@ def resolve(
     ConnectionError
         The hub cannot be reached and the cache has no complete copy.
     ValueError
-        The folder has no weights in a format that is safe to load, or a repository's pickled ones hold more than tensors.
+        The folder has no weights in a format that is safe to load, a repository's pickled ones hold more than tensors, or settings are
+        out of bounds (`models.vetting`).
     """
     if isinstance(source, str):
         source = parse(source)
@@ -139,7 +143,7 @@ def _hint(source: ModelSource) -> str:
 def _converted(source: ModelSource, cache: Path, place: Path) -> Path:
     """Return the folder in `cache` with a repository's pickled weights as safetensors; `place` where it has none."""
     target = cache / "converted" / f"{source.name.replace('/', '--')}-{source.within}"
-    if not target.exists():
+    if not conversion_holds(target):
         place = _download(source, cache, PICKLED)
         if not any(place.glob(PICKLED[0])):
             return place
@@ -158,7 +162,23 @@ def _from_hub(source: ModelSource, cache: Path, weights: bool) -> Path:
 
 
 def _download(source: ModelSource, cache: Path, names: tuple[str, ...]) -> Path:
-    """Return the snapshot folder of a pinned repository with files of some names."""
+    """Return the snapshot folder of a pinned repository with files of some names; what is damaged of it is fetched again."""
+    place = _fetch(source, cache, names)
+    damaged = _damaged(place)
+    for path in damaged:
+        _LOG.warning("%s is damaged: fetched again", path)
+        path.resolve().unlink()
+        path.unlink()
+    if damaged and _damaged(place := _fetch(source, cache, names)):
+        raise OSError(f"model source {source}: {damaged[0]} came twice as another file than the hub names")
+    return place
+
+
+def _damaged(place: Path) -> list[Path]:
+    return [path for path in place.rglob("*") if path.is_file() and not blob_holds(path)]
+
+
+def _fetch(source: ModelSource, cache: Path, names: tuple[str, ...]) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     patterns = [pattern for name in names for pattern in (name, f"*/{name}")]
@@ -208,6 +228,7 @@ def _describe(source: ModelSource, place: Path, weights: bool) -> ResolvedModel:
     files = tuple(name for name in here if name in loadable or _matches(name, _SETTINGS))
     if not files:
         raise ValueError(f"model source {source}: {place} has neither settings nor a tokenizer")
+    check_settings(folder / name for name in files if name.endswith(".json"))
     digest = hashlib.sha256()
     for name in files:
         digest.update(f"{name}\0{file_digest(folder / name)}\n".encode())

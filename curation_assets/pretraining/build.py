@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -24,6 +25,7 @@ from curation_assets.models.tokenizer import load_tokenizer
 from curation_assets.pretraining.flops import training_flops
 from curation_assets.pretraining.launch import train_distributed
 from curation_assets.pretraining.packing import Shard, TokenStream
+from curation_assets.pretraining.run_folder import damaged_part
 from curation_assets.pretraining.speed import Speed
 from curation_assets.pretraining.trainer import RuntimeConfig, TrainConfig, TrainResult, read_losses
 
@@ -191,5 +193,7 @@ def _run_folder(context: Context, key: str, partition: str, config: TrainConfig,
 
 
 def _keep(run: Path, folder: Path) -> None:
-    """Copy a finished run's files into the artifact: as links they would be damaged together."""
+    """Copy a finished run's files into the artifact: as links they would be damaged together. The copy is read once more."""
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".*", "resume-*"))
+    if (damaged := damaged_part(folder)) is not None:
+        raise OSError(errno.EIO, "not what was written while it was trained, try again", str(run / damaged))

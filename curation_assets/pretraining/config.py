@@ -112,11 +112,11 @@ class RuntimeConfig:
     micro_batch_size: int = 0
     """Sequences per forward pass of a process; 0 for all of its batch. Smaller takes less memory."""
     resume_seconds: float = 60.0
-    """How often a resume point is written: what a kill can cost."""
+    """How often a resume point is written: what a kill can cost. Less often where writing would take more than a twentieth of the time; 0: after every step."""
     flush_steps: int = 10
     """How often losses are fetched from the device, checked and logged."""
     compile: bool = False
-    """Compile the model with torch.compile: minutes at the start, faster steps on a GPU."""
+    """Compile the model's layers with torch.compile: some time at the start, faster steps on a GPU."""
     tf32: bool = True
     """Let a GPU multiply in TF32 where the precision is float32. It does nothing to bfloat16 runs and on a CPU."""
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from curation_assets.common.hashing import noise
 from curation_assets.common.progress import Progress
+from curation_assets.models.fusing import fuse_layers
 from curation_assets.pretraining.optimizer import ScaledAdamW, learning_rate
 from curation_assets.pretraining.run_folder import RunFolder
 
@@ -105,6 +106,7 @@ class Tuning:
         self.per_epoch = math.ceil(len(rows) / recipe.batch_size)
         self.device = next(model.parameters()).device
         self.on_gpu = self.device.type == "cuda"
+        fuse_layers(model, self.device)
         self.bucket = 32 if self.on_gpu else 1  # to which lengths are padded: fewer shapes on a GPU
         self.parameters = list(model.parameters())
         self.optimizer = ScaledAdamW(self.parameters, lr=recipe.learning_rate)

@@ -142,15 +142,7 @@ class RunFolder:
         )
 
     def _losses_digest(self, steps: int | None = None) -> str:
-        """Return the digest of the first so many losses, of all by default; "" where there are none."""
-        path = self.path / "losses.npy"
-        try:
-            losses = np.load(path, mmap_mode="r", allow_pickle=False)[:steps]
-        except FileNotFoundError:
-            return ""
-        except (ValueError, EOFError):
-            return "damaged"
-        return hashlib.sha256(losses.tobytes()).hexdigest()
+        return _digest_of_losses(self.path / "losses.npy", steps)
 
     def snapshots(self) -> list[Snapshot]:
         """Return the snapshots that are there, in the order of training."""
@@ -272,6 +264,29 @@ class RunFolder:
         write_bytes(self.path / "result.json", seal({**result, _KEPT: kept}))
         if (resume := self._resume()) is not None:
             resume.unlink()
+
+
+def damaged_part(folder: Path) -> str | None:
+    """Return which file or snapshot of a finished run's folder, or of a copy of it, is not what was written; None where all are."""
+    about = unseal((folder / "result.json").read_bytes())
+    if about is None:
+        return "result.json"
+    if unseal((folder / "run.json").read_bytes()) is None:
+        return "run.json"
+    if about[_KEPT]["losses"] != _digest_of_losses(folder / "losses.npy"):
+        return "losses.npy"
+    return next((name for name in about[_KEPT]["snapshots"] if not snapshot_holds(folder / name)), None)
+
+
+def _digest_of_losses(path: Path, steps: int | None = None) -> str:
+    """Return the digest of the first so many losses, of all by default; "" where there are none."""
+    try:
+        losses = np.load(path, mmap_mode="r", allow_pickle=False)[:steps]
+    except FileNotFoundError:
+        return ""
+    except (ValueError, EOFError):
+        return "damaged"
+    return hashlib.sha256(losses.tobytes()).hexdigest()
 
 
 def _resume_name(path: Path) -> str:

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from curation_assets.common.progress import Progress, silent
 from curation_assets.models import span_corruption
+from curation_assets.models.fusing import fuse_layers
 from curation_assets.models.t5 import build, parameter_count
 from curation_assets.pretraining import devices, divergence
 from curation_assets.pretraining.config import RuntimeConfig, TrainConfig, TrainResult
@@ -33,6 +34,8 @@ from curation_assets.pretraining.packing import Stream
 from curation_assets.pretraining.process_group import ALONE, ProcessGroup
 from curation_assets.pretraining.run_folder import RunFolder
 from curation_assets.pretraining.speed import Meter, Speed
+
+_WRITING = 0.05  # of the time at most goes into resume points: of a T5-Large one has 9 GB
 
 
 def train(
@@ -142,7 +145,7 @@ class _Training:
         self.stream, self.run_folder = stream, run  # of rank 0 alone
         self.accelerator, self.execution, self.progress = accelerator, execution, progress
         self.plain = build(config.shape, config.vocab_size, config.seed, eos=config.eos, pad=config.pad)
-        self.plain.to(accelerator.device).train()
+        fuse_layers(self.plain.to(accelerator.device).train(), accelerator.device)
         self.parameters = list(self.plain.parameters())
         self.optimizer = ScaledAdamW(
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
@@ -152,8 +155,9 @@ class _Training:
         self.start = group.share(self._resume())
         if self.start:
             self._send_state()
-        model = torch.compile(self.plain) if execution.compile else self.plain
-        self.model = accelerator.prepare_model(model)
+        if execution.compile:
+            compile_blocks(self.plain)
+        self.model = accelerator.prepare_model(self.plain)
         if run:
             self.losses = run.open_losses(config.steps, self.start)
         self.recent = torch.zeros(execution.flush_steps, device=accelerator.device)
@@ -186,7 +190,7 @@ class _Training:
     def run(self) -> int:
         """Train to the end; return the step that training began at."""
         config, snapshot_steps = self.config, set(self.config.snapshot_steps)
-        saved = time.monotonic()
+        saved, took = time.monotonic(), 0.0
         step = self.start
         self._snapshot(step)  # a kill may have come between a resume point and its snapshot
         self.meter.start()
@@ -194,11 +198,13 @@ class _Training:
             self._train_step(step, inputs, targets)
             step += 1
             full = step - self.flushed == len(self.recent)
-            due = time.monotonic() - saved >= self.execution.resume_seconds
+            due = time.monotonic() - saved >= resume_pause(self.execution.resume_seconds, took)
             if step in snapshot_steps or self._agree(due, full):
                 self._flush(step)
+                begun = time.monotonic()
                 self._save(step)
                 saved = time.monotonic()
+                took = saved - begun
             elif full:
                 self._flush(step)
         if self.run_folder and self.stream:
@@ -334,6 +340,23 @@ class _Training:
             f"{self.run_folder.path}: training diverged at step {step} of {self.config.steps}: {why}; {last}. "
             f"Lower learning_rate ({self.config.learning_rate}) or raise warmup_share, in another folder"
         )
+
+
+def resume_pause(wanted: float, took: float) -> float:
+    """Return after how many seconds the next resume point is due, if the last one took so long to write; 0 is after every step, whatever it costs."""
+    return max(wanted, took / _WRITING) if wanted else 0.0
+
+
+def compile_blocks(model: Any) -> None:
+    """Compile each layer in place: all of a stack are one piece of code, so that 48 take as long as four.
+
+    What was compiled before is forgotten: of one function dynamo keeps eight versions, and without a word would run the ninth uncompiled.
+    """
+    torch.compiler.reset()
+    for block in [*model.encoder.block, *model.decoder.block]:
+        block.compile(
+            dynamic=False
+        )  # the last part of a batch may be smaller: another version, not one for all sizes
 
 
 def mean_loss(model: Any, inputs: torch.Tensor, targets: torch.Tensor, start: int) -> torch.Tensor:

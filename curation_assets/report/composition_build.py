@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.common.files import read_batches, read_json
+from curation_assets.common.files import parquet_file, read_batches, read_json, rows_of
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import NO_ROWS, left_out, open_documents, source_field
@@ -26,13 +26,15 @@ from curation_assets.report.overlap import Overlaps
 from curation_assets.report.section import publish
 from curation_assets.report.strata import changes
 from curation_assets.report.texts import Drawn
-from curation_assets.selection.candidates import token_counts
-from curation_assets.selection.subset_rows import rows_by_shard
+from curation_assets.selection.candidates import token_ends
+from curation_assets.selection.subset_rows import SubsetRows
 
 _ROOM = (
     2000  # sources held while the frequent ones are looked for: all with more than 0.05 % of the documents
 )
 _BATCH = 16_384
+_BLOCK = 1 << 18  # documents counted together: those of every subset are held
+_COLUMNS = ("row", "doc_hash", "score")
 _CLUSTERS, _TOKENS, _INDEX = "clusters/assignments", "corpus/tokens", "corpus/index"
 Ints = NDArray[np.int64]
 
@@ -146,51 +148,65 @@ class _Reader:
         with ExitStack() as stack:
             rows = {key: stack.enter_context(_rows(self._workspace, key, self._shards)) for key in made}
             for at, shard in enumerate(self._shards):
-                tokens = token_counts(self._workspace, shard)
-                numbers = self._numbers(shard, tokens, sources)
-                free = np.delete(np.arange(len(tokens)), self._left_out.get(shard, NO_ROWS))
-                corpus.add(tokens[free], {name: x[free] for name, x in numbers.items()})
-                tables = {key: next(rows[key]) for key in made}
-                chosen = {key: table["row"].to_numpy() for key, table in tables.items()}
-                overlaps.add(len(tokens), chosen)
-                for key, table in tables.items():
-                    drawn.add(
-                        at, key, chosen[key], *(table[name].to_numpy() for name in ("doc_hash", "score"))
-                    )
-                for key, tally in choices.items():
-                    own = chosen[key]
-                    tally.add(tokens[own], {name: x[own] for name, x in numbers.items()})
+                left_out = self._left_out.get(shard, NO_ROWS)
+                left = {key: counts[shard] for key, (_, counts) in rows.items()}
+                for start, tokens, numbers in self._blocks(shard, sources):
+                    first, last = np.searchsorted(left_out, [start, start + len(tokens)])
+                    free = np.delete(np.arange(len(tokens)), left_out[first:last] - start)
+                    corpus.add(tokens[free], {name: x[free] for name, x in numbers.items()})
+                    chosen = {}
+                    for key, (subset, _) in rows.items():
+                        table = subset.before(start + len(tokens), left[key])
+                        left[key] -= len(table)
+                        row, *about = (table[name].to_numpy() for name in _COLUMNS)
+                        drawn.add(at, key, row, *about)
+                        own = chosen[key] = row - start
+                        choices[key].add(tokens[own], {name: x[own] for name, x in numbers.items()})
+                    overlaps.add(len(tokens), chosen)
                 self._tell()
         return corpus, choices, overlaps, drawn
 
-    def _numbers(self, shard: str, tokens: Ints, sources: list[str | None]) -> dict[str, Ints]:
-        """Return for each division the part that each document of a shard is in [n]."""
-        result = {"length": compute.length_bins(tokens)}
-        if sources:
-            path = open_documents(self._workspace, shard)
-            field = source_field(pq.read_schema(path))
-            column = pq.read_table(path, columns=[field])[field]
-            place = pc.index_in(column, pa.array(sources, pa.string())).fill_null(len(sources))
-            result["source"] = place.to_numpy().astype(np.int64)
+    def _blocks(self, shard: str, sources: list[str | None]) -> Iterator[tuple[int, Ints, dict[str, Ints]]]:
+        """Yield of some documents of a shard at a time the first row, their tokens, and for each division the part that each is in [n]."""
+        ends, path = token_ends(self._workspace, shard), open_documents(self._workspace, shard)
+        n = len(ends) - 1
+        sizes, clusters = {"source": pq.read_metadata(path).num_rows if sources else n}, None
         if self.clustered:
-            result["cluster"] = np.load(self._workspace.open(_CLUSTERS, shard) / "clusters.npy").astype(
-                np.int64
-            )
-        for name, x in result.items():
-            if len(x) != len(tokens):
-                raise ValueError(
-                    f"{shard} has {len(tokens):,} documents, but {name} of {len(x):,}: run the graph first"
-                )
-        return result
+            clusters = np.load(self._workspace.open(_CLUSTERS, shard) / "clusters.npy", mmap_mode="r")
+            sizes["cluster"] = len(clusters)
+        for name, size in sizes.items():
+            if size != n:
+                raise ValueError(f"{shard} has {n:,} documents, but {name} of {size:,}: run the graph first")
+        with parquet_file(path) as documents:
+            for start in range(0, max(n, 1), _BLOCK):
+                rows = slice(start, min(start + _BLOCK, n))
+                tokens = np.diff(ends[rows.start : rows.stop + 1])
+                numbers = {"length": compute.length_bins(tokens)}
+                if sources:
+                    numbers["source"] = _places(documents, rows, sources)
+                if clusters is not None:
+                    numbers["cluster"] = clusters[rows].astype(np.int64)
+                yield start, tokens, numbers
 
     def _tell(self) -> None:
         self._done += 1
         self._progress(self._done, 2 * len(self._shards), "shards")
 
 
+def _places(documents: pq.ParquetFile, rows: slice, sources: list[str | None]) -> Ints:
+    """Return the number of the source of each of some documents [n]: one more than the last for all others."""
+    field = source_field(documents.schema_arrow)
+    assert field is not None, "sources were found in every shard"
+    column = rows_of(documents, [field], rows)[field]
+    place = pc.index_in(column, pa.array(sources, pa.string())).fill_null(len(sources))
+    return place.to_numpy().astype(np.int64)
+
+
 @contextmanager
-def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Iterator[pa.Table]]:
-    """Open a subset; give for one shard after another what the subset has of it: rows of its documents table, hashes, scores.
+def _rows(
+    context: Context, key: compute.Key, shards: list[str]
+) -> Iterator[tuple[SubsetRows, dict[str, int]]]:
+    """Open a subset; give its rows in the documents tables, hashes and scores, and how many it has of each shard.
 
     Raises
     ------
@@ -203,5 +219,5 @@ def _rows(context: Context, key: compute.Key, shards: list[str]) -> Iterator[Ite
         raise ValueError(
             f"{title(f'{key[0]}/subset', key[1])} is not of the shards as they are: run the graph first"
         )
-    with pq.ParquetFile(folder / "subset.parquet") as source:
-        yield (rows for _, rows in rows_by_shard(source, counts, ["row", "doc_hash", "score"]))
+    with parquet_file(folder / "subset.parquet") as source:
+        yield SubsetRows(source, _COLUMNS), counts

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
+from curation_assets.common.files import parquet_file
 from curation_assets.common.progress import Progress
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
@@ -100,7 +100,7 @@ def documents_at(context: Context, shards: list[str], shown: Picked) -> list[dic
     picked: list[dict[str, Any]] = [{} for _ in shown.row]
     for number in np.unique(shown.shard):
         mine = np.flatnonzero(shown.shard == number)
-        with pq.ParquetFile(open_documents(context, shards[number])) as source:
+        with parquet_file(open_documents(context, shards[number])) as source:
             sizes = [source.metadata.row_group(g).num_rows for g in range(source.metadata.num_row_groups)]
             ends = np.cumsum(sizes)
             groups = np.searchsorted(ends, shown.row[mine], side="right")

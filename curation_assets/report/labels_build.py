@@ -79,9 +79,11 @@ def _about(labelled: int, good: NDArray[np.bool_], files: LabelFiles | None) -> 
 def _labelled(corpus: Corpus, files: LabelFiles | None) -> tuple[Picked, int]:
     """Return at most `report.documents` labelled documents by hash, the label below their scores, and how many there are."""
     settings = corpus.workspace.profile.report
-    best, seen = Best(settings.documents), 0
+    best, seen, shard, labels = Best(settings.documents), 0, -1, np.zeros(0, np.int8)
     for one in corpus:
-        label = _labels(corpus.workspace, corpus.shards[one.shard], files)[one.rows]
+        if one.shard != shard:
+            shard, labels = one.shard, _labels(corpus.workspace, corpus.shards[one.shard], files)
+        label = labels[one.rows]
         has = label >= 0
         seen += int(has.sum())
         scores = np.concatenate([one.scores, label[None]])[:, has]

@@ -186,7 +186,7 @@ def _sampler(size: str, which: str, paper: str) -> Sampler:
         part=lambda judge: judge.part,
         summary=summary,
         highest=0.0,  # the logarithm of a probability
-        code=3,
+        code=4,
     )
 
 

@@ -79,7 +79,7 @@ def log_ratios(context: Context) -> BuildOne:
 def _count(settings: Dsir, path: Path, progress: Progress) -> NDArray[np.int64]:
     from curation_assets.scoring.dsir import ngram_counts
 
-    total, done, n = np.zeros(settings.buckets, np.int64), 0, pq.ParquetFile(path).metadata.num_rows
+    total, done, n = np.zeros(settings.buckets, np.int64), 0, pq.read_metadata(path).num_rows
     for batch in read_batches(path, ["text"], _BATCH):
         texts = batch["text"].to_pylist()
         total += ngram_counts(texts, settings.buckets, settings.seed, after(progress, done, n))

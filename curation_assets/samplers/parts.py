@@ -1,7 +1,12 @@
-"""Scoring a shard part by part: a kill costs the part at hand, not the shard."""
+"""Scoring a shard part by part: a kill costs the part at hand, not the shard.
+
+A part is named by its first row and a digest of its bytes, so one that is damaged is noticed, and scored again.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation_assets.common.files import atomic_file, write_table
+from curation_assets.common.files import sha256, write_bytes
 from curation_assets.common.progress import Progress, after
 
+_LOG = logging.getLogger(__name__)
 ScoreRows = Callable[[slice, Progress], pa.Table]
 """Scores documents `rows` of a shard: one row of the table for each, in order."""
 
@@ -48,16 +54,20 @@ def in_parts(home: Path, n: int, size: int, score: ScoreRows, progress: Progress
 
 
 def _keep(home: Path, start: int, table: pa.Table) -> None:
-    with atomic_file(home / f"{start}.parquet") as draft:
-        write_table(draft, table)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    content = sink.getvalue().to_pybytes()
+    write_bytes(home / f"{start}-{hashlib.sha256(content).hexdigest()}.parquet", content)
 
 
 def _kept_parts(home: Path) -> dict[int, pa.Table]:
-    """Return the parts that are there, by first row; one that cannot be read is made again."""
+    """Return the parts that are there, by first row; one that is not as it was written is made again."""
     kept = {}
     for path in home.glob("[0-9]*.parquet"):
-        try:
-            kept[int(path.stem)] = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid):
-            path.unlink(missing_ok=True)
+        start, _, digest = path.stem.partition("-")
+        if digest == sha256(path):
+            kept[int(start)] = pq.read_table(path)
+        else:
+            _LOG.warning("%s is damaged: dropped, its documents are scored again", path)
+            path.unlink()
     return kept

@@ -27,13 +27,13 @@ assert get_args(PerplexityModel) == (*SIZES, *(f"large_{steps}" for steps in MIL
 
 
 class Perplexity(Section):
-    """Perplexity scorers (paper, section 3.4): a model each; windows of `window` tokens, at most `max_windows` (0: all)."""
+    """Perplexity scorers (paper, section 3.4): a model each; windows of `window` tokens, at most `max_windows` (0: all); `batch_tokens = 0` goes by device."""
 
     models: dict[PerplexityModel, Model]
     window: Positive
     max_windows: Annotated[int, Field(ge=0)]
     seed: int
-    batch_tokens: Positive = Field(json_schema_extra=EXECUTION)
+    batch_tokens: Annotated[int, Field(ge=0)] = Field(json_schema_extra=EXECUTION)
 
 
 class _Likelihood(Protocol):

@@ -142,12 +142,13 @@ def _parsed(
 
 
 class Neighbours(NamedTuple):
-    """What `semdedup/neighbours` has of each shard: in each group's file the bytes `offsets`, int64 [groups, shards + 1]."""
+    """What `semdedup/neighbours` has of each shard, by its number: in each group's file the bytes `offsets`, int64 [groups, shards + 1]."""
 
     context: Context
     groups: list[str]
     offsets: np.ndarray
-    shards: list[str]
+    number: dict[str, int]
+    shards: pa.Array
     histogram: np.ndarray
 
 
@@ -159,11 +160,13 @@ def setup(context: Context) -> Neighbours:
         raise MissingInput(
             "semdedup/neighbours: its groups are not of one corpus; make all of them current first"
         )
+    shards = json.loads(*context.read_files(_SHARDS, receipts[:1]))
     return Neighbours(
         context,
         groups,
         np.stack([table[:, 0] for table in _arrays(context, OFFSETS, receipts)]),
-        json.loads(*context.read_files(_SHARDS, receipts[:1])),
+        {shard: number for number, shard in enumerate(shards)},
+        pa.array(shards, pa.string()),
         np.sum([*_arrays(context, _HISTOGRAM, receipts)], axis=0),
     )
 
@@ -175,7 +178,7 @@ def score(neighbours: Neighbours, documents: Documents, progress: Progress) -> S
     """
     from curation_assets.scoring.cluster_groups import RESULT
 
-    number = neighbours.shards.index(documents.shard)
+    number = neighbours.number[documents.shard]
     places = neighbours.offsets[:, number : number + 2]
     ranges = _ranges(neighbours.context, "semdedup/neighbours", neighbours.groups, places)
     found = join([*_parsed(neighbours.context, ranges, repeat(RESULT, len(ranges)))], RESULT)
@@ -188,9 +191,7 @@ def score(neighbours: Neighbours, documents: Documents, progress: Progress) -> S
         "score": score,
         "readable": place >= 0,
         "similarity": pa.array(-score, mask=alone),
-        "duplicate_shard": pa.array(neighbours.shards, pa.string()).take(
-            pa.array(duplicate_shard, mask=alone)
-        ),
+        "duplicate_shard": neighbours.shards.take(pa.array(duplicate_shard, mask=alone)),
         "duplicate_of": found.texts().take(pa.array(place, mask=alone)),
     }
 

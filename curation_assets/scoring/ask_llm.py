@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,11 @@ from numpy.typing import NDArray
 
 from curation_assets.common.batching import Flat, Ids, encode_beginnings, length_batches
 from curation_assets.common.progress import Progress, silent
+from curation_assets.models import t5
 from curation_assets.models.encoding import document_encoder
+from curation_assets.models.fusing import fuse_layers
 from curation_assets.models.loading import torch_settings
+from curation_assets.models.transfer import fetched, padding_mask, to_device
 from curation_assets.scoring import prompt
 from curation_assets.scoring.frames import answer_ids, chat_frame, named_id, plain_frame
 
@@ -104,10 +108,12 @@ class AskLLM:
         # A CPU needs no large batches, and a padding mask costs a small T5 a third of its speed there. An accelerator needs
         # them: on an H100 T5-Large reads 29,000 tokens a second with buckets of 1, 92,000 with 8 and 97,000 with 32.
         self._bucket = 1 if on_cpu else 32
-        self.model = model.to(device=self.device, dtype=kind).eval()
+        self.model = fuse_layers(model.to(device=self.device, dtype=kind).eval(), self.device)
+        self._answers = torch.tensor(self.answer_ids, device=self.device)
         pad = model.config.pad_token_id
         self._pad = int(pad if pad is not None else self._before[0])
-        self._start = getattr(model.config, "decoder_start_token_id", None)
+        self._is_plain_t5 = t5.is_plain(model)
+        self._start: Any = getattr(model.config, "decoder_start_token_id", None)
         if self.is_encoder_decoder and self._start is None:
             raise ValueError("the model's configuration has no decoder_start_token_id")
 
@@ -146,8 +152,9 @@ class AskLLM:
             lengths = np.fromiter(map(len, documents), np.int32, len(documents))
             scores = np.empty(len(documents))
             whole = lengths + len(self._before) + len(self._after)
-            for batch, padded in length_batches(whole, self.batch_tokens, self.max_tokens, self._bucket):
-                scores[batch] = self._log_yes([documents[row] for row in batch], padded)
+            batches = length_batches(whole, self.batch_tokens, self.max_tokens, self._bucket)
+            for (batch, _), logs in fetched(batches, partial(self._log_yes, documents)):
+                scores[batch] = logs
                 done += int((batch < len(window)).sum())
                 progress(done, n, "documents")
             rows = slice(start, start + len(window))
@@ -203,10 +210,10 @@ class AskLLM:
     def _framed(self, document: Ids) -> Ids:
         return np.concatenate([self._before, document, self._after])
 
-    def _log_yes(self, documents: Sequence[Ids], padded: int) -> NDArray[np.float64]:
-        logs = self._log_softmax(documents, padded)
-        answers = torch.tensor(self.answer_ids, device=logs.device)
-        return logs[:, answers].logsumexp(dim=-1).double().cpu().numpy()
+    def _log_yes(self, documents: Sequence[Ids], batch: tuple[NDArray[np.int64], int]) -> torch.Tensor:
+        rows, padded = batch
+        logs = self._log_softmax([documents[row] for row in rows], padded)
+        return logs[:, self._answers].logsumexp(dim=-1).double()
 
     @torch.inference_mode()
     def _log_softmax(self, documents: Sequence[Ids], padded: int) -> torch.Tensor:
@@ -225,19 +232,25 @@ class AskLLM:
         for row, line in enumerate(inputs):
             place = slice(0, len(line)) if self.is_encoder_decoder else slice(padded - len(line), padded)
             ids[row, place], mask[row, place] = line, 1
+        with self.model.get_output_embeddings().register_forward_hook(_in_float32):
+            return self._first_logits(ids, mask).float().log_softmax(dim=-1)
+
+    def _first_logits(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> torch.Tensor:
+        present = None if mask.all() else self._tensor(mask)
+        if self._is_plain_t5:
+            return t5.first_logits(self.model, self._tensor(ids), present, self._start)
         tensors: dict[str, Any] = {"input_ids": self._tensor(ids), "use_cache": False}
-        if not mask.all():
-            tensors["attention_mask"] = self._tensor(mask)
+        if present is not None:
+            tensors["attention_mask"] = padding_mask(self.model, present)
         if self.is_encoder_decoder:
-            tensors["decoder_input_ids"] = self._tensor(np.full((len(inputs), 1), self._start, np.int64))
+            tensors["decoder_input_ids"] = self._tensor(np.full((len(ids), 1), self._start, np.int64))
         else:  # padded on the left, so that the last position is every document's
             tensors["position_ids"] = self._tensor(np.maximum(mask.cumsum(axis=1) - 1, 0))
             tensors["logits_to_keep"] = 1
-        with self.model.get_output_embeddings().register_forward_hook(_in_float32):
-            return self.model(**tensors).logits[:, -1].float().log_softmax(dim=-1)
+        return self.model(**tensors).logits[:, -1]
 
     def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.device)
+        return to_device(array, self.device)
 
 
 def _in_float32(head: torch.nn.Linear, inputs: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:

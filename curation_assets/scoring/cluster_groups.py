@@ -120,7 +120,7 @@ def score_group(
     scratch: Path | str,
     *,
     memory_mib: int = 512,
-    block: int = 256,
+    block: int | None = None,
     device: str = "cpu",
     progress: Progress = silent,
 ) -> GroupScores:

@@ -77,7 +77,7 @@ class ClusterStore:
         self._vectors()[place] = x
         self.added = place.stop
 
-    def compare(self, block: int = 256, device: str = "cpu") -> Iterator[int]:
+    def compare(self, block: int | None = None, device: str = "cpu") -> Iterator[int]:
         """Find `score` and `duplicate`, of as many clusters together as fit in memory; yields the documents done."""
         if self.added != self.documents:
             raise ValueError(f"{self.added} documents were added, not {self.documents}")
@@ -97,7 +97,7 @@ class ClusterStore:
         """Return how many documents each cluster has that has any, int64 [k]."""
         return np.unique(self._cluster, return_counts=True)[1]
 
-    def _compare(self, place: np.ndarray, cluster: np.ndarray, block: int, device: str) -> None:
+    def _compare(self, place: np.ndarray, cluster: np.ndarray, block: int | None, device: str) -> None:
         """Compare the documents of whole clusters, which are at these places."""
         whole = None
         if self._file and len(place) <= self._room:

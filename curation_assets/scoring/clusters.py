@@ -23,6 +23,7 @@ from curation_assets.scoring.exact import (
 _BLOCK_CELLS = {"cpu": 1 << 21, "cuda": 1 << 26}  # similarities per block: 8 MiB on the CPU
 _ROUNDING = 2e-6  # many times the error of an fp32 dot product of unit vectors
 _CHECK_ROWS = 2048
+_BLOCK_ROWS = {"cpu": _CHECK_ROWS, "cuda": 1 << 15}
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def fit_centroids(
     max_points_per_centroid
         Train on a random sample of that many points per cluster where there are more; None trains on all.
     device
-        "cuda" uses faiss's GPUs and raises RuntimeError where it sees none.
+        "cuda" and "cuda:1" use one GPU, by faiss; RuntimeError where it sees none.
     """
     import faiss
 
@@ -97,10 +98,13 @@ def fit_centroids(
         niter=iterations,
         seed=seed,
         spherical=True,
-        gpu=on_gpu,
         min_points_per_centroid=1,
         max_points_per_centroid=-(-len(points) // k),  # faiss would silently drop points above its default
     )
+    if on_gpu:
+        torch.cuda.empty_cache()  # faiss takes memory by itself, beside what torch keeps
+        resources = faiss.StandardGpuResources()
+        kmeans.index = faiss.index_cpu_to_gpu(resources, torch.device(device).index or 0, kmeans.index)
     kmeans.train(points)
     objective = tuple(float(total) / len(points) for total in np.asarray(kmeans.obj))
     return Fit(_unit_centroids(np.asarray(kmeans.centroids)), objective, len(points))
@@ -129,7 +133,8 @@ def assign(x: Array, centroids: np.ndarray, *, device: str = "cpu") -> tuple[np.
     """
     table = torch.from_numpy(_unit_centroids(centroids)).to(device)
     check_matrix(x, table.shape[1])
-    step = max(1, min(_CHECK_ROWS, _BLOCK_CELLS.get(torch.device(device).type, 1 << 21) // len(table)))
+    kind = torch.device(device).type
+    step = max(1, min(_BLOCK_ROWS.get(kind, _CHECK_ROWS), _BLOCK_CELLS.get(kind, 1 << 21) // len(table)))
 
     def nearest(rows: range) -> tuple[np.ndarray, np.ndarray]:
         block = unit(float_block(x, slice(rows.start, rows.stop), device), rows)

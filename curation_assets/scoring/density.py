@@ -34,6 +34,7 @@ from curation_assets.scoring.exact import (
 DEFAULT_BANDWIDTH = 0.5  # unit vectors lie 0 to 2 apart; p(0.1) = 0.84, p(0.5) = 0.37, p(1.4) = 0.14
 _BLOCK_CELLS = {"cpu": 1 << 20, "cuda": 1 << 24}  # cells per block: on the CPU 4 MiB, to stay in cache
 _DENSE_ROWS = 64  # rows that are looked through at a time
+_SPARSE = 16  # a sketch of at most one document for so many cells of a row knows which of them are filled
 
 
 class RaceSketch:
@@ -98,6 +99,9 @@ class RaceSketch:
         self.settings |= {"cells": self.cells, "projections": self.hashes.projections, "seed": seed}
         self.documents = 0
         self.counts = torch.zeros(rows, self.cells, dtype=torch.int32, device=self.device)
+        self._filled: (
+            list[torch.Tensor] | None
+        ) = []  # cells of all vectors, [rows, n]; None where they are too many
 
     def add(self, x: Array) -> RaceSketch:
         """Count the vectors `x`, floating [n, dim]. If one of them is bad, none is counted."""
@@ -108,6 +112,7 @@ class RaceSketch:
             try:
                 for cell in map_blocks(lambda rows: self._cells(x, rows), blocks, self.device):
                     self._count(cell, 1)
+                    self._note(cell)
                     done += 1
             except ValueError:
                 for rows in blocks[:done]:  # hashing again gives the very same cells
@@ -131,7 +136,7 @@ class RaceSketch:
         self._same_settings(other)
         self._room_for(other.documents)
         self.counts += other.counts.to(self.device)
-        self.documents += other.documents
+        self.documents, self._filled = self.documents + other.documents, None
         return self
 
     def subtract(self, other: RaceSketch) -> RaceSketch:
@@ -141,23 +146,29 @@ class RaceSketch:
         if other.documents > self.documents or bool((self.counts < counts).any()):
             raise ValueError("cannot subtract a sketch that holds documents which this one does not")
         self.counts -= counts
-        self.documents -= other.documents
+        self.documents, self._filled = self.documents - other.documents, None
         return self
 
     def to_sparse(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the filled counters: keys int32 (row * cells + cell, ascending) and counts int32."""
+        if (places := self._places()) is not None:
+            filled = places[self.counts.view(-1)[places] > 0]
+            return filled.int().cpu().numpy(), self.counts.view(-1)[filled].cpu().numpy()
         keys, counts = [], []
         for first, rows in enumerate(self.counts.split(_DENSE_ROWS)):
             flat = rows.reshape(-1).cpu().numpy()
-            filled = np.flatnonzero(flat)
-            keys.append((filled + first * _DENSE_ROWS * self.cells).astype(np.int32))
-            counts.append(flat[filled])
+            cells = np.flatnonzero(flat)
+            keys.append((cells + first * _DENSE_ROWS * self.cells).astype(np.int32))
+            counts.append(flat[cells])
         return np.concatenate(keys), np.concatenate(counts)
 
     def clear(self) -> RaceSketch:
         """Take all vectors away: cheaper than another sketch, whose projections would be made anew."""
-        self.counts.zero_()
-        self.documents = 0
+        if (places := self._places()) is not None:
+            self.counts.view(-1)[places] = 0
+        else:
+            self.counts.zero_()
+        self.documents, self._filled = 0, []
         return self
 
     def merge_sparse(self, keys: np.ndarray, counts: np.ndarray) -> RaceSketch:
@@ -165,7 +176,7 @@ class RaceSketch:
         where, what, documents = self._sparse(keys, counts)
         self._room_for(documents)
         self.counts.view(-1)[where] += what
-        self.documents += documents
+        self.documents, self._filled = self.documents + documents, None
         return self
 
     def _blocks(self, n: int) -> list[range]:
@@ -183,6 +194,20 @@ class RaceSketch:
     def _count(self, cell: torch.Tensor, times: int) -> None:
         ones = torch.full(cell.shape, times, dtype=torch.int32, device=self.device)
         self.counts.scatter_add_(1, cell.long(), ones)
+
+    def _note(self, cell: torch.Tensor) -> None:
+        """Note which counters vectors fall on, as long as these are few: who clears or stores a small sketch need not look at all of them."""
+        if self._filled is not None:
+            self._filled.append(cell)
+            if sum(one.shape[1] for one in self._filled) * _SPARSE > self.cells:
+                self._filled = None
+
+    def _places(self) -> torch.Tensor | None:
+        """Return the numbers of all counters that may be filled, int64, ascending; None where that is not known."""
+        if not self._filled:
+            return None if self._filled is None else torch.zeros(0, dtype=torch.int64, device=self.device)
+        first = torch.arange(self.rows, device=self.device)[:, None] * self.cells
+        return (torch.cat(self._filled, 1).long() + first).unique()
 
     def _look_up(self, x: Array, rows: range) -> np.ndarray:
         """Sum the counts that each document of a block falls on, int64 [block]."""

@@ -23,10 +23,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from curation_assets.scoring.exact import dot64
+from curation_assets.scoring.exact import EXACT_CELLS, dot64
 
 _SALT = 0x52414345
-_EXACT_CELLS = 1 << 18  # float64 products per block of recomputed projections: 2 MiB
 # Error allowed to an fp32 projection a.x, in units of |a| |x|, |a| about sqrt(dim) / w. Of 10^7 projections of 24 to
 # 768 dimensions the largest was a third of it for x parallel to a, and a seventh or less for random x.
 _ROUNDING = 32 * 2.0**-24
@@ -85,7 +84,7 @@ class RowHashes:
         self, x: torch.Tensor, row: torch.Tensor, column: torch.Tensor
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield projections in float64, with which projection and vector they are of."""
-        step = max(1, _EXACT_CELLS // self.dim)
+        step = max(1, 2 * EXACT_CELLS.get(self.device.type, 1 << 17) // self.dim)
         for r, c in zip(row.split(step), column.split(step), strict=True):
             yield r, c, dot64(self._direction[r], x[c])
 

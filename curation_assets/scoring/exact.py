@@ -11,7 +11,12 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 
+from curation_assets.models.transfer import to_device
+
 Array = np.ndarray | torch.Tensor
+_FEEDERS = 4  # threads that feed a GPU
+EXACT_CELLS = {"cpu": 1 << 17, "cuda": 1 << 23}
+"""Float64 products per block: 1 MiB on the CPU, to stay in cache; on a GPU so many that its kernels are longer than their launch."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -40,9 +45,11 @@ def map_blocks(work: Callable[[T], R], blocks: Sequence[T], device: torch.device
     """Yield `work(block)` for each block, in order; on the CPU each core works on a block of its own.
 
     That way no core waits for another after every small operation, operations that torch does not parallelise scale
-    too, and a product does not depend on how many cores there are. Call it inside `full_precision`; a few results per core are held at a time.
+    too, and a product does not depend on how many cores there are. On a GPU a few threads take turns: one reads and copies its block
+    while the card is at another's. Call it inside `full_precision`; a few results per thread are held at a time.
     """
-    cores = torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+    threads = torch.get_num_threads()
+    cores = threads if torch.device(device).type == "cpu" else _FEEDERS
     if cores == 1:
         yield from map(work, blocks)
         return
@@ -65,7 +72,7 @@ def map_blocks(work: Callable[[T], R], blocks: Sequence[T], device: torch.device
                 for future in waiting:
                     future.cancel()
     finally:
-        torch.set_num_threads(cores)  # a thread's setting is also the default of threads started later
+        torch.set_num_threads(threads)  # a thread's setting is also the default of threads started later
 
 
 def dot64(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -97,7 +104,7 @@ def float_block(x: Array, rows: slice | np.ndarray, device: torch.device | str) 
     if isinstance(x, torch.Tensor):
         chosen = x[rows] if isinstance(rows, slice) else x[torch.as_tensor(rows, device=x.device)]
         return chosen.detach().to(device=device, dtype=torch.float32)
-    return torch.from_numpy(np.array(x[rows], dtype=np.float32, order="C")).to(device)
+    return to_device(np.array(x[rows], dtype=np.float32, order="C"), torch.device(device))
 
 
 def check_matrix(x: Array, dim: int | None = None, name: str = "x") -> None:

@@ -70,13 +70,15 @@ def heuristic_scores(texts: Sequence[str], progress: Progress = silent) -> Heuri
 def _stop_word_share(words: Words) -> NDArray[np.float64]:
     document = np.repeat(np.arange(len(words.offsets) - 1), np.diff(words.offsets))
     count = len(words.offsets) - 1
-    stops = np.bincount(document[np.isin(words.hashes, _stop_hashes())], minlength=count)
+    stop_hashes = _stop_hashes()
+    nearest = np.searchsorted(stop_hashes[:-1], words.hashes)
+    stops = np.bincount(document[stop_hashes[nearest] == words.hashes], minlength=count)
     return stops / np.maximum(np.bincount(document[words.letters], minlength=count), 1)
 
 
 @cache
 def _stop_hashes() -> NDArray[np.uint64]:
-    return split_words(read_characters(STOP_WORDS.split())).hashes
+    return np.sort(split_words(read_characters(STOP_WORDS.split())).hashes)
 
 
 def _lines(characters: Characters) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -6,7 +6,7 @@ Batches change a score only by float32 rounding (below 1e-5 relative), since pad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from torch.nn import functional as F
 from curation_assets.common.progress import Progress, silent
 from curation_assets.common.windows import cut_windows
 from curation_assets.models import span_corruption
+from curation_assets.models.fusing import fuse_layers
+from curation_assets.models.loading import torch_settings
+from curation_assets.models.transfer import fetched, padding_mask, to_device
 
 if TYPE_CHECKING:
     from transformers import T5ForConditionalGeneration
@@ -63,7 +66,8 @@ class SpanPerplexity:
         Most windows per document; None for all.
     batch_tokens
         Most tokens per forward pass, inputs and targets with their padding. About a fifth of them are targets, each of which takes
-        8 bytes per vocabulary entry for a moment: 8,192 tokens and T5's vocabulary, 0.4 GB.
+        8 bytes per vocabulary entry for a moment: 8,192 tokens and T5's vocabulary, 0.4 GB. None takes 8,192 on a CPU and 65,536
+        elsewhere, where smaller batches wait for their kernels to be launched.
     device
         "cpu", "cuda", ...; "auto" for CUDA where there is one.
     dtype
@@ -81,7 +85,7 @@ class SpanPerplexity:
         seed: int = 0,
         window: int = 512,
         max_windows: int | None = None,
-        batch_tokens: int = 8_192,
+        batch_tokens: int | None = None,
         device: str = "auto",
         dtype: str = "auto",
     ) -> None:
@@ -97,16 +101,11 @@ class SpanPerplexity:
             raise ValueError(
                 f"ids {self.eos}, {self.first_sentinel} lie outside the vocabulary of {vocab_size}"
             )
+        self.device, kind = torch_settings(device, dtype)
+        batch_tokens = batch_tokens or (8_192 if self.device.type == "cpu" else 65_536)
         self.batch_tokens = max(batch_tokens, int(np.add(*span_corruption.corrupted_lengths(window))))
-        self.device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        )
-        if dtype == "auto":
-            dtype = "bfloat16" if self.device.type == "cuda" else "float32"
-        if dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype must be float32, bfloat16 or auto, not {dtype!r}")
         moved: torch.nn.Module = model  # transformers decorates `to` in a way that hides its type
-        self.model = moved.to(device=self.device, dtype=getattr(torch, dtype)).eval()
+        self.model = fuse_layers(moved.to(device=self.device, dtype=kind).eval(), self.device)
         self._vocab_size, self._pad = vocab_size, int(model.config.pad_token_id or 0)
         self._start = model.config.decoder_start_token_id
 
@@ -167,19 +166,30 @@ class SpanPerplexity:
         keys = span_corruption.document_keys(doc_hash[document], number, self.seed)
         place, size = offsets[:-1][document] + begin, end - begin
         total, count = np.zeros(len(size)), np.zeros(len(size), np.int64)
-        order = np.argsort(-size, kind="stable")  # the longest first: what needs most memory fails at once
-        low = 0
-        while low < len(order):
-            part = order[low : low + self._rows(size[order[low:]])]
+        count[:] = span_corruption.corrupted_lengths(size)[1]
+
+        def launch(part: NDArray[np.int64]) -> torch.Tensor:
             longest = int(size[part[0]])
             inside = np.arange(longest) < size[part, None]
             tokens = np.zeros(inside.shape, np.int64)
             tokens[inside] = ids[(place[part, None] + np.arange(longest))[inside]]
             check_vocabulary(tokens, self._vocab_size, document[part])
-            total[part], count[part] = self._batch_nll(tokens, keys[part], size[part])
-            low += len(part)
-            progress(n * low / len(order), n, "documents")
+            return self._batch_nll(tokens, keys[part], size[part])
+
+        done = 0
+        for part, losses in fetched(self._batches(size), launch):
+            total[part] = losses
+            done += len(part)
+            progress(n * done / len(size), n, "documents")
         return by_document(document, total, count, n)
+
+    def _batches(self, size: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Yield the windows of each batch, the longest first: what needs most memory fails at once."""
+        order, low = np.argsort(-size, kind="stable"), 0
+        while low < len(order):
+            part = order[low : low + self._rows(size[order[low:]])]
+            yield part
+            low += len(part)
 
     def _rows(self, falling: NDArray[np.int64]) -> int:
         """Return how many of the windows, the longest first, make the next batch.
@@ -196,8 +206,8 @@ class SpanPerplexity:
     @torch.inference_mode()
     def _batch_nll(
         self, tokens: NDArray[np.int64], keys: NDArray[np.uint64], lengths: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Corrupt and score one batch of right-padded windows."""
+    ) -> torch.Tensor:
+        """Corrupt and score one batch of right-padded windows; the sums, float64, stay on the device."""
         mask = span_corruption.noise_mask(keys, lengths)
         inputs, n_inputs, targets, n_targets = span_corruption.corrupt_padded(
             tokens, mask, lengths, eos=self.eos, first_sentinel=self.first_sentinel, pad=self._pad
@@ -208,7 +218,9 @@ class SpanPerplexity:
         seen = np.arange(inputs.shape[1]) < n_inputs[:, None]
         logits = self.model(
             input_ids=self._tensor(inputs),
-            attention_mask=None if seen.all() else self._tensor(seen.astype(np.int64)),
+            attention_mask=None
+            if seen.all()
+            else padding_mask(self.model, self._tensor(seen.astype(np.int64))),
             decoder_input_ids=self._tensor(decoder),
             use_cache=False,
         ).logits
@@ -218,10 +230,10 @@ class SpanPerplexity:
             ignore_index=_IGNORED,
             reduction="none",
         )
-        return losses.view(labels.shape).double().sum(dim=1).cpu().numpy(), n_targets
+        return losses.view(labels.shape).double().sum(dim=1)
 
     def _tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.device)
+        return to_device(array, self.device)
 
 
 def _token_id(tokenizer: Any, piece: str, given: int | None, name: str) -> int:

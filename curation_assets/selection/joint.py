@@ -144,15 +144,31 @@ def _batch(
 
 def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield a shard's rows as row groups: `_ROW_GROUP` rows each, and one of those that are left, even if they are none."""
-    waiting, rows, groups = [pa.RecordBatch.from_pylist([], schema)], 0, 0
+    waiting: list[list[pa.Array]] = [[pa.array([], column.type)] for column in schema]
+    rows = groups = 0
     for batch in batches:
-        waiting, rows = [*waiting, batch], rows + len(batch)
-        if rows >= _ROW_GROUP:
-            whole = pa.concat_batches(waiting)
-            yield whole.slice(0, _ROW_GROUP)
-            waiting, rows, groups = [whole.slice(_ROW_GROUP)], rows - _ROW_GROUP, groups + 1
+        while rows + len(batch) >= _ROW_GROUP:
+            _append(waiting, batch.slice(0, _ROW_GROUP - rows))
+            batch, rows, groups = batch.slice(_ROW_GROUP - rows), 0, groups + 1
+            yield _joined(waiting, schema)
+        _append(waiting, batch)
+        rows += len(batch)
     if rows or not groups:
-        yield pa.concat_batches(waiting)
+        yield _joined(waiting, schema)
+
+
+def _append(waiting: list[list[pa.Array]], batch: pa.RecordBatch) -> None:
+    for arrays, column in zip(waiting, batch.columns, strict=True):
+        arrays.append(column)
+
+
+def _joined(waiting: list[list[pa.Array]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return what waits as one batch, and let go of it a column at a time: no more than one of them is held twice."""
+    columns = []
+    for arrays in waiting:
+        columns.append(pa.concat_arrays(arrays))
+        del arrays[1:]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def check_documents(workspace: Workspace, draws: list[Draw], candidates: list[Candidates]) -> None:

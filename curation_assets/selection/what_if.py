@@ -25,7 +25,7 @@ from curation_assets.config.settings import CLUSTER, nearest
 from curation_assets.corpus.reading import left_out
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.staleness import Versions
-from curation_assets.engine.workspace import MissingInput, Workspace, title
+from curation_assets.engine.workspace import MissingInput, Workspace, not_made, title
 from curation_assets.selection.candidates import Counts, Draw, draw_of
 from curation_assets.selection.joint import Drawn, JointSelection, Overlap, check_documents, other_documents
 from curation_assets.selection.keys import TECHNIQUES
@@ -255,7 +255,7 @@ def _versions(
     for key, partition in wanted:
         receipt = versions.receipt(key, partition)
         if receipt is None:
-            raise MissingInput(f"{title(key, partition)} has not been materialized; do that first")
+            raise MissingInput(not_made(key, partition))
         read[key, partition] = receipt.version
         if key != "corpus/documents" and not versions.current(STEPS[key], partition):
             stale.append((key, partition))

@@ -77,6 +77,19 @@ def test_what_is_exported_is_pushed(
         }
 
 
+def test_who_may_not_push_hears_it_before_anything_is_written(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An export may take hours."""
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    with hub_server() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        assert main([*EXPORT, "--to", "chosen", "--push", "ann/chosen"]) == 1
+    assert "nobody is logged in to the hub: log in (hf auth login)" in capsys.readouterr().err
+    assert not Path("chosen").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -206,15 +206,20 @@ def _program(name: str) -> str:
 
 @pytest.mark.parametrize("command", ["run", "plan"])
 @pytest.mark.parametrize(
-    "setting", ['url = "text"', 'url = "text/*.jsonl"', 'url = "shards"\nhq_url = "good"']
+    ("setting", "name"),
+    [
+        ('url = "text"', "url"),
+        ('url = "text/*.jsonl"', "url"),
+        ('url = "shards"\nhq_url = "good"', "hq_url"),
+        ('[corpus.sources.a]\nurl = "shards"\n[corpus.sources.b]\nurl = "text"', "sources.b.url"),
+    ],
 )
 def test_a_corpus_that_is_not_there_is_one_line(
-    tmp_path: Path, tiny: Profile, command: str, setting: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny: Profile, command: str, setting: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.toml").write_text(f"[corpus]\n{setting}\n")
     assert main([command, "--profile", str(tmp_path / "mine.toml")]) == 2
     said = _one_line(capsys)
-    name = "hq_url" if "good" in setting else "url"
     assert re.search(
         rf"no corpus at {tmp_path}/(text|good).*; mend corpus.{name} in {tmp_path}/mine.toml$", said
     )

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from weakref import ref
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from curation_assets.common.files import TEMPORARY, atomic_file, atomic_folder, write_bytes
+from curation_assets.common.files import (
+    TEMPORARY,
+    atomic_file,
+    atomic_folder,
+    read_batches,
+    write_batches,
+    write_bytes,
+)
 
 _DIES = """
 import os, signal, sys
@@ -75,3 +87,28 @@ def test_what_is_durable_is_on_the_disk_before_it_has_its_name(
         (folder / "part").touch()
     write_bytes(tmp_path / "file", b"", durable=False)
     assert synced == [("part", False), ("", False), (tmp_path.name, True)]
+
+
+def test_of_a_parquet_file_that_is_read_in_batches_a_row_group_is_held_and_not_all(tmp_path: Path) -> None:
+    path, groups, rows = tmp_path / "numbers.parquet", 20, 20_000
+    numbers = np.random.default_rng(0).integers(2**63, size=groups * rows)
+    pq.write_table(pa.table({"number": numbers}), path, row_group_size=rows)
+    before, held, read = pa.total_allocated_bytes(), [], []
+    for batch in read_batches(path, size=rows // 4):
+        held.append(pa.total_allocated_bytes() - before)
+        read.append(batch["number"].to_numpy().copy())
+    assert np.array_equal(np.concatenate(read), numbers)
+    assert max(held) < 4 * path.stat().st_size / groups
+
+
+def test_a_batch_that_was_written_is_gone_before_the_next_one_is_made(tmp_path: Path) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number in range(3):
+            batch = pa.RecordBatch.from_pydict({"number": [number]})
+            written = ref(batch)
+            yield batch
+            del batch
+            assert written() is None
+
+    write_batches(path := tmp_path / "numbers.parquet", batches(), pa.schema([("number", pa.int64())]))
+    assert pq.read_table(path)["number"].to_pylist() == [0, 1, 2]

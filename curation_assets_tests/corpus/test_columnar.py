@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import tracemalloc
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
@@ -216,3 +218,19 @@ def test_offsets_that_point_outside_are_damage_and_no_crash(tmp_path: Path, writ
         writer.write_table(table)
     with pytest.raises(CorruptShardError, match=r"a\.arrow is damaged at or after row 0"):
         list(read_rows(str(path), DocumentSettings()))
+
+
+def test_of_a_large_parquet_file_a_row_group_is_held(tmp_path: Path) -> None:
+    noise, groups, rows = np.random.default_rng(0), 10, 1000
+    texts = [noise.bytes(300).hex() for _ in range(groups * rows)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=rows)
+    before, held, number = pa.total_allocated_bytes(), 0, 0
+    tracemalloc.start()  # what Python reads for Arrow is Python's
+    for number, raw in enumerate(read_rows(str(path), DocumentSettings()), 1):
+        assert raw.fields is not None and raw.fields["text"] == texts[number - 1]
+        held = max(held, pa.total_allocated_bytes() - before)
+    held += tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert number == len(texts)
+    assert held < path.stat().st_size / 2

@@ -247,3 +247,19 @@ def test_damaged_parquet_names_the_file_and_the_row(tmp_path):
     )
     with pytest.raises(CorruptShardError, match=r"a\.parquet is damaged at or after row \d+"):
         rows(str(path))
+
+
+def test_why_a_parquet_file_is_damaged_is_one_line(tmp_path):
+    """Thrift's reasons end with an empty line, and some have several."""
+    path, reasons = tmp_path / "a.parquet", []
+    pq.write_table(pa.table({"text": ["a b c"] * 300, "id": range(300)}), path)
+    whole = path.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for at in range(footer, len(whole) - 8, 5):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            rows(str(path))
+        except CorruptShardError as error:
+            reasons.append(str(error))
+    assert len(reasons) > 20 and any("thrift" in reason for reason in reasons)
+    assert not [reason for reason in reasons if "\n" in reason or reason != reason.strip()]

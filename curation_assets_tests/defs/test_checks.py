@@ -58,7 +58,7 @@ def test_a_check_that_cannot_look_says_so_and_fails_no_run(
     tiny: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looks(workspace: Workspace) -> Outcome:
-        raise FileNotFoundError("documents.parquet is gone")
+        raise FileNotFoundError("documents.parquet\nis gone")
 
     run_graph(
         tiny, lambda line: None, [STEPS[f"corpus/{name}"] for name in ("source", "shards", "documents")]

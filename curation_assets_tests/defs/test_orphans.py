@@ -16,6 +16,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._daemon.types import DaemonHeartbeat
 
 from curation_assets.defs import instance as home
 from curation_assets.defs.instance import bury_orphans
@@ -63,23 +64,30 @@ def test_runs_of_dead_processes_end_and_those_of_others_go_on(dead: str, status:
     assert found == {orphan: _Status.FAILURE, living: status, elsewhere: status}
 
 
-def test_what_the_ui_has_queued_or_is_starting_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such runs bear no process. One that was created and then not even queued is nobody's, after a while."""
+def test_what_the_ui_has_queued_or_is_starting_is_left_to_it_as_long_as_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such runs bear no process. One that was created, or is starting, and came no further is nobody's after a while."""
+    statuses = (_Status.QUEUED, _Status.STARTING, _Status.NOT_STARTED, _Status.CANCELING)
     with dg.DagsterInstance.ephemeral() as instance:
         runs = {
             status: instance.create_run_for_job(nothing, status=status, remote_job_origin=_ORIGIN).run_id
-            for status in (_Status.QUEUED, _Status.STARTING, _Status.NOT_STARTED)
+            for status in statuses
         }
-        bury_orphans(instance)
-        assert {one.status for one in instance.get_runs()} == set(runs)
-        monkeypatch.setattr(home, "_SUBMITTED", -1.0)
-        bury_orphans(instance)
-        found = {one.run_id: one.status for one in instance.get_runs()}
-    assert found[runs[_Status.NOT_STARTED]] == _Status.FAILURE
-    assert {found[runs[status]] for status in (_Status.QUEUED, _Status.STARTING)} == {
-        _Status.QUEUED,
-        _Status.STARTING,
-    }
+
+        def left(hours: float) -> set[_Status]:
+            monkeypatch.setattr(home.time, "time", lambda: began + hours * 3600)
+            bury_orphans(instance)
+            failed = [one.run_id for one in instance.get_runs(dg.RunsFilter(statuses=[_Status.FAILURE]))]
+            return {status for status, run in runs.items() if run not in failed}
+
+        began = time.time()
+        assert left(0) == left(0.1) == set(statuses)
+        assert left(0.2) == left(23) == {_Status.QUEUED}
+        beat = DaemonHeartbeat(began + 20 * 3600, "QUEUED_RUN_COORDINATOR", "a daemon")
+        instance.add_daemon_heartbeat(beat)
+        assert left(25) == left(43) == {_Status.QUEUED}, "it had more to do, or was started again"
+        assert left(45) == set()
 
 
 def test_a_number_that_another_process_has_now_is_not_taken_for_the_one_that_ran_it(

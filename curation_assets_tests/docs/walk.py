@@ -28,7 +28,8 @@ from curation_assets_tests.docs.markdown import PAGES, ROOT, Block, Command, of_
 from curation_assets_tests.making import load, materialize
 
 COPIED = ("Makefile", "pyproject.toml", "constraints.txt", "workspace.yaml")
-READY = ".venv/.ready"  # as if `make` had set everything up
+READY = ".venv/.ready"  # as if `make` had set everything up, with what follows from it:
+DEVELOP = ".venv/.ready-to-develop"
 LINES = 40  # of a corpus file
 SECTIONS = ("report/comparison", "report/page")
 SMALLER = """
@@ -92,7 +93,8 @@ class Reader:
         for name in COPIED:
             shutil.copy(ROOT / name, folder / name)
         (folder / READY).parent.mkdir(exist_ok=True)
-        (folder / READY).touch()
+        for name in (READY, DEVELOP):
+            (folder / name).touch()
         patch.setattr(profile, "_read", miniature(folder, models))
         # In this process, which knows the miniature.
         run_graph = jobs.run_graph

@@ -204,10 +204,10 @@ def test_what_is_withdrawn_is_missing_wherever_it_is_used_unless_it_was_made_ane
     with catalog.writer() as writer:
         first, _ = _make(catalog, writer, "a")
         catalog.commit(replace(first, partition="b"), _begin(catalog, writer, "b"), another=True)
-        assert catalog.withdraw(first) and not catalog.withdraw(first)
+        assert catalog.withdraw(first, "gone") and not catalog.withdraw(first, "gone")
         assert not catalog.partitions_of(KEY), "one folder is damaged for both"
         second, _ = _make(catalog, writer, "a")
-        assert not catalog.withdraw(first) and catalog.current(KEY, "a") == second
+        assert not catalog.withdraw(first, "gone") and catalog.current(KEY, "a") == second
 
 
 def test_what_was_not_announced_is_its_writers_to_announce_and_anothers_once_that_has_ended(
@@ -233,7 +233,7 @@ def test_what_was_not_announced_is_its_writers_to_announce_and_anothers_once_tha
 def test_what_was_not_announced_and_is_not_current_any_more_is_nobodys_to_announce(catalog: Catalog) -> None:
     with catalog.writer() as writer:
         first, _ = _make(catalog, writer)
-    catalog.withdraw(first)
+    catalog.withdraw(first, "gone")
     with catalog.writer() as writer:
         assert not catalog.adopt_unannounced(writer, KEY, ["a"])
         second, _ = _make(catalog, writer)
@@ -540,7 +540,7 @@ class _Life(RuleBasedStateMachine):
     @rule(partition=partition)
     def withdraw(self, partition: str) -> None:
         if receipt := self.current.get(partition):
-            self.catalog.withdraw(receipt)
+            self.catalog.withdraw(receipt, "gone")
             self.current = {p: one for p, one in self.current.items() if one.folder != receipt.folder}
 
     @rule(writer=writer)

@@ -117,7 +117,8 @@ def test_what_all_partitions_share_is_loaded_before_any_is_asked_for(workspace: 
 def test_settings_are_seen_as_declared(workspace: Workspace) -> None:
     context = Context(workspace, STEPS["density/scores"])
     assert context.profile.samplers.density is workspace.profile.samplers.density
-    assert context.profile.embeddings.batch_tokens and context.device and context.shards() == []
+    assert context.profile.embeddings.batch_tokens == workspace.profile.embeddings.batch_tokens
+    assert context.device and context.shards() == []
     with pytest.raises(UndeclaredSetting, match=r"density/scores .* embeddings\.model"):
         _ = context.profile.embeddings.model
 

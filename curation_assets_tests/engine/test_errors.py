@@ -27,8 +27,8 @@ def _os_error(number: int, name: str | None = None) -> OSError:
     [
         (ProfileError("mine.toml: a mistake"), "mine.toml: a mistake"),
         (
-            DamagedArtifact("a[b] changed", Receipt("a", "b", "", "", "", {}, "", {})),
-            "a[b] changed: call `curation run`",
+            DamagedArtifact("c changed", Receipt("a", "b", "", "", "", {}, "", {})),
+            "a[b]: c changed; it will be made anew: call `curation run`",
         ),
         (_os_error(errno.EACCES, "/home/me/data/x"), "the data folder cannot be used: make it one"),
         (_os_error(errno.EROFS, "/home/me"), "the data folder cannot be used: make it one"),
@@ -106,5 +106,6 @@ def test_a_postgres_that_cannot_be_reached_says_which_file_names_it(monkeypatch:
     )
     assert one_line(refused, DATA) == (
         'Dagster\'s database cannot be reached (connection to server at "127.0.0.1", port 5432 failed: Connection refused): '
-        "start it, or mend /home/me/data/dagster_home/dagster.yaml"
+        "start it, or mend execution.dagster_storage in the profile (or /home/me/data/dagster_home/dagster.yaml), "
+        "or the password (PGPASSWORD, or ~/.pgpass)"
     )

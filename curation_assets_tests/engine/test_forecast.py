@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from curation_assets.engine.follow import Follow
 from curation_assets.engine.forecast import Durations, Plan, _Left
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
-from curation_assets.engine.scope import following
+from curation_assets.engine.scope import everything, following
 from curation_assets.engine.step import Step
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.conftest import make_current
@@ -58,3 +60,19 @@ def test_what_is_not_made_by_itself_is_not_foreseen(tiny: Profile) -> None:
     plan = Plan(Workspace(trains), following(trains, listing=False))
     plan.forecast(Follow(Workspace(trains)))
     assert plan._left["random/checkpoint"] and plan._left["report/comparison"]
+
+
+def test_what_is_most_urgent_stays_the_same_step_while_its_files_are_made(tiny: Profile) -> None:
+    keys, files = ("density/scores", "semdedup/scores", "prototypes/scores"), 40
+    plan = Plan(Workspace(tiny), everything(tiny, [STEPS[key] for key in keys]))
+    tasks = {key: [(f"{number}.jsonl",) for number in range(files)] for key in keys}
+    for key in keys:
+        plan.begin(STEPS[key], [partition for (partition,) in tasks[key]], files)
+    order = []
+    while left := [key for key in keys if tasks[key]]:
+        order.append(max(left, key=lambda key: plan.urgency(key, tasks[key][0])))
+        (partition,) = tasks[order[-1]].pop()
+        plan.finish(STEPS[order[-1]], partition, _receipt(order[-1], partition, 1.0))
+        plan.left(1)  # what has become known counts from now on
+    assert len(order) == len(keys) * files
+    assert sum(one != other for one, other in pairwise(order)) < 2 * len(keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from curation_assets.cli.main import main
+from curation_assets.engine import store
 from curation_assets.engine.attempts import SILENCE
 from curation_assets.engine.catalog import LeaseLost
-from curation_assets.engine.garbage import Garbage, Removed, collect_garbage
+from curation_assets.engine.garbage import Garbage, Removed, collect_garbage, remove_abandoned
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.store import Folder, Store
 from curation_assets.engine.workspace import Workspace
@@ -30,6 +32,7 @@ from curation_assets_tests.engine.stocked import (
     titles,
     unlisted,
 )
+from curation_assets_tests.making import attempted
 
 DAY = 86_400.0
 
@@ -264,6 +267,31 @@ def test_what_a_killed_process_was_writing_goes_at_once(workspace: Workspace) ->
         process.kill()
     assert collect_garbage(workspace, DAY, dry_run=True).staged == Removed(1, 4) and folder.exists()
     assert collect_garbage(workspace, DAY).staged == Removed(1, 4) and not folder.exists()
+
+
+def test_what_another_machine_writes_stays_as_long_as_a_lease_is_as_old(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock may not be seen here. A run begins an artifact before it writes it."""
+    monkeypatch.setattr(store, "_kernel", lambda: "another")
+    with workspace.store.staged() as folder, workspace.store.temporary() as meanwhile:
+        left = [path.with_name(f"{path.name[:-1]}_") for path in (folder, meanwhile)]
+    monkeypatch.undo()
+
+    def tidied(days: float) -> list[bool]:
+        for path in left:
+            path.mkdir(parents=True, exist_ok=True)
+            path.with_name(f"{path.name}.lock").touch()
+            os.utime(path, times=(began - days * DAY,) * 2)
+        remove_abandoned(workspace)
+        return [not path.exists() for path in left]
+
+    began = workspace.catalog.time()
+    assert tidied(0.5) == [False, False] and tidied(1.5) == [True, True]
+    with attempted(workspace, DOCUMENTS, "a"), sqlite3.connect(workspace.catalog.name) as catalog:
+        catalog.execute("UPDATE attempts SET started = ?", (began - 2 * DAY,))
+        catalog.commit()
+        assert tidied(1.5) == [False, False] and tidied(2.5) == [True, True]
 
 
 def test_the_command_says_what_it_removes(

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation_assets.common.files import fingerprint, safe_name, seal, write_bytes, write_json
+from curation_assets.engine import store as storage
 from curation_assets.engine.receipt import Receipt, parse_receipt
 from curation_assets.engine.store import MANIFEST, DamagedArtifact, Store
 
@@ -102,6 +103,22 @@ def test_what_a_killed_process_staged_goes_and_what_a_living_one_does_stays(stor
         assert living.returncode == 0
     assert not any(folder.exists() for folder in [*others, own])
     assert store.folder(made)
+
+
+def test_what_is_another_machines_goes_once_it_is_old(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock may not be seen here: it stays as long as it may be written to."""
+    monkeypatch.setattr(storage, "_kernel", lambda: "another")
+    with store.staged() as folder:
+        theirs = folder.with_name(f"{folder.name[:-1]}_")
+    theirs.mkdir()
+    (theirs / "half").write_text("half")
+    lock = theirs.with_name(f"{theirs.name}.lock")
+    lock.touch()
+    monkeypatch.undo()
+    written = (theirs / "half").stat().st_mtime
+    assert store.remove_abandoned() == store.remove_abandoned(written) == [] and theirs.exists()
+    assert store.remove_abandoned(written + 1, dry_run=True) == [4] and theirs.exists()
+    assert store.remove_abandoned(written + 1) == [4] and not theirs.exists() and not lock.exists()
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])

@@ -99,6 +99,10 @@ def _forget(graph: Graph) -> None:
     withdraw(graph.workspace, "random/subset", "20")
 
 
+def _withdraw(graph: Graph) -> None:
+    graph.workspace.withdraw(graph.workspace.artifact(*SUBSET), "x is gone")
+
+
 def _tamper(graph: Graph) -> None:
     graph.write(graph.receipts["random/subset", "20"], **{"subset.parquet": b"rows"})
     workspace = graph.workspace
@@ -179,6 +183,7 @@ CHANGES: list[tuple[str, Callable[[Graph], None], tuple[str, str], Kind, str]] =
         "settings or code changed",
     ),
     ("not made", _forget, SUBSET, "missing", "not made yet"),
+    ("damaged and withdrawn", _withdraw, SUBSET, "withdrawn", "damaged, and withdrawn: x is gone"),
     ("altered receipt", _tamper, SUBSET, "damaged", DAMAGED),
     ("lost file", _change(*SUBSET, files={"x": (7, "digest")}), SUBSET, "damaged", DAMAGED),
     (
@@ -312,7 +317,7 @@ def test_the_same_reason_everywhere(
     assert [said in line for line in lines] == ([] if kind == "missing" else [True]), "that column says it"
 
     node = trace.trace(workspace, key, partition)
-    word = "MISSING" if kind in ("missing", "damaged") else "OUT OF DATE"
+    word = "MISSING" if kind in ("missing", "damaged", "withdrawn") else "OUT OF DATE"
     assert f"{word}: {said}" in [line.strip("│ ") for line in trace.to_text(node).splitlines()]
     assert json.loads("".join(trace.json_pieces(node)))["artifacts"][0]["reasons"] == [data]
 

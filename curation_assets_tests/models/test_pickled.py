@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from curation_assets.models import t5
 from curation_assets.models.loading import load_scorer
-from curation_assets.models.pickled import converted, read_tensors
+from curation_assets.models.pickled import conversion_holds, converted, read_tensors
 from curation_assets_tests.models.small_models import byte_level, small_llama
 
 SHAPE = t5.Shape(16, 4, 32, 1, 4)
@@ -51,7 +51,18 @@ def test_a_pickled_t5_scores_as_it_did(tmp_path: Path, zipped: bool) -> None:
     (tmp_path / "hub" / "pytorch_model.bin").unlink()
     converted(tmp_path / "hub", ["config.json"], target)
     assert (target / "model.safetensors").stat().st_mtime_ns == written, "once"
-    assert json.loads((target / "conversion.json").read_text()).keys() == {"pytorch_model.bin"}
+    assert json.loads((target / "conversion.json").read_text())["made_from"].keys() == {"pytorch_model.bin"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "conversion.json"])
+def test_a_damaged_conversion_is_made_anew(tmp_path: Path, name: str) -> None:
+    pickled_t5(tmp_path / "hub")
+    target = converted(tmp_path / "hub", ["config.json"], tmp_path / "cache" / "model")
+    content = (target / name).read_bytes()
+    (target / name).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    assert not conversion_holds(target)
+    converted(tmp_path / "hub", ["config.json"], target)
+    assert (target / name).read_bytes() == content and conversion_holds(target)
 
 
 def test_a_pickle_in_shards_with_a_tied_head(tmp_path: Path) -> None:

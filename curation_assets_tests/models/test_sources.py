@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from curation_assets.config.model_sources import ModelSource, parse
+from curation_assets.models.files import blob_holds
 from curation_assets.models.sources import count_parameters, file_digest, resolve
 from curation_assets_tests.models.test_pickled import Hostile, pickled_t5
 
@@ -363,6 +364,37 @@ def test_hub_models_are_fetched_once_and_errors_are_one_clear_line(hub: str, tmp
     assert again == good
     assert absent[0] == "ConnectionError" and "has no complete copy" in absent[1]
     assert not Hub.asked
+
+
+@pytest.mark.process
+def test_what_is_damaged_of_a_hub_model_is_fetched_again(hub: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    [good] = ask(cache, "good", HF_ENDPOINT=hub)
+    weights = cache / "models--org--good" / "snapshots" / COMMIT / "model.safetensors"
+    content = weights.read_bytes()
+    for offline in (False, True):
+        weights.resolve().write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        Hub.asked.clear()
+        [again] = ask(cache, "good", HF_ENDPOINT=hub, HF_HUB_OFFLINE=str(int(offline)))
+        if offline:
+            assert again[0] == "ConnectionError" and "has no complete copy" in again[1], "nor the damaged one"
+        else:
+            assert again == good and weights.read_bytes() == content
+            assert [
+                path for path in Hub.asked if "/resolve/" in path and "model.safetensors" not in path
+            ] == []
+
+
+def test_small_files_of_the_hub_are_named_as_git_does(tmp_path: Path) -> None:
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    for name, content, holds in [
+        ("ce013625030ba8dba906f756967f9e9ca394464a", b"hello\n", True),
+        ("ce013625030ba8dba906f756967f9e9ca394464a", b"jello\n", False),
+        ("an etag of a mirror", b"anything", True),
+    ]:
+        (blobs / name).write_bytes(content)
+        assert blob_holds(blobs / name) == holds
 
 
 @pytest.mark.process

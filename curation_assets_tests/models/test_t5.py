@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from curation_assets.models import t5
 from curation_assets.models.t5 import V1_1, Shape, build, load, parameter_count, save, t5_config
 
 SHAPE = Shape(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
@@ -71,3 +72,28 @@ def test_bad_input_is_refused(tmp_path):
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(RuntimeError, match=r"lm_head\.weight"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["v1.1", "v1.0"])
+def test_the_first_logits_are_those_of_the_whole_forward(scaled):
+    model = t5.build(t5.Shape(24, 8, 48, 3, 2), 300, seed=4).eval()
+    model.config.scale_decoder_outputs = scaled
+    ids = torch.randint(3, 300, (3, 40), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 25:] = 0
+    start = torch.full((3, 1), 7)
+    whole = model(input_ids=ids, attention_mask=mask, decoder_input_ids=start, use_cache=False).logits[:, 0]
+    first = t5.first_logits(model, ids, mask, 7)
+    torch.testing.assert_close(first, whole, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(t5.first_logits(model, ids[:1], None, 7), whole[:1], rtol=1e-4, atol=1e-5)
+    key = model.decoder.block[1].layer[1].EncDecAttention.k.weight
+    gradients = [torch.autograd.grad(logits.logsumexp(-1).sum(), key)[0] for logits in (first, whole)]
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
+
+
+def test_a_decoder_with_other_linear_maps_is_not_plain():
+    model = t5.build(t5.Shape(16, 8, 32, 2, 2), 200, seed=0)
+    assert t5.is_plain(model) and not t5.is_plain(model.encoder)
+    attention = model.decoder.block[1].layer[1].EncDecAttention
+    attention.k = torch.nn.Sequential(attention.k)
+    assert not t5.is_plain(model)

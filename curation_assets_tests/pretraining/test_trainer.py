@@ -20,7 +20,7 @@ from curation_assets.models.t5 import V1_1, build, load
 from curation_assets.pretraining import devices
 from curation_assets.pretraining.config import RuntimeConfig, TrainConfig
 from curation_assets.pretraining.run_folder import RunFolder
-from curation_assets.pretraining.trainer import mean_loss, read_losses, train
+from curation_assets.pretraining.trainer import compile_blocks, mean_loss, read_losses, resume_pause, train
 from curation_assets_tests.pretraining.small_run import (
     CONFIG,
     SENTINEL,
@@ -266,6 +266,31 @@ def test_a_compiled_model_saves_and_resumes_under_the_same_names(finished, tmp_p
     assert load(tmp_path / "step-000020").config.d_model == 16
     assert train(CONFIG, stream(), tmp_path, execution=compiled).resumed_from == 20
     assert_same_run(tmp_path, finished[0].folder)
+
+
+def test_resume_points_take_a_twentieth_of_the_time_at_most():
+    assert resume_pause(60.0, 1.0) == 60.0
+    assert resume_pause(60.0, 12.0) == 240.0
+    assert resume_pause(0.0, 12.0) == 0.0
+
+
+def test_layers_of_a_stack_are_compiled_once(monkeypatch):
+    """Six layers a stack, and T5's first has the positions: two pieces of code in the encoder and two in the decoder."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    model = build(dataclasses.replace(CONFIG.shape, num_layers=6), CONFIG.vocab_size, 0)
+    batch = torch.full((2, 12), 5), torch.full((2, 7), 6)
+    plain = mean_loss(model, *batch, 0)
+    names = list(model.state_dict())
+    compile_blocks(model)
+    assert mean_loss(model, *batch, 0) == plain and len(graphs) == 4
+    mean_loss(model, *(part[:1] for part in batch), 0)
+    assert len(graphs) == 8 and list(model.state_dict()) == names
 
 
 def test_tf32_is_for_gpus_and_for_the_time_of_a_run():

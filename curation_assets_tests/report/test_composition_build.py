@@ -231,9 +231,15 @@ def test_names_from_the_corpus_are_text_in_the_ui(made: tuple[Path, dict[str, ob
         assert str(about[name]).startswith("![") and ";base64," in str(about[name])
 
 
-def test_the_report_is_the_same_again(
-    small: Workspace, made: tuple[Path, dict[str, object]], tmp_path: Path
+@pytest.mark.parametrize("block", [7, 1 << 18])
+def test_the_report_is_the_same_again_however_many_documents_are_counted_together(
+    small: Workspace,
+    made: tuple[Path, dict[str, object]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    block: int,
 ) -> None:
+    monkeypatch.setattr("curation_assets.report.composition_build._BLOCK", block)
     folder, about = made
     told: list[tuple[int, int]] = []
     assert (

@@ -15,9 +15,12 @@ import pytest
 from curation_assets.common.progress import silent
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.reading import open_documents
+from curation_assets.engine.context import Context
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import MissingInput, Workspace
 from curation_assets.report.distributions_build import distributions
+from curation_assets.report.documents import Scored
+from curation_assets.report.scored import Corpus
 from curation_assets.report.section import read_section
 from curation_assets.selection import select
 from curation_assets_tests.making import load
@@ -163,3 +166,19 @@ def test_without_scores_there_is_nothing_to_show(tmp_path: Path, monkeypatch: py
     found = workspace(tmp_path, monkeypatch, {"s.jsonl": texts(30)}, {})
     with pytest.raises(MissingInput, match="no sampler has current scores"):
         load(distributions, found, STEPS["report/distributions"])("", tmp_path, silent)
+
+
+def test_scores_are_read_some_at_a_time(small: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> list[Scored]:
+        context = Context(small, STEPS["report/distributions"], "")
+        return [*Corpus(context, small.shards(), ["random", "density"], silent, 1)]
+
+    whole = read()
+    assert [one.shard for one in whole] == [0, 1, 2]
+    monkeypatch.setattr("curation_assets.report.scored._BLOCK", 7)
+    parts = read()
+    assert len(parts) > 3 * len(whole) and all(len(part.rows) <= 7 for part in parts)
+    for one in whole:
+        _, *columns = zip(*(part for part in parts if part.shard == one.shard), strict=True)
+        for expected, values in zip(one[1:], columns, strict=True):
+            assert np.array_equal(np.concatenate(values, axis=-1), expected)

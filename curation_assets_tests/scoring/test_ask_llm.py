@@ -263,7 +263,7 @@ def test_the_head_of_a_bfloat16_judge_is_computed_in_float32(
     ask = AskLLM(copy.deepcopy(model), tokenizer, dtype="bfloat16")
     seen = []
     head = ask.model.get_output_embeddings()
-    with head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, -1])):
+    with head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(0, -2))):
         logs = ask._log_softmax(ask._tokenize(TEXTS[:3])[0], ask.max_tokens)
     assert seen[0].dtype == head.weight.dtype == torch.bfloat16 and logs.dtype == torch.float32
     expected = (seen[0].double() @ head.weight.detach().double().T).log_softmax(-1)

@@ -110,6 +110,35 @@ def test_counts_and_density_equal_a_float64_reference(kernel):
     np.testing.assert_allclose(sketch.density(x), (mean - 3000 * chance) / (1 - chance), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "kernel", [KERNELS["cosine"] | {"bits": 10}, KERNELS["l2, the paper's"], KERNELS["l2, several"]]
+)
+def test_a_small_sketch_is_cleared_and_stored_without_a_look_at_counters_that_are_empty(kernel, monkeypatch):
+    x, options = unit_vectors(400), SMALL | kernel | {"buckets": 2**12}
+    sketch, expected = RaceSketch(**options), [RaceSketch(**options).add(p) for p in (x[:20], x[20:25], x)]
+    for one in expected:
+        one._filled = None  # it looks at all of them
+    sparse = [one.to_sparse() for one in expected]
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("it looks at all counters")
+
+    for part, (keys, counts) in zip((x[:20], x[20:25]), sparse, strict=False):
+        with monkeypatch.context() as patch:
+            patch.setattr(np, "flatnonzero", refuse)
+            patch.setattr(torch.Tensor, "zero_", refuse)
+            found = sketch.clear().add(part[:3]).add(part[3:]).to_sparse()
+        assert all(map(np.array_equal, found, (keys, counts)))
+        assert [one.dtype for one in found] == [np.int32, np.int32]
+    with pytest.raises(ValueError, match="finite"):
+        sketch.clear().add(np.concatenate([x[:4], np.full_like(x[:1], np.nan)]))
+    assert [len(some) for some in sketch.to_sparse()] == [0, 0]
+    for _ in range(2):  # many vectors are counted as ever, and what comes after them starts from nothing
+        assert all(map(np.array_equal, sketch.clear().add(x).add(x[:0]).to_sparse(), sparse[2]))
+    sketch.clear().merge_sparse(*sparse[0])
+    assert all(map(np.array_equal, sketch.add(x[20:25]).subtract(expected[1]).to_sparse(), sparse[0]))
+
+
 def test_what_the_paper_does_is_one_hash_of_its_own_for_each_row():
     sketch = RaceSketch(24, rows=60, buckets=500, kernel="l2", bits=1, bandwidth=0.3, seed=4)
     draw = np.random.Generator(np.random.PCG64([0x52414345, 4]))

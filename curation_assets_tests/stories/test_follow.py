@@ -173,9 +173,9 @@ class Daemon:
         for step in wanted_steps(self.profile):
             if step.key == "corpus/source":
                 continue
+            receipts = workspace.receipts(step.key)
             for partition in targets(workspace, step):
-                receipt = workspace.receipt(step.key, partition)
-                if receipt:
+                if receipt := receipts.get(partition):
                     found[step.key, partition] = f"{receipt.folder}@{receipt.created}"
         return found
 

@@ -28,7 +28,7 @@ SLOW = """
 extends = "tiny.toml"
 name = "slow"
 [pretraining]
-tokens = 120_000
+tokens = 60_000
 snapshots = [0.5, 1.0]
 resume_seconds = 0.2
 [run]

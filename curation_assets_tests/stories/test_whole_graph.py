@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from curation_assets.cli.main import main
+from curation_assets.common.files import safe_name
 from curation_assets.config.profile import Profile
 from curation_assets.config.registry import RATES, SAMPLERS, SIZES
 from curation_assets.definitions import definitions
@@ -19,6 +22,10 @@ from curation_assets.defs.run_graph import run_graph
 from curation_assets.defs.table_schemas import tables, written
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.planner import targets, wanted_steps
+from curation_assets.engine.receipt import title
+from curation_assets.engine.staleness import Versions
+from curation_assets.engine.step import Step
+from curation_assets.engine.verify import verify
 from curation_assets.engine.workspace import Workspace
 from curation_assets.invariants import INVARIANTS
 from curation_assets_tests.conftest import Kept, stdlib_texts, work_in, write_shard, write_tiny
@@ -29,9 +36,9 @@ FEW = ["random", "density", "semdedup", "perplexity_large_20k", "ask_llm_small"]
 TRAINED = {f"{name}/{end}" for name in FEW for end in ("checkpoint", "metrics")}
 
 
-def _run(profile: Profile) -> tuple[RunOutcome, list[str]]:
+def _run(profile: Profile, steps: list[Step] | None = None) -> tuple[RunOutcome, list[str]]:
     lines: list[str] = []
-    return run_graph(profile, lines.append), lines
+    return run_graph(profile, lines.append, steps), lines
 
 
 def _versions(instance: dg.DagsterInstance, key: str) -> dict[str, str]:
@@ -98,6 +105,82 @@ def test_dagster_knows_the_versions(done: Profile) -> None:
         key = dg.AssetCheckKey(dg.AssetKey(["density", "scores"]), "scores_differ")
         found = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
         assert found[key].status.value == "SUCCEEDED"
+
+
+def test_no_published_file_is_a_file_of_scratch_as_well(done: Profile) -> None:
+    published, kept = (
+        {path: path.stat() for path in (done.data / name).rglob("*") if path.is_file()}
+        for name in ("artifacts", "scratch")
+    )
+    assert any("runs" in path.parts and path.suffix == ".safetensors" for path in kept)
+    assert not {state.st_ino for state in published.values()} & {state.st_ino for state in kept.values()}
+    assert all(state.st_nlink == 1 for state in published.values())
+
+
+def test_a_flip_in_any_kind_of_file_is_found_named_and_withdrawn(done: Profile, shards: Path) -> None:
+    workspace, dice = Workspace(done), random.Random(0)
+    flipped: dict[tuple[str, str], str] = {}
+    for step in wanted_steps(done):
+        for name in sorted(
+            {name.rpartition("/")[2] for r in workspace.receipts(step.key).values() for name in r.files}
+        ):
+            left = [r for at, r in workspace.receipts(step.key).items() if (step.key, at) not in flipped]
+            names = [
+                (r, file) for r in left for file, (size, _) in r.files.items() if size and file.endswith(name)
+            ]
+            if names:
+                receipt, file = dice.choice(names)
+                _flip(Path(workspace.store.path(receipt, file)), dice)
+                flipped[step.key, receipt.partition] = file
+    found = verify(workspace, digests=True)
+    assert found.damaged == {
+        title(*at): f"{file} changed since it was written" for at, file in flipped.items()
+    }
+    assert {Path(file).suffix for file in flipped.values()} >= {
+        ".parquet",
+        ".npy",
+        ".json",
+        ".safetensors",
+        ".html",
+    }
+    versions = Versions(workspace)
+    for (key, partition), file in flipped.items():
+        [reason] = versions.reasons(STEPS[key], partition)
+        assert str(reason) == f"damaged, and withdrawn: {file} changed since it was written"
+
+
+def test_what_was_damaged_is_made_anew_as_it_was(
+    done: Profile, shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where what was kept of the training is damaged as well: then it is trained again."""
+    workspace, dice, cell = Workspace(done), random.Random(0), "20|small"
+    before = {key: workspace.artifact(key, cell).files for key in ("random/checkpoint", "random/metrics")}
+    weights = next(name for name in before["random/checkpoint"] if name.endswith(".safetensors"))
+    [run] = (workspace.scratch / "runs" / "random" / "checkpoint" / safe_name(cell)).glob("*")
+    _flip(run / weights.partition("/")[2], dice)
+    for key, name in (
+        ("random/checkpoint", weights),
+        ("random/metrics", "metrics.parquet"),
+        ("report/page", "index.html"),
+    ):
+        receipt = workspace.artifact(key, cell if key.startswith("random") else "")
+        [file] = [file for file in receipt.files if file.endswith(name)]
+        _flip(Path(workspace.store.path(receipt, file)), dice)
+    assert main(["catalog", "check", "--digests"]) == 1
+    told = capsys.readouterr().out
+    assert f"random/checkpoint[{cell}]: {weights} changed since it was written; withdrawn\n" in told
+    assert "report/page: " in told
+    outcome, _ = _run(done)
+    assert not outcome.failed and not outcome.blocked
+    assert verify(Workspace(done), digests=True).sound
+    made = {key: workspace.artifact(key, cell).files for key in before}
+    assert made == before, "with the same bits"
+
+
+def _flip(path: Path, dice: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    path.write_bytes(content)
 
 
 def test_the_comparison_is_complete(done: Profile) -> None:
@@ -181,13 +264,14 @@ def test_changing_a_shard_causes_what_follows(done: Profile, shards: Path) -> No
 
 def test_a_bad_shard_does_not_keep_the_others_waiting(done: Profile, shards: Path) -> None:
     profile = _only(done, FEW[:2])
+    up_to_training = [step for step in wanted_steps(profile) if not (step.trains or step.partial)]
     (shards / "a_bad.jsonl.gz").write_bytes(b"this is no gzip file")
     write_shard(shards / "z_new.jsonl", stdlib_texts()[3::8])
-    outcome, _ = _run(profile)
+    outcome, _ = _run(profile, up_to_training)
     assert "a_bad.jsonl" in outcome.failed["corpus/documents"]
     assert outcome.made["corpus/documents"] == 1 and outcome.made["random/scores"] == 1
     (shards / "a_bad.jsonl.gz").unlink()
-    outcome, _ = _run(profile)
+    outcome, _ = _run(profile, up_to_training)
     assert not outcome.failed and not outcome.blocked
     assert Workspace(profile).shards() == ["s0.jsonl", "s1.jsonl", "s2.jsonl", "z_new.jsonl"]
 

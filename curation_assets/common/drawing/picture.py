@@ -46,8 +46,9 @@ class Picture:
     @cached_property
     def _laid_out(self) -> Figure:
         """The figure with all places fixed, so that each form need not find them again."""
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine("none")
+        if (engine := self.figure.get_layout_engine()) is not None:
+            engine.execute(self.figure)
+            self.figure.set_layout_engine("none")
         return self.figure
 
     @cached_property
@@ -60,7 +61,7 @@ class Picture:
         canvas.draw()
         image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
         buffer = io.BytesIO()
-        image.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG")
+        image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, format="PNG")
         return buffer.getvalue()
 
     def svg(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import TextIO
 
 import psutil
 
+from curation_assets.common.files import fingerprint
 from curation_assets.defs.webserver.holder import Lock
 from curation_assets.defs.webserver.listening import PASSWORD, Listening
 
@@ -51,7 +53,7 @@ class Supervisor:
         Returns the exit status: 0 when stopped, 1 when a process ended by itself, and that of the preparations where
         these failed.
         """
-        with tempfile.TemporaryDirectory(prefix="curation-ui-") as folder, self._signals():
+        with folder_for_sockets(self._folder) as folder, self._signals():
             try:
                 if status := self._prepare(lock.ended):
                     return status
@@ -169,6 +171,14 @@ class Supervisor:
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+
+def folder_for_sockets(data: Path) -> tempfile.TemporaryDirectory[str]:
+    """Give a folder of a short path, as sockets need it; those go that were left by UIs of this data folder, of which this one has the lock."""
+    prefix = f"curation-ui-{fingerprint(str(data))[:8]}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=prefix)
 
 
 def _say(line: str, to: TextIO | None = None) -> None:

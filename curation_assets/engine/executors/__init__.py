@@ -8,7 +8,7 @@ is current before the driver commits it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from curation_assets.common.progress import Line
 from curation_assets.engine.check_result import Outcome
@@ -44,6 +44,13 @@ class Made:
     receipt: Receipt
 
 
+class Damage(NamedTuple):
+    """An artifact that is not what its receipt says, and what is wrong with it."""
+
+    receipt: Receipt
+    problem: str
+
+
 @dataclass(frozen=True)
 class Failed:
     """An artifact could not be made.
@@ -61,7 +68,7 @@ class Failed:
     kind: str = ""
     trace: str = ""
     missing: bool = False
-    damaged: Receipt | None = None
+    damaged: Damage | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.reason}" if self.kind else self.reason

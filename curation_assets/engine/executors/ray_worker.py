@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import sys
@@ -73,7 +74,7 @@ class RayWorker:
             if self._elsewhere:
                 self._see(workspace)
             if not workspace.store.local:  # its cache is of this node alone
-                workspace.store.remove_abandoned()
+                workspace.store.remove_abandoned(math.inf)
             self._worker = Worker(
                 workspace, self._module, self._messages.put, device_of_its_own=self._elsewhere
             )

@@ -12,12 +12,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from curation_assets.common.allocator import keep_freed_memory
+from curation_assets.common.allocator import keep_freed_memory, release_device_memory
 from curation_assets.common.files import fingerprint
 from curation_assets.common.progress import Line, Progress, Throttled
-from curation_assets.engine.check_result import Outcome
+from curation_assets.engine.check_result import verdict
 from curation_assets.engine.context import LoadedBuilder, shared_inputs
-from curation_assets.engine.executors import Check, Checked, Ended, Failed, Made, Make, Message, Task
+from curation_assets.engine.executors import Check, Checked, Damage, Ended, Failed, Made, Make, Message, Task
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.materialize import materialize
 from curation_assets.engine.product import Product
@@ -31,6 +31,10 @@ from curation_assets.engine.workspace import Metadata, MissingInput, Workspace
 
 Tell = Callable[[Line], object]
 _LOCK = ".accelerator.lock"
+_REMEDIES = {
+    "OutOfMemoryError": "; to have less on the device at a time, set batch_tokens of the section that the step reads, or pretraining.micro_batch_size"
+}
+"""What helps against an error of this kind, where it does not say so."""
 
 
 class Worker:
@@ -72,9 +76,10 @@ class Worker:
                 receipt = materialize(versions, step, partition, build_one, progress, task.run_id)
             except Exception as error:
                 missing, kind = isinstance(error, MissingInput), type(error).__name__
-                damaged = error.receipt if isinstance(error, DamagedArtifact) else None
+                damaged = Damage(error.receipt, error.problem) if isinstance(error, DamagedArtifact) else None
                 trace = "" if missing else traceback.format_exc()  # what is missing says all by itself
-                yield Failed(step.key, partition, str(error) or kind, kind, trace, missing, damaged)
+                reason = (str(error) or kind) + _REMEDIES.get(kind, "")
+                yield Failed(step.key, partition, reason, kind, trace, missing, damaged)
             else:
                 yield Made(step.key, receipt)
             finally:
@@ -102,6 +107,7 @@ class Worker:
             if self._loaded is not None:
                 self._loaded[1].close()
             self._loaded = None  # the last one's model goes before the next one comes
+            release_device_memory()
             self._loaded = version, LoadedBuilder(self._products[step.key].build, workspace, step)
         return self._loaded[1]
 
@@ -126,10 +132,5 @@ class Worker:
         module, workspace = import_module(self._module), Snapshot(Versions(self._workspace))
         for key in (task.key, *module.CHECKED_WITH.get(task.key, ())):
             for name, check in module.CHECKS.get(key, {}).items():
-                try:
-                    outcome = check(workspace)
-                except Exception as error:
-                    # What it looks at is damaged: that is its verdict, and no failure of this run.
-                    outcome = Outcome(False, f"this cannot be told: {type(error).__name__}: {error}")
-                yield Checked(key, name, outcome)
+                yield Checked(key, name, verdict(check, workspace))
         workspace.hold.release()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curation_assets.common.files import safe_name
+from curation_assets.common.files import parquet_file, safe_name
 from curation_assets.common.markdown import preview
 from curation_assets.common.progress import Progress
+from curation_assets.config.export_settings import Export
 from curation_assets.config.registry import SamplerSpec
 from curation_assets.engine.borrowed import has_near_duplicates
 from curation_assets.engine.context import Context
 from curation_assets.engine.workspace import Builder, BuildOne, Markdown, Metadata
-from curation_assets.selection.export.destination import CARD, DATA, MANIFEST, Destination
+from curation_assets.selection.export.chosen import Chosen
+from curation_assets.selection.export.destination import CARD, DATA, MANIFEST, DamagedExport, Destination
 from curation_assets.selection.export.export import export
 from curation_assets.selection.export.sources import of_subset
+
+_LOG = logging.getLogger(__name__)
 
 
 def exports(spec: SamplerSpec) -> Builder:
@@ -37,7 +41,7 @@ def exports(spec: SamplerSpec) -> Builder:
                 context.open(key, rate),
                 duplicates=has_near_duplicates(spec.name, context.profile),
             )
-            manifest = export(chosen, layout, Destination(str(home)), progress)
+            manifest = _export(chosen, layout, home, progress)
             whole = home.rename(
                 home.with_name(f"{home.name}.whole")
             )  # what a kill leaves of it is not taken for an export
@@ -49,6 +53,18 @@ def exports(spec: SamplerSpec) -> Builder:
         return build
 
     return load
+
+
+def _export(chosen: Chosen, layout: Export, home: Path, progress: Progress) -> dict[str, Any]:
+    """Export to a folder, from wherever an earlier run has come to; where it is damaged how far that was, from the beginning."""
+    if (home / MANIFEST).exists():  # the manifest has no digest of itself
+        shutil.rmtree(home)
+    try:
+        return export(chosen, layout, Destination(str(home)), progress)
+    except DamagedExport as error:
+        _LOG.warning("%s; it begins anew", error)
+        shutil.rmtree(home)
+        return export(chosen, layout, Destination(str(home)), progress)
 
 
 def about(manifest: dict[str, Any]) -> Metadata:
@@ -75,5 +91,5 @@ def _first_documents(folder: Path, manifest: dict[str, Any]) -> Metadata:
     first = folder / manifest["files"][0]["name"]
     if first.suffix != ".parquet" or not manifest["rows"]:
         return {}
-    with pq.ParquetFile(first) as source:
+    with parquet_file(first) as source:
         return {"first_documents": Markdown(preview(pa.Table.from_batches([next(source.iter_batches(10))])))}

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation_assets.common.files import fingerprint, read_batches
+from curation_assets.common.files import fingerprint, parquet_file, read_batches
 from curation_assets.common.hashing import noise
 from curation_assets.engine.artifacts import Artifacts
 
@@ -51,7 +50,7 @@ class Chosen:
 
     def by_file(self, columns: list[str]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """Yield each corpus file of which something was chosen, and numbers of these documents, by column."""
-        with pq.ParquetFile(self.table) as source:
+        with parquet_file(self.table) as source:
 
             def shard(group: int) -> str:
                 first = next(source.iter_batches(1, row_groups=[group], columns=["shard"]))
@@ -59,8 +58,14 @@ class Chosen:
 
             filled = (n for n in range(source.num_row_groups) if source.metadata.row_group(n).num_rows)
             for name, groups in groupby(filled, shard):
-                read = source.read_row_groups(list(groups), columns=columns)
-                yield name, {column: read[column].to_numpy() for column in columns}
+                of_file = list(groups)
+                yield (
+                    name,
+                    {
+                        column: source.read_row_groups(of_file, columns=[column])[column].to_numpy()
+                        for column in columns  # one by one, so that no more than one is held twice
+                    },
+                )
 
     def by_source(self) -> dict[str, tuple[int, int]]:
         """Return {corpus file: (documents that were chosen of it, their tokens)}."""

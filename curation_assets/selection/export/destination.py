@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from curation_assets.common.files import TEMPORARY, atomic_file, file_system, sha256
+from filelock import FileLock, Timeout
+
+from curation_assets.common.files import TEMPORARY, atomic_file, file_system, seal, sha256, unseal
 
 MANIFEST = "manifest.json"
 """Written last: where it is, the export is complete."""
@@ -17,6 +19,11 @@ PROGRESS = "_progress.json"
 """Which files are there, and where the next one begins, as long as the export is at work."""
 DATA = "data"
 CARD = "README.md"
+_LOCK = f"{TEMPORARY}lock"
+
+
+class DamagedExport(ValueError):
+    """What says how far an export is, or which files it has, is not what was written."""
 
 
 class Destination:
@@ -34,11 +41,36 @@ class Destination:
         protocol = self._fs.protocol
         self._local = "file" in (protocol if isinstance(protocol, tuple) else (protocol,))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold a folder of this machine against a second export; the kernel lets go of it when this process dies.
+
+        Raises
+        ------
+        ValueError
+            Another export is at work there.
+        """
+        if not self._local:
+            yield
+            return
+        Path(self._root).mkdir(parents=True, exist_ok=True)
+        path = Path(self._root, _LOCK)
+        try:
+            lock = FileLock(path, blocking=False).acquire()
+        except Timeout:
+            raise ValueError(f"{self.url}: another export is at work in this folder") from None
+        with lock:
+            try:
+                yield
+            finally:
+                path.unlink()
+
     def begin(self) -> None:
         """Remove what a killed export was writing."""
         if self._local:
             for left in Path(self._root).glob(f"**/{TEMPORARY}*"):
-                left.unlink(missing_ok=True)
+                if left.name != _LOCK:
+                    left.unlink(missing_ok=True)
 
     def begun(self) -> str:
         """Return the name of the file that says what export lies there, complete or not; "" where nothing does.
@@ -62,8 +94,16 @@ class Destination:
             return [name for name in names if not name.startswith(TEMPORARY)]
         return []
 
-    def sizes(self) -> dict[str, int]:
-        """Return {name: bytes} of the files of data."""
+    def whole(self, files: Sequence[Mapping[str, Any]]) -> int:
+        """Tell how many first files of data are as they were written, by {name, bytes, sha256}; a store sees to the digests itself."""
+        sizes = self._sizes()
+        for number, file in enumerate(files):
+            same = sizes.get(file["name"]) == file["bytes"]
+            if not same or (self._local and sha256(Path(self._root, file["name"])) != file["sha256"]):
+                return number
+        return len(files)
+
+    def _sizes(self) -> dict[str, int]:
         with suppress(FileNotFoundError):
             self._fs.invalidate_cache()
             found = self._fs.ls(f"{self._root}/{DATA}", detail=True)
@@ -77,12 +117,27 @@ class Destination:
         except FileNotFoundError:
             return None
         except ValueError:
-            raise ValueError(f"{self.url}/{name} is damaged: remove it, or name another folder") from None
+            raise self._damaged(name) from None
+
+    def progress(self) -> dict[str, Any]:
+        """Return what `note` wrote last; DamagedExport where the file holds anything else."""
+        fields = unseal(self._fs.cat_file(f"{self._root}/{PROGRESS}"))
+        if fields is None:
+            raise self._damaged(PROGRESS)
+        return fields
+
+    def _damaged(self, name: str) -> DamagedExport:
+        return DamagedExport(f"{self.url}/{name} is damaged: remove it, or name another folder")
 
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file in one step."""
         with self.file(name) as draft:
             draft.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
+
+    def note(self, progress: dict[str, Any]) -> None:
+        """Write down, in one step, how far an export is."""
+        with self.file(PROGRESS) as draft:
+            draft.write_bytes(seal(progress))
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:

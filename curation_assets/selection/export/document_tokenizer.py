@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from curation_assets.common.batching import Encode
-from curation_assets.engine.workspace import MissingInput, Workspace
+from curation_assets.engine.workspace import MissingInput, Workspace, not_made
 from curation_assets.models.encoding import document_encoder
 from curation_assets.models.sources import resolve
 from curation_assets.models.tokenizer import EOS, load_tokenizer
@@ -32,7 +32,7 @@ def tokenizer_of_corpus(workspace: Workspace, end: str = "") -> DocumentTokenize
     """Return the corpus's tokenizer, by which `n_tokens` of an export count."""
     key = "corpus/tokenizer"
     if (receipt := workspace.receipt(key)) is None:
-        raise MissingInput(f"{key} has not been materialized; do that first, or name a tokenizer")
+        raise MissingInput(f"{not_made(key, '')}; or name a tokenizer")
     own = load_tokenizer(workspace.open(key))
     return _ready(key, receipt.version, own, own.vocabulary(), end or EOS)
 

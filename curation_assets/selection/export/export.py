@@ -29,24 +29,25 @@ def export(chosen: Chosen, layout: Export, to: Destination, progress: Progress =
     Raises
     ------
     ValueError
-        The folder holds something else or another export; or the corpus is not any more what was scored.
+        The folder holds something else or another export, or another process exports there; or the corpus is not any more what was scored.
     """
     again = _repeats(chosen, layout)
     documents = Documents(chosen, again, normalized=layout.normalized)
     how = {**layout.identity(), "license": ""}  # which stands in the card alone, and that is always written
     plan = fingerprint(FORMAT, chosen.selection, chosen.near_duplicates, documents.schema.to_string(), how)
-    finished, files = _there(to, plan)
-    if (manifest := finished) is None:
-        to.begin()
-        passes = again.passes(chosen.ranked) if again else [chosen.documents]
-        files = _write(documents, layout, to, plan, files, passes, progress)
-        manifest = _manifest(chosen, layout, documents, plan, files, passes)
-    with to.file(CARD) as draft:
-        card = dataset_card(manifest, documents.schema, chosen.by_source(), layout.license)
-        draft.write_text(card, "utf-8")
-    if finished is None:
-        to.write(MANIFEST, manifest)
-    to.remove(PROGRESS)
+    with to.held():
+        finished, files = _there(to, plan)
+        if (manifest := finished) is None:
+            to.begin()
+            passes = again.passes(chosen.ranked) if again else [chosen.documents]
+            files = _write(documents, layout, to, plan, files, passes, progress)
+            manifest = _manifest(chosen, layout, documents, plan, files, passes)
+        with to.file(CARD) as draft:
+            card = dataset_card(manifest, documents.schema, chosen.by_source(), layout.license)
+            draft.write_text(card, "utf-8")
+        if finished is None:
+            to.write(MANIFEST, manifest)
+        to.remove(PROGRESS)
     return manifest
 
 
@@ -63,23 +64,18 @@ def _there(to: Destination, plan: str) -> tuple[dict[str, Any] | None, list[dict
     begun = to.begun()
     if not begun:
         return None, []
-    state = to.read(begun)
+    state = to.read(begun) if begun == MANIFEST else to.progress()
     if not isinstance(state, dict) or state.get("plan") != plan:
         raise ValueError(
             f"{to.url} holds another export, or of another version: name another folder, or remove it first"
         )
-    sizes, whole = to.sizes(), list[dict[str, Any]]()
-    for file in state["files"]:
-        if sizes.get(file["name"]) != file["bytes"]:
-            break
-        whole.append(file)
+    files = state["files"]
+    whole = to.whole(files)
     if begun != MANIFEST:
-        return None, whole
-    if len(whole) < len(state["files"]):
-        raise ValueError(
-            f"{to.url}/{state['files'][len(whole)]['name']} is gone or damaged: remove the folder"
-        )
-    return state, whole
+        return None, files[:whole]
+    if whole < len(files):
+        raise ValueError(f"{to.url}/{files[whole]['name']} is gone or damaged: remove the folder")
+    return state, files
 
 
 def _write(
@@ -92,7 +88,7 @@ def _write(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Write the files that are not there yet; each is noted before the next one begins."""
-    to.write(PROGRESS, {"format": FORMAT, "plan": plan, "files": files})
+    to.note({"format": FORMAT, "plan": plan, "files": files})
     first, behind = (files[-1]["pass"], files[-1]["behind"]) if files else (0, 0)
     for number in range(first, len(passes)):
         groups = documents.groups(number, behind)
@@ -101,7 +97,7 @@ def _write(
             file = _write_file(documents, layout, to, len(files), chain([group], groups), part_progress)
             behind += file["rows"]
             files = [*files, {**file, "pass": number, "behind": behind}]
-            to.write(PROGRESS, {"format": FORMAT, "plan": plan, "files": files})
+            to.note({"format": FORMAT, "plan": plan, "files": files})
         behind = 0
     if not files:  # so that readers see the columns
         nothing = iter([Group(documents.schema.empty_table(), 0)])

@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from curation_assets.common.files import file_system
+from curation_assets.common.files import file_system, parquet_file
 from curation_assets.common.progress import Progress, silent
 from curation_assets.selection.export.destination import MANIFEST
 
@@ -57,7 +55,7 @@ class Exported:
         """Yield the texts of one data file, at most `size` together."""
         with self.open(name) as source:
             if name.endswith(".parquet"):
-                with pq.ParquetFile(source) as table:
+                with parquet_file(source) as table:
                     for batch in table.iter_batches(batch_size=size, columns=["text"]):
                         yield batch.column("text").to_pylist()
             else:

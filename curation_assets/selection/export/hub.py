@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,14 @@ def check_target(folder: str | Path, to: str) -> None:
         raise ValueError(f"{folder} is no folder of this machine; only such a one can be pushed")
 
 
+def check_login(to: str) -> None:
+    """Raise ValueError where nobody is logged in, or the hub cannot be reached: before an export takes its time."""
+    from huggingface_hub import HfApi
+
+    with _in_one_line(to):
+        HfApi().whoami()
+
+
 def push(folder: str | Path, to: str, progress: Progress = silent) -> str:
     """Upload a finished export of this machine to "ORG/NAME" or "ORG/NAME@BRANCH"; return its address.
 
@@ -44,8 +54,7 @@ def push(folder: str | Path, to: str, progress: Progress = silent) -> str:
     ValueError
         The folder is no whole export, nobody is logged in, or the hub refuses or cannot be reached.
     """
-    from huggingface_hub import HfApi, errors
-    from huggingface_hub.utils import httpx  # under this name whichever version the hub's client stands on
+    from huggingface_hub import HfApi
 
     check_target(folder, to)
     place = Path(folder).expanduser()
@@ -54,8 +63,18 @@ def push(folder: str | Path, to: str, progress: Progress = silent) -> str:
         raise ValueError(f"{folder} has no {CARD}: export to another folder")
     exported.check(progress)
     names = [CARD, MANIFEST, *(str(file["name"]) for file in exported.files)]
-    try:
+    with _in_one_line(to):
         return _upload(HfApi(), place, names, *parse_repository(to))
+
+
+@contextmanager
+def _in_one_line(to: str) -> Iterator[None]:
+    """Turn what the hub refuses into a ValueError that says what to do."""
+    from huggingface_hub import errors
+    from huggingface_hub.utils import httpx  # under this name whichever version the hub's client stands on
+
+    try:
+        yield
     except errors.LocalTokenNotFoundError:
         raise ValueError(f"nobody is logged in to the hub: {_LOG_IN}") from None
     except (errors.OfflineModeIsEnabled, httpx.TransportError) as error:

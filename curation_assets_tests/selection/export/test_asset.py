@@ -92,7 +92,8 @@ def test_an_export_is_an_artifact_with_versions_and_a_check(mine: Workspace) -> 
     assert outcome.metadata == {"wrong": ["20"]} and outcome.description == "not what was chosen at 20 %"
 
 
-def test_a_killed_asset_goes_on(mine: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_killed_asset_goes_on(mine: Workspace, monkeypatch: pytest.MonkeyPatch, damaged: bool) -> None:
     written: list[str] = []
     original = export_module._write_file
 
@@ -107,9 +108,15 @@ def test_a_killed_asset_goes_on(mine: Workspace, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KeyboardInterrupt):
         _make(mine, "density/export", "60")
     assert len(list((mine.scratch / "exports").rglob("part-*"))) == 1
+    [progress] = (mine.scratch / "exports").rglob("_progress.json")
+    if damaged:
+        progress.write_bytes(progress.read_bytes().replace(b'"behind": ', b'"behind": 1'))
     _make(mine, "density/export", "60")
     files = len(read_json(mine.open("density/export", "60") / "manifest.json")["files"])
-    assert written.count("file") == files, "the first was not written twice"
+    assert written.count("file") == files + damaged, (
+        "the first is written twice where it is not known how far it was"
+    )
+    assert len(_rows(mine.open("density/export", "60"))) == mine.metadata("density/subset", "60")["documents"]
 
 
 def test_killed_while_its_files_take_their_place_it_is_made_again(

@@ -7,6 +7,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from curation_assets.common.progress import Progress
 from curation_assets.config.export_settings import Export
 from curation_assets.selection.export import documents as row_groups
 from curation_assets.selection.export.chosen import Chosen
-from curation_assets.selection.export.destination import Destination
+from curation_assets.selection.export.destination import DamagedExport, Destination
 from curation_assets.selection.export.export import export
 from curation_assets.selection.export.sources import of_subset
 from curation_assets_tests.selection.export.odd_corpus import Key, scored, write_corpus, write_profile
@@ -167,12 +168,46 @@ def test_killed_before_anything_was_noted_it_begins_anew(corpus: Corpus, tmp_pat
     assert len(read(tmp_path, manifest)) == len(corpus.subset())
 
 
-def test_a_file_that_was_damaged_after_a_kill_is_written_anew(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_second_export_to_a_folder_at_the_same_time_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    """It neither waits nor takes what the first one is writing for what a killed one left."""
+    to, refused = Destination(str(tmp_path)), []
+
+    def second(*_: object) -> None:
+        if not refused:
+            with pytest.raises(ValueError, match="another export is at work in this folder") as found:
+                export(corpus.chosen(), how(), Destination(str(tmp_path)))
+            refused.append(found)
+
+    manifest = export(corpus.chosen(), how(), to, second)
+    assert refused and len(read(tmp_path, manifest)) == manifest["rows"]
+    assert not list(tmp_path.rglob(".tmp-*")), "no lock is left in what people upload"
+    assert export(corpus.chosen(), how(), to) == manifest
+
+
+@pytest.mark.parametrize("damage", ["cut off", "flip"])
+def test_a_file_that_was_damaged_after_a_kill_is_written_anew(
+    corpus: Corpus, tmp_path: Path, damage: str
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         export(corpus.chosen(), how(), Destination(str(tmp_path)), _killed_after(3))
-    (tmp_path / "data" / "part-00001.parquet").write_bytes(b"cut off")
-    rows = read(tmp_path, export(corpus.chosen(), how(), Destination(str(tmp_path))))
-    assert len(rows) == len(corpus.subset())
+    part = tmp_path / "data" / "part-00001.parquet"
+    content = part.read_bytes()
+    part.write_bytes(content[:7] if damage == "cut off" else content[:99] + b"?" + content[100:])
+    manifest = export(corpus.chosen(), how(), Destination(str(tmp_path)))
+    assert part.read_bytes() == content
+    assert len(read(tmp_path, manifest)) == len(corpus.subset())
+
+
+def test_no_changed_byte_of_how_far_it_was_is_believed(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        export(corpus.chosen(), how(), Destination(str(tmp_path)), _killed_after(3))
+    path = tmp_path / "_progress.json"
+    content = path.read_bytes()
+    for at in range(len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 2]) + content[at + 1 :])
+        with suppress(DamagedExport):  # a changed blank is none
+            assert Destination(str(tmp_path)).progress()["files"][0]["rows"] > 0
+            assert path.read_bytes()[at : at + 1].isspace() or content[at : at + 1].isspace()
 
 
 def test_repeats_come_a_pass_later_and_are_counted(corpus: Corpus, tmp_path: Path) -> None:
@@ -264,7 +299,7 @@ def test_the_table_of_a_choice_is_opened_once_for_all_files(
 ) -> None:
     """Its footer tells of every corpus file: read for each, that would take the square of their number."""
     opened, open_file = list[Any](), pq.ParquetFile
-    monkeypatch.setattr(pq, "ParquetFile", lambda path: opened.append(path) or open_file(path))
+    monkeypatch.setattr(pq, "ParquetFile", lambda path, **how: opened.append(path) or open_file(path, **how))
     files = dict(corpus.chosen().by_file(["source_row"]))
     assert len(files) == len(corpus.workspace.shards()) > len(opened) == 1
     subset = corpus.subset()
