@@ -26,6 +26,7 @@ from curation_assets.corpus.documents import parse_shard
 
 CLEAN = "clean"
 _VERSION = 1  # raise it when the same inputs give other documents
+_SALT = 0x3C6E_F372_FE94_F82B  # no sampler's noise: else a random choice would prefer what was taken, or what was not
 _COPIES = 5  # exact copies of one document
 _REPLACED = 0.1  # share of a near copy's words that are other words of it
 _TAKEN = pa.schema([("doc_id", pa.string()), ("doc_hash", pa.uint64()), ("text", pa.large_string())])
@@ -139,7 +140,7 @@ def _clean(
 
 
 def _first(table: pa.Table, count: int, seed: int) -> pa.Table:
-    table = table.take(np.argsort(noise(table["doc_hash"].to_numpy(), seed), kind="stable"))
+    table = table.take(np.argsort(noise(table["doc_hash"].to_numpy(), seed ^ _SALT), kind="stable"))
     _, once = np.unique(list(map(text_digest, table["text"].to_pylist())), return_index=True)
     return table.take(np.sort(once)[:count]).combine_chunks()
 
@@ -180,7 +181,7 @@ def _topics(text: str, rng: np.random.Generator, count: int) -> list[str]:
 def _until(length: int, joint: str, entry: Callable[[], str]) -> str:
     """Return as many entries, joined, as it takes to be that long."""
     parts: list[str] = []
-    while sum(len(part) + 1 for part in parts) < length:
+    while len(joint.join(parts)) < length:
         parts.append(entry())
     return joint.join(parts)
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from curation_assets.common.hashing import hash_documents, noise, text_digest
 from curation_assets.corpus import discover
 from curation_assets.corpus.planted import CLEAN, KINDS, PlantedSettings, build
 from curation_assets_tests.conftest import stdlib_texts
@@ -78,13 +80,22 @@ def test_each_kind_is_what_it_is_called(tmp_path: Path) -> None:
     lengths = {len(text) for text in clean}
     for kind in ("menu", "keyword_stuffing"):
         assert not set(by_kind[kind]) & clean and len(set(by_kind[kind])) == 10
-        assert all(min(lengths) - 1 <= len(text) <= max(lengths) + 100 for text in by_kind[kind])
+        assert all(min(lengths) <= len(text) <= max(lengths) + 100 for text in by_kind[kind])
 
 
 def test_it_follows_from_texts_and_seed_whatever_the_files(tmp_path: Path) -> None:
     first = _planted(tmp_path / "one", _corpus(tmp_path / "corpus", 2))
     assert first == _planted(tmp_path / "two", _corpus(tmp_path / "other", 5)[::-1])
     assert first != _planted(tmp_path / "three", _corpus(tmp_path / "third"), replace(SETTINGS, seed=1))
+
+
+def test_what_is_taken_goes_by_no_samplers_noise(tmp_path: Path) -> None:
+    """Else `random` with the same seed would prefer clean documents to noise, or noise to them."""
+    rows = _planted(tmp_path / "planted", _corpus(tmp_path / "corpus"))
+    clean = [row for row in rows if row["source"] == CLEAN]
+    digests = [text_digest(row["text"]) for row in clean]
+    drawn = noise(hash_documents(pa.array([row["id"] for row in clean]), digests), SETTINGS.seed)
+    assert 0.3 < drawn.mean() < 0.7 and drawn.min() < 0.2 and drawn.max() > 0.8
 
 
 def test_it_is_made_once_and_anew_when_what_it_is_made_of_changes(tmp_path: Path) -> None:
