@@ -141,19 +141,19 @@ def all_where(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[
 
 def _receipt(row: Sequence[Any]) -> Receipt:
     """Return the receipt in a row of `_COLUMNS`, whose digest comes last."""
-    values = row[:-1]
-    try:
-        if _digest(values) == row[-1]:
-            return Receipt.of_row(values)
-    except (TypeError, struct.error):  # SQLite keeps with each value of which kind it is
-        pass
+    *values, digest = row
+    if digest and _digest(values) == digest:
+        return Receipt.of_row(values)
     return Receipt.damaged(*(values[at] for at in _KNOWN))
 
 
 def _digest(values: Sequence[Any]) -> str:
-    """Return the digest of a receipt's fields as they stand in a row: a look takes some of hundreds of thousands."""
+    """Return the digest of a receipt's fields as they stand in a row, "" where one is of another kind: a look takes some of hundreds of thousands."""
     *texts, created, seconds, run_id = values
-    content = "\0".join((*texts, run_id)).encode() + _TIMES.pack(created, seconds)
+    try:
+        content = "\0".join((*texts, run_id)).encode() + _TIMES.pack(created, seconds)
+    except (TypeError, struct.error):  # SQLite keeps with each value of which kind it is
+        return ""
     return hashlib.sha256(content).hexdigest()
 
 

@@ -115,12 +115,26 @@ class Database:
             yield
             return
         engine = self._open(sa.QueuePool)
+        sa.event.listen(engine, "connect", lambda _, record: record.info.update(file=self._file()))
+        sa.event.listen(engine, "checkout", self._must_be_the_file)
         self._engine_of = os.getpid(), engine
         try:
             yield
         finally:
             self._engine_of = -1, None
             engine.dispose()
+
+    def _must_be_the_file(self, _: Any, record: sa.pool.ConnectionPoolEntry, __: Any) -> None:
+        """Have another connection opened where the file was removed or replaced: what is written to the old one is lost."""
+        if record.info["file"] != self._file():
+            raise sa.exc.DisconnectionError
+
+    def _file(self) -> tuple[int, int] | None:
+        try:
+            state = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return state.st_dev, state.st_ino
 
     @property
     def _engine(self) -> sa.Engine:

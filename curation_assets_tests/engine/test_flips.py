@@ -17,6 +17,7 @@ from curation_assets.engine.database import CatalogDamaged
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import FIELDS, Receipt
 from curation_assets.engine.staleness import Versions
+from curation_assets.engine.takeover import rebuild_catalog
 from curation_assets.engine.verify import verify
 from curation_assets.engine.workspace import Workspace
 from curation_assets_tests.engine.stocked import DOCUMENTS, SHARDS, SOURCE, make, opened, stocked, titles
@@ -140,6 +141,31 @@ def test_a_catalog_of_the_version_before_is_believed_once_and_has_digests_then(w
     assert workspace.catalog.about() == about | {"format": FORMAT}
     _change(workspace, "version", "other")
     assert _receipts(opened()).keys() == sound.keys() - {(DOCUMENTS, "a")}
+
+
+def test_a_flip_in_a_catalog_of_the_version_before_ends_in_no_traceback(workspace: Workspace) -> None:
+    """What it says is believed once more; where it can be read no more, it is made anew of what lies in the store."""
+    sound, path, dice = _receipts(workspace), _file(workspace), random.Random(0)
+    _as_before(workspace)
+    _all_in_one_file(path)
+    original = path.read_bytes()
+    format_of_it = original.index(b"format2") + 6  # as one of another version it is that one's
+    written = [at for at, byte in enumerate(original) if byte and at != format_of_it]
+    refused = 0
+    for _ in range(200):
+        content = bytearray(original)
+        content[dice.choice(written)] ^= 1 << dice.randrange(8)
+        for left in path.parent.glob(f"{path.name}?*"):
+            left.unlink()
+        path.write_bytes(content)
+        try:
+            _receipts(opened())
+        except ProfileError as error:
+            refused += 1
+            assert "\n" not in str(error)
+            rebuild_catalog("", workspace.store, workspace.data)
+            assert _receipts(opened()).keys() == sound.keys()
+    assert refused > 3
 
 
 def test_a_run_of_the_version_before_is_waited_for(workspace: Workspace) -> None:
