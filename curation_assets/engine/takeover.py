@@ -93,8 +93,9 @@ def _about(catalog: Catalog) -> dict[str, str]:
 def _about_or_aside(catalog: Catalog) -> tuple[dict[str, str], Path | None]:
     """Return what a catalog says of itself, or nothing and what its file is called now, since it was damaged."""
     with suppress(CatalogDamaged):
+        about = _about(catalog)
         if catalog.intact():
-            return _about(catalog), None
+            return about, None
     return {}, catalog.set_aside()
 
 

@@ -152,7 +152,7 @@ def test_a_flip_in_a_catalog_of_the_version_before_ends_in_no_traceback(workspac
     format_of_it = original.index(b"format2") + 6  # as one of another version it is that one's
     written = [at for at, byte in enumerate(original) if byte and at != format_of_it]
     refused = 0
-    for _ in range(200):
+    for _ in range(120):
         content = bytearray(original)
         content[dice.choice(written)] ^= 1 << dice.randrange(8)
         for left in path.parent.glob(f"{path.name}?*"):
@@ -160,11 +160,13 @@ def test_a_flip_in_a_catalog_of_the_version_before_ends_in_no_traceback(workspac
         path.write_bytes(content)
         try:
             _receipts(opened())
-        except ProfileError as error:
+        except CatalogDamaged as error:
             refused += 1
             assert "\n" not in str(error)
             rebuild_catalog("", workspace.store, workspace.data)
             assert _receipts(opened()).keys() == sound.keys()
+        except ProfileError as error:  # it seems to be another store's
+            assert "\n" not in str(error)
     assert refused > 3
 
 
