@@ -57,6 +57,15 @@ def _receipts(workspace: Workspace) -> dict[tuple[str, str], Receipt]:
     return {(key, p): one for key in KEYS for p, one in versions.receipts(key).items()}
 
 
+def _rebuilt(workspace: Workspace) -> dict[tuple[str, str], Receipt]:
+    """Return what `curation catalog rebuild` finds; the store is the former catalog's again afterwards."""
+    owner = workspace.store.owner
+    rebuild_catalog("", workspace.store, workspace.data)
+    there = _receipts(opened())
+    workspace.store.owner = owner
+    return there
+
+
 def test_no_flip_in_the_catalog_is_believed(workspace: Workspace, tmp_path: Path) -> None:
     """400 of them, anywhere in the file: what is read is as it was written, or missing, or there is one line."""
     path, sound, dice = _file(workspace), _receipts(workspace), random.Random(0)
@@ -75,6 +84,8 @@ def test_no_flip_in_the_catalog_is_believed(workspace: Workspace, tmp_path: Path
         except ProfileError as error:
             assert "\n" not in str(error)
             refused += 1
+            if isinstance(error, CatalogDamaged):  # which says what helps
+                assert _rebuilt(workspace) == sound
             continue
         assert all(sound.get(at) == one for at, one in there.items())
         missing += len(there) < len(sound)
@@ -163,8 +174,7 @@ def test_a_flip_in_a_catalog_of_the_version_before_ends_in_no_traceback(workspac
         except CatalogDamaged as error:
             refused += 1
             assert "\n" not in str(error)
-            rebuild_catalog("", workspace.store, workspace.data)
-            assert _receipts(opened()).keys() == sound.keys()
+            assert _rebuilt(workspace) == sound
         except ProfileError as error:  # it seems to be another store's
             assert "\n" not in str(error)
     assert refused > 3
