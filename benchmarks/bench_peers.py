@@ -59,8 +59,7 @@ def rows() -> Iterator[Row]:
 
 def compared(peers: Sequence[str]) -> Iterator[Result]:
     """Make the texts once, and yield the result of each comparison with these peers, or all."""
-    one_thread()
-    with tempfile.TemporaryDirectory() as name:
+    with one_thread(), tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "benchmarks.peers.material", name]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         for module, comparison in _comparisons():
