@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,8 @@ Agreement = Callable[[Path, np.ndarray, np.ndarray], str]
 """Of the folder, our answer and the peer's: in words and figures, whether they are the same."""
 
 READY = np.empty(0)
+FAISS = "faiss-gpu" if (sys.platform, platform.machine()) == ("linux", "x86_64") else "faiss-cpu"
+"""The distribution that this machine has it from."""
 _ROUNDS = 2
 _ONE_THREAD = (
     "OMP_NUM_THREADS",

@@ -27,6 +27,8 @@ _KERNELS = ("eager", "sdpa", "grouped_mm", "batched_mm")
 """Ways to compute attention and experts that come with torch; transformers fetches any other, a hub's by its name."""
 _REPEATED = re.compile(r"layers?$|blocks?$|^depth$|^num_labels$", re.IGNORECASE)
 """Settings that loops are made by, before a weight is."""
+_CONFIG = re.compile(r"config\.json|sentence_\w+_config\.json")
+"""Files with settings of a model; sentence-transformers hands over more of them, from a file of its own."""
 _FEWEST = 64  # of what such a setting may say, however few the tensors are
 _TIMES = 4  # a T5 with a tied head has its embedding so often in the model, and once in the file
 _PACKED = 8  # numbers in an integer of packed weights
@@ -56,7 +58,7 @@ def read_shapes(path: Path) -> dict[str, tuple[str, list[int]]]:
 
 
 def check_settings(paths: Iterable[Path]) -> None:
-    """Refuse a model's JSON files that are no JSON, are too deep or hold NaN, and a `config.json` beyond the weights beside it.
+    """Refuse a model's JSON files that are no JSON, are too deep or hold NaN, and a configuration beyond the weights beside it.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def check_settings(paths: Iterable[Path]) -> None:
     """
     for path in sorted(paths):
         settings = _read(path)
-        if path.name == "config.json":
+        if _CONFIG.fullmatch(path.name):
             _check_config(path, settings, weights_in(path.parent))
         if path.name.endswith(".safetensors.index.json"):
             _check_index(path, settings)

@@ -105,6 +105,10 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
         _config(experts_implementation="evil/kernel"),
         r'config\.json: experts_implementation = "evil/kernel" is refused',
     ),
+    "a hub's kernel, by sentence-transformers": (
+        _written("sentence_bert_config.json", '{"model_kwargs": {"attn_implementation": "evil/kernel"}}'),
+        r'sentence_bert_config\.json: attn_implementation = "evil/kernel" is refused',
+    ),
     "no number": (_config(rms_norm_eps=float("nan")), r"config\.json is no JSON: it says NaN"),
     "a deep configuration": (
         _written("config.json", f'{{"a":{_DEEP}}}'),
