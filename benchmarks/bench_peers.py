@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import benchmarks.peers
-from benchmarks.harness import Row
+from benchmarks.harness import Row, cpu
 from benchmarks.peers.comparison import Comparison, Result, measure, one_thread
 
 README = Path(__file__).with_name("README.md")
@@ -107,16 +107,9 @@ def _speed(result: Result) -> str:
 
 
 def _machine() -> str:
-    cpu = platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        named = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
-        cpu = named[0] if named else cpu
     load = os.getloadavg()[0]
     python = platform.python_version()
-    return f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores of {cpu}, a load of {load:.0f} at the end, Python {python}."
+    return f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores of {cpu()}, a load of {load:.0f} at the end, Python {python}."
 
 
 if __name__ == "__main__":
