@@ -45,10 +45,10 @@ def main() -> None:
     for result in compared(options.peers):
         print(result.row(), flush=True)
         results.append(result)
-    if options.markdown:
-        before, _, rest = README.read_text("utf-8").partition(_BEGIN)
-        after = rest.partition(_END)[2]
-        README.write_text(f"{before}{_BEGIN}\n\n{table(results)}\n\n{_END}{after}", "utf-8")
+        if options.markdown:  # after each row: all of them take a while
+            before, _, rest = README.read_text("utf-8").partition(_BEGIN)
+            after = rest.partition(_END)[2]
+            README.write_text(f"{before}{_BEGIN}\n\n{table(results)}\n\n{_END}{after}", "utf-8")
 
 
 def rows() -> Iterator[Row]:
