@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import benchmarks.peers
-from benchmarks.harness import Row
+from benchmarks.harness import Row, cpu
 from benchmarks.peers.comparison import Comparison, Result, measure, one_thread
 
 README = Path(__file__).with_name("README.md")
@@ -45,10 +45,10 @@ def main() -> None:
     for result in compared(options.peers):
         print(result.row(), flush=True)
         results.append(result)
-    if options.markdown:
-        before, _, rest = README.read_text("utf-8").partition(_BEGIN)
-        after = rest.partition(_END)[2]
-        README.write_text(f"{before}{_BEGIN}\n\n{table(results)}\n\n{_END}{after}", "utf-8")
+        if options.markdown:  # after each row: all of them take a while
+            before, _, rest = README.read_text("utf-8").partition(_BEGIN)
+            after = rest.partition(_END)[2]
+            README.write_text(f"{before}{_BEGIN}\n\n{table(results)}\n\n{_END}{after}", "utf-8")
 
 
 def rows() -> Iterator[Row]:
@@ -59,8 +59,7 @@ def rows() -> Iterator[Row]:
 
 def compared(peers: Sequence[str]) -> Iterator[Result]:
     """Make the texts once, and yield the result of each comparison with these peers, or all."""
-    one_thread()
-    with tempfile.TemporaryDirectory() as name:
+    with one_thread(), tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "benchmarks.peers.material", name]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         for module, comparison in _comparisons():
@@ -108,16 +107,9 @@ def _speed(result: Result) -> str:
 
 
 def _machine() -> str:
-    cpu = platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        named = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
-        cpu = named[0] if named else cpu
     load = os.getloadavg()[0]
     python = platform.python_version()
-    return f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores of {cpu}, a load of {load:.0f} at the end, Python {python}."
+    return f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores of {cpu()}, a load of {load:.0f} at the end, Python {python}."
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +27,8 @@ Agreement = Callable[[Path, np.ndarray, np.ndarray], str]
 """Of the folder, our answer and the peer's: in words and figures, whether they are the same."""
 
 READY = np.empty(0)
+FAISS = "faiss-gpu" if (sys.platform, platform.machine()) == ("linux", "x86_64") else "faiss-cpu"
+"""The distribution that this machine has it from."""
 _ROUNDS = 2
 _ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -99,7 +104,7 @@ def measure(module: str, comparison: Comparison, folder: Path) -> Result:
                 try:
                     run = figures("benchmarks.peers.run", *arguments)
                 except subprocess.CalledProcessError as error:
-                    last = error.stderr.strip().splitlines()[-1]
+                    last = (error.stderr.strip().splitlines() or [f"it ended with {error.returncode}"])[-1]
                     return Result(comparison, found, problem=f"{side} failed: {last}")
                 best[side] = min(seconds, run["seconds"]), min(memory, run["peak_mib"])
                 answers[side] = np.load(answer)
@@ -107,6 +112,13 @@ def measure(module: str, comparison: Comparison, folder: Path) -> Result:
     return Result(comparison, found, best["ours"], best["theirs"], agreement)
 
 
-def one_thread() -> None:
-    """Have every library of this process's children compute on one thread; CPU seconds are then steady on a busy machine."""
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have every library of the processes that are started meanwhile compute on one thread; CPU seconds are then steady on a busy machine."""
+    before = dict(os.environ)
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"), TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

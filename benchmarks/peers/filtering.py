@@ -7,6 +7,7 @@ tokens of each document by a tokenizer that it trains, and compares each exporte
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import tempfile
@@ -44,6 +45,8 @@ def ours(folder: Path) -> Iterator[np.ndarray]:
     from curation_assets.config.profile import load_profile
     from curation_assets.engine.workspace import Workspace
 
+    for module in ("cli.main", "engine.driver", "engine.executors.inline", "products"):
+        importlib.import_module(f"curation_assets.{module}")
     with _corpus(folder) as scratch:
         profile = Path(scratch, "peers.toml")
         profile.write_text(_PROFILE.format(texts=Path(scratch, "texts")), "utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers import material
-from benchmarks.peers.comparison import READY, Comparison
+from benchmarks.peers.comparison import FAISS, READY, Comparison
 
 _CLUSTERS = 57  # the default for so many documents
 
@@ -42,4 +42,4 @@ def agreement(folder: Path, one: np.ndarray, other: np.ndarray) -> str:
 
 
 _WORK = f"{_CLUSTERS} clusters of {material.VECTORS:,} vectors, and the nearest of each"
-COMPARISONS = (Comparison("faiss", "faiss-gpu", _WORK, ours, faiss_alone, agreement),)
+COMPARISONS = (Comparison("faiss", FAISS, _WORK, ours, faiss_alone, agreement),)

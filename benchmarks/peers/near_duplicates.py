@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers import material
-from benchmarks.peers.comparison import READY, Comparison
+from benchmarks.peers.comparison import FAISS, READY, Comparison
 
 THRESHOLD = 0.9
 
@@ -99,6 +99,6 @@ def pairs_apart(folder: Path, one: np.ndarray, other: np.ndarray) -> str:
 _WORK = f"near-duplicates of {material.VECTORS:,} vectors at cosine {THRESHOLD}"
 COMPARISONS = (
     Comparison("semhash", "semhash", _WORK, ours, semhash, pairs_apart),
-    Comparison("faiss", "faiss-gpu", f"range search, {_WORK}", ours, faiss_range, pairs_apart),
+    Comparison("faiss", FAISS, f"range search, {_WORK}", ours, faiss_range, pairs_apart),
     Comparison("NeMo Curator", "nemo-curator", _WORK, ours, nemo_curator, pairs_apart),
 )

@@ -44,8 +44,8 @@ def hf_trainer(folder: Path) -> Iterator[np.ndarray]:
     from curation_assets.models.t5 import build
     from curation_assets.pretraining.optimizer import ScaledAdamW
 
-    def run(steps: int, scratch: str) -> list[float]:
-        config, examples = _config(steps), _examples(steps)
+    def run(examples: list[dict[str, Any]], steps: int, scratch: str) -> list[float]:
+        config = _config(steps)
         model = build(config.shape, config.vocab_size, config.seed).train()
         optimizer = ScaledAdamW(model.parameters(), lr=config.learning_rate, betas=config.betas)
         schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -70,10 +70,11 @@ def hf_trainer(folder: Path) -> Iterator[np.ndarray]:
         return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
     set_seed(0)
+    examples = _examples(_STEPS)
     with tempfile.TemporaryDirectory() as scratch:
-        run(2, scratch)
+        run(examples, 2, scratch)
         yield READY
-        yield np.array(run(_STEPS, scratch))
+        yield np.array(run(examples, _STEPS, scratch))
 
 
 def _examples(steps: int) -> list[dict[str, Any]]:

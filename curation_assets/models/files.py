@@ -104,15 +104,19 @@ def check_gguf(file: Path) -> None:
 def blob_holds(path: Path) -> bool:
     """Tell whether a file of the hub's cache is what it was at the hub: a blob is named by its SHA-256, a small one as git names it.
 
-    Where the cache has no blobs, since its disk has no links, nothing says what a file was.
+    A mirror may name it by its SHA-1. Where the cache has no blobs, since its disk has no links, nothing says what a file was.
     """
     blob = path.resolve()
     if blob.parent.name != "blobs" or not _HEX.fullmatch(blob.name):
         return True
     if len(blob.name) == hashlib.sha256().digest_size * 2:
         return file_digest(blob) == blob.name
-    content = blob.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == blob.name
+    return blob.name in (_sha1(blob, b"blob %d\0" % blob.stat().st_size), _sha1(blob))
+
+
+def _sha1(path: Path, before: bytes = b"") -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.sha1(before, usedforsecurity=False)).hexdigest()
 
 
 def file_digest(path: Path) -> str:

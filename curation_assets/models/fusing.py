@@ -6,7 +6,7 @@ alone, and on a CPU nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import torch
@@ -37,17 +37,16 @@ def _fuse(model: nn.Module) -> nn.Module:
         elif kind in _ACTIVATIONS:
             setattr(parent, name, nn.GELU(approximate="tanh"))
         elif kind == "T5Attention" and child.has_relative_attention_bias:
-            child.compute_bias = _contiguous(child.compute_bias)
+            child.compute_bias = MethodType(
+                _contiguous_bias, child
+            )  # which a copy of the model has for itself
     return model
 
 
-def _contiguous(bias: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+def _contiguous_bias(attention: Any, *arguments: Any, **options: Any) -> torch.Tensor:
     """Lay the positions' bias out as attention reads it: else each layer copies its mask, [rows, heads, length, length], once more."""
-
-    def compute(*arguments: Any, **options: Any) -> torch.Tensor:
-        return bias(*arguments, **options).contiguous()
-
-    return compute
+    bias: torch.Tensor = type(attention).compute_bias(attention, *arguments, **options)
+    return bias.contiguous()
 
 
 def _norm(layer: Any) -> nn.RMSNorm:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation_assets.models.files import check_gguf
-from curation_assets.models.sources import PICKLES
+from curation_assets.models.sources import PICKLES, settings_in
 from curation_assets.models.vetting import (
     bounded,
     check_settings,
@@ -136,7 +136,7 @@ def _load_folder(folder: Path, kind: torch.dtype) -> Any:
             if pickled
             else f"{folder} has no weights in safetensors"
         )
-    check_settings(folder.glob("*.json"))
+    check_settings(settings_in(folder))
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with refused_in_one_line(folder), bounded(folder / "config.json", weights_in(folder)):
         config = AutoConfig.from_pretrained(folder, **options)
@@ -177,7 +177,7 @@ def _load_tokenizer(place: Path, config: Any) -> Any:
     from transformers import AutoTokenizer
 
     if place.is_dir():
-        check_settings(place.glob("*.json"))
+        check_settings(settings_in(place))
     with refused_in_one_line(place):
         return AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
 

@@ -236,12 +236,20 @@ def _describe(source: ModelSource, place: Path, weights: bool) -> ResolvedModel:
     files = tuple(name for name in here if name in loadable or _matches(name, _SETTINGS))
     if not files:
         raise ValueError(f"model source {source}: {place} has neither settings nor a tokenizer")
-    check_settings(folder / name for name in files if name.endswith(".json"))
+    checked = [
+        name for name in files if name.endswith(".json") and (weights or not name.endswith(".index.json"))
+    ]
+    check_settings(folder / name for name in checked)
     digest = hashlib.sha256()
     for name in files:
         digest.update(f"{name}\0{file_digest(folder / name)}\n".encode())
     tensors = [folder / name for name in loadable if name.endswith(".safetensors")]
     return ResolvedModel(folder, digest.hexdigest(), files, count_parameters(tensors) if tensors else None)
+
+
+def settings_in(folder: Path) -> list[Path]:
+    """Return the JSON files in a folder that loaders of models read; others, such as a trainer's log, may say what they like."""
+    return [path for path in folder.glob("*.json") if _matches(path.name, _SETTINGS)]
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,11 +27,17 @@ _KERNELS = ("eager", "sdpa", "grouped_mm", "batched_mm")
 """Ways to compute attention and experts that come with torch; transformers fetches any other, a hub's by its name."""
 _REPEATED = re.compile(r"layers?$|blocks?$|^depth$|^num_labels$", re.IGNORECASE)
 """Settings that loops are made by, before a weight is."""
+_CONFIG = re.compile(r"config\.json|sentence_\w+_config\.json")
+"""Files with settings of a model; sentence-transformers hands over more of them, from a file of its own."""
 _FEWEST = 64  # of what such a setting may say, however few the tensors are
-_TIMES = 4  # T5 has its embedding thrice in the model and once in the file
+_TIMES = 4  # a T5 with a tied head has its embedding so often in the model, and once in the file
 _PACKED = 8  # numbers in an integer of packed weights
 _SLACK = 1 << 20
 _GGUF_TENSORS, _GGUF_SMALLEST = 8, 24  # where the header has their number; bytes of the shortest entry of one
+
+
+_BOUND = threading.local()
+"""What counts the weights of the models that a thread makes; threads beside it make theirs without a bound, or with one of their own."""
 
 
 class Weights(NamedTuple):
@@ -50,7 +58,7 @@ def read_shapes(path: Path) -> dict[str, tuple[str, list[int]]]:
 
 
 def check_settings(paths: Iterable[Path]) -> None:
-    """Refuse a model's JSON files that are no JSON, are too deep or hold NaN, and a `config.json` beyond the weights beside it.
+    """Refuse a model's JSON files that are no JSON, are too deep or hold NaN, and a configuration beyond the weights beside it.
 
     Raises
     ------
@@ -59,7 +67,7 @@ def check_settings(paths: Iterable[Path]) -> None:
     """
     for path in sorted(paths):
         settings = _read(path)
-        if path.name == "config.json":
+        if _CONFIG.fullmatch(path.name):
             _check_config(path, settings, weights_in(path.parent))
         if path.name.endswith(".safetensors.index.json"):
             _check_index(path, settings)
@@ -87,15 +95,14 @@ def weights_in_gguf(file: Path) -> Weights:
 def bounded(place: Path, held: Weights) -> Iterator[None]:
     """While it lasts, a model that is made may have so many weights as `held` accounts for: ValueError at the first beyond.
 
-    Before any of them has memory, where it is made on the meta device, as transformers does.
+    Before any of them has memory, where it is made on the meta device, as transformers does. What takes the place of a weight, as when
+    two are tied or loaded, is not counted again.
     """
-    from torch.nn.modules.module import register_module_parameter_registration_hook
-
     tensors, numbers = 0, 0
 
-    def count(module: torch.nn.Module, name: str, weight: torch.nn.Parameter | None) -> None:
+    def count(module: torch.nn.Module, name: str, weight: torch.nn.Parameter) -> None:
         nonlocal tensors, numbers
-        if weight is None:
+        if module._parameters.get(name) is not None:
             return
         tensors, numbers = tensors + 1, numbers + weight.numel()
         if tensors > _TIMES * held.tensors + _FEWEST or numbers > _TIMES * held.numbers + _SLACK:
@@ -104,11 +111,24 @@ def bounded(place: Path, held: Weights) -> Iterator[None]:
                 f"{type(module).__name__}.{name} of {list(weight.shape)} is beyond"
             )
 
-    hook = register_module_parameter_registration_hook(count)
+    _watch()
+    _BOUND.count = count
     try:
         yield
     finally:
-        hook.remove()
+        del _BOUND.count
+
+
+@cache
+def _watch() -> None:
+    """Have torch tell of all weights of modules from now on: a hook that is removed disturbs who makes a module in another thread."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    def tell(module: torch.nn.Module, name: str, weight: torch.nn.Parameter | None) -> None:
+        if weight is not None and (count := getattr(_BOUND, "count", None)):
+            count(module, name, weight)
+
+    register_module_parameter_registration_hook(tell)
 
 
 @contextmanager

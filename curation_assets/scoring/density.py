@@ -111,8 +111,10 @@ class RaceSketch:
         with full_precision(self.device):
             try:
                 for cell in map_blocks(lambda rows: self._cells(x, rows), blocks, self.device):
+                    self._note(
+                        cell
+                    )  # before it is counted: whatever interrupts this, `clear` leaves nothing behind
                     self._count(cell, 1)
-                    self._note(cell)
                     done += 1
             except ValueError:
                 for rows in blocks[:done]:  # hashing again gives the very same cells

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -48,14 +48,17 @@ def map_blocks(work: Callable[[T], R], blocks: Sequence[T], device: torch.device
     too, and a product does not depend on how many cores there are. On a GPU a few threads take turns: one reads and copies its block
     while the card is at another's. Call it inside `full_precision`; a few results per thread are held at a time.
     """
-    threads = torch.get_num_threads()
-    cores = threads if torch.device(device).type == "cpu" else _FEEDERS
+    threads, on_gpu = torch.get_num_threads(), torch.device(device).type == "cuda"
+    stream = torch.cuda.current_stream(device) if on_gpu else None  # of the caller, and so its card
+    cores = _FEEDERS if on_gpu else threads
     if cores == 1:
         yield from map(work, blocks)
         return
 
     def run(block: T) -> R:
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False):  # both belong to a thread
+        # All of these belong to a thread.
+        here = torch.cuda.stream(stream) if stream else nullcontext()
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False), here:
             return work(block)
 
     try:

@@ -290,7 +290,7 @@ def _sentence(seen: str, start: int, end: int) -> tuple[int, int]:
 
 def _frame_start(seen: str, at: int) -> int:
     """Return where a frame begins whose answer's label ends at `at`: with the question before it, its tag, or its label's line or sentence."""
-    line = max(seen.rfind("\n", 0, at) + 1, at - _BEFORE)
+    line = max(seen.rfind("\n", max(0, at - _BEFORE), at) + 1, at - _BEFORE)
     if (asked := seen.rfind("?", max(0, line - 4), at)) >= 0:
         return _sentence(seen, asked, asked)[0]
     if seen[at : at + 1] == "\n":  # a line without a label

@@ -142,6 +142,18 @@ def test_without_a_gpu_it_says_so(monkeypatch):
     assert "torch sees no GPU here" in str(row)
 
 
+def test_density_is_judged_by_its_own_product(monkeypatch):
+    """A bfloat16 product is ten times as fast as one in float32."""
+    row = {"value": 1e6, "unit": "documents/s", "share": 0.05, "own_gemm": 0.6, "note": ""}
+    rows = {"density": row, "ask_xl": row | {"share": 0.3}}
+    del rows["ask_xl"]["own_gemm"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(bench_gpu, "record", lambda *_: iter(rows.items()))
+    density, ask = bench_gpu.rows()
+    assert density.value == 0.6 and "ok" in str(density)
+    assert ask.value == 0.3 and "MISSED" in str(ask)
+
+
 def test_the_docs_have_the_estimate_that_the_command_prints():
     page = (Path(bench_gpu.__file__).parents[1] / "docs" / "gpu.md").read_text(encoding="utf-8")
     assert gpu_estimate.estimate() in page

@@ -1,6 +1,7 @@
 """The comparisons with peers: what stands in a row, and that both sides of those that need no other package agree."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from benchmarks import bench_peers
 from benchmarks.peers import density, kmeans, near_duplicates
-from benchmarks.peers.comparison import Comparison, Result, measure
+from benchmarks.peers.comparison import Comparison, Result, measure, one_thread
 
 
 def _side(folder):
@@ -37,6 +38,14 @@ def test_a_row_has_both_times_and_peaks_and_the_table_says_who_is_slower() -> No
     lines = bench_peers.table([slower, missing]).splitlines()
     assert "| 0.50 (slower than the peer) | 2.00, 1.00 | 100, 50 | equal |" in lines[-2]
     assert "| not measured |" in lines[-1] and "cudf" in lines[-1]
+
+
+def test_one_thread_is_for_the_peers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    before = dict(os.environ)
+    with one_thread():
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["POLARS_MAX_THREADS"] == "1"
+    assert dict(os.environ) == before
 
 
 def test_the_table_replaces_the_last_one_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

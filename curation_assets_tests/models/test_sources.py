@@ -391,10 +391,21 @@ def test_small_files_of_the_hub_are_named_as_git_does(tmp_path: Path) -> None:
     for name, content, holds in [
         ("ce013625030ba8dba906f756967f9e9ca394464a", b"hello\n", True),
         ("ce013625030ba8dba906f756967f9e9ca394464a", b"jello\n", False),
+        ("f572d396fae9206628714fb2ce00f72e94f2258f", b"hello\n", True),  # its SHA-1, by a mirror
         ("an etag of a mirror", b"anything", True),
     ]:
         (blobs / name).write_bytes(content)
         assert blob_holds(blobs / name) == holds
+
+
+def test_a_tokenizer_needs_none_of_the_files_that_an_index_of_weights_names(tmp_path: Path) -> None:
+    folder = model(tmp_path / "sharded")
+    for weights in folder.glob("*.safetensors"):
+        weights.unlink()
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    found = resolve(f"path:{folder}", cache=tmp_path, weights=False)
+    assert "model.safetensors.index.json" in found.files and found.parameters is None
 
 
 @pytest.mark.process

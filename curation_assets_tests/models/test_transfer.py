@@ -1,5 +1,7 @@
 """Batches to a device and back, and masks that nobody has to wait for; what CUDA would do is counted on a CPU."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -115,6 +117,17 @@ def test_fused_layers_compute_the_same_in_fewer_operations_under_the_same_names(
         fused.float(), plain.float(), rtol=0, atol=scale * (1e-4 if dtype == torch.float32 else 0.1)
     )
     assert few.started < many.started - 2 * 7 * 2
+
+
+def test_a_copy_of_a_fused_model_has_its_own_positions():
+    model = fusing._fuse(build(SHAPE, 60, 0).eval())
+    ours, theirs = (one.encoder.block[0].layer[0].SelfAttention for one in (model, copy.deepcopy(model)))
+    before = ours.compute_bias(5, 5)
+    with torch.no_grad():
+        theirs.relative_attention_bias.weight += 1
+    assert torch.equal(ours.compute_bias(5, 5), before)
+    torch.testing.assert_close(theirs.compute_bias(5, 5), before + 1)
+    assert before.is_contiguous()
 
 
 def test_a_llama_is_fused_too():

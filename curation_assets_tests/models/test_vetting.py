@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import LlamaConfig, LlamaForCausalLM
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from curation_assets.models import loading, t5
 from curation_assets.models.sources import resolve
 from curation_assets.models.tokenizer import train_tokenizer
+from curation_assets.models.vetting import Weights, bounded
 from curation_assets_tests.conftest import stdlib_texts
 from curation_assets_tests.models.small_models import byte_level
 
@@ -101,6 +104,10 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     "a hub's experts": (
         _config(experts_implementation="evil/kernel"),
         r'config\.json: experts_implementation = "evil/kernel" is refused',
+    ),
+    "a hub's kernel, by sentence-transformers": (
+        _written("sentence_bert_config.json", '{"model_kwargs": {"attn_implementation": "evil/kernel"}}'),
+        r'sentence_bert_config\.json: attn_implementation = "evil/kernel" is refused',
     ),
     "no number": (_config(rms_norm_eps=float("nan")), r"config\.json is no JSON: it says NaN"),
     "a deep configuration": (
@@ -191,6 +198,35 @@ def test_what_real_models_say_is_let_through(model: Path, tmp_path: Path) -> Non
         auto_map={"AutoConfig": "code.Config"},
     )(folder)
     assert loading.load_scorer(folder, device="cpu")
+
+
+def test_a_log_beside_a_model_may_say_what_it_likes(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "llama")
+    _written("trainer_state.json", '{"log_history": [{"grad_norm": NaN}]}')(tmp_path / "llama")
+    assert loading.load_scorer(tmp_path / "llama", device="cpu")
+
+
+def test_a_t5_that_is_mostly_a_tied_embedding_is_let_through(tmp_path: Path) -> None:
+    """In the file its embedding is once; in the model four times, each tied and loaded again."""
+    train_tokenizer([text for _, text in stdlib_texts()], 600, tmp_path)
+    sizes = {"d_model": 64, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    T5ForConditionalGeneration(T5Config(**sizes, vocab_size=32_128)).save_pretrained(tmp_path)
+    judge, _ = loading.load_scorer(tmp_path, device="cpu")
+    assert judge.lm_head.weight is judge.shared.weight
+
+
+def test_a_bound_is_for_the_thread_that_loads(tmp_path: Path) -> None:
+    made = []
+    with bounded(tmp_path, Weights(1, 10)):
+        thread = threading.Thread(
+            target=lambda: made.append(torch.nn.Linear(1 << 11, 1 << 10, device="meta"))
+        )
+        thread.start()
+        thread.join()
+        assert len(made) == 1
+        with pytest.raises(ValueError, match=r"Linear\.weight of \[1024, 2048\] is beyond"):
+            torch.nn.Linear(1 << 11, 1 << 10, device="meta")
+    torch.nn.Linear(1 << 11, 1 << 10, device="meta")
 
 
 def test_a_gguf_of_a_million_layers_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from curation_assets.models import span_corruption
+from curation_assets.models import fusing, span_corruption
 from curation_assets.models.snapshots import read_snapshots
 from curation_assets.models.t5 import V1_1, build, load
 from curation_assets.pretraining import devices
@@ -289,7 +289,8 @@ def test_resume_points_take_a_twentieth_of_the_time_at_most():
     assert resume_pause(0.0, 12.0) == 0.0
 
 
-def test_layers_of_a_stack_are_compiled_once(monkeypatch):
+@pytest.mark.parametrize("fused", [False, True], ids=["as on a CPU", "as on a GPU"])
+def test_layers_of_a_stack_are_compiled_once(monkeypatch, fused):
     """Six layers a stack, and T5's first has the positions: two pieces of code in the encoder and two in the decoder."""
     graphs = []
 
@@ -299,6 +300,7 @@ def test_layers_of_a_stack_are_compiled_once(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     model = build(dataclasses.replace(CONFIG.shape, num_layers=6), CONFIG.vocab_size, 0)
+    model = fusing._fuse(model) if fused else model
     batch = torch.full((2, 12), 5), torch.full((2, 7), 6)
     plain = mean_loss(model, *batch, 0)
     names = list(model.state_dict())

@@ -139,6 +139,18 @@ def test_a_small_sketch_is_cleared_and_stored_without_a_look_at_counters_that_ar
     assert all(map(np.array_equal, sketch.add(x[20:25]).subtract(expected[1]).to_sparse(), sparse[0]))
 
 
+@pytest.mark.parametrize("step", ["_note", "_count"])
+def test_what_was_interrupted_is_cleared(step, monkeypatch):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    sketch = RaceSketch(**SMALL | {"bits": 10, "buckets": 2**12})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sketch, step, stop)
+        sketch.add(unit_vectors(20))
+    assert not sketch.clear().counts.any()
+
+
 def test_what_the_paper_does_is_one_hash_of_its_own_for_each_row():
     sketch = RaceSketch(24, rows=60, buckets=500, kernel="l2", bits=1, bandwidth=0.3, seed=4)
     draw = np.random.Generator(np.random.PCG64([0x52414345, 4]))
