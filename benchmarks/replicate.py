@@ -170,7 +170,9 @@ class Experiment:
         tables = self.tables()
         page.write_text(MARKS.sub(lambda marks: f"{marks[1]}{tables}\n{marks[2]}", text), "utf-8")
         if self.seeds > 1:
-            (page.parent / "images" / "experiment.svg").write_text(self.picture().svg(), "utf-8")
+            images = page.parent / "images"
+            images.mkdir(exist_ok=True)
+            (images / "experiment.svg").write_text(self.picture().svg(), "utf-8")
         return tables
 
     def tables(self) -> str:

@@ -126,7 +126,6 @@ def test_seed_by_seed_and_the_tables_of_what_there_is(
     assert "dsir" in measured and "oracle" not in measured, "it would agree with the labels best"
 
     page = tmp_path / "page.md"
-    (tmp_path / "images").mkdir()
     page.write_text(
         "Before\n<!-- experiment: benchmarks/replicate.py writes this -->\nold\n<!-- /experiment -->\nafter\n"
     )
