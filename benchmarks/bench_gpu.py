@@ -129,7 +129,7 @@ def in_a_process(name: str, device: str, shapes: str, rate: float, seconds: floa
 
 def machine(device: str) -> dict[str, Any]:
     """Return what a record says of where it was made."""
-    name = platform.processor() or platform.machine()
+    name = platform.machine()
     if torch.device(device).type == "cuda":
         card = torch.cuda.get_device_properties(device)
         name = f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
