@@ -100,7 +100,7 @@ $(DEVELOP): $(READY)
 
 # Everything the default profile made; a corpus of your own is never inside data/.
 clean:
-	rm -rf data/artifacts data/builtin data/report data/scratch data/dagster_home data/profile.json
+	rm -rf data/artifacts data/builtin data/catalog.sqlite* data/report data/scratch data/dagster_home data/profile.json
 
 distclean: clean
 	rm -rf $(VENV) .env build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

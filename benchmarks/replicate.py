@@ -4,7 +4,7 @@ PROFILE is "replicate" or a file that extends it. Every sampler is trained with 
 on: whenever it is stopped, as many seeds as there are of all samplers can be compared, and the same command continues. (`curation run
 --profile replicate` makes the same artifacts, sampler by sampler.)
 
-- `--all-samplers`: make the choice of every sampler there is, at the first seed, and train nothing on it: for the table of what is chosen.
+- `--all-samplers`: make the choice of every sampler there is, and train nothing on it: for the table of what is chosen.
 - `--page FILE`: make nothing; write the tables of what there is into that page, between its marks, and the figure beside it. Without FILE's
   marks nothing is written.
 - `--power`: only say, for numbers of seeds, which difference would be told from none, by the spread that the runs so far have.
@@ -38,6 +38,8 @@ from curation_assets.config.profile import Profile, load_profile
 from curation_assets.config.registry import SAMPLERS
 from curation_assets.corpus.planted import CLEAN
 from curation_assets.corpus.tokens import read_tokens
+from curation_assets.engine.graph import STEPS
+from curation_assets.engine.staleness import Versions
 from curation_assets.engine.workspace import Workspace
 from curation_assets.models.span_corruption import noise_counts
 from curation_assets.models.tokenizer import load_tokenizer
@@ -69,14 +71,27 @@ def main() -> None:
         experiment = Experiment(Workspace(profile))
         print(experiment.power() if asked.power else experiment.write(asked.page))
         return
-    seeds = profile.pretraining.seeds
+    seeds, begun = profile.pretraining.seeds, seeds_begun(profile)
     if asked.all_samplers:
-        sys.exit(
-            _run(profile, seeds[:1], [f"{name}/subset" for name in SAMPLERS if name not in profile.left_out])
-        )
-    for count in range(1, len(seeds) + 1):
+        subsets = [f"{name}/subset" for name in SAMPLERS if name not in profile.left_out]
+        sys.exit(_run(profile, seeds[:begun], subsets))
+    for count in range(begun, len(seeds) + 1):
         if code := _run(profile, seeds[:count]):
             sys.exit(code)
+
+
+def seeds_begun(profile: Profile) -> int:
+    """Return with how many seeds it was made last, 1 at first: by full data's model, which comes before all others.
+
+    With fewer, all would be measured again with fewer, and what there is of the others would be gone until they are made once more.
+    """
+    seeds, step = profile.pretraining.seeds, STEPS[f"{FULL}/checkpoint"]
+    for count in range(len(seeds), 1, -1):
+        some = profile.pretraining.model_copy(update={"seeds": seeds[:count]})
+        workspace = Workspace(profile.model_copy(update={"pretraining": some}))
+        if Versions(workspace).current(step, SIZE):
+            return count
+    return 1
 
 
 def _run(profile: Profile, seeds: list[int], assets: Iterable[str] = ()) -> int:
@@ -155,7 +170,9 @@ class Experiment:
         tables = self.tables()
         page.write_text(MARKS.sub(lambda marks: f"{marks[1]}{tables}\n{marks[2]}", text), "utf-8")
         if self.seeds > 1:
-            (page.parent / "images" / "experiment.svg").write_text(self.picture().svg(), "utf-8")
+            images = page.parent / "images"
+            images.mkdir(exist_ok=True)
+            (images / "experiment.svg").write_text(self.picture().svg(), "utf-8")
         return tables
 
     def tables(self) -> str:
@@ -312,7 +329,7 @@ class Experiment:
             for n in (3, 4, 5, 6, 8, 10, 15, 20)
         ]
         return (
-            f"The standard deviation of a paired difference from random is {min(deviations):.4f} to {max(deviations):.4f} nats, {spread:.4f} in the root mean square. "
+            f"The standard deviation of a paired difference from random is, over {self.seeds} seeds, {min(deviations):.4f} to {max(deviations):.4f} nats, {spread:.4f} in the root mean square. "
             f"Differences that so many seeds tell from none with {POWER:.0%} power (noncentral t, two-sided {LEVEL:.0%}; the strictest of {many} comparisons):\n\n"
             f"{markdown_table(rows)}"
         )

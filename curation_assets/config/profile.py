@@ -212,13 +212,20 @@ class Profile(Section):
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Samplers that this profile names no model for, or no reference text, and those of other packages that lack theirs: {name: why}."""
+        """{name: why} of samplers that this profile names no model or reference text for, of those that go by labels and are not
+        named in `run.samplers`, and of those of other packages that lack theirs.
+        """
         mine = {name for name in SAMPLERS if any(map(self._may_lack, self.scorers(name)))}
         return {
             name: why
             for name in SAMPLERS
-            if name in mine | SAMPLERS.packages.keys() and (why := self._lacks(name))
+            if name in mine | SAMPLERS.packages.keys() and (why := self._lacks(name) or self._unasked(name))
         }
+
+    def _unasked(self, sampler: str) -> str:
+        """Tell that a sampler goes by labels, which is no way to choose data, and that nobody names it; "" of all others."""
+        unasked = SAMPLERS[sampler].reads_labels and sampler not in self.run.samplers
+        return f"sampler {sampler} goes by labels: it is made where run.samplers names it" if unasked else ""
 
     def _may_lack(self, sampler: str) -> bool:
         spec = SAMPLERS[sampler]

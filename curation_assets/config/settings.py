@@ -96,13 +96,25 @@ class Planted(Section):
     id_field: str = "id"
     documents: Positive = 600
     held_out: Positive = 500
-    noise: dict[NoiseKind, Positive] = Field(default_factory=lambda: dict.fromkeys(get_args(NoiseKind), 240))
+    noise: dict[NoiseKind, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=lambda: dict.fromkeys(get_args(NoiseKind), 240)
+    )
     field: str = ""
     values: Annotated[tuple[str, ...], Field(strict=False)] = ()
     min_chars: Positive = 300
     max_chars: Positive = 2_700
     shards: Positive = 4
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _field_and_values(self) -> Self:
+        if bool(self.field) != bool(self.values):
+            raise ValueError(
+                "field says which field of a document is looked at, and values which of its values are clean: name both"
+            )
+        if self.min_chars > self.max_chars:
+            raise ValueError(f"min_chars is {self.min_chars:,}, and max_chars {self.max_chars:,}")
+        return self
 
 
 class DocumentSettings(Section):

@@ -116,7 +116,7 @@ def _clean(
         keep_fields=(settings.field,) if settings.field else (),
         validation_share=0.0,
     )
-    kept, there = _TAKEN.empty_table(), 0
+    kept = _TAKEN.empty_table()
     for done, file in enumerate(files):
         progress(done, len(files), "files", file.key)
         for batch in parse_shard(file.url, reading, storage_options, file.key):
@@ -128,7 +128,6 @@ def _clean(
             if settings.field:
                 fits = pc.and_(fits, pc.is_in(table[settings.field], pa.array(settings.values, pa.string())))
             table = table.filter(fits).select(_TAKEN.names)
-            there += len(table)
             kept = _first(pa.concat_tables([kept, table]), wanted, settings.seed)
     if len(kept) < wanted:
         where = f" of which {settings.field} is one of {', '.join(settings.values)}" if settings.field else ""

@@ -127,9 +127,7 @@ class Plan:
             for need in needs:
                 self._readers[need].append(key)
         self._left: dict[str, _Left] = {}
-        self._most: dict[
-            str, float
-        ] = {}  # seconds that hung on a step at most, of those that take several tasks
+        self._most: dict[str, float] = {}  # seconds that hung at most on a step of many tasks
         self.durations = Durations()
 
     def ready(self) -> list[Step]:

@@ -21,7 +21,7 @@ _ENOUGH = 3  # seeds
 
 METHOD = (
     "What to use: a sampler is named where it is the best, or cannot be told from the best by Tukey's range test over seeds, in every "
-    "metric of that amount and size but over-scaling, which is made of the others. A sampler that is as good as the others may be left "
+    "metric of that amount and size but over-scaling, which is made of the others; oracle, which goes by labels, is no candidate. A sampler that is as good as the others may be left "
     "out by chance in one metric of many; one that is worse may be named where there are few seeds. Among those named the one "
     "with the fewest seconds of scoring and preparing is the cheapest. It is worse than full data where the paired t test, adjusted by "
     "Holm's method, says so in any metric."

@@ -34,7 +34,10 @@ def labels(context: Context) -> BuildOne:
         settings = context.profile.labels
         if not settings.given:
             return publish(folder, labels_view.no_labels())
-        names = scored(context, context.shards(), "there is nothing to measure")
+        own = [name for name in SAMPLERS.scored if not SAMPLERS[name].reads_labels]  # others are the labels
+        names = [
+            name for name in scored(context, context.shards(), "there is nothing to measure") if name in own
+        ]
         files = read_label_files(settings, context.profile.corpus.storage_options) if settings.url else None
         corpus = Corpus(context, context.shards(), names, progress, 1)
         picked, labelled = _labelled(corpus, files)
@@ -42,7 +45,7 @@ def labels(context: Context) -> BuildOne:
         about = _about(labelled, good, files)
         rows = measured(dict(zip(names, picked.scores, strict=False)), _simple(corpus, picked), good)
         rows.write_parquet(folder / "labels.parquet")
-        missing = [name for name in SAMPLERS.scored if name not in names]
+        missing = [name for name in own if name not in names]
         return {
             "documents": len(good),
             "good": int(good.sum()),

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from curation_assets.common.drawing.styles import FULL
+from curation_assets.config.registry import SAMPLERS
 from curation_assets.report import ties
 from curation_assets.report.figures import Ladder, in_words, suites
 from curation_assets.report.intervals import Summary, compare_all, summary
@@ -129,7 +130,8 @@ def _cell_rows(cell: Cell, samplers: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     for metric in metrics:
         by_seed = cell.by_seed(metric)
-        tied = ties.tied_with_best(by_seed, higher_is_better=higher_is_better(scores, metric))
+        candidates = {name: x for name, x in by_seed.items() if not SAMPLERS[name].reads_labels}
+        tied = ties.tied_with_best(candidates, higher_is_better=higher_is_better(scores, metric))
         plain = metric != OVER_SCALING  # over-scaling is itself a difference to full data
         against = compare_all(by_seed, scores.column(cell.full, metric)) if plain else {}
         for sampler in samplers:

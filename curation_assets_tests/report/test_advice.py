@@ -13,7 +13,7 @@ from curation_assets.report.quality import OVER_SCALING, quality
 from curation_assets.report.scores import Scores
 from curation_assets_tests.report.test_figures import LADDER, NOISE, rows, table
 
-SAMPLERS = ["random", "density", "semdedup", "prototypes"]
+SAMPLERS = ["random", "density", "semdedup", "prototypes", "oracle"]
 SHIFTED = NOISE[[1, 2, 0]]
 
 
@@ -52,6 +52,18 @@ def test_one_of_those_that_the_best_cannot_be_told_from_and_the_cheapest() -> No
     assert said.endswith("None of them is worse than full data beyond the noise.")
     [said] = advice(found, {at: s for at, s in costs.items() if at[0] != "density"})
     assert "cheapest" not in said, "a sampler without a known cost may be the cheapest"
+
+
+def test_who_goes_by_labels_is_no_candidate() -> None:
+    found = _table(
+        {
+            "random": (30 + SHIFTED, 50 + NOISE),
+            "density": (18 + NOISE, 70 + SHIFTED),
+            "oracle": (10 + NOISE, 90 + SHIFTED),
+        }
+    )
+    [said] = advice(found, {})
+    assert " use density: " in said and "oracle" not in said
 
 
 def test_metrics_that_disagree_name_nobody() -> None:

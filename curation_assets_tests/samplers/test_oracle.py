@@ -38,3 +38,11 @@ def test_without_labels_it_says_what_it_goes_by(tmp_path: Path, monkeypatch: pyt
         pytest.raises(ValueError, match="these documents carry no field 'kind'"),
     ):
         scorer.table(["A text of some words without any label."])
+
+
+def test_it_is_made_where_it_is_named_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever brings labels to measure scores by would train a model on the labels, and be told to use it."""
+    labelled = _profile(tmp_path, monkeypatch)
+    assert "oracle" not in labelled.chosen_samplers and "goes by labels" in labelled.left_out["oracle"]
+    named = _profile(tmp_path, monkeypatch, LABELLED + '[run]\nsamplers = ["random", "oracle"]\n')
+    assert named.chosen_samplers == ["random", "oracle"] and "oracle" not in named.left_out

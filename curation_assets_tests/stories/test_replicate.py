@@ -9,10 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.replicate import Experiment, detectable, with_seeds
+from benchmarks.replicate import Experiment, detectable, seeds_begun, with_seeds
+from curation_assets.common.progress import silent
 from curation_assets.config.profile import ProfileError, load_profile
+from curation_assets.engine.graph import STEPS
 from curation_assets.engine.workspace import Workspace
+from curation_assets.report.labels_build import labels
 from curation_assets_tests.conftest import make_current, stdlib_texts
+from curation_assets_tests.making import load
 
 SMALL = """
 extends = "replicate"
@@ -44,9 +48,13 @@ samplers = ["random", "oracle", "dsir"]
 
 
 def _profile(folder: Path, text: str = SMALL) -> Path:
-    (folder / "texts").mkdir(exist_ok=True)
-    rows = [json.dumps({"id": name, "text": text}) + "\n" for name, text in stdlib_texts(300)]
-    (folder / "texts" / "0.jsonl").write_text("".join(rows), "utf-8")
+    texts = folder / "texts" / "0.jsonl"
+    if (
+        not texts.exists()
+    ):  # what has been imported meanwhile (transformers) adds texts to the standard library's
+        rows = [json.dumps({"id": name, "text": text}) + "\n" for name, text in stdlib_texts(300)]
+        texts.parent.mkdir()
+        texts.write_text("".join(rows), "utf-8")
     (folder / "small.toml").write_text(text, "utf-8")
     return folder / "small.toml"
 
@@ -70,6 +78,13 @@ def test_a_corpus_of_ones_own_is_counted_from_the_profiles_folder(tmp_path: Path
         ProfileError, match=r"labels\.field names no field of the corpus: sampler oracle goes by it"
     ):
         load_profile(_profile(tmp_path, SMALL + '[labels]\nfield = ""\n'))
+
+
+def test_what_is_clean_is_said_by_a_field_and_its_values(tmp_path: Path) -> None:
+    no_copies = load_profile(_profile(tmp_path, SMALL.replace("exact_copy = 10", "exact_copy = 0")))
+    assert no_copies.corpus.planted.noise["exact_copy"] == 0, "a kind can be left out"
+    with pytest.raises(ProfileError, match="name both"):
+        load_profile(_profile(tmp_path, SMALL.replace("documents = 50", 'documents = 50\nvalues = ["good"]')))
 
 
 def test_seeds_are_all_that_differs_from_one_call_to_the_next(
@@ -96,6 +111,7 @@ def test_seed_by_seed_and_the_tables_of_what_there_is(
     monkeypatch.setenv("CURATION_DATA", str(tmp_path / "data"))
     metrics = [f"{name}/metrics" for name in ("full_data", "random", "oracle", "dsir")]
     workspace = Workspace(load_profile(_profile(tmp_path)))
+    assert seeds_begun(workspace.profile) == 1
     make_current(workspace, *metrics)
     one = Experiment(workspace)
     trained = workspace.receipt("oracle/checkpoint", "20|small")
@@ -105,14 +121,20 @@ def test_seed_by_seed_and_the_tables_of_what_there_is(
     make_current(workspace, *metrics)
     two = Experiment(workspace)
     assert two.seeds == 2
+    more = load_profile(_profile(tmp_path, SMALL.replace("seeds = [0]", "seeds = [0, 1, 2]")))
+    assert seeds_begun(more) == 2, "whoever goes on does not begin with one seed, which would undo the second"
     for run, losses in two.losses.items():
         assert losses[0] == one.losses[run][0], "the first seed's run is the same, and was not trained again"
         assert np.isfinite(losses).all()
     chosen = workspace.open("oracle/subset", "20") / "subset.parquet"
     assert pl.read_parquet(chosen)["score"].to_list() == [1.0] * len(pl.read_parquet(chosen))
 
+    (tmp_path / "labels").mkdir()
+    load(labels, workspace, STEPS["report/labels"])("", tmp_path / "labels", silent)
+    measured = pl.read_parquet(tmp_path / "labels" / "labels.parquet")["score"].to_list()
+    assert "dsir" in measured and "oracle" not in measured, "it would agree with the labels best"
+
     page = tmp_path / "page.md"
-    (tmp_path / "images").mkdir()
     page.write_text(
         "Before\n<!-- experiment: benchmarks/replicate.py writes this -->\nold\n<!-- /experiment -->\nafter\n"
     )
