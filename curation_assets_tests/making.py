@@ -82,7 +82,7 @@ def put(workspace: Workspace, receipt: Receipt) -> list[Receipt]:
 def withdraw(workspace: Workspace, key: str, partition: str = "") -> None:
     """Make an artifact count as missing, if it is there."""
     if (receipt := workspace.receipt(key, partition)) is not None:
-        workspace.withdraw(receipt)
+        workspace.withdraw(receipt, "a test withdrew it")
 
 
 @contextmanager

@@ -170,7 +170,9 @@ class Catalog:
     def intact(self) -> bool:
         """Tell whether the database is what was written, as far as it can tell itself."""
         with suppress(CatalogDamaged):
-            return self._database.intact() and self.about() is not None
+            if self.about():
+                self._database.read(_read_columns)
+            return self._database.intact()
         return False
 
     def set_aside(self) -> Path:
@@ -606,6 +608,12 @@ def _about(connection: sa.Connection) -> dict[str, str]:
     if not sa.inspect(connection).has_table(ABOUT.name):
         return {}
     return dict(connection.execute(sa.select(ABOUT)).tuples().all())
+
+
+def _read_columns(connection: sa.Connection) -> None:
+    """Ask for nothing of each table: a name in the schema may have been damaged, of which SQLite's own check knows nothing."""
+    for table in TABLES.sorted_tables:
+        connection.execute(sa.select(table).limit(0))
 
 
 def _lives(writer: sa.RowMapping, now: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -141,32 +142,46 @@ def all_where(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[
 
 def _receipt(row: Sequence[Any]) -> Receipt:
     """Return the receipt in a row of `_COLUMNS`, whose digest comes last."""
-    values = row[:-1]
-    try:
-        if _digest(values) == row[-1]:
-            return Receipt.of_row(values)
-    except (TypeError, struct.error):  # SQLite keeps with each value of which kind it is
-        pass
+    *values, digest = row
+    if digest and _digest(values) == digest:
+        return Receipt.of_row(values)
     return Receipt.damaged(*(values[at] for at in _KNOWN))
 
 
 def _digest(values: Sequence[Any]) -> str:
-    """Return the digest of a receipt's fields as they stand in a row: a look takes some of hundreds of thousands."""
+    """Return the digest of a receipt's fields as they stand in a row, "" where one is of another kind: a look takes some of hundreds of thousands."""
     *texts, created, seconds, run_id = values
-    content = "\0".join((*texts, run_id)).encode() + _TIMES.pack(created, seconds)
+    try:
+        content = "\0".join((*texts, run_id)).encode() + _TIMES.pack(created, seconds)
+    except (TypeError, struct.error):  # SQLite keeps with each value of which kind it is
+        return ""
     return hashlib.sha256(content).hexdigest()
 
 
 def add_digests(connection: sa.Connection) -> None:
-    """Have the rows of a catalog of the format before, which had no digests, carry those of what they say now."""
+    """Have the rows of a catalog of the format before, which had no digests, carry those of what they say now, if that can be read."""
     connection.execute(sa.text("ALTER TABLE artifacts ADD COLUMN digest TEXT NOT NULL DEFAULT ''"))
     WITHDRAWN.create(connection, checkfirst=True)
     for key in connection.scalars(sa.select(ARTIFACTS.c.key).distinct()).all():
         rows = connection.execute(sa.select(*_COLUMNS[:-1]).where(ARTIFACTS.c.key == key)).all()
         names = ("key", "partition", "folder")
-        sealed = [{**{f"its_{n}": getattr(row, n) for n in names}, "digest": _digest(row)} for row in rows]
+        sealed = [
+            {f"its_{name}": getattr(row, name) for name in names}
+            | {"digest": _digest(row) if _readable(row) else ""}
+            for row in rows
+        ]
         its = sa.and_(*(ARTIFACTS.c[name] == sa.bindparam(f"its_{name}") for name in names))
-        connection.execute(ARTIFACTS.update().where(its), sealed)
+        if sealed:  # a damaged index of SQLite names keys that there are not
+            connection.execute(ARTIFACTS.update().where(its), sealed)
+
+
+def _readable(row: sa.Row[Any]) -> bool:
+    """Tell whether what stands in a row is a receipt's, be it true or not."""
+    try:
+        decoded = [json.loads(getattr(row, name)) for name in AS_JSON]
+        return all(isinstance(one, dict) for one in decoded) and math.isfinite(row.created + row.seconds)
+    except (TypeError, ValueError):
+        return False
 
 
 def delete(connection: sa.Connection, column: sa.Column[Any], values: Iterable[str]) -> None:

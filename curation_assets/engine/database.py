@@ -115,12 +115,26 @@ class Database:
             yield
             return
         engine = self._open(sa.QueuePool)
+        sa.event.listen(engine, "connect", lambda _, record: record.info.update(file=self._file()))
+        sa.event.listen(engine, "checkout", self._must_be_the_file)
         self._engine_of = os.getpid(), engine
         try:
             yield
         finally:
             self._engine_of = -1, None
             engine.dispose()
+
+    def _must_be_the_file(self, _: Any, record: sa.pool.ConnectionPoolEntry, __: Any) -> None:
+        """Have another connection opened where the file was removed or replaced: what is written to the old one is lost."""
+        if record.info["file"] != self._file():
+            raise sa.exc.DisconnectionError
+
+    def _file(self) -> tuple[int, int] | None:
+        try:
+            state = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return state.st_dev, state.st_ino
 
     @property
     def _engine(self) -> sa.Engine:
@@ -239,10 +253,6 @@ def _advice(error: DBAPIError) -> str:
 def _of_sqlite(name: str, error: DBAPIError) -> CatalogUnavailable:
     """Return what to say of an error of SQLite's, with what to do."""
     what, home = _line(error), Path(name).parent
-    # Of an operation: a kind of its own. One writer at a time breaks no constraint, so an index is not what was written.
-    kind = type(error.orig)
-    if kind in (sqlite3.DatabaseError, sqlite3.IntegrityError) or "decode to UTF-8" in what:
-        return CatalogDamaged(damaged(name, what))
     if "full" in what or "disk I/O" in what:
         return CatalogUnavailable(
             f"the catalog {name} cannot be written ({what}): free some space; what is finished is kept, and the same "
@@ -250,10 +260,13 @@ def _of_sqlite(name: str, error: DBAPIError) -> CatalogUnavailable:
         )
     if "locked" in what:
         return CatalogUnavailable(f"the catalog {name} is in use ({what}): call the same command again")
-    return CatalogUnavailable(
-        f"the catalog {name} cannot be used ({what}): make {home} and what is in it writable, or name another folder "
-        "(execution.data in the profile, or CURATION_DATA)"
-    )
+    if any(words in what for words in ("readonly", "unable to open", "denied")):
+        return CatalogUnavailable(
+            f"the catalog {name} cannot be used ({what}): make {home} and what is in it writable, or name another folder "
+            "(execution.data in the profile, or CURATION_DATA)"
+        )
+    # A page, a text, a name in the schema; or an index, since one writer at a time breaks no constraint.
+    return CatalogDamaged(damaged(name, what))
 
 
 def damaged(name: str, what: str) -> str:

@@ -15,10 +15,9 @@ from curation_assets.engine.catalog import Catalog
 from curation_assets.engine.graph import STEPS
 from curation_assets.engine.receipt import Receipt
 from curation_assets.engine.step import EDGE, By
-from curation_assets.engine.store import MANIFEST, Folder
+from curation_assets.engine.store import ABANDONED_AFTER, MANIFEST, Folder
 from curation_assets.engine.workspace import Workspace
 
-_SILENT = 24 * 3600.0  # seconds for which a process of another machine that writes nothing is taken to go on
 _AMOUNTS: tuple[By, ...] = ("rate", "rate|size")
 
 
@@ -82,7 +81,7 @@ def remove_abandoned(workspace: Workspace, *, dry_run: bool = False) -> list[int
     What another machine left in a folder that is shared goes a day after it was last written, if no lease is as old.
     """
     catalog = workspace.catalog
-    before = min(catalog.time() - _SILENT, _oldest_lease(catalog))
+    before = min(catalog.time() - ABANDONED_AFTER, _oldest_lease(catalog))
     return workspace.store.remove_abandoned(before, dry_run=dry_run)
 
 

@@ -46,6 +46,8 @@ from curation_assets.engine.receipt import Receipt, parse_receipt, title
 
 MANIFEST = "receipt.json"
 PREVIEW = "preview.json"  # what people are shown of an artifact; no part of its identity
+ABANDONED_AFTER = 24 * 3600.0
+"""Seconds for which a process of another machine that writes nothing is taken to go on."""
 _OWNER = "catalog.json"
 _STAGING = ".staging-"
 _STAGED = ".staged"  # where artifacts of a local store are written: all in one place, so that what was left is found at once
@@ -151,7 +153,8 @@ class Store:
             except FileNotFoundError:
                 return f"{name} is gone"
             except OSError as error:
-                if error.errno != errno.EIO:
+                # s3fs gives it to answers that it does not know.
+                if error.errno != errno.EIO or not self.local:
                     raise
                 return f"{name} cannot be read ({error.strerror})"
         return ""
@@ -217,7 +220,7 @@ class Store:
         for lock in locks:
             folder, ours = lock.with_suffix(""), lock.name.startswith(f"{_STAGING}{_kernel()}-")
             with contextlib.suppress(Timeout), FileLock(lock, blocking=False):
-                files = [path.stat() for path in (folder, *folder.rglob("*")) if path.exists()]
+                files = [*_states(folder)]
                 if not ours and any(state.st_mtime >= before for state in files):
                     continue
                 if files:
@@ -385,6 +388,14 @@ def _owned_by(catalog: str) -> bytes:
 def _kernel() -> str:
     """Return what tells the system that keeps this process's locks from others: containers of one machine have the same."""
     return fingerprint(this_machine().partition("/")[0])[:8]
+
+
+def _states(folder: Path) -> Iterator[os.stat_result]:
+    """Yield what the system says of a folder and of all in it; another machine may be at work there."""
+    inside = (Path(base, name) for base, *names in os.walk(folder) for name in (*names[0], *names[1]))
+    for path in (folder, *inside):
+        with contextlib.suppress(FileNotFoundError):
+            yield path.stat()
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from curation_assets.common.files import fingerprint, read_json
 from curation_assets.common.progress import Progress, silent
 from curation_assets.config.profile import ProfileError
 from curation_assets.engine.catalog import ALONE, BEFORE, FORMAT, Catalog, RoleTaken
+from curation_assets.engine.database import CatalogDamaged
 from curation_assets.engine.receipt import Receipt, parse_receipt
 from curation_assets.engine.store import Store
 
@@ -89,6 +90,15 @@ def _about(catalog: Catalog) -> dict[str, str]:
     return catalog.about()
 
 
+def _about_or_aside(catalog: Catalog) -> tuple[dict[str, str], Path | None]:
+    """Return what a catalog says of itself, or nothing and what its file is called now, since it was damaged."""
+    with suppress(CatalogDamaged):
+        about = _about(catalog)
+        if catalog.intact():
+            return about, None
+    return {}, catalog.set_aside()
+
+
 def _url(store: Store) -> str:
     return str(store.fs.unstrip_protocol(store.root))
 
@@ -119,10 +129,8 @@ def rebuild_catalog(url: str, store: Store, data: Path, progress: Progress = sil
     ProfileError
         The catalog is another store's, or somebody is making artifacts.
     """
-    catalog, aside = _catalog(url, store, data), None
-    if not catalog.intact():
-        aside = catalog.set_aside()
-    about, here = _about(catalog), _url(store)
+    catalog, here = _catalog(url, store, data), _url(store)
+    about, aside = _about_or_aside(catalog)
     if about and about["store"] != here and store.owner != about["id"]:
         _refuse(catalog, about, store.owner, here)
     rebuilt = Rebuilt(Counter(), Counter(), [], aside, about.get("format") != FORMAT)

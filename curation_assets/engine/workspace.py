@@ -187,7 +187,7 @@ class Workspace:
             self.withdraw(receipt, error.problem)
             raise
 
-    def withdraw(self, receipt: Receipt, problem: str = "withdrawn") -> None:
+    def withdraw(self, receipt: Receipt, problem: str) -> None:
         """Make an artifact count as missing, unless it was made anew meanwhile; `problem` says why, for plans."""
         self.catalog.withdraw(receipt, problem)
         self.store.disown(receipt)

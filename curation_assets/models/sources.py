@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from filelock import FileLock
+
 from curation_assets.config.model_sources import PARTS, ModelSource, parse
 from curation_assets.models.files import blob_holds, count_parameters, file_digest, find_packaged, join_parts
 from curation_assets.models.pickled import PICKLED, conversion_holds, converted
@@ -164,13 +166,19 @@ def _from_hub(source: ModelSource, cache: Path, weights: bool) -> Path:
 def _download(source: ModelSource, cache: Path, names: tuple[str, ...]) -> Path:
     """Return the snapshot folder of a pinned repository with files of some names; what is damaged of it is fetched again."""
     place = _fetch(source, cache, names)
-    damaged = _damaged(place)
-    for path in damaged:
-        _LOG.warning("%s is damaged: fetched again", path)
-        path.resolve().unlink()
-        path.unlink()
-    if damaged and _damaged(place := _fetch(source, cache, names)):
-        raise OSError(f"model source {source}: {damaged[0]} came twice as another file than the hub names")
+    if not _damaged(place):
+        return place
+    # Of several processes one would remove what another has fetched again.
+    with FileLock(cache / f".{source.name.replace('/', '--')}.lock"):
+        for path in _damaged(place):
+            _LOG.warning("%s is damaged: fetched again", path)
+            path.resolve().unlink()
+            path.unlink()
+        place = _fetch(source, cache, names)
+        if damaged := _damaged(place):
+            raise OSError(
+                f"model source {source}: {damaged[0]} came twice as another file than the hub names"
+            )
     return place
 
 

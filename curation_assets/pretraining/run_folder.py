@@ -22,6 +22,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -281,12 +282,14 @@ def damaged_part(folder: Path) -> str | None:
 def _digest_of_losses(path: Path, steps: int | None = None) -> str:
     """Return the digest of the first so many losses, of all by default; "" where there are none."""
     try:
-        losses = np.load(path, mmap_mode="r", allow_pickle=False)[:steps]
+        losses = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         return ""
-    except (ValueError, EOFError):
+    except (ValueError, EOFError, SyntaxError, TokenError):  # NumPy parses its header as Python
         return "damaged"
-    return hashlib.sha256(losses.tobytes()).hexdigest()
+    if losses.dtype != np.float32 or losses.offset + losses.nbytes != path.stat().st_size:
+        return "damaged"  # the header: of the same bytes it would make other losses, or fewer
+    return hashlib.sha256(losses[:steps].tobytes()).hexdigest()
 
 
 def _resume_name(path: Path) -> str:

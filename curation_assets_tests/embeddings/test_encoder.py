@@ -153,10 +153,10 @@ def test_batch_size_and_window_change_nothing(
 def test_every_batch_keeps_to_the_token_budget(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
-    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def forward(ids: np.ndarray, mask: np.ndarray) -> torch.Tensor:
         sizes.append(ids.size)
         assert (ids.shape[1] - mask.sum(axis=1) < 8).all(), "padded to its own bucket"
-        return np.ones((len(ids), encoder.dim), np.float32)
+        return torch.ones(len(ids), encoder.dim)
 
     lengths = np.random.default_rng(0).integers(1, 65, 300)
     monkeypatch.setattr(encoder, "_forward", forward)

@@ -10,17 +10,19 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from curation_assets.engine import catalog as module
 from curation_assets.engine.attempts import SILENCE, Attempt
-from curation_assets.engine.catalog import ALONE, FORMAT, Catalog, LeaseLost, RoleTaken, Writer
+from curation_assets.engine.catalog import ALONE, BEFORE, FORMAT, Catalog, LeaseLost, RoleTaken, Writer
 from curation_assets.engine.receipt import Receipt
 from curation_assets_tests.engine.conftest import Clock
 from curation_assets_tests.engine.stocked import replaced, unlisted
@@ -62,6 +64,32 @@ def _elsewhere(catalog: Catalog, patch: pytest.MonkeyPatch, role: str = "") -> I
         yield writer
     finally:
         entered.__exit__(None, None, None)
+
+
+def test_of_several_that_find_a_catalog_of_the_version_before_one_brings_it_up(
+    catalog: Catalog, catalog_url: str
+) -> None:
+    with catalog.writer() as writer:
+        made = {partition: _make(catalog, writer, partition)[0] for partition in ("a", "b")}
+    about = catalog.about()
+    before = (
+        "ALTER TABLE artifacts DROP COLUMN digest",
+        "DROP TABLE withdrawn",
+        f"UPDATE about SET value = '{BEFORE}' WHERE name = 'format'",
+    )
+    catalog._database.write(lambda connection: [connection.execute(sa.text(line)) for line in before])
+
+    def open_it(_: int) -> dict[str, Receipt]:
+        one = Catalog(catalog_url)
+        one.upgrade()
+        return one.current_of(KEY)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert [*pool.map(open_it, range(6))] == [made] * 6
+    assert catalog.about() == about and catalog.withdrawn() == {}
+    with catalog.writer() as writer:
+        second, _ = _make(catalog, writer)
+    assert catalog.current_of(KEY) == {"a": second, "b": made["b"]}
 
 
 # What becomes current

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,30 @@ def test_a_full_disk_and_another_writer_are_one_line_each(
         with pytest.raises(CatalogUnavailable, match=r"is in use.*call the same command again"):
             catalog.mark(["b"])
     other.close()
+
+
+def test_a_file_that_was_replaced_while_it_was_kept_open_is_let_go(path: Path) -> None:
+    catalog = _catalog(path)
+    with catalog.writer():
+        assert catalog.current(KEY, "a") == MADE
+        shutil.rmtree(path.parent)
+        _catalog(path).create("memory://another", [], {"b": 2.0})
+        assert catalog.marks() == {"b": 2.0} and catalog.current(KEY, "a") is None
+        catalog.mark(["c"])
+    assert _catalog(path).marks().keys() == {"b", "c"}
+
+
+def test_many_threads_read_and_write_what_is_kept_open(path: Path) -> None:
+    catalog = _catalog(path)
+
+    def use(number: int) -> Receipt | None:
+        catalog.mark([f"{number}"])
+        return catalog.current(KEY, "a")
+
+    with catalog.writer(), ThreadPoolExecutor(12) as pool:
+        assert [*pool.map(use, range(60))] == [MADE] * 60
+        assert _catalog(path).marks().keys() == {"a", *map(str, range(60))}, "others see it at once"
+    assert not path.with_name(f"{path.name}-wal").exists()
 
 
 _READER = """

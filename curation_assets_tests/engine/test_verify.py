@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,25 @@ def test_damage_is_said_and_withdrawn(workspace: Workspace, damage: str, problem
     assert titles(workspace) == before and verify(workspace, digests=digests).sound
     make(workspace, DOCUMENTS, "a", "anew")
     assert verify(workspace, digests=True).sound
+
+
+def test_what_a_store_does_not_explain_is_no_damage(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """s3fs gives each answer that it does not know the number of a broken disk."""
+    receipt, before = workspace.artifact(DOCUMENTS, "a"), titles(workspace)
+
+    def unknown(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "XMinioServerNotInitialized")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace.store.fs, "open", unknown)
+        if workspace.store.local:
+            assert workspace.store.changed(receipt).endswith("cannot be read (XMinioServerNotInitialized)")
+        else:
+            with pytest.raises(OSError, match="XMinioServerNotInitialized"):
+                verify(workspace, digests=True)
+    assert titles(workspace) == before
 
 
 def test_each_byte_of_an_artifact_counts(workspace: Workspace) -> None:

@@ -157,7 +157,10 @@ def test_the_loss_is_that_of_transformers_forward(tokenizer: Tokenizer, base: Pa
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
     wanted.mean().backward()
     for one, two in zip(ask.model.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, two.grad, atol=1e-5, rtol=1e-3)
+        gradient = (
+            torch.zeros_like(one) if one.grad is None else one.grad
+        )  # of what one token's answer does not read
+        torch.testing.assert_close(gradient, two.grad, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -330,7 +330,7 @@ def test_damaged_scores_are_told_of_as_that(
     content = file.read_bytes()
     file.write_bytes(content[:at] + bytes(15) + content[at:][15:])
     fresh = Workspace(workspace.profile)  # that has not checked the digests yet
-    with pytest.raises(DamagedArtifact, match=r"random/scores\[s0.jsonl\]: scores.parquet changed on disk"):
+    with pytest.raises(DamagedArtifact, match=r"random/scores\[s0.jsonl\]: scores.parquet changed since"):
         explain(fresh, doc_id, ["random"])
     assert fresh.receipt("random/scores", "s0.jsonl") is None, "it counts as missing from now on"
 

@@ -26,7 +26,7 @@ from curation_assets.engine.workspace import Workspace, title
 from curation_assets.lineage import plan, trace
 from curation_assets.lineage import status as states
 from curation_assets_tests.lineage.imagined import imagine
-from curation_assets_tests.making import put, withdraw
+from curation_assets_tests.making import put
 
 SHARDS = ["s0.jsonl", "s1.jsonl", "s2.jsonl"]
 
@@ -96,7 +96,10 @@ def _older_code(graph: Graph) -> None:
 
 
 def _forget(graph: Graph) -> None:
-    withdraw(graph.workspace, "random/subset", "20")
+    others = [
+        (one, True) for (key, at), one in graph.receipts.items() if key == SUBSET[0] and at != SUBSET[1]
+    ]
+    graph.workspace.catalog.rebuild(SUBSET[0], others)
 
 
 def _withdraw(graph: Graph) -> None:

@@ -23,10 +23,8 @@ SCORED = [
     *("ask_llm_small", "perplexity_small", "perplexity_base"),
 ]
 """Samplers whose score is a function of the document and of what they have been fitted to."""
-MODELS = """
+JUDGE = """
 [samplers.ask_llm.models]
-small = "path:{teacher}"
-[samplers.perplexity.models]
 small = "path:{teacher}"
 """
 TOLERANCE = {"ask_llm_small": 1e-4, "perplexity_small": 1e-5, "perplexity_base": 1e-5}
@@ -36,7 +34,11 @@ TOLERANCE = {"ask_llm_small": 1e-4, "perplexity_small": 1e-5, "perplexity_base":
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, teacher: Path) -> Iterator[Workspace]:
     home = tmp_path_factory.mktemp("scorer")
-    write_tiny(home, teacher, MODELS.replace("{teacher}", str(teacher)))
+    write_tiny(home, teacher, JUDGE.replace("{teacher}", str(teacher)))
+    profile, models = home / "tiny.toml", "[samplers.perplexity.models]\n"
+    profile.write_text(
+        profile.read_text("utf-8").replace(models, f'{models}small = "path:{teacher}"\n'), "utf-8"
+    )
     with pytest.MonkeyPatch.context() as patch:
         found = Workspace(work_in(home, patch))
         make_current(found, *(f"{name}/scores" for name in (*SCORED, "semdedup")))

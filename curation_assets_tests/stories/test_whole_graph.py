@@ -83,9 +83,9 @@ def test_everything_is_there_and_passes_its_checks(done: Profile) -> None:
             assert workspace.receipt(step.key, partition), f"{step.key}[{partition}] is missing"
     left_out = {step.key for step in STEPS.values()} - {step.key for step in wanted_steps(done)}
     gemma = {f"ask_llm_gemma/{end}" for end in ("model", "scores", "subset", "checkpoint", "metrics")}
-    assert left_out == gemma | {f"{name}/export" for name in SAMPLERS}, (
-        "exports are made where they are asked for"
-    )
+    oracle = {f"oracle/{end}" for end in ("scores", "subset", "checkpoint", "metrics")}
+    exports = {f"{name}/export" for name in SAMPLERS}
+    assert left_out == gemma | oracle | exports, "these are made where they are asked for"
     for key, checks in INVARIANTS.items():
         for name, check in checks.items():
             outcome = check(workspace)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from curation_assets.engine.executors import Message, Task
 from curation_assets.engine.executors.ray_cluster import imported
 from curation_assets.engine.executors.work import Worker
 from curation_assets.engine.graph import STEPS
+from curation_assets.engine.store import ABANDONED_AFTER
 from curation_assets.engine.workspace import Workspace
 
 
@@ -73,8 +74,8 @@ class RayWorker:
             workspace = Workspace(profile_type().model_validate(self._settings))
             if self._elsewhere:
                 self._see(workspace)
-            if not workspace.store.local:  # its cache is of this node alone
-                workspace.store.remove_abandoned(math.inf)
+            if not workspace.store.local:  # else who drives the run does that
+                workspace.store.remove_abandoned(time.time() - ABANDONED_AFTER)
             self._worker = Worker(
                 workspace, self._module, self._messages.put, device_of_its_own=self._elsewhere
             )

@@ -63,7 +63,7 @@ class Destination:
             try:
                 yield
             finally:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def begin(self) -> None:
         """Remove what a killed export was writing."""

@@ -149,7 +149,7 @@ def test_a_new_sampler_has_a_panel_and_a_style_of_its_own() -> None:
     }
     stranger = SamplerSpec(name="length", family="heuristic", technique="top_k", description="")
     members = panels({**SAMPLERS, **new, "length": stranger})
-    assert members.pop("Others") == ["length"]
+    assert members.pop("Others") == ["oracle", "length"]
     assert [members[title][-1] for title in ("Coverage", "Ask-LLM", "Perplexity by size of scorer")] == list(
         new
     )
