@@ -93,7 +93,7 @@ def _change(folder: Path) -> Iterator[Row]:
     workspace = Workspace(profile)
     made = [(s.key, p) for s in following if not s.pinned for p in workspace.partitions(s.by)]
     for key, partition in made:
-        workspace.withdraw(workspace.artifact(key, partition))
+        workspace.withdraw(workspace.artifact(key, partition), "to measure what makes it again")
     whole = _seconds(profile, following)
     constant = _seconds(profile, following)
     _write(folder / "shards" / "s07.jsonl", [*texts[7 : _SHARDS * _EACH : _SHARDS][:-1], texts[-1]])

@@ -114,7 +114,7 @@ def _fail(corpus: Corpus, at: At) -> None:
 
 def _withdraw(corpus: Corpus, at: At) -> None:
     if at != SOURCE and (receipt := _current(corpus, at)):
-        corpus.workspace.withdraw(receipt)
+        corpus.workspace.withdraw(receipt, "x is gone")
 
 
 def _resize(corpus: Corpus, at: At) -> None:

@@ -130,7 +130,7 @@ def test_no_folder_that_a_damaged_entry_names_is_removed(workspace: Workspace, f
     _change(workspace, "folder", folder)
     [damaged] = [one for one, _ in workspace.catalog.all_of(DOCUMENTS) if not one.sound]
     workspace.store.remove([damaged])
-    workspace.withdraw(damaged)
+    workspace.withdraw(damaged, "x is gone")
     make(workspace, DOCUMENTS, "a")  # replaces it
     make(workspace, DOCUMENTS, "a")
     assert workspace.store.folder(other) and workspace.artifact(DOCUMENTS, "a")

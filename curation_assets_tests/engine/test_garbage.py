@@ -196,7 +196,7 @@ def test_what_a_renamed_file_has_taken_over_stays(workspace: Workspace, clock: C
 
 
 def test_without_a_listing_no_file_counts_as_deleted(workspace: Workspace, clock: Clock) -> None:
-    workspace.withdraw(workspace.artifact("corpus/source"))
+    workspace.withdraw(workspace.artifact("corpus/source"), "x is gone")
     clock.ahead = 2 * DAY
     collect_garbage(workspace, DAY)
     clock.ahead = 4 * DAY

@@ -87,7 +87,7 @@ def styles(members: Mapping[str, list[str]], samplers: Mapping[str, SamplerSpec]
     known = {
         FULL: Style(INK, "", (0, (6, 3)), "full data"),
         RANDOM: Style("#868c94", "X", (0, (1, 1)), "random"),
-        "oracle": Style(INK, "X", (0, (8, 2)), "oracle"),
+        "oracle": Style("#d0407a", "+", (0, (3, 3)), "oracle"),
         CHANCE: Style(INK, "", (0, (1, 2)), "chance"),
     }
     for row in zip(_OTHER, MARKERS, DASHES, SIZES, strict=False):
