@@ -303,7 +303,7 @@ class Experiment:
             full = float(self.losses[FULL, "100"].mean() - self.losses[RANDOM, rate].mean())
             references[f"{rate} %"] = {RANDOM: 0.0, FULL: full}
         names = [name for name in self.workspace.profile.chosen_samplers if name != RANDOM]
-        labels = dict.fromkeys(panels, "nats")
+        labels = dict.fromkeys(panels, "nats (left is better)")
         return forest(
             panels,
             names,

@@ -41,6 +41,7 @@ def comparison(context: Context) -> BuildOne:
         chance = {suite: scores.chance(suite) for suite in suites(scores)}
         about = {
             **recipe(context.profile),
+            "window": context.profile.evaluation.window,
             "suites": suites(scores),
             "chance": {suite: known for suite, known in chance.items() if known is not None},
             "rate_of": context.profile.selection.rate_of,

@@ -196,6 +196,11 @@ def how_to_read(runs: pl.DataFrame, recipe: Mapping[str, Any]) -> str:
     sets = (("perplexity", "held-out documents of the corpus"), ("perplexity_hq", "high-quality texts"))
     on = " and on ".join(words for column, words in sets if runs[column].is_not_null().any())
     sentences = [f"Span-corruption perplexity (lower is better) on {on}."] if on else []
+    if recipe["window"] > recipe["raw_length"]:
+        sentences.append(
+            f"Its windows of {recipe['window']} tokens (`evaluation.window`) are longer than what the models are trained on, "
+            f"{recipe['raw_length']}: positions and sentinels that they have not seen count as well."
+        )
     fitted = [
         name for name, spec in SAMPLERS.items() if spec.reads_reference and name in runs["sampler"].unique()
     ]

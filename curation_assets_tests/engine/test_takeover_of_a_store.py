@@ -201,7 +201,7 @@ def test_what_is_not_whole_is_no_artifact(workspace: Workspace, url: str) -> Non
 
 
 def test_what_was_withdrawn_stays_so(workspace: Workspace, url: str) -> None:
-    workspace.withdraw(workspace.artifact(DOCUMENTS, "b"))
+    workspace.withdraw(workspace.artifact(DOCUMENTS, "b"), "x is gone")
     _rebuild(workspace)
     assert (DOCUMENTS, "b") not in titles(opened(url))
 

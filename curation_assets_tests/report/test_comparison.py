@@ -31,7 +31,7 @@ from curation_assets_tests.report.test_figures import table as as_table
 
 NO_GAPS: dict[str, list[str]] = {"suites": [], "tasks": [], "standins": []}
 RECIPE = {
-    **{"tokens": 1000, "steps": 10, "batch_size": 4, "raw_length": 25},
+    **{"tokens": 1000, "steps": 10, "batch_size": 4, "raw_length": 25, "window": 25},
     **{"suites": [], "chance": {}, "rate_of": "documents", "gaps": NO_GAPS},
 }
 LACKING = RECIPE | {"gaps": NO_GAPS | {"tasks": ["glue/ax (test)"]}}
@@ -267,6 +267,13 @@ def test_chance_stands_in_the_heading(metrics: pl.DataFrame) -> None:
     assert "Knowing nothing scores 35.0 in probes." in how_to_read(
         table, RECIPE | {"chance": {"probes": 35.0}}
     )
+
+
+def test_windows_that_training_has_not_seen_are_named(metrics: pl.DataFrame) -> None:
+    table = compare(metrics, TRAINED, ["full_data", "density"])
+    longer = "windows of 26 tokens (`evaluation.window`) are longer than what the models are trained on, 25"
+    assert longer in how_to_read(table, RECIPE | {"window": 26})
+    assert "evaluation.window" not in how_to_read(table, RECIPE)
 
 
 def test_one_seed_has_no_mean_rank() -> None:

@@ -45,7 +45,7 @@ def test_the_number_of_groups_changes_no_byte_and_remakes_no_score(
         assert not Versions(workspace).current(STEPS[SCORES], "s0.jsonl"), "its inputs are not there yet"
         assert made(workspace) == [(NEIGHBOURS, group) for group in workspace.partitions("group")]
         for shard in before:
-            workspace.withdraw(workspace.artifact(SCORES, shard))
+            workspace.withdraw(workspace.artifact(SCORES, shard), "x is gone")
         assert made(workspace) == [(SCORES, shard) for shard in before]
         assert tables(workspace) == before
 
@@ -121,7 +121,7 @@ def test_damage_is_noticed_and_mended(
     make(workspace, *NEEDED)
     before = tables(workspace)
     for each in workspace.partitions(STEPS[reader].by):
-        workspace.withdraw(workspace.artifact(reader, each))
+        workspace.withdraw(workspace.artifact(reader, each), "x is gone")
     path = workspace.open(key, partition) / BLOCKS
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
