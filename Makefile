@@ -23,7 +23,7 @@ plan: $(READY)
 # Three processes: two cores have one more to do while one waits. Hypothesis draws the same examples each time: a run that fails is one that failed yesterday as well. `pytest` alone draws new ones.
 PYTEST := $(BIN)/python -m pytest --hypothesis-profile=ci --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
-# What can be checked in a minute or two: format, imports, types, and the tests that stay in their process.
+# What can be checked in five minutes: format, imports, types, and the tests that stay in their process.
 check: lint
 	$(PYTEST) -m fast
 
