@@ -61,7 +61,7 @@ def report_steps(costly: tuple[str, ...], made: Mapping[str, Step]) -> tuple[Ste
                 "evaluation.window",
                 "selection.rate_of",
             ),
-            code=6,
+            code=7,
             partial=True,
         ),
         Step(

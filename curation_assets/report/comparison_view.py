@@ -195,12 +195,7 @@ def how_to_read(runs: pl.DataFrame, recipe: Mapping[str, Any]) -> str:
     """Return the sentences under the table: what was held equal, and what the numbers can and cannot tell."""
     sets = (("perplexity", "held-out documents of the corpus"), ("perplexity_hq", "high-quality texts"))
     on = " and on ".join(words for column, words in sets if runs[column].is_not_null().any())
-    sentences = [f"Span-corruption perplexity (lower is better) on {on}."] if on else []
-    if recipe["window"] > recipe["raw_length"]:
-        sentences.append(
-            f"Its windows of {recipe['window']} tokens (`evaluation.window`) are longer than what the models are trained on, "
-            f"{recipe['raw_length']}: positions and sentinels that they have not seen count as well."
-        )
+    sentences = [f"Span-corruption perplexity (lower is better) on {on}.", *_unseen(recipe)] if on else []
     fitted = [
         name for name, spec in SAMPLERS.items() if spec.reads_reference and name in runs["sampler"].unique()
     ]
@@ -213,6 +208,16 @@ def how_to_read(runs: pl.DataFrame, recipe: Mapping[str, Any]) -> str:
     chance = [f"{rounded(value)} in {suite}" for suite, value in recipe["chance"].items()]
     sentences += [f"Knowing nothing scores {', '.join(chance)}."] if chance else []
     return " ".join(sentences)
+
+
+def _unseen(recipe: Mapping[str, Any]) -> list[str]:
+    window, trained = recipe.get("window", 0), recipe["raw_length"]  # comparisons made before have no window
+    if window <= trained:
+        return []
+    return [
+        f"Its windows of {window} tokens (`evaluation.window`) are longer than what the models are trained on, {trained}: "
+        "positions and sentinels that they have not seen count as well."
+    ]
 
 
 def _noise(seeds: list[int]) -> str:
